@@ -1,0 +1,273 @@
+"""What a user may write in a TOML file: frozen, typed tables that refuse unknown keys."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+ActivationName = Literal["relu", "gelu", "gelu_new", "gelu_ln", "solu", "solu_ln"]
+"""`gelu` is the erf form, `gelu_new` the tanh form of the field's presets; `_ln` adds the mid LayerNorm."""
+
+MID_LAYER_NORM = ("gelu_ln", "solu_ln")
+
+
+class Section(BaseModel):
+    """A frozen table of a TOML file that refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+def default_mlp_ln_eps(act: str, d_model: int, d_mlp: int) -> float:
+    """Epsilon of the mid LayerNorm: 1e-5, scaled by (4 d_model / d_mlp)^2 for solu_ln.
+
+    SoLU's output falls as 1 / d_mlp, so at 100 x d_model a fixed 1e-5 would swallow the signal and a wide
+    SoLU model would test epsilon rather than width.
+    """
+    if act == "solu_ln":
+        return 1e-5 * (4 * d_model / d_mlp) ** 2
+    return 1e-5
+
+
+class ModelConfig(Section):
+    """A transformer's shape, resolved: one width and one mid-LayerNorm epsilon a layer.
+
+    Raises (as pydantic's ValidationError, a ValueError): heads that do not divide d_model, or as many widths
+    or epsilons as there are no layers.
+    """
+
+    n_layers: int = Field(ge=1, le=64)
+    d_model: int = Field(ge=1, le=16384)
+    n_heads: int = Field(ge=1)
+    n_ctx: int = Field(ge=2, le=65536)
+    d_vocab: int = Field(ge=2, le=2**20)
+    act: ActivationName
+    widths: tuple[int, ...] = ()
+    """d_mlp of each layer; default 4 x d_model."""
+    mlp_ln_eps: tuple[float, ...] = ()
+    """Epsilon of each layer's mid LayerNorm (`gelu_ln`, `solu_ln`; kept but unused elsewhere)."""
+
+    @field_validator("widths", "mlp_ln_eps", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _resolve(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"n_heads: {self.n_heads} heads do not divide d_model = {self.d_model}")
+        if not self.widths:
+            object.__setattr__(self, "widths", (4 * self.d_model,) * self.n_layers)
+        if len(self.widths) != self.n_layers:
+            raise ValueError(f"widths: {len(self.widths)} widths for {self.n_layers} layers")
+        if min(self.widths) < 1 or max(self.widths) > 2**24:
+            raise ValueError(f"widths: {list(self.widths)} must lie between 1 and {2**24}")
+        if not self.mlp_ln_eps:
+            eps = tuple(default_mlp_ln_eps(self.act, self.d_model, width) for width in self.widths)
+            object.__setattr__(self, "mlp_ln_eps", eps)
+        if len(self.mlp_ln_eps) != self.n_layers:
+            raise ValueError(f"mlp_ln_eps: {len(self.mlp_ln_eps)} values for {self.n_layers} layers")
+        if not all(0 < eps < 1 for eps in self.mlp_ln_eps):
+            raise ValueError("mlp_ln_eps: every epsilon must lie between 0 and 1")
+        return self
+
+    @property
+    def d_head(self) -> int:
+        """Width of one attention head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def has_mid_ln(self) -> bool:
+        """Whether a LayerNorm stands between the activation and W_out."""
+        return self.act in MID_LAYER_NORM
+
+    @property
+    def n_params(self) -> int:
+        """Number of parameters, by arithmetic."""
+        d = self.d_model
+        attention = 4 * (d * d + d)
+        mlps = sum(2 * d * width + width + d + (2 * width if self.has_mid_ln else 0) for width in self.widths)
+        return (2 * self.d_vocab + self.n_ctx) * d + self.n_layers * (attention + 4 * d) + mlps + 2 * d
+
+
+class ModelSpec(Section):
+    """The `[model]` table of a run: as ModelConfig, with `mlp_ratio` for widths and the vocabulary left out."""
+
+    act: ActivationName
+    n_layers: int = 1
+    d_model: int
+    n_heads: int
+    n_ctx: int
+    mlp_ratio: float | None = None
+    """d_mlp / d_model of every layer; default 4. Give this or `widths`, not both."""
+    widths: tuple[int, ...] | None = None
+    mlp_ln_eps: tuple[float, ...] | None = None
+
+    @field_validator("widths", "mlp_ln_eps", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("mlp_ratio", mode="before")
+    @classmethod
+    def _whole_ratios(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_way_to_give_widths(self) -> Self:
+        if self.mlp_ratio is not None and self.widths is not None:
+            raise ValueError("mlp_ratio: give mlp_ratio or widths, not both")
+        self.resolve(d_vocab=2)
+        return self
+
+    def resolve(self, d_vocab: int) -> ModelConfig:
+        """The ModelConfig with its widths spelled out."""
+        ratio = 4.0 if self.mlp_ratio is None else self.mlp_ratio
+        widths = self.widths or (round(ratio * self.d_model),) * self.n_layers
+        return ModelConfig(
+            n_layers=self.n_layers,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_ctx=self.n_ctx,
+            d_vocab=d_vocab,
+            act=self.act,
+            widths=widths,
+            mlp_ln_eps=self.mlp_ln_eps or (),
+        )
+
+
+class SourceConfig(Section):
+    """One part of a corpus. `wiki` and `python` make the embedded default; `files` are the user's own."""
+
+    kind: Literal["wiki", "python", "files"]
+    weight: float = Field(gt=0)
+    """Share of the corpus' characters, relative to the other sources' weights."""
+    paths: tuple[str, ...] = ()
+    """`files`: .txt and .jsonl paths or globs, relative to the working directory."""
+    field: str = "text"
+    """`files`: the key of a .jsonl line that holds the text."""
+    packages: tuple[str, ...] = ("networkx", "sympy")
+    """`python`: installed distributions whose .py files are read (tests left out)."""
+
+    @field_validator("paths", "packages", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("weight", mode="before")
+    @classmethod
+    def _whole_weights(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _files_need_paths(self) -> Self:
+        if (self.kind == "files") != bool(self.paths):
+            raise ValueError("paths: needed by kind = 'files', and by no other kind")
+        return self
+
+
+class DataConfig(Section):
+    """A DATA.toml: where text comes from and how it becomes tokens."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    d_vocab: int = Field(default=4096, ge=258, le=2**20)
+    """Size of the byte-level BPE vocabulary, BOS included (256 bytes + BOS + merges)."""
+    n_ctx: int = Field(default=256, ge=2)
+    """Tokens a row that a model reads; a row holds one more, the last target."""
+    eval_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of documents (by hash of their text) held out for evaluation and scoring."""
+    invalid_utf8: Literal["strict", "replace"] = "strict"
+    drop_duplicates: bool = True
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class OptimConfig(Section):
+    """AdamW with linear warmup and cosine decay, both in tokens, so that batch size does not move them."""
+
+    lr: float = Field(gt=0, le=1)
+    warmup_tokens: int = Field(default=200_000, ge=0)
+    final_lr_share: float = Field(default=0.1, ge=0, le=1)
+    """Rate at the end of the cosine, as a share of `lr`."""
+    weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled decay of matrices; embeddings, biases and LayerNorms have none."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    eps: float = Field(default=1e-8, gt=0)
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the whole gradient."""
+
+    @field_validator("betas", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class TrainConfig(Section):
+    """How long, how much a step, in which arithmetic, and what is kept."""
+
+    tokens: int = Field(gt=0)
+    rows_per_step: int = Field(default=16, gt=0)
+    """Rows of all processes and accumulation steps together: the global batch."""
+    accumulate: int = Field(default=1, gt=0)
+    """Forward-backward passes a step; each takes rows_per_step / accumulate / processes rows."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is autocast over fp32 master weights. Twins must share it: never chosen by a stopwatch."""
+    compile: bool = False
+    device: Literal["auto", "cpu"] = "auto"
+    eval_tokens: int = Field(default=65_536, gt=0)
+    """Held-out tokens of an evaluation (all there are, where there are fewer)."""
+    eval_every: int = Field(default=200, gt=0)
+    """Steps between evaluations; the last step is always evaluated, on all held-out rows up to 4 x as many."""
+    log_every: int = Field(default=10, gt=0)
+    checkpoint_every: int = Field(default=0, ge=0)
+    """Steps between resume points beside the log-spaced permanent ones; 0: log-spaced and last only."""
+    wandb: Literal["off", "offline", "online"] = "off"
+
+
+class WidenConfig(Section):
+    """The `[widen]` table: copy each neuron of these layers' MLPs `factor` times, then add noise."""
+
+    layers: tuple[int, ...] = Field(min_length=1)
+    factor: int = Field(ge=1, le=100)
+    noise: Literal["none", "zero_sum", "w_in"] = "zero_sum"
+    sigma: float = Field(default=0.1, ge=0)
+    """Noise relative to the root mean square of the neuron's own weights."""
+    seed: int = 0
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _distinct_layers(self) -> Self:
+        if len(set(self.layers)) != len(self.layers):
+            raise ValueError(f"layers: {list(self.layers)} names a layer twice")
+        return self
+
+
+class RunConfig(Section):
+    """A RUN.toml: a model trained from scratch, or one that starts from a checkpoint."""
+
+    data: str
+    """A DATA.toml, or a directory that `train prepare` wrote."""
+    seed: int = Field(default=0, ge=0)
+    """Of the initial weights, the order of rows and the noise of widening."""
+    model: ModelSpec | None = None
+    start: str | None = None
+    """A run or step directory to start from instead of fresh weights."""
+    trainable: str = "*"
+    """Glob over parameter names; everything else is frozen and stays bit-identical."""
+    widen: WidenConfig | None = None
+    optim: OptimConfig
+    train: TrainConfig
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if (self.model is None) == (self.start is None):
+            raise ValueError("model: give [model] for fresh weights or `start` for a checkpoint, one of them")
+        if self.widen is not None and self.start is None:
+            raise ValueError("widen: needs `start`, the checkpoint that is widened")
+        return self
