@@ -255,6 +255,8 @@ class RunConfig(Section):
     """A DATA.toml, or a directory that `train prepare` wrote."""
     seed: int = Field(default=0, ge=0)
     """Of the initial weights, the order of rows and the noise of widening."""
+    variant: str | None = None
+    """What comparison tables call it; default: the run directory's name without its `-s<seed>`."""
     model: ModelSpec | None = None
     start: str | None = None
     """A run or step directory to start from instead of fresh weights."""
