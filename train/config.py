@@ -1,6 +1,6 @@
 """What a user may write in a TOML file: frozen, typed tables that refuse unknown keys."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -51,7 +51,7 @@ class ModelConfig(Section):
         return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
-    def _resolve(self) -> Self:
+    def _resolve(self) -> "ModelConfig":
         if self.d_model % self.n_heads:
             raise ValueError(f"n_heads: {self.n_heads} heads do not divide d_model = {self.d_model}")
         if not self.widths:
@@ -112,7 +112,7 @@ class ModelSpec(Section):
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
-    def _one_way_to_give_widths(self) -> Self:
+    def _one_way_to_give_widths(self) -> "ModelSpec":
         if self.mlp_ratio is not None and self.widths is not None:
             raise ValueError("mlp_ratio: give mlp_ratio or widths, not both")
         self.resolve(d_vocab=2)
@@ -158,7 +158,7 @@ class SourceConfig(Section):
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
-    def _files_need_paths(self) -> Self:
+    def _files_need_paths(self) -> "SourceConfig":
         if (self.kind == "files") != bool(self.paths):
             raise ValueError("paths: needed by kind = 'files', and by no other kind")
         return self
@@ -226,7 +226,7 @@ class TrainConfig(Section):
     wandb: Literal["off", "offline", "online"] = "off"
 
 
-class WidenConfig(Section):
+class WidenPlan(Section):
     """The `[widen]` table: copy each neuron of these layers' MLPs `factor` times, then add noise."""
 
     layers: tuple[int, ...] = Field(min_length=1)
@@ -242,7 +242,7 @@ class WidenConfig(Section):
         return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
-    def _distinct_layers(self) -> Self:
+    def _distinct_layers(self) -> "WidenPlan":
         if len(set(self.layers)) != len(self.layers):
             raise ValueError(f"layers: {list(self.layers)} names a layer twice")
         return self
@@ -260,14 +260,15 @@ class RunConfig(Section):
     model: ModelSpec | None = None
     start: str | None = None
     """A run or step directory to start from instead of fresh weights."""
-    trainable: str = "*"
-    """Glob over parameter names; everything else is frozen and stays bit-identical."""
-    widen: WidenConfig | None = None
+    trainable: str | None = None
+    """Glob over parameter names; everything else is frozen and stays bit-identical. Default: the widened
+    layers' MLPs where there is a [widen] table, everything where there is none."""
+    widen: WidenPlan | None = None
     optim: OptimConfig
     train: TrainConfig
 
     @model_validator(mode="after")
-    def _one_beginning(self) -> Self:
+    def _one_beginning(self) -> "RunConfig":
         if (self.model is None) == (self.start is None):
             raise ValueError("model: give [model] for fresh weights or `start` for a checkpoint, one of them")
         if self.widen is not None and self.start is None:

@@ -1,0 +1,177 @@
+"""A decoder-only transformer: learned positions, pre-LayerNorm, biases, an untied unembedding without bias.
+
+Submodules are named as in TransformerLens' native model, so that opening one there needs no mapping.
+"""
+
+import hashlib
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from train.activations import ACTIVATIONS
+from train.config import ModelConfig
+from train.errors import BadInput
+
+Hook = Literal["pre", "mid", "post"]
+"""Of an MLP neuron: before the activation, after it (before a mid LayerNorm), and what enters W_out."""
+
+Residual = Float[Tensor, "batch pos d_model"]
+Neurons = Float[Tensor, "batch pos d_mlp"]
+
+
+class Attention(nn.Module):
+    """Causal multi-head attention."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.q = nn.Linear(config.d_model, config.d_model)
+        self.k = nn.Linear(config.d_model, config.d_model)
+        self.v = nn.Linear(config.d_model, config.d_model)
+        self.o = nn.Linear(config.d_model, config.d_model)
+
+    def forward(self, x: Residual) -> Residual:
+        """Mix positions. Shape in and out: [batch pos d_model]."""
+        # One product instead of three: copying the small weights costs less than two more passes over x.
+        weight = torch.cat((self.q.weight, self.k.weight, self.v.weight))
+        bias = torch.cat((self.q.bias, self.k.bias, self.v.bias))
+        q, k, v = rearrange(F.linear(x, weight, bias), "b p (qkv h d) -> qkv b h p d", qkv=3, h=self.n_heads)
+        z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.o(rearrange(z, "b h p d -> b p (h d)"))
+
+
+class MLP(nn.Module):
+    """W_in, the activation, its LayerNorm if it has one, W_out. `fc_in.weight` is [d_mlp d_model]."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        d_mlp = config.widths[layer]
+        self.activation = ACTIVATIONS[config.act]
+        self.fc_in = nn.Linear(config.d_model, d_mlp)
+        self.ln = nn.LayerNorm(d_mlp, eps=config.mlp_ln_eps[layer]) if config.has_mid_ln else None
+        self.fc_out = nn.Linear(d_mlp, config.d_model)
+
+    def neurons(self, x: Residual, hook: Hook = "post") -> Neurons:
+        """The neurons' values at `hook`, [batch pos d_mlp]."""
+        pre = self.fc_in(x)
+        if hook == "pre":
+            return pre
+        mid = self.activation.function(pre)
+        return mid if hook == "mid" or self.ln is None else self.ln(mid)
+
+    def forward(self, x: Residual) -> Residual:
+        """What the layer writes to the residual stream, [batch pos d_model]."""
+        return self.fc_out(self.neurons(x))
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each reading a LayerNorm of the residual stream and adding to it."""
+
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        self.ln1 = nn.LayerNorm(config.d_model)
+        self.attn = Attention(config)
+        self.ln2 = nn.LayerNorm(config.d_model)
+        self.mlp = MLP(config, layer)
+
+    def forward(self, x: Residual) -> Residual:
+        """One layer. Shape in and out: [batch pos d_model]."""
+        x = x + self.attn(self.ln1(x))
+        return x + self.mlp(self.ln2(x))
+
+
+class Transformer(nn.Module):
+    """The model. Initial weights are a function of (seed, parameter name) alone.
+
+    So variants that differ in activation share every initial weight, a 2-layer model shares its first layer
+    with the 1-layer one, and a wide model shares everything but its MLP. Matrices are normal with variance
+    1 / fan_in (the standard rule, for wide MLPs too), embeddings normal with deviation 0.02 (the head, which
+    is a matrix, follows the matrices' rule), biases 0, LayerNorm weights 1.
+
+    Args:
+        config: shape and activation.
+        seed: of the initial weights; None leaves them unset, for weights that are loaded next.
+    """
+
+    def __init__(self, config: ModelConfig, seed: int | None = 0):
+        super().__init__()
+        self.config = config
+        # Built without memory or randomness: initialise() or a loaded state fills every parameter.
+        with torch.device("meta"):
+            self.tok_embed = nn.Embedding(config.d_vocab, config.d_model)
+            self.pos = nn.Embedding(config.n_ctx, config.d_model)
+            self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+            self.ln_out = nn.LayerNorm(config.d_model)
+            self.head = nn.Linear(config.d_model, config.d_vocab, bias=False)
+        self.to_empty(device="cpu")
+        if seed is not None:
+            initialise(self, seed)
+
+    def embed(self, tokens: Int[Tensor, "batch pos"]) -> Residual:
+        """The residual stream before layer 0, [batch pos d_model].
+
+        Raises:
+            BadInput: more positions than n_ctx.
+        """
+        n_pos = tokens.shape[1]
+        if n_pos > self.config.n_ctx:
+            raise BadInput(f"tokens: {n_pos} positions where the model has n_ctx = {self.config.n_ctx}")
+        return self.tok_embed(tokens) + self.pos.weight[:n_pos]
+
+    def final_residual(self, tokens: Int[Tensor, "batch pos"]) -> Residual:
+        """What the unembedding reads: the last residual stream after ln_out, [batch pos d_model]."""
+        x = self.embed(tokens)
+        for block in self.layers:
+            x = block(x)
+        return self.ln_out(x)
+
+    def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
+        """Logits of the next token at every position, [batch pos d_vocab]."""
+        return self.head(self.final_residual(tokens))
+
+    def mlp_activations(self, tokens: Int[Tensor, "batch pos"], layer: int, hook: Hook = "post") -> Neurons:
+        """Neuron values of one layer, [batch pos d_mlp]; the forward pass stops there.
+
+        Raises:
+            BadInput: a layer or hook that is not there.
+        """
+        if not 0 <= layer < self.config.n_layers:
+            raise BadInput(f"layer {layer}: not there; this model has layers 0 to {self.config.n_layers - 1}")
+        if hook not in ("pre", "mid", "post"):
+            raise BadInput(f"hook {hook!r}: not there; an MLP has pre, mid, post")
+        x = self.embed(tokens)
+        for index, block in enumerate(self.layers):
+            assert isinstance(block, Block)
+            if index < layer:
+                x = block(x)
+                continue
+            x = x + block.attn(block.ln1(x))
+            return block.mlp.neurons(block.ln2(x), hook)
+        raise AssertionError("the layer was checked above")
+
+    def mlp(self, layer: int) -> MLP:
+        """The MLP of a layer, typed."""
+        block = self.layers[layer]
+        assert isinstance(block, Block)
+        return block.mlp
+
+
+@torch.no_grad()
+def initialise(model: Transformer, seed: int) -> None:
+    """Set every parameter from (seed, its name); see Transformer for the rule."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif "ln" in name.split(".")[-2]:
+            parameter.fill_(1.0)
+        else:
+            digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+            is_embedding = name in ("tok_embed.weight", "pos.weight")
+            deviation = 0.02 if is_embedding else 1 / math.sqrt(parameter.shape[1])
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)

@@ -1,0 +1,77 @@
+"""Parameter groups and the learning rate as a function of the step."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from train.activations import ACTIVATIONS
+from train.config import OptimConfig
+from train.model import Transformer
+
+
+@dataclass(frozen=True)
+class Widened:
+    """What the optimizer must know of a widening: which layers, copied how many times."""
+
+    layers: tuple[int, ...] = ()
+    factor: int = 1
+
+
+def learning_rate(config: OptimConfig, step: int, n_steps: int, tokens_per_step: int) -> float:
+    """The rate of step `step` of `n_steps`: linear warmup, then a cosine to `final_lr_share` of the peak.
+
+    A pure function, so a resumed run needs no scheduler state. The warmup is at most a tenth of the run.
+    """
+    n_warmup = min(math.ceil(config.warmup_tokens / tokens_per_step), max(1, n_steps // 10))
+    if step < n_warmup:
+        return config.lr * (step + 1) / n_warmup
+    progress = (step - n_warmup) / max(1, n_steps - n_warmup)
+    floor = config.final_lr_share
+    return config.lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: to matrices only, not to embeddings, biases and LayerNorms."""
+    return parameter.ndim == 2 and name not in ("tok_embed.weight", "pos.weight")
+
+
+def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters, in groups whose `lr_scale` multiplies the scheduled rate.
+
+    In a layer widened k times, k tied copies follow the narrow layer's path in function space under Adam if
+    W_in's epsilon is divided by k (their gradients are k times smaller) and W_out, where the copy rule divided
+    it by k, takes lr / k with k times the decay (so that lr x decay stays). Derived and measured for exact
+    ties; with noise it is the natural scale of the steps: it keeps an arm's step in function space at its
+    narrow control's.
+    """
+    groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        lr_scale, eps = 1.0, config.eps
+        decay = config.weight_decay if decays(name, parameter) else 0.0
+        for layer in widened.layers:
+            if name == f"layers.{layer}.mlp.fc_out.weight":
+                if ACTIVATIONS[model.config.act].w_out_over_k:
+                    lr_scale, decay = 1 / widened.factor, decay * widened.factor
+                else:
+                    eps /= widened.factor
+            elif name.startswith(f"layers.{layer}.mlp.") and name != f"layers.{layer}.mlp.fc_out.bias":
+                eps /= widened.factor
+        groups.setdefault((lr_scale, decay, eps), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": config.lr * lr_scale, "lr_scale": lr_scale, "weight_decay": decay, "eps": eps}
+            for (lr_scale, decay, eps), parameters in groups.items()
+        ],
+        betas=config.betas,
+        fused=True,
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the scheduled rate times its own scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
