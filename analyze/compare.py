@@ -1,0 +1,322 @@
+"""Variants x seeds -> monosemantic shares with intervals, differences, and what chance would give."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from analyze.cells import Cell, final_cells, find_cells, read_metrics, require_same_tokens
+from analyze.measure import JUDGES, Judge, Measured, measure
+from analyze.statistics import (
+    Estimate,
+    benjamini_hochberg,
+    cliffs_delta,
+    cluster_bootstrap,
+    holm,
+    mean_interval,
+    paired_interval,
+    sign_flip_if_enough,
+    two_share_z,
+    wilson,
+)
+from train.errors import BadInput, did_you_mean
+from train.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found; `rows` has one row a variant, layer and hook, over the final steps of its seeds.
+
+    Shares lie in 0..1, losses are in nats a token. `_low` and `_high` are 95 % t intervals over seeds (null
+    with one seed) except `_within_` (bootstrap over clusters of duplicates, seeds fixed) and those of nulls
+    (Wilson, over the rows of all seeds).
+    """
+
+    rows: pl.DataFrame
+    arms: pl.DataFrame
+    """Variants that start from a checkpoint, behind the parent they start from."""
+    judges: tuple[Judge, ...]
+    reference: str
+    primaries: tuple[str, ...]
+    n_tests: int
+    """Contrasts with the reference over all primaries: the family that Holm's correction counts."""
+    facts: dict[str, Any]
+    """What all runs share: data_hash, tokens_hash, n_ctx, n_tokens, n_sampled_tokens, unigram, bigram."""
+
+
+def compare(
+    dirs: Iterable[Path | str],
+    out: Path | str,
+    reference: str | None = None,
+    primaries: Sequence[str] = ("k_eff",),
+) -> Comparison:
+    """Compare all scored runs under `dirs` and write comparison.{md,csv,parquet} into `out`.
+
+    Args:
+        dirs: results directories, searched for scores; their order is the order of the variants.
+        reference: variant that differences are taken to; default the first.
+        primaries: scores whose contrasts are the planned tests (Holm); the others are corrected by
+            Benjamini and Hochberg.
+
+    Raises:
+        BadInput: no scores, two runs of one variant and seed, runs on other data or another token sample,
+            or a reference or primary that is not there.
+    """
+    from analyze.tables import as_markdown
+
+    comparison = comparison_of(find_cells(dirs), reference, primaries)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    parquet = io.BytesIO()
+    comparison.rows.write_parquet(parquet)
+    write_atomic(out / "comparison.parquet", parquet.getvalue())
+    write_atomic(out / "comparison.csv", comparison.rows.write_csv().encode())
+    write_atomic(out / "comparison.md", as_markdown(comparison).encode())
+    return comparison
+
+
+def comparison_of(
+    cells: Sequence[Cell], reference: str | None = None, primaries: Sequence[str] = ("k_eff",)
+) -> Comparison:
+    """As `compare`, from cells and without writing."""
+    require_same_tokens(cells)
+    finals = final_cells(cells)
+    reference = next(iter(finals)) if reference is None else reference
+    if reference not in finals:
+        raise BadInput(
+            f"reference: no variant {reference!r} among the runs{did_you_mean(reference, list(finals))}"
+        )
+    # The reference leads; what starts from a checkpoint stands behind what was trained from scratch.
+    begun = {cell.meta["variant"]: cell.meta["start_run"] is not None for cell in cells}
+    finals = dict(sorted(finals.items(), key=lambda item: (item[0] != reference, begun[item[0]])))
+    columns = set(next(iter(next(iter(finals[reference].values())).values())).neurons().columns)
+    judges = tuple(judge for judge in JUDGES if judge.verdict in columns)
+    known = [judge.name for judge in judges]
+    for primary in primaries:
+        if primary not in known:
+            raise BadInput(f"primaries: no score {primary!r}{did_you_mean(primary, known)}")
+
+    at_birth = {
+        (cell.meta["variant"], cell.meta["seed"], cell.place): cell
+        for cell in cells
+        if cell.meta["step"] == 0 and cell.meta["start_run"] is None
+    }
+    untrained: dict[Path, dict[str, tuple[float, float]]] = {}
+    measured: dict[tuple[str, int, str], dict[int, Measured]] = {}
+    for variant, places in finals.items():
+        for place, seeds in places.items():
+            measured[variant, *place] = {
+                seed: measure(cell, judges, _untrained(cell, at_birth), untrained)
+                for seed, cell in sorted(seeds.items())
+            }
+    rows = [_row(by_seed, judges) for by_seed in measured.values()]
+    n_tests = 0
+    for judge in judges:
+        contrasts = [_contrast(key, measured, reference, judge) for key in measured]
+        for row, contrast in zip(rows, contrasts):
+            row.update({f"{judge.name}_{name}": value for name, value in contrast.items()})
+        if judge.name in primaries:
+            n_tests += sum(contrast["difference"] is not None for contrast in contrasts)
+    _adjust(rows, judges, primaries)
+    shared = cells[0].meta
+    losses = [row["unigram_loss"] for row in rows], [row["bigram_loss"] for row in rows]
+    facts = {
+        **{key: shared[key] for key in ("data_hash", "n_ctx", "n_tokens", "n_sampled_tokens")},
+        "tokens_hash": cells[0].tokens_hash,
+        "unigram_loss": losses[0][0] if len(set(losses[0])) == 1 else None,
+        "bigram_loss": losses[1][0] if len(set(losses[1])) == 1 else None,
+    }
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return Comparison(frame, _arms(rows, measured), judges, reference, tuple(primaries), n_tests, facts)
+
+
+def _untrained(cell: Cell, at_birth: dict[tuple[str, int, tuple[int, str]], Cell]) -> Cell | None:
+    # A network without a mid LayerNorm has one hook, `mid`, that stands for both.
+    root, seed, (layer, hook) = cell.meta["root_variant"], cell.meta["seed"], cell.place
+    found = at_birth.get((root, seed, (layer, hook))) or at_birth.get((root, seed, (layer, "mid")))
+    return None if found is cell else found
+
+
+def _known(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _interval(name: str, found: Estimate, least: float = -np.inf, most: float = np.inf) -> dict[str, Any]:
+    """`name`, `name_low`, `name_high`; an interval of shares or counts ends where shares and counts do."""
+    low, high = (float(np.clip(end, least, most)) for end in (found.low, found.high))
+    return {name: _known(found.mean), f"{name}_low": _known(low), f"{name}_high": _known(high)}
+
+
+def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any]:
+    """One row: a variant's layer and hook over its seeds, without differences to the reference."""
+    measured = list(by_seed.values())
+    metas = [each.cell.meta for each in measured]
+    first = metas[0]
+
+    def over_seeds(name: str) -> Estimate:
+        return mean_interval([each.figures[name] for each in measured])
+
+    def listed(values: Iterable[object]) -> str:
+        return " ".join(str(value) for value in values)
+
+    row: dict[str, Any] = {key: first[key] for key in ("variant", "layer", "hook", "act", "root_variant")}
+    row |= {
+        "factor": first["factor"],
+        "start_runs": listed(Path(meta["start_run"]).name for meta in metas if meta["start_run"]) or None,
+        "n_seeds": len(measured),
+        "seeds": listed(by_seed),
+        "runs": listed(meta["run"] for meta in metas),
+        "steps": listed(meta["step"] for meta in metas),
+        "tokens_seen": max(meta["tokens_seen"] for meta in metas),
+        "score_manifests": listed(each.cell.hash for each in measured),
+        "checkpoint_hashes": listed(meta["checkpoint_hash"] for meta in metas),
+        "data_hash": first["data_hash"],
+        "n_params": first["n_params"],
+        "n_neurons": first["n_neurons"],
+    }
+    losses = [nan if meta["eval_loss"] is None else float(meta["eval_loss"]) for meta in metas]
+    row |= _interval("eval_loss", mean_interval(losses))
+    for baseline in ("unigram_loss", "bigram_loss"):
+        known = [meta[baseline] for meta in metas if meta[baseline] is not None]
+        row[baseline] = float(np.mean(known)) if known else None
+    for share in ("dead_share", "rare_share", "dense_share", "always_on_share"):
+        row[share] = over_seeds(share).mean
+    for judge in judges:
+        name = judge.name
+        for figure in (
+            "median",
+            "n_judged",
+            "na_share",
+            "mono_share_all",
+            "mono_once_share",
+            "single_token_share",
+        ):
+            row[f"{name}_{figure}"] = _known(over_seeds(f"{name}_{figure}").mean)
+        if name == "k_eff":
+            row["k_eff_reach"] = _known(over_seeds("k_eff_reach").mean)
+        row |= _interval(f"{name}_mono_share", over_seeds(f"{name}_mono_share"), 0, 1)
+        row[f"{name}_mono_share_by_seed"] = listed(
+            f"{each.figures[f'{name}_mono_share']:.6g}" for each in measured
+        )
+        row |= _interval(f"{name}_mono_number", over_seeds(f"{name}_mono_number"), 0)
+        row |= _interval(f"{name}_mono_once", over_seeds(f"{name}_mono_once"), 0)
+        row |= _interval(f"{name}_mono_share_within", _within(measured, name), 0, 1)
+        row |= _against_chance(measured, name)
+    return row
+
+
+def _within(measured: Sequence[Measured], name: str) -> Estimate:
+    """Spread of neurons at these seeds: bootstrap over clusters of duplicates, each within one seed."""
+    values = np.concatenate([each.verdicts[name] for each in measured])
+    pairs = [
+        np.stack([np.full(each.clusters[name].size, index), each.clusters[name]])
+        for index, each in enumerate(measured)
+    ]
+    _, clusters = np.unique(np.concatenate(pairs, axis=1), axis=1, return_inverse=True)
+    return cluster_bootstrap(values, clusters.reshape(-1), draws=400)
+
+
+def _against_chance(measured: Sequence[Measured], name: str) -> dict[str, Any]:
+    """Shares called monosemantic in the nulls, the excess over each (paired by seed), and z.
+
+    z = (share - null share) / sqrt(p (1 - p) (1 / n + 1 / n_null)), p the pooled share, over the neurons of
+    all seeds with each cluster of duplicates counted once. It takes neurons for
+    independent and seeds for fixed.
+    """
+    row: dict[str, Any] = {}
+    for null in ("untrained", "rotated"):
+        having = [each for each in measured if (name, null) in each.chance]
+        counts = [each.chance[name, null] for each in having]
+        mono, judged = (float(sum(column)) for column in zip(*counts)) if counts else (0.0, 0.0)
+        shares = [each.figures[f"{name}_{null}_share"] for each in measured]
+        own = [each.figures[f"{name}_mono_once_share"] for each in measured]
+        low, high = wilson(mono, judged)
+        row[f"{name}_{null}_share"] = _known(mean_interval(shares).mean)
+        row[f"{name}_{null}_share_low"], row[f"{name}_{null}_share_high"] = _known(low), _known(high)
+        row[f"{name}_{null}_n"] = judged
+        row |= _interval(f"{name}_{null}_excess", paired_interval(own, shares))
+        n_mono = sum(each.figures[f"{name}_mono_once"] for each in having)
+        n_own = sum(np.unique(each.clusters[name]).size for each in having)
+        row[f"{name}_{null}_z"] = _known(two_share_z((n_mono, mono), (float(n_own), judged)))
+    return row
+
+
+def _contrast(
+    key: tuple[str, int, str],
+    measured: dict[tuple[str, int, str], dict[int, Measured]],
+    reference: str,
+    judge: Judge,
+) -> dict[str, Any]:
+    """Difference of the monosemantic share to the reference's same layer and hook, paired by seed."""
+    variant, layer, hook = key
+    partner = measured.get((reference, layer, hook)) or measured.get((reference, layer, "mid")) or {}
+    seeds = sorted(set(measured[key]) & set(partner)) if variant != reference else []
+    own = [measured[key][seed].figures[f"{judge.name}_mono_share"] for seed in seeds]
+    theirs = [partner[seed].figures[f"{judge.name}_mono_share"] for seed in seeds]
+    p = sign_flip_if_enough([a - b for a, b in zip(own, theirs)])
+    deltas = [
+        cliffs_delta(measured[key][seed].ranks[judge.name], partner[seed].ranks[judge.name]) for seed in seeds
+    ]
+    found = paired_interval(own, theirs)
+    return {
+        **_interval("difference", found, -1, 1),
+        "difference_n": found.n,
+        "cliffs_delta": _known(mean_interval(deltas).mean),
+        "p": p,
+    }
+
+
+def _adjust(rows: list[dict[str, Any]], judges: Sequence[Judge], primaries: Sequence[str]) -> None:
+    """Fill `<score>_p_adjusted`: Holm over the primaries' contrasts, Benjamini-Hochberg over the rest."""
+    planned = [(row, judge.name) for judge in judges for row in rows if judge.name in primaries]
+    others = [(row, judge.name) for judge in judges for row in rows if judge.name not in primaries]
+    for family, correct in ((planned, holm), (others, benjamini_hochberg)):
+        given = np.array([nan if row[f"{name}_p"] is None else row[f"{name}_p"] for row, name in family])
+        for (row, name), adjusted in zip(family, correct(given.astype(np.float64))):
+            row[f"{name}_p_adjusted"] = _known(float(adjusted))
+
+
+def _arms(
+    rows: list[dict[str, Any]], measured: dict[tuple[str, int, str], dict[int, Measured]]
+) -> pl.DataFrame:
+    """Parents and, behind each, the variants that start from it: loss at birth and end, shares once."""
+    roots = {row["root_variant"] for row in rows if row["start_runs"]}
+    kept = [row for root in roots for row in rows if row["root_variant"] == root]
+    kept.sort(
+        key=lambda row: (
+            row["root_variant"],
+            row["layer"],
+            row["hook"],
+            bool(row["start_runs"]),
+            row["variant"],
+        )
+    )
+    table = []
+    for row in kept:
+        births = []
+        for each in measured[row["variant"], row["layer"], row["hook"]].values():
+            evals = read_metrics(each.cell.directory.parent.parent, "eval")
+            births.append(evals[0]["loss"] if evals else nan)
+        same = (
+            "variant",
+            "layer",
+            "hook",
+            "root_variant",
+            "start_runs",
+            "factor",
+            "n_seeds",
+            "n_neurons",
+            "n_params",
+        )
+        arm = {key: row[key] for key in (*same, "eval_loss", "eval_loss_low", "eval_loss_high")}
+        arm["birth_loss"] = _known(mean_interval(births).mean)
+        for key, value in row.items():
+            if "_mono_once" in key or key.endswith("_mono_share"):
+                arm[key] = value
+        table.append(arm)
+    return pl.DataFrame(table, infer_schema_length=None)

@@ -1,0 +1,242 @@
+"""A comparison as tables and notes for people: Markdown that reads in a terminal, cells for the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analyze.compare import Comparison, Judge
+from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, with_interval
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of ready-made text; the first column names the row."""
+
+    title: str
+    caption: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """A pipe table padded so that it also lines up in a terminal; numbers stand to the right."""
+        cells = [[_plain(cell) for cell in row] for row in (self.headers, *self.rows)]
+        widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(self.headers))]
+
+        def line(row: Sequence[str]) -> str:
+            texts = [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:])),
+            ]
+            return f"| {' | '.join(texts)} |"
+
+        rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+        return "\n".join([line(cells[0]), f"| {' | '.join(rule)} |", *map(line, cells[1:])])
+
+
+def _plain(text: str) -> str:
+    """Text that can break neither a table's row nor a reader's terminal."""
+    return "".join(
+        f"\\{char}" if char in "|`<>" else char if char.isprintable() else f"\\u{ord(char):04x}"
+        for char in text
+    )
+
+
+def headline(comparison: Comparison, judge: Judge) -> Table:
+    """Monosemantic neurons by one score: the main table, or the same by another score."""
+    rows = []
+    for row in comparison.rows.iter_rows(named=True):
+        name = judge.name
+        is_reference = row["variant"] == comparison.reference
+        difference = with_interval(row, f"{name}_difference", lambda value: percent(value, signed=True))
+        cells = [
+            place(row),
+            str(row["n_seeds"]),
+            with_interval(row, "eval_loss", lambda value: number(value, 3)),
+            count(row["n_neurons"]),
+            percent(row["dead_share"]),
+            number(row[f"{name}_median"]),
+            with_interval(row, f"{name}_mono_share", percent),
+            percent(row[f"{name}_mono_share_all"]),
+            with_interval(row, f"{name}_mono_number", count),
+            count(_rounded(row[f"{name}_mono_once"])),
+            percent(row[f"{name}_single_token_share"]),
+            "reference" if is_reference else difference,
+        ]
+        rows.append(tuple(cells))
+    return Table(
+        f"Monosemantic neurons by {judge.title}",
+        "Mean over seeds [95 % t interval over seeds]. Loss: nats a token on held-out text. "
+        "Difference: percentage points of the share of scored, paired by seed.",
+        (
+            "variant",
+            "seeds",
+            "eval loss",
+            "neurons",
+            "dead %",
+            f"median {judge.title}",
+            "mono % of scored",
+            "mono % of all",
+            "mono neurons",
+            "duplicates once",
+            "single-token % of mono",
+            f"difference to {comparison.reference}",
+        ),
+        tuple(rows),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def chance(comparison: Comparison) -> Table:
+    """Each score's share beside the same share in the untrained network and in a Haar rotation."""
+    rows = []
+    for row in comparison.rows.iter_rows(named=True):
+        for judge in comparison.judges:
+            name = judge.name
+            points = [
+                with_interval(row, f"{name}_{null}_excess", lambda value: percent(value, signed=True))
+                for null in ("untrained", "rotated")
+            ]
+            cells = [
+                place(row),
+                judge.title,
+                percent(row[f"{name}_mono_once_share"]),
+                percent(row[f"{name}_untrained_share"]),
+                percent(row[f"{name}_rotated_share"]),
+                *points,
+                number(row[f"{name}_rotated_z"], 1),
+            ]
+            rows.append(tuple(cells))
+    return Table(
+        "Against chance",
+        "Per cent of judged neurons called monosemantic, each cluster of duplicates counted once; excess in "
+        "percentage points, paired by seed [95 % t interval over seeds].",
+        (
+            "variant",
+            "score",
+            "trained %",
+            "untrained %",
+            "rotated %",
+            "excess over untrained",
+            "excess over rotated",
+            "z over rotated",
+        ),
+        tuple(rows),
+    )
+
+
+def models(comparison: Comparison) -> Table:
+    """What was trained, and the states of its neurons."""
+    rows = []
+    for row in comparison.rows.iter_rows(named=True):
+        cells = [
+            place(row),
+            row["act"],
+            row["seeds"].replace(" ", ", "),
+            count(row["tokens_seen"]),
+            count(row["n_params"]),
+            number(row["eval_loss"], 3),
+            number(row["unigram_loss"], 3),
+            number(row["bigram_loss"], 3),
+            percent(row["dead_share"]),
+            percent(row["rare_share"]),
+            percent(row["dense_share"]),
+            percent(row["always_on_share"]),
+            number(row.get("k_eff_reach")),
+            percent(row.get("k_eff_na_share")),
+            " ".join(sorted({found[:8] for found in row["score_manifests"].split()})),
+        ]
+        rows.append(tuple(cells))
+    return Table(
+        "Models and the states of their neurons",
+        "Losses in nats a token; unigram and bigram are baselines on the same held-out rows. Shares are "
+        "per cent "
+        "of all neurons, except NA: per cent of scored neurons with a reach below 0.05, which K_eff does "
+        "not judge.",
+        (
+            "variant",
+            "act",
+            "seed",
+            "tokens",
+            "parameters",
+            "eval loss",
+            "unigram",
+            "bigram",
+            "dead %",
+            "rare %",
+            "dense %",
+            "always on %",
+            "median reach",
+            "NA %",
+            "scores (sha256)",
+        ),
+        tuple(rows),
+    )
+
+
+def widened(comparison: Comparison) -> Table | None:
+    """Variants that start from a checkpoint, beside the parent; None where there is none."""
+    if not comparison.arms.height:
+        return None
+    rows = []
+    for row in comparison.arms.iter_rows(named=True):
+        cells = [
+            place(row),
+            " ".join(sorted({_stem(run) for run in row["start_runs"].split()}))
+            if row["start_runs"]
+            else "scratch",
+            f"{row['factor']} x",
+            count(row["n_neurons"]),
+            number(row["birth_loss"], 3),
+            with_interval(row, "eval_loss", lambda value: number(value, 3)),
+        ]
+        for judge in comparison.judges:
+            cells.append(percent(row[f"{judge.name}_mono_once_share"]))
+            cells.append(with_interval(row, f"{judge.name}_mono_once", lambda value: count(_rounded(value))))
+        rows.append(tuple(cells))
+    scores = [f"{judge.title}: {what}" for judge in comparison.judges for what in ("mono %", "mono neurons")]
+    return Table(
+        "Widened models beside parent and controls",
+        "Loss at birth is the first evaluation of the run. Monosemantic shares and numbers count each "
+        "cluster of "
+        "duplicates once, so that a copy is not a second monosemantic neuron.",
+        ("variant", "start", "factor", "neurons", "loss at birth", "loss at end", *scores),
+        tuple(rows),
+    )
+
+
+def _stem(run: str) -> str:
+    """`gelu-s0` -> `gelu`: runs are named after their variant and seed."""
+    head, _, tail = run.rpartition("-s")
+    return head if head and tail.isdigit() else run
+
+
+def all_tables(comparison: Comparison) -> list[Table]:
+    """In order of reading: the headline, chance, widened models, other scores, the models themselves."""
+    ranked = sorted(comparison.judges, key=lambda judge: judge.name not in comparison.primaries)
+    tables = [headline(comparison, ranked[0]), chance(comparison), widened(comparison)]
+    tables += [headline(comparison, judge) for judge in ranked[1:]] + [models(comparison)]
+    return [table for table in tables if table is not None]
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """The whole comparison.md."""
+    facts = comparison.facts
+    parts = ["# Comparison", tests_made(comparison)]
+    for table in all_tables(comparison):
+        parts += [f"## {table.title}", table.caption, table.markdown()]
+    found = doubts(comparison)
+    parts += [
+        "## Reasons to doubt",
+        "\n".join(f"- {_plain(doubt)}" for doubt in found) or "None found by rule.",
+    ]
+    parts += ["## How to read it", "\n".join(f"- **{word}**: {meaning}" for word, meaning in GLOSSARY)]
+    parts.append(
+        f"Data {facts['data_hash'][:12]}, token sample {facts['tokens_hash'][:12]}: "
+        f"{count(facts['n_tokens'])} "
+        f"tokens of held-out documents, {count(facts['n_sampled_tokens'])} held whole, rows of "
+        f"{facts['n_ctx']}. "
+        "Runs, steps, seeds and full hashes of every row stand in comparison.csv and comparison.parquet."
+    )
+    return "\n\n".join(parts) + "\n"
