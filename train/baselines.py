@@ -1,4 +1,4 @@
-"""What counting alone predicts: unigram and interpolated Kneser-Ney bigram losses, the marks a model must beat."""
+"""What counting alone predicts: unigram and Kneser-Ney bigram losses, the marks that a model must beat."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ class Baselines:
 
     unigram: add-one smoothing, p(w) = (c(w) + 1) / (N + V).
     bigram: p(w|v) = max(c(v,w) - D, 0) / c(v) + D N1+(v,.) / c(v) q(w), with the continuation unigram
-    q(w) = max(N1+(.,w) - E, 0) / N1+(.,.) + E |{w: N1+(.,w) > 0}| / N1+(.,.) / V, so that a word never seen has
-    mass too. D = n1 / (n1 + 2 n2) of the bigram counts, E the same of the continuation counts.
+    q(w) = max(N1+(.,w) - E, 0) / N1+(.,.) + E |{w: N1+(.,w) > 0}| / N1+(.,.) / V, so that a word never
+    seen has mass too. D = n1 / (n1 + 2 n2) of the bigram counts, E the same of the continuation counts.
     Source: Chen and Goodman, "An Empirical Study of Smoothing Techniques" (1998), section 2.7 and 4.1.6.
     """
 
@@ -106,7 +106,7 @@ def _continuation(predecessors: Int[np.ndarray, " d_vocab"]) -> Float[np.ndarray
 
 
 def _discount(counts: Int[np.ndarray, " k"]) -> float:
-    """n1 / (n1 + 2 n2); 0.5 where nothing was seen once, since without a discount the unseen would have no mass."""
+    """n1 / (n1 + 2 n2); 0.5 where nothing was seen once: without a discount the unseen would have no mass."""
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
     return once / (once + 2 * twice) if once else 0.5
 

@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE with single digits and one special token, in the `tokenizers` library's format."""
+"""The tokenizer: byte-level BPE with single digits and BOS, in the format of the `tokenizers` library."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -28,6 +28,16 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
     return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
 
 
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """Every key that a file of this kind may hold, dotted, in order."""
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        below = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        keys += [f"{name}.{key}" for key in keys_of(below)] if below else [name]
+    return keys
+
+
 def validate(model: type[T], values: Any, origin: str) -> T:
     """Build a config from plain values.
 

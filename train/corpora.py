@@ -1,4 +1,4 @@
-"""Where text comes from: the embedded Wikipedia paragraphs, Python files of installed packages, local files."""
+"""Where text comes from: embedded Wikipedia paragraphs, Python files of installed packages, local files."""
 
 import codecs
 import glob
@@ -173,8 +173,8 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
 
 def _licence(distribution: importlib.metadata.Distribution) -> str:
     for key in ("License-Expression", "License"):
-        if value := distribution.metadata.get(key):
-            return value.strip().splitlines()[0]
+        if key in distribution.metadata:
+            return distribution.metadata[key].strip().partition("\n")[0]
     return "not stated"
 
 
@@ -251,7 +251,7 @@ def _text_parts(path: Path, name: str, decoder: Decoder) -> Iterator[Document]:
 
 
 def _part_end(buffer: str, start: int) -> int:
-    """Where the part at `start` ends: the first blank line after 1,000 characters, else the last line or word."""
+    """Where the part at `start` ends: a blank line after 1,000 characters, else the last line or word."""
     limit = start + MAX_PART_CHARS
     if found := _BLANK_LINES.search(buffer, start + MIN_PART_CHARS, limit):
         return found.end()
@@ -292,8 +292,8 @@ def python_pieces(text: str) -> Iterator[tuple[int, str]]:
     """A Python file in pieces of 500 to 4,000 characters (a short file whole): (first line, text).
 
     Cut by a rule on text, because `ast` reads differently in every Python: before a line that begins with
-    def, class, async def or a decorator (a decorator stays with what it decorates); short stretches are packed
-    together, long ones are cut at a blank line, else at a line's end.
+    def, class, async def or a decorator (a decorator stays with what it decorates); short stretches are
+    packed together, long ones are cut at a blank line, else at a line's end.
     """
     pieces: list[str] = []
     for stretch in _stretches(text.splitlines(keepends=True)):

@@ -1,9 +1,10 @@
-"""From a DATA.toml to a sealed directory of tokens: read, drop duplicates, mix, split, fit the tokenizer, pack."""
+"""From a DATA.toml to a sealed directory of tokens: read, mix, split, fit the tokenizer, pack."""
 
 import hashlib
 import sys
 from array import array
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -104,7 +105,7 @@ def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -
 
 @dataclass
 class _Spool:
-    """The documents of all sources: texts in a file on disk, what is needed to choose among them in memory."""
+    """The documents of all sources: texts in a file on disk, what choosing among them needs in memory."""
 
     handle: BinaryIO
     eval_share: float
@@ -222,12 +223,12 @@ def _pack(
         bar.reset()
         bar.set_description("packing")
         d_vocab = tokenizer.get_vocab_size()
-        rows, n_tokens = _write_streams(spool, chosen, config, tokenizer, directory, bar)
+        rows, n_tokens = _write_streams(spool, chosen, config, tokenizer, directory, bar=bar)
     for split in SPLITS:
         if n_tokens[split] < config.n_ctx:
             raise BadInput(
-                f"sources: {n_tokens[split]} {split} tokens are fewer than one row of n_ctx = {config.n_ctx}; "
-                "give more text or a smaller n_ctx"
+                f"sources: {n_tokens[split]} {split} tokens are fewer than one row of "
+                f"n_ctx = {config.n_ctx}; give more text or a smaller n_ctx"
             )
     table = pl.DataFrame(rows, schema=_DOCUMENTS_SCHEMA, orient="row")
     table.write_parquet(directory / "documents.parquet")
@@ -248,21 +249,25 @@ def _sample(spool: _Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
 
 
 def _write_streams(
-    spool: _Spool, chosen: np.ndarray, config: DataConfig, tokenizer: "Tokenizer", directory: Path, bar: tqdm
+    spool: _Spool,
+    chosen: np.ndarray,
+    config: DataConfig,
+    tokenizer: "Tokenizer",
+    directory: Path,
+    *,
+    bar: tqdm,
 ) -> tuple[list[tuple[Any, ...]], dict[str, int]]:
     dtype, names = token_dtype(tokenizer.get_vocab_size()), _source_names(config)
     n_tokens, n_documents = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
     rows: list[tuple[Any, ...]] = []
-    with (
-        (directory / "tokens-fit.bin").open("wb") as fit,
-        (directory / "tokens-eval.bin").open("wb") as held_out,
-    ):
+    with ExitStack() as stack:
+        streams = [stack.enter_context((directory / f"tokens-{split}.bin").open("wb")) for split in SPLITS]
         for batch in _batches(spool, chosen):
             encodings = tokenizer.encode_batch_fast([spool.text(index) for index in batch])
             for index, encoding in zip(batch, encodings):
                 split = SPLITS[spool.is_eval[index]]
                 ids = encoding.ids
-                (held_out if spool.is_eval[index] else fit).write(np.array([*ids, BOS_ID], dtype).tobytes())
+                streams[spool.is_eval[index]].write(np.array([*ids, BOS_ID], dtype).tobytes())
                 what = (names[spool.source[index]], spool.topics[index], spool.titles[index])
                 where = (n_tokens[split], len(ids), spool.n_chars[index])
                 rows.append((split, n_documents[split], *what, *where, spool.sha256(index)))

@@ -12,13 +12,22 @@ import torch
 from jaxtyping import Int, UInt64
 from torch import Tensor
 
-from train.bpe import BOS_ID
-from train.bpe import load_tokenizer as load_tokenizer
+from train.bpe import BOS_ID, load_tokenizer
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest, sha256_file, verify
 
+__all__ = [
+    "FORMAT_VERSION",
+    "SPLITS",
+    "TokenFile",
+    "load_tokenizer",
+    "permuted",
+    "read_data_manifest",
+    "token_dtype",
+]
+
 FORMAT_VERSION = 1
-SPLITS = ("fit", "eval")
+SPLITS: tuple[str, str] = ("fit", "eval")
 
 _U = np.uint64
 _GOLDEN = _U(0x9E3779B97F4A7C15)
@@ -42,7 +51,8 @@ def read_data_manifest(directory: Path) -> dict[str, Any]:
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:
         raise BadInput(
-            f"{directory}: format version {version} where this program reads {FORMAT_VERSION}; prepare it again"
+            f"{directory}: format version {version} where this program reads {FORMAT_VERSION}; "
+            "prepare it again"
         )
     return manifest
 
@@ -51,8 +61,8 @@ class TokenFile:
     """One split of a data directory.
 
     Row i is BOS and then stream[i * n_ctx : (i + 1) * n_ctx]; a last part of a row is left out. A model reads
-    row[:-1] and predicts row[1:]. Reads are `pread`s: a file cut short during a run is an error, where a memory
-    map would kill the process. Nothing here has a state, so rows depend on the arguments alone.
+    row[:-1] and predicts row[1:]. Reads are `pread`s: a file cut short during a run is an error, where a
+    memory map would kill the process. Nothing here has a state, so rows depend on the arguments alone.
     """
 
     directory: Path
@@ -63,6 +73,9 @@ class TokenFile:
     n_rows: int
     tokenizer_sha256: str
     data_hash: str
+    _path: Path
+    _dtype: np.dtype[Any]
+    _handle: int
 
     @classmethod
     def open(
@@ -97,7 +110,7 @@ class TokenFile:
         self.n_rows = self.n_tokens // self.n_ctx
         if not self.n_rows:
             raise BadInput(
-                f"{self.directory}: {self.n_tokens} {split} tokens, fewer than one row of {self.n_ctx}"
+                f"{self.directory}: {self.n_tokens} {split} tokens are no row of n_ctx = {self.n_ctx}"
             )
         self._check_tokenizer()
         self._dtype = token_dtype(self.d_vocab)
@@ -110,9 +123,7 @@ class TokenFile:
         if not path.is_file():
             raise BadInput(f"{path}: not there")
         if sha256_file(path) != self.tokenizer_sha256:
-            raise BadInput(
-                f"{path}: not the tokenizer of these tokens (its hash differs from the manifest's)"
-            )
+            raise BadInput(f"{path}: not the tokenizer of these tokens: its hash is not the manifest's")
 
     def _open_stream(self) -> None:
         try:
@@ -125,7 +136,7 @@ class TokenFile:
             raise BadInput(f"{self._path}: {n_bytes} bytes where the manifest's counts need {expected}")
 
     def rows(self, seed: int, step: int, batch: int) -> Int[Tensor, "batch row"]:
-        """The `batch` training rows [batch, n_ctx + 1] of a step: shuffled anew each epoch, the same for ever."""
+        """The `batch` training rows [batch, n_ctx + 1] of a step, shuffled anew each epoch."""
         return self.rows_at(seed, step * batch, batch)
 
     def rows_at(self, seed: int, first: int, count: int) -> Int[Tensor, "count row"]:
@@ -222,10 +233,10 @@ def permuted(indices: UInt64[np.ndarray, " k"], n: int, seed: int, epoch: int) -
     """Where a permutation of range(n), chosen by (seed, epoch), sends each index.
 
     A balanced Feistel network over the smallest 4^h >= n numbers: in each of 8 rounds (left, right) of h bits
-    becomes (right, left xor f(right)), f the splitmix64 finaliser of right plus the round's key. Where the image
-    is n or more the network is applied again (cycle walking; less than 4 times on average), which leaves a
-    permutation of range(n). Integers alone, so it is the same with every library and machine, and any single
-    index costs the same as the first.
+    becomes (right, left xor f(right)), f the splitmix64 finaliser of right plus the round's key. Where the
+    image is n or more the network is applied again (cycle walking; less than 4 times on average), which
+    leaves a permutation of range(n). Integers alone, so it is the same with every library and machine, and
+    any index costs the same as the first.
     Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002), section 5 and cycle walking.
     """
     half = _U(max(1, ((n - 1).bit_length() + 1) // 2))

@@ -77,7 +77,7 @@ def widen(
         _copy_neurons(state, f"layers.{layer}.mlp", plan.factor, ACTIVATIONS[config.act].w_out_over_k)
         _add_noise(state, layer, plan)
         parents[layer] = np.tile(np.arange(model.config.widths[layer], dtype=np.int32), plan.factor)
-    wide.load_state_dict(state, strict=True)
+    wide.to(model.head.weight.dtype).load_state_dict(state, strict=True)
     wide.train(model.training)
     receipt = measure(model, wide, plan, rows)
     if receipt.exact_promised and not receipt.logits_relative_l2["fp32"] <= EXACT_TOLERANCE:

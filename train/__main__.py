@@ -1,0 +1,141 @@
+"""The commands that make checkpoints: prepare | run | widen | status."""
+
+from train.launch import with_allocator_settings
+
+if __name__ == "__main__":
+    with_allocator_settings()
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, subcommand
+
+from train.config import DataConfig, RunConfig, WidenPlan
+from train.configfile import keys_of, load_config, validate
+from train.errors import BadInput, exit_with_one_line
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Turn a corpus into packed tokens: data/<name>/ with tokenizer, documents, hashes and counts.
+
+    Any key of the file can be given as --key.in.the.file VALUE.
+    """
+
+    config: Positional[Path]
+    """DATA.toml, such as configs/data/default.toml"""
+    out: Path | None = None
+    """directory to write; default data/<name>"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train a model, or widen and fine-tune one, and keep checkpoints. Started again, it goes on.
+
+    Any key of the file can be given as --key.in.the.file VALUE.
+    """
+
+    config: Positional[Path]
+    """RUN.toml, such as configs/run/cpu-1l.toml"""
+    out: Path | None = None
+    """directory to write; default checkpoints/<name of the file>"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Widen:
+    """Copy every neuron of some MLPs k times by the activation's exact rule, add noise, write a checkpoint."""
+
+    checkpoint: Positional[Path]
+    """a run (its newest step) or a step directory"""
+    layers: tuple[int, ...]
+    """layers whose MLPs are widened"""
+    factor: int
+    """copies of every neuron, 1 to 100"""
+    noise: Literal["none", "zero_sum", "w_in"] = "zero_sum"
+    """zero_sum keeps the function exactly; w_in does not; none never parts the copies"""
+    sigma: float = 0.1
+    """noise relative to the root mean square of the neuron's own weights"""
+    seed: int = 0
+    """of the noise"""
+    data: Path | None = None
+    """prepared data for the receipt; default: the checkpoint's own, else random tokens"""
+    out: Path | None = None
+    """directory to write; default <run>-x<factor>"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Status:
+    """List runs: step, tokens, held-out loss beside the bigram's, and what each is doing."""
+
+    directory: Positional[Path] = Path("checkpoints")
+    """a run, or a directory of runs at any depth"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+Command = (
+    Annotated[Prepare, subcommand("prepare")]
+    | Annotated[Run, subcommand("run")]
+    | Annotated[Widen, subcommand("widen")]
+    | Annotated[Status, subcommand("status")]
+)
+
+
+def _prepare(command: Prepare, overrides: list[str]) -> None:
+    from train.prepare import prepare
+
+    config = load_config(DataConfig, command.config, overrides)
+    prepared = prepare(config, command.out or Path("data") / config.name)
+    facts = prepared.facts
+    print(
+        f"{'found' if prepared.found else 'wrote'} {prepared.directory}: "
+        f"{facts['n_tokens']['fit']:,} training and {facts['n_tokens']['eval']:,} held-out tokens, "
+        f"{facts['n_documents']['fit']:,} and {facts['n_documents']['eval']:,} documents, "
+        f"{facts['n_duplicates']:,} duplicates, {facts['d_vocab']:,} words"
+    )
+
+
+def _run(command: Run, overrides: list[str]) -> None:
+    from train.runs import run
+
+    config = load_config(RunConfig, command.config, overrides)
+    outcome = run(config, command.out or Path("checkpoints") / command.config.stem)
+    print(outcome.line())
+
+
+def _widen(command: Widen, overrides: list[str]) -> None:
+    from train.widening import widen_checkpoint
+
+    if overrides:
+        raise BadInput(f"command line: {overrides[0]!r} is not an option of `widen`")
+    values = {name: getattr(command, name) for name in ("layers", "factor", "noise", "sigma", "seed")}
+    plan = validate(WidenPlan, values, "command line")
+    print(widen_checkpoint(command.checkpoint, plan, command.data, command.out))
+
+
+def _status(command: Status, overrides: list[str]) -> None:
+    from train.status import status
+
+    if overrides:
+        raise BadInput(f"command line: {overrides[0]!r} is not an option of `status`")
+    print(status(command.directory))
+
+
+def main() -> None:
+    """Parse the command line and leave the process with the command's exit code."""
+    description = "Train small language models and widen them. Keys of a RUN.toml: " + ", ".join(keys_of(RunConfig))
+    command, overrides = tyro.cli(Command, prog="python -m train", description=description, return_unknown_args=True)
+    handlers = {Prepare: _prepare, Run: _run, Widen: _widen, Status: _status}
+    exit_with_one_line(lambda: handlers[type(command)](command, overrides), command.debug)  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""The training loop: the same global rows for one process or many, on any device accelerate knows."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Int
+from torch import Tensor
+from tqdm import tqdm
+
+from train.baselines import Baselines
+from train.config import RunConfig
+from train.errors import Diverged, Stopped
+from train.files import write_atomic
+from train.interrupt import Interruptible
+from train.loss import NextTokenLoss
+from train.model import Transformer
+from train.optim import learning_rate, set_rate
+from train.tokens import TokenFile
+from train.tracking import Metrics
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+EVAL_ROWS = 16
+"""Rows of one evaluation pass. Fixed, so that the loss does not depend on the run's batch."""
+
+MAX_FINAL_EVAL_TOKENS = 1_000_000
+PERMANENT = frozenset([0, *(2**power for power in range(10))])
+
+
+def is_permanent(step: int) -> bool:
+    """Whether a checkpoint at `step` is kept for good: 0, 1, 2, 4, ..., 512, 1000, 2000, ..."""
+    return step in PERMANENT or (step > 0 and step % 1000 == 0)
+
+
+@dataclass
+class Training:
+    """A run in flight: what the loop needs and changes."""
+
+    config: RunConfig
+    directory: Path
+    accelerator: "Accelerator"
+    model: Transformer
+    optimizer: torch.optim.Optimizer
+    fit: TokenFile
+    held_out: TokenFile
+    baselines: Baselines
+    save: Callable[["Training"], None]
+    """Write a checkpoint of the current step; called on every process."""
+    step: int = 0
+    first_row: int = 0
+    """Rows that the checkpoint it started from had read: the data's order goes on from there."""
+    evaluation: dict[str, Any] | None = None
+    """The last evaluation, and the step it was made at."""
+    metrics: Metrics | None = None
+    _baseline_cache: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Predicted tokens of one optimizer step, all processes together."""
+        return self.config.train.rows_per_step * self.fit.n_ctx
+
+    @property
+    def n_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return math.ceil(self.config.train.tokens / self.tokens_per_step)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+        return self.accelerator.is_main_process
+
+    def micro_batches(self, step: int) -> Iterator[Int[Tensor, "rows pos_and_one"]]:
+        """This process' share of the step's global rows, one piece an accumulation pass."""
+        n_rows = self.config.train.rows_per_step
+        rows = self.fit.rows_at(self.config.seed, self.first_row + step * n_rows, n_rows)
+        pieces = rearrange(
+            rows, "(a w r) p -> a w r p", a=self.config.train.accumulate, w=self.accelerator.num_processes
+        )
+        for piece in pieces[:, self.accelerator.process_index]:
+            yield piece.to(self.accelerator.device)
+
+
+def train(run: Training) -> None:
+    """Take every remaining step, with evaluations, log lines and checkpoints; returns after the last one.
+
+    Raises:
+        Diverged: a loss or gradient that is not finite, before the optimizer could use it.
+        Stopped: SIGINT or SIGTERM; the step was finished and saved.
+    """
+    loss_module = NextTokenLoss(run.model)
+    wrapped, optimizer = run.accelerator.prepare(loss_module, run.optimizer)
+    if run.config.train.compile:
+        wrapped = torch.compile(wrapped)
+    n_steps, every = run.n_steps, run.config.train
+    bar = tqdm(total=n_steps, initial=run.step, unit="step", desc=run.directory.name, disable=None, dynamic_ncols=True)
+    with Interruptible() as interrupt, bar:
+        if run.step == 0:
+            _evaluate(run, final=n_steps == 0)
+            run.save(run)
+        since, steps_since, waiting = time.perf_counter(), 0, 0.0
+        while run.step < n_steps:
+            loss, norm, rate = _step(run, wrapped, optimizer)
+            run.step += 1
+            steps_since += 1
+            bar.update()
+            last = run.step == n_steps
+            if run.step % every.log_every == 0 or last:
+                mean_loss = float(run.accelerator.reduce(loss, reduction="mean"))
+                seconds = time.perf_counter() - since - waiting
+                speed = steps_since * run.tokens_per_step / seconds
+                since, steps_since, waiting = time.perf_counter(), 0, 0.0
+                _log(run, "train", loss=mean_loss, lr=rate, grad_norm=norm, tokens_per_s=speed, seconds=seconds)
+                bar.set_postfix_str(f"loss {mean_loss:.3f}, {speed / 1000:.1f}k tokens/s")
+            pause = time.perf_counter()
+            if run.step % every.eval_every == 0 or last:
+                _evaluate(run, final=last)
+            stop = _anyone(run, interrupt.asked)
+            at_resume_point = every.checkpoint_every and run.step % every.checkpoint_every == 0
+            if last or stop or at_resume_point or is_permanent(run.step):
+                run.save(run)
+            waiting += time.perf_counter() - pause
+            if stop and not last:
+                raise Stopped(f"{run.directory}: stopped and saved at step {run.step} of {n_steps}; start again to go on")
+
+
+def _step(
+    run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Tensor, float, float]:
+    """One optimizer step; returns this process' mean loss, the gradient's norm and the rate."""
+    accelerator, accumulate = run.accelerator, run.config.train.accumulate
+    rate = learning_rate(run.config.optim, run.step, run.n_steps, run.tokens_per_step)
+    set_rate(optimizer, rate)
+    total = torch.zeros((), device=accelerator.device)
+    for index, rows in enumerate(run.micro_batches(run.step)):
+        # Gradients are exchanged between processes once a step, with the last piece.
+        with accelerator.no_sync(wrapped) if index < accumulate - 1 else nullcontext():
+            loss = wrapped(rows) / accumulate
+            accelerator.backward(loss)
+        total += loss.detach()
+    # The norm is of the exchanged gradient, so every process sees the same one and all stop together.
+    norm = float(accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.clip))
+    if not math.isfinite(norm):
+        _bundle_crash(run, float(total), norm, rate)
+        raise Diverged(
+            f"{run.directory}: loss {float(total):.4g}, gradient norm {norm} at step {run.step} (rate {rate:.3g}); "
+            f"the last checkpoint is intact; lower optim.lr"
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total, norm, rate
+
+
+def _bundle_crash(run: Training, loss: float, norm: float, rate: float) -> None:
+    """Leave what a reader needs to see the failing step again."""
+    if run.is_main:
+        first = run.first_row + run.step * run.config.train.rows_per_step
+        facts = {
+            "step": run.step,
+            "rate": rate,
+            "loss": repr(loss),
+            "grad_norm": repr(norm),
+            "seed": run.config.seed,
+            "first_row": first,
+            "n_rows": run.config.train.rows_per_step,
+        }
+        write_atomic(run.directory / f"crash-{run.step:09d}.json", json.dumps(facts, indent=2).encode() + b"\n")
+
+
+def _anyone(run: Training, asked: bool) -> bool:
+    """Whether any process was asked to stop, so that all of them do."""
+    if run.accelerator.num_processes == 1:
+        return asked
+    flag = torch.tensor(int(asked), device=run.accelerator.device)
+    return int(run.accelerator.reduce(flag, reduction="sum")) > 0
+
+
+def _log(run: Training, kind: str, **values: Any) -> None:
+    if run.is_main and run.metrics is not None:
+        run.metrics.write({"kind": kind, "step": run.step, "tokens": run.step * run.tokens_per_step, **values})
+
+
+def _evaluate(run: Training, final: bool) -> None:
+    """Held-out loss in fp32, beside the baselines on the same rows; the final one takes all rows up to 1 M tokens."""
+    limit = MAX_FINAL_EVAL_TOKENS if final else run.config.train.eval_tokens
+    n_rows = max(1, min(run.held_out.n_rows, limit // run.held_out.n_ctx))
+    loss = held_out_loss(run.model, run.held_out, n_rows, run.accelerator)
+    if not math.isfinite(loss):
+        raise Diverged(f"{run.directory}: held-out loss {loss} at step {run.step}; the last checkpoint is intact")
+    if n_rows not in run._baseline_cache:
+        rows = run.held_out.plain_rows(0, n_rows)
+        run._baseline_cache[n_rows] = (run.baselines.unigram_loss(rows), run.baselines.bigram_loss(rows))
+    unigram, bigram = run._baseline_cache[n_rows]
+    n_tokens = n_rows * run.held_out.n_ctx
+    run.evaluation = {"step": run.step, "loss": loss, "n_tokens": n_tokens, "unigram": unigram, "bigram": bigram}
+    _log(run, "eval", **{key: value for key, value in run.evaluation.items() if key != "step"})
+
+
+@torch.no_grad()
+def held_out_loss(model: Transformer, held_out: TokenFile, n_rows: int, accelerator: "Accelerator") -> float:
+    """Mean loss in nats a token over the first `n_rows` held-out rows, in fp32, shared among the processes."""
+    module, sums = NextTokenLoss(model), torch.zeros(2, dtype=torch.float64, device=accelerator.device)
+    stride = EVAL_ROWS * accelerator.num_processes
+    for first in range(accelerator.process_index * EVAL_ROWS, n_rows, stride):
+        rows = held_out.plain_rows(first, min(EVAL_ROWS, n_rows - first)).to(accelerator.device)
+        sums += torch.stack([module(rows).double() * len(rows), torch.tensor(len(rows)).to(sums)])
+    total, count = accelerator.reduce(sums, reduction="sum")
+    return float(total / count)

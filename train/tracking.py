@@ -1,0 +1,59 @@
+"""metrics.jsonl, the record of a run, and its mirror in wandb."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+class Metrics:
+    """Appends one JSON object a line; a resumed run first cuts what came after its checkpoint.
+
+    The mirror (wandb, through accelerate's trackers) can fail or hang up without touching the run: the first
+    failure is told, and the mirror is left alone from then on.
+    """
+
+    def __init__(self, path: Path, offset: int, mirror: "Accelerator | None"):
+        self.file = path.open("r+b" if path.exists() else "w+b")
+        self.file.truncate(offset)
+        self.file.seek(offset)
+        self.mirror = mirror
+
+    def write(self, values: dict[str, Any]) -> None:
+        """Append one line, and mirror its numbers."""
+        self.file.write(json.dumps(values, allow_nan=False).encode() + b"\n")
+        self.file.flush()
+        if self.mirror is None:
+            return
+        numbers = {f"{values['kind']}/{key}": value for key, value in values.items() if isinstance(value, int | float)}
+        try:
+            self.mirror.log(numbers, step=values["step"])
+        except Exception as failure:  # noqa: BLE001 - whatever a tracking service does, training goes on
+            print(f"warning: wandb stopped ({failure}); metrics.jsonl goes on", flush=True)
+            self.mirror = None
+
+    def sync(self) -> int:
+        """Force the lines to disk; returns the length of the file, which a checkpoint records."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    def close(self) -> None:
+        """Sync and close, and end the mirror."""
+        self.sync()
+        self.file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line that a crash cut short is left out."""
+    lines: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_bytes().splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break
+    return lines

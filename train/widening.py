@@ -1,0 +1,79 @@
+"""`train widen`: a checkpoint in, a run directory with the widened checkpoint out."""
+
+from pathlib import Path
+
+import torch
+
+from train.checkpoint import load, save_checkpoint, step_directory, steps
+from train.config import WidenPlan
+from train.errors import BadInput, EnvironmentProblem
+from train.files import locked, require_space
+from train.tokens import TokenFile
+from train.widen import RECEIPT_ROWS, widen, widened_config
+
+
+def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, out: Path | None = None) -> str:
+    """Widen a checkpoint and write the result as step 0 of a run of its own; returns a line that says so.
+
+    Fine-tune it with a RUN.toml whose `start` names it, or do both in one file with a [widen] table.
+
+    Raises:
+        BadInput: a layer that is not there, data of another tokenizer, an output that is taken.
+        EnvironmentProblem: the widened model would not fit into memory.
+    """
+    parent = load(source)
+    config = widened_config(parent.config, plan)
+    _require_memory(12 * 8 * config.n_params)
+    run = parent.directory.parent
+    target = out or run.with_name(f"{run.name}-x{plan.factor}")
+    rows = _receipt_rows(parent.state["data"], data, config.n_ctx)
+    with locked(target):
+        if steps(target):
+            raise BadInput(f"{target}: is taken by a run; choose another --out")
+        model, lineage = widen(parent.model(), plan, rows)
+        lineage = lineage.of(parent.hash, parent.lineage)
+        require_space(target, 8 * config.n_params)
+        state = {
+            **parent.state,
+            "run": target.name,
+            "variant": target.name.removesuffix(f"-s{parent.state['seed']}"),
+            "step": 0,
+            "tokens": 0,
+            "tokens_before": parent.state["tokens_before"] + parent.state["tokens"],
+            "n_params": config.n_params,
+            "n_trained_params": 0,
+            "factor": plan.factor,
+            "log_offset": 0,
+            "evaluation": None if parent.state["evaluation"] is None else {**parent.state["evaluation"], "step": 0},
+            "start": {
+                "hash": parent.hash,
+                "run": parent.state["run"],
+                "step": parent.step,
+                "directory": str(parent.directory),
+            },
+        }
+        if not lineage.receipt.exact_promised:
+            state["evaluation"] = None  # the parent's loss is the child's only where the copy is exact
+        tokenizer = (parent.directory / "tokenizer.json").read_bytes()
+        save_checkpoint(target, model, {}, state, tokenizer, lineage)
+    widths = " ".join(str(width) for width in config.widths)
+    return f"wrote {step_directory(target, 0)}: widths {widths}; {lineage.receipt.line()}"
+
+
+def _receipt_rows(facts: dict[str, str], data: Path | None, n_ctx: int) -> torch.Tensor | None:
+    directory = data or Path(facts["directory"])
+    if data is None and not directory.is_dir():
+        print(f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)", flush=True)
+        return None
+    held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
+    if held_out.tokenizer_sha256 != facts["tokenizer_sha256"]:
+        raise BadInput(f"--data {directory}: its tokenizer is not the checkpoint's")
+    return held_out.plain_rows(0, min(RECEIPT_ROWS, held_out.n_rows))
+
+
+def _require_memory(n_bytes: int) -> None:
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if n_bytes > free:
+        raise EnvironmentProblem(f"widen: needs {n_bytes / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
