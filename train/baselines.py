@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -109,15 +108,3 @@ def _discount(counts: Int[np.ndarray, " k"]) -> float:
     """n1 / (n1 + 2 n2); 0.5 where nothing was seen once: without a discount the unseen would have no mass."""
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
     return once / (once + 2 * twice) if once else 0.5
-
-
-def mean_losses(baselines: Baselines, tokens: TokenFile, max_tokens: int) -> tuple[float, float]:
-    """Unigram and bigram loss over the first rows of a split, up to `max_tokens` (at least one row)."""
-    n_rows = min(tokens.n_rows, max(1, max_tokens // tokens.n_ctx))
-    step = max(1, _CHUNK_TOKENS // tokens.n_ctx)
-    sums = torch.zeros(2, dtype=torch.float64)
-    for first in range(0, n_rows, step):
-        rows = tokens.plain_rows(first, min(step, n_rows - first))
-        sums += len(rows) * torch.tensor([baselines.unigram_loss(rows), baselines.bigram_loss(rows)])
-    unigram, bigram = (sums / n_rows).tolist()
-    return unigram, bigram

@@ -139,7 +139,7 @@ def test_all_pieces_of_a_python_file_fall_on_one_side(tmp_path: Path) -> None:
     table = pl.read_parquet(result.directory / "documents.parquet")
     by_file = table.with_columns(file=pl.col("path_or_title").str.replace(r":\d+$", "")).group_by("file")
     assert by_file.agg(pl.col("split").n_unique())["split"].max() == 1
-    assert by_file.agg(pl.len())["len"].max() > 5
+    assert (by_file.agg(pl.len())["len"] > 5).any()
     assert result.facts["n_documents"]["eval"] > 50
 
 
