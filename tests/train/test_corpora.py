@@ -28,8 +28,8 @@ def read(*paths: str | Path, field: str = "text", replace: bool = False) -> list
     return list(read_documents(source, source_files(source), Decoder(replace)))
 
 
-def texts(*paths: str | Path, **keywords: bool) -> list[str]:
-    return [document.text for document in read(*paths, **keywords)]
+def texts(*paths: str | Path) -> list[str]:
+    return [document.text for document in read(*paths)]
 
 
 def test_a_small_txt_is_one_document_and_globs_are_read_in_sorted_order(tmp_path: Path) -> None:
