@@ -19,10 +19,14 @@ SAMPLE_FILE = "sample.safetensors"
 
 
 class Sample(Protocol):
-    """Activations of every neuron on the sampled tokens, readable in blocks of neurons."""
+    """Activations of every neuron on the sampled tokens, readable by neurons or by tokens."""
 
     def read(self, first: int, stop: int) -> Float[Tensor, "t n"]:
-        """Neurons first..stop as a fresh float32 tensor that the caller may change."""
+        """Neurons first..stop on all tokens, as a fresh float32 tensor that the caller may change."""
+        ...
+
+    def read_tokens(self, first: int, stop: int) -> Float[Tensor, "t n"]:
+        """All neurons on tokens first..stop, as a fresh float32 tensor that the caller may change."""
         ...
 
 
@@ -35,6 +39,10 @@ class HeldSample:
     def read(self, first: int, stop: int) -> Float[Tensor, "t n"]:
         """Neurons first..stop, float32, copied."""
         return self.values[:, first:stop].to(torch.float32, copy=True)
+
+    def read_tokens(self, first: int, stop: int) -> Float[Tensor, "t n"]:
+        """Tokens first..stop, float32, copied."""
+        return self.values[first:stop].to(torch.float32, copy=True)
 
 
 def blocks(n_neurons: int) -> list[tuple[int, int]]:
@@ -78,14 +86,13 @@ class SampleWriter:
                 waiting, offset = waiting[count:], offset + count
         self.written += len(low)
 
-    def close(self) -> None:
-        """Close the file.
+    def __enter__(self) -> "SampleWriter":
+        return self
 
-        Raises:
-            RuntimeError: fewer or more rows were written than the header says.
-        """
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close the file; RuntimeError where fewer rows were written than the header says."""
         os.close(self._handle)
-        if self.written != self.n_tokens:
+        if kind is None and self.written != self.n_tokens:
             raise RuntimeError(f"{self.written} rows written into a sample of {self.n_tokens}")
 
 
@@ -101,21 +108,35 @@ class SampleFile:
         Raises:
             BadInput: the sample has been deleted or does not fit.
         """
+        return self._read((0, self.n_tokens), (first, stop))
+
+    def read_tokens(self, first: int, stop: int) -> Float[Tensor, "t n"]:
+        """Tokens first..stop, float32.
+
+        Raises:
+            BadInput: the sample has been deleted or does not fit.
+        """
+        return self._read((first, stop), (0, self.n_neurons))
+
+    def _read(self, tokens: tuple[int, int], neurons: tuple[int, int]) -> Tensor:
         from safetensors import SafetensorError, safe_open
 
         if not self.path.is_file():
             raise BadInput(f"{self.path}: the sample has been deleted; collect again")
-        out = torch.empty(self.n_tokens, stop - first)
+        out = torch.empty(tokens[1] - tokens[0], neurons[1] - neurons[0])
         try:
             with safe_open(self.path, "pt") as file:
                 for index, (begin, end) in enumerate(blocks(self.n_neurons)):
-                    low, high = max(begin, first), min(end, stop)
+                    low, high = max(begin, neurons[0]), min(end, neurons[1])
                     if low >= high:
                         continue
-                    piece = file.get_tensor(f"block.{index:03d}")
-                    if tuple(piece.shape) != (self.n_tokens, end - begin):
-                        raise BadInput(f"{self.path}: block.{index:03d} is {tuple(piece.shape)}")
-                    out[:, low - first : high - first] = piece[:, low - begin : high - begin]
-        except SafetensorError as failure:
+                    piece = file.get_slice(f"block.{index:03d}")
+                    if piece.get_shape() != [self.n_tokens, end - begin]:
+                        raise BadInput(
+                            f"{self.path}: block.{index:03d} is {piece.get_shape()}; collect again"
+                        )
+                    held = piece[tokens[0] : tokens[1], low - begin : high - begin]
+                    out[:, low - neurons[0] : high - neurons[0]] = held
+        except (SafetensorError, OSError) as failure:
             raise BadInput(f"{self.path}: {failure}; collect again") from None
         return out

@@ -39,6 +39,7 @@ class ActivationsMeta:
     seed: int
     step: int
     tokens_seen: int
+    """By these weights, those of the runs they were started from included."""
     layer: int
     hook: str
     """`mid`: after the activation, before a mid LayerNorm; `post`: what enters W_out."""
@@ -51,6 +52,7 @@ class ActivationsMeta:
     root_variant: str
     """Variant of the ancestor that was trained from scratch: whose untrained network is this run's null."""
     eval_loss: float | None
+    """Held-out loss at this very step, nats a token; None where it was not evaluated there."""
     unigram_loss: float | None
     bigram_loss: float | None
     checkpoint_hash: str

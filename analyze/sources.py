@@ -1,0 +1,129 @@
+"""Where neurons' values come from: anything with a SourceFacts and a function of tokens."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from train.checkpoint import Checkpoint
+from train.config import ModelConfig
+from train.errors import BadInput
+
+HOOKS = ("mid", "post")
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What a source says of itself: fields of ActivationsMeta by the same names, and what else is needed."""
+
+    name: str
+    """How messages call it: a path, a name on a hub."""
+    run: str
+    variant: str
+    seed: int
+    step: int
+    tokens_seen: int
+    layer: int
+    hook: str
+    act: str
+    n_neurons: int
+    n_params: int
+    factor: int
+    start_run: str | None
+    root_variant: str
+    eval_loss: float | None
+    unigram_loss: float | None
+    bigram_loss: float | None
+    checkpoint_hash: str
+    n_ctx: int
+    tokenizer_sha256: str
+    parent: Int[np.ndarray, "n"] | None = None
+
+
+class NeuronSource(Protocol):
+    """One layer and hook of something that reads tokens."""
+
+    @property
+    def facts(self) -> SourceFacts:
+        """Where the neurons come from."""
+        ...
+
+    def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
+        """Each neuron's value at each position, float32 on the CPU."""
+        ...
+
+
+def hooks_of(config: ModelConfig) -> tuple[str, ...]:
+    """Hooks at which a model's neurons differ: without a mid LayerNorm `post` is `mid`, and is left out."""
+    return HOOKS if config.has_mid_ln else HOOKS[:1]
+
+
+class CheckpointSource:
+    """One layer and hook of a checkpoint; the forward pass stops there. On a GPU where there is one.
+
+    Raises:
+        BadInput: a layer or hook that this checkpoint does not have.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, layer: int, hook: str = "mid") -> None:
+        config = checkpoint.config
+        if not 0 <= layer < config.n_layers:
+            layers = ", ".join(map(str, range(config.n_layers)))
+            raise BadInput(f"{checkpoint.directory}: no layer {layer}; it has: {layers}")
+        if hook not in hooks_of(config):
+            note = f" ({config.act} has no mid LayerNorm, so post is mid)" if hook == "post" else ""
+            known = ", ".join(hooks_of(config))
+            raise BadInput(f"{checkpoint.directory}: no hook {hook!r}{note}; it has: {known}")
+        self.facts = facts_of(checkpoint, layer, hook)
+        self._layer, self._hook = layer, hook
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = checkpoint.model().to(self._device)
+
+    @torch.inference_mode()
+    def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
+        """Each neuron's value at each position, float32 on the CPU."""
+        values = self._model.mlp_activations(tokens.to(self._device), self._layer, self._hook)  # pyright: ignore[reportArgumentType]
+        return values.float().cpu()
+
+
+def facts_of(checkpoint: Checkpoint, layer: int, hook: str) -> SourceFacts:
+    """The facts of one layer and hook of a checkpoint."""
+    state: dict[str, Any] = checkpoint.state
+    start = state["start"] or {}
+    evaluation = state["evaluation"] or {}
+    if evaluation.get("step") != checkpoint.step:
+        evaluation = {}  # made at an earlier step than these weights
+    lineage = checkpoint.lineage
+    parent = lineage.parent_of(layer) if lineage else None
+    return SourceFacts(
+        name=str(checkpoint.directory),
+        run=state["run"],
+        variant=state["variant"],
+        seed=state["seed"],
+        step=checkpoint.step,
+        tokens_seen=state["tokens_before"] + state["tokens"],
+        layer=layer,
+        hook=hook,
+        act=checkpoint.config.act,
+        n_neurons=checkpoint.config.widths[layer],
+        n_params=state["n_params"],
+        factor=state["factor"],
+        start_run=start.get("run"),
+        root_variant=state["root_variant"],
+        eval_loss=evaluation.get("loss"),
+        unigram_loss=evaluation.get("unigram"),
+        bigram_loss=evaluation.get("bigram"),
+        checkpoint_hash=checkpoint.hash,
+        n_ctx=checkpoint.config.n_ctx,
+        tokenizer_sha256=state["data"]["tokenizer_sha256"],
+        parent=None if parent is None else np.asarray(parent, dtype=np.int32),
+    )
+
+
+def run_directory(checkpoint: Checkpoint) -> Path:
+    """The run that a checkpoint's step directory lies in."""
+    return checkpoint.directory.resolve().parent
