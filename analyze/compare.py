@@ -123,6 +123,8 @@ def comparison_of(
         if judge.name in primaries:
             n_tests += sum(contrast["difference"] is not None for contrast in contrasts)
     _adjust(rows, judges, primaries)
+    for row in rows:
+        row |= {"reference": reference, "primaries": " ".join(primaries)}
     shared = cells[0].meta
     losses = [row["unigram_loss"] for row in rows], [row["bigram_loss"] for row in rows]
     facts = {
@@ -199,13 +201,13 @@ def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any
             row[f"{name}_{figure}"] = _known(over_seeds(f"{name}_{figure}").mean)
         if name == "k_eff":
             row["k_eff_reach"] = _known(over_seeds("k_eff_reach").mean)
-        row |= _interval(f"{name}_mono_share", over_seeds(f"{name}_mono_share"), 0, 1)
+        row |= _interval(f"{name}_mono_share", over_seeds(f"{name}_mono_share"), 0.0, 1.0)
         row[f"{name}_mono_share_by_seed"] = listed(
             f"{each.figures[f'{name}_mono_share']:.6g}" for each in measured
         )
-        row |= _interval(f"{name}_mono_number", over_seeds(f"{name}_mono_number"), 0)
-        row |= _interval(f"{name}_mono_once", over_seeds(f"{name}_mono_once"), 0)
-        row |= _interval(f"{name}_mono_share_within", _within(measured, name), 0, 1)
+        row |= _interval(f"{name}_mono_number", over_seeds(f"{name}_mono_number"), 0.0)
+        row |= _interval(f"{name}_mono_once", over_seeds(f"{name}_mono_once"), 0.0)
+        row |= _interval(f"{name}_mono_share_within", _within(measured, name), 0.0, 1.0)
         row |= _against_chance(measured, name)
     return row
 
@@ -264,7 +266,7 @@ def _contrast(
     ]
     found = paired_interval(own, theirs)
     return {
-        **_interval("difference", found, -1, 1),
+        **_interval("difference", found, -1.0, 1.0),
         "difference_n": found.n,
         "cliffs_delta": _known(mean_interval(deltas).mean),
         "p": p,

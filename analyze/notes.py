@@ -6,19 +6,24 @@ from analyze.compare import Comparison
 from analyze.statistics import minimum_seeds
 
 
-def count(value: float | None) -> str:
+def visible(text: str) -> str:
+    """Text whose controls and bidi marks, which steer rather than show, are \\u escapes."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def count(value: float | int | None) -> str:
     """51200 -> `51,200`; a mean of counts below 100 keeps one decimal where it is not whole."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.1f}"
 
 
-def number(value: float | None, digits: int = 2) -> str:
+def number(value: float | int | None, digits: int = 2) -> str:
     """A figure with fixed decimals; an en dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def percent(value: float | None, signed: bool = False) -> str:
+def percent(value: float | int | None, signed: bool = False) -> str:
     """0.084 -> `8.4`: per cent, without the sign, for a column that says so."""
     if value is None:
         return "–"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analyze.compare import Comparison, Judge
-from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, with_interval
+from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, visible, with_interval
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,7 @@ class Table:
 
 def _plain(text: str) -> str:
     """Text that can break neither a table's row nor a reader's terminal."""
-    return "".join(
-        f"\\{char}" if char in "|`<>" else char if char.isprintable() else f"\\u{ord(char):04x}"
-        for char in text
-    )
+    return "".join(f"\\{char}" if char in "|`<>" else char for char in visible(text))
 
 
 def headline(comparison: Comparison, judge: Judge) -> Table:

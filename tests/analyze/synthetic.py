@@ -199,9 +199,8 @@ def write_cell(
     sample_hash = None
     if with_sample:
         with publishing(sample_directory(directory), {"kind": "sample"}) as aside:
-            writer = SampleWriter(aside / SAMPLE_FILE, len(tokens), n)
-            writer.append(held)
-            writer.close()
+            with SampleWriter(aside / SAMPLE_FILE, len(tokens), n) as writer:
+                writer.append(held)
         sample_hash = manifest_hash(sample_directory(directory))
     full = dict.fromkeys(
         ("mean", "sd", "minimum", "maximum", "median", "p01", "p9999"), values.mean(0).astype(float)
