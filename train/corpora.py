@@ -22,7 +22,7 @@ MAX_JSON_LINE = 2**24
 WHOLE_FILE_BYTES = 2**14
 """A .txt file up to this size is one document; a larger one is cut at blank lines."""
 MIN_PART_CHARS, MAX_PART_CHARS = 1_000, 16_000
-MIN_PIECE_CHARS, MAX_PIECE_CHARS = 500, 4_000
+MIN_PIECE_CHARS, MAX_PIECE_CHARS = 500, 2_000
 
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -289,7 +289,7 @@ def _json_lines(path: Path, name: str, field: str, decoder: Decoder) -> Iterator
 
 
 def python_pieces(text: str) -> Iterator[tuple[int, str]]:
-    """A Python file in pieces of 500 to 4,000 characters (a short file whole): (first line, text).
+    """A Python file in pieces of 500 to 2,000 characters (a short file whole): (first line, text).
 
     Cut by a rule on text, because `ast` reads differently in every Python: before a line that begins with
     def, class, async def or a decorator (a decorator stays with what it decorates); short stretches are

@@ -20,6 +20,11 @@ from train.errors import BadInput
 Hook = Literal["pre", "mid", "post"]
 """Of an MLP neuron: before the activation, after it (before a mid LayerNorm), and what enters W_out."""
 
+EMBEDDING_DEVIATION = {"tok_embed.weight": 0.3, "pos.weight": 0.05}
+WRITING_SCALE = 0.3
+"""Measured at 0.8 M tokens (gelu_new, d_model 64, rate 6e-3): held-out loss 4.88, against 5.13 with embeddings
+of 0.02 and matrices of 1 / fan_in throughout, 5.05 with the larger embeddings alone, 4.94 with 0.1 here."""
+
 Residual = Float[Tensor, "batch pos d_model"]
 Neurons = Float[Tensor, "batch pos d_mlp"]
 
@@ -90,8 +95,9 @@ class Transformer(nn.Module):
 
     So variants that differ in activation share every initial weight, a 2-layer model shares its first layer
     with the 1-layer one, and a wide model shares everything but its MLP. Matrices are normal with variance
-    1 / fan_in (the standard rule, for wide MLPs too), embeddings normal with deviation 0.02 (the head, which
-    is a matrix, follows the matrices' rule), biases 0, LayerNorm weights 1.
+    1 / fan_in (the standard rule, for wide MLPs too); those that write (attn.o, fc_out, head) are smaller by
+    0.3, so that a token's own embedding (deviation 0.3) leads the residual stream at first and bigrams are
+    learned soon. Positions have deviation 0.05, biases are 0, LayerNorm weights 1.
 
     Args:
         config: shape and activation.
@@ -172,6 +178,9 @@ def initialise(model: Transformer, seed: int) -> None:
         else:
             digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-            is_embedding = name in ("tok_embed.weight", "pos.weight")
-            deviation = 0.02 if is_embedding else 1 / math.sqrt(parameter.shape[1])
+            if name in EMBEDDING_DEVIATION:
+                deviation = EMBEDDING_DEVIATION[name]
+            else:
+                writes = name.endswith(("attn.o.weight", "mlp.fc_out.weight")) or name == "head.weight"
+                deviation = (WRITING_SCALE if writes else 1.0) / math.sqrt(parameter.shape[1])
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * deviation)
