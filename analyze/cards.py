@@ -31,6 +31,8 @@ class Piece:
     text: str
     classes: str
     activation: str | None
+    may_break: bool
+    """Whether a line may end before it: not inside a word that the tokenizer cut."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +205,8 @@ class Cards:
             classes += ["held"] * (activation is not None) + ["peak"] * (place == peak)
             classes += ["far"] * (place < row_start) + ["odd"] * odd
             label = None if activation is None else f"{activation:.3g}"
-            out.append(Piece(text, " ".join(name for name in classes if name != "h0"), label))
+            shades = " ".join(name for name in classes if name != "h0")
+            out.append(Piece(text, shades, label, odd or not text[:1].isalnum()))
         return Example(value, tuple(out))
 
 

@@ -54,8 +54,8 @@ def share_figure(comparison: Comparison, judge: Judge, styles: dict[str, Any]) -
     """Monosemantic share and number of every variant, beside chance."""
     name = judge.name
     rows = list(comparison.rows.iter_rows(named=True))
-    shares = [_dot(row, f"{name}_mono_share", 100, f"{name}_mono_share_by_seed", name) for row in rows]
-    numbers = [_dot(row, f"{name}_mono_once", 1) for row in rows]
+    shares = [_dot(row, f"{name}_mono_share", 100.0, f"{name}_mono_share_by_seed", name) for row in rows]
+    numbers = [_dot(row, f"{name}_mono_once", 1.0) for row in rows]
     panels = [
         (f"% of judged neurons mono by {judge.title}", shares),
         ("mono neurons, duplicates once", numbers),
@@ -100,7 +100,8 @@ def loss_figure(
         "loss",
         plots.loss_curves(curves, styles, unigram, bigram),
         visible(f"Loss over tokens. Held-out loss at the end, nats a token: {listed}."),
-        "Loss in nats a token over tokens since the run's own start (logarithmic). Thick: held-out text, "
+        "Loss in nats a token over tokens since the run's own start (logarithmic where it trained from "
+        "scratch). Thick: held-out text, "
         "one line a "
         "seed; thin: training batches, smoothed. Numbers: the first seed's last evaluation. Baselines on "
         "the same "
@@ -160,8 +161,8 @@ def widened_figures(comparison: Comparison, judge: Judge, styles: dict[str, Any]
     if not comparison.arms.height:
         return ()
     rows = list(comparison.arms.iter_rows(named=True))
-    shares = [_dot(row, f"{judge.name}_mono_once_share", 100) for row in rows]
-    numbers = [_dot(row, f"{judge.name}_mono_once", 1) for row in rows]
+    shares = [_dot(row, f"{judge.name}_mono_once_share", 100.0) for row in rows]
+    numbers = [_dot(row, f"{judge.name}_mono_once", 1.0) for row in rows]
     neurons = plots.dot_plot(
         [("% mono, duplicates once", shares), ("mono neurons, duplicates once", numbers)], styles
     )

@@ -154,17 +154,22 @@ def _loss_panel(
     styles: dict[str, tuple[str, Any]],
     baselines: dict[str, float | None],
 ) -> None:
+    # From scratch the first steps matter most; a continued run's birth, at no tokens, must be on the axis.
+    first = 0 if group[0].is_arm else 1
     ends: dict[str, tuple[float, float]] = {}
-    evaluated = [curve.evaluation[curve.evaluation[:, 0] > 0] for curve in group]
+    evaluated = [curve.evaluation[curve.evaluation[:, 0] >= first] for curve in group]
     for curve, evaluation in zip(group, evaluated):
         colour, dash = styles[curve.variant]
-        train = curve.train[curve.train[:, 0] > 0]
+        train = curve.train[curve.train[:, 0] >= first]
         if train.size:
             axes.plot(train[:, 0], _smooth(train[:, 1]), color=colour, linewidth=0.6, alpha=0.55)
         if evaluation.size:
             axes.plot(evaluation[:, 0], evaluation[:, 1], color=colour, linestyle=dash, linewidth=1.8)
             ends.setdefault(curve.variant, (float(evaluation[-1, 0]), float(evaluation[-1, 1])))
-    axes.set_xscale("log")
+    if first:
+        axes.set_xscale("log")
+        starts = [float(evaluation[0, 0]) for evaluation in evaluated if evaluation.size]
+        axes.set_xlim(left=min(starts) / 2 if starts else None)
     axes.set_xlabel("tokens")
     losses = np.concatenate([evaluation[:, 1] for evaluation in evaluated] or [np.array([0.0, 1.0])])
     if losses.size:
@@ -173,7 +178,7 @@ def _loss_panel(
         for name, level in baselines.items():
             # A baseline far from the curves would flatten them; it is named in the text instead.
             if level is not None and low - span <= level <= high + span:
-                low, high = min(low, level - 0.05 * span), max(high, level + 0.05 * span)
+                low, high = min(low, level - 0.05 * span), max(high, level + 0.12 * span)
                 axes.axhline(level, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
                 _say(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
         axes.set_ylim(low, high)
@@ -248,9 +253,11 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
                     axes.plot(
                         dot.seeds, [line + 0.22] * len(dot.seeds), "|", color=colour, markersize=6, alpha=0.9
                     )
-                axes.plot([dot.untrained], [line], "x", color=UNTRAINED, markersize=6, mew=1.4)
-                axes.plot([dot.rotated], [line], "D", color=ROTATED, markersize=4.5, mfc="white")
-                axes.plot([dot.mean], [line], "o", color=colour, markersize=7)
+                axes.plot([dot.untrained], [line], "x", color=UNTRAINED, markersize=6, mew=1.4, clip_on=False)
+                axes.plot(
+                    [dot.rotated], [line], "D", color=ROTATED, markersize=4.5, mfc="white", clip_on=False
+                )
+                axes.plot([dot.mean], [line], "o", color=colour, markersize=7, clip_on=False)
             axes.set_xlabel(label)
             axes.set_yticks(range(len(dots)), [visible(dot.title) for dot in dots], parse_math=False)
             axes.tick_params(axis="y", length=0)

@@ -97,8 +97,8 @@ def render(page: Page) -> str:
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters["visible"] = visible
     return environment.get_template("report.html.j2").render(page=page)
 
 

@@ -198,9 +198,11 @@ def write_cell(
     held = torch.from_numpy(values).to(torch.bfloat16).to(torch.float32)
     sample_hash = None
     if with_sample:
-        with publishing(sample_directory(directory), {"kind": "sample"}) as aside:
-            with SampleWriter(aside / SAMPLE_FILE, len(tokens), n) as writer:
-                writer.append(held)
+        with (
+            publishing(sample_directory(directory), {"kind": "sample"}) as aside,
+            SampleWriter(aside / SAMPLE_FILE, len(tokens), n) as writer,
+        ):
+            writer.append(held)
         sample_hash = manifest_hash(sample_directory(directory))
     full = dict.fromkeys(
         ("mean", "sd", "minimum", "maximum", "median", "p01", "p9999"), values.mean(0).astype(float)
@@ -219,7 +221,8 @@ def write_cell(
         ActivationsMeta(**(meta.__dict__ | {"sample_hash": sample_hash})),
         tokens,
         moments,
-        top_examples(tokens, held.numpy()),
+        # Of an untrained network no example is ever shown.
+        top_examples(tokens, held.numpy()[:, : None if meta.step else 1]),
         HeldSample(held),
     )
     write_activations(acts, directory)
@@ -229,29 +232,27 @@ def write_cell(
 
 def top_examples(tokens: TokenSample, values: np.ndarray) -> pl.DataFrame:
     """The 20 strongest of each neuron and half, at most one a document."""
-    rows = []
+    frames = []
     for neuron in range(values.shape[1]):
-        order = np.argsort(-values[:, neuron], kind="stable")
+        order = np.argsort(-values[:, neuron], kind="stable")[:600]
         for half, wanted in (("fit", True), ("eval", False)):
-            seen: set[int] = set()
-            for at in order[tokens.is_fit[order] == wanted]:
-                document = int(tokens.document[at])
-                if document not in seen:
-                    rows.append(
-                        {
-                            "neuron": neuron,
-                            "half": half,
-                            "rank": len(seen),
-                            "document": document,
-                            "stream_position": int(tokens.stream_position[at]),
-                            "position": int(tokens.position[at]),
-                            "activation": float(values[at, neuron]),
-                        }
-                    )
-                    seen.add(document)
-                if len(seen) == 20:
-                    break
-    return pl.DataFrame(rows)
+            within = order[tokens.is_fit[order] == wanted]
+            _, first = np.unique(tokens.document[within], return_index=True)
+            best = within[np.sort(first)[:20]]
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "neuron": np.full(best.size, neuron),
+                        "half": [half] * best.size,
+                        "rank": np.arange(best.size),
+                        "document": tokens.document[best],
+                        "stream_position": tokens.stream_position[best],
+                        "position": tokens.position[best],
+                        "activation": values[best, neuron].astype(np.float64),
+                    }
+                )
+            )
+    return pl.concat(frames)
 
 
 def write_metrics(results: Path, run: str, seed: int, first: float, last: float) -> None:
@@ -274,9 +275,9 @@ def k_eff_of(n: int, rng: np.random.Generator, mono: float) -> np.ndarray:
     return np.where(rng.random(n) < 0.1, np.nan, values)
 
 
-def write_study(root: Path, seeds: tuple[int, ...] = (0, 1), n: int = 60, with_sample: bool = True) -> Path:
+def write_study(root: Path, seeds: tuple[int, ...] = (0, 1), n: int = 40, with_sample: bool = True) -> Path:
     """A results directory: relu, gelu_new, solu_ln (mid and post), relu at 10 n, three arms of gelu."""
-    data = write_data(root / "data")
+    data = write_data(root / "data", n_documents=44)
     tokens, results = sampled_tokens(data), root / "results" / "made-up"
     scratch = {"relu": ("relu", n, 0.3), "gelu": ("gelu_new", n, 0.1), "solu": ("solu_ln", n, 0.2)}
     scratch["relu-100x"] = ("relu", 10 * n, 0.4)
