@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from analyze.embeddings import ppmi_svd
@@ -98,6 +98,11 @@ def _grammar(directory: Path, data_hash: str, n_ctx: int, key: _SampleKey) -> Gr
         ):
             raise BadInput(f"{directory}: its {view.name} tokens are not those of the sample; collect again")
     return Grammar(views, positions, np.asarray(sample.is_fit, dtype=np.bool_))
+
+
+def grammar_on(data: TokenFile, positions: Int[ndarray, "t"], is_fit: Bool[ndarray, "t"]) -> Grammar:
+    """A grammar of some positions of a data directory's eval stream, each in the fit or the eval half."""
+    return Grammar(_views(data.directory.resolve(), data.data_hash, data.n_ctx), positions, is_fit)
 
 
 def grammar_of(acts: Activations) -> Grammar:

@@ -96,12 +96,12 @@ def token_views(
     members = SetsOfKeys([*alone, *joined.values(), *classes.values()], n)
     kinds = _repeated("token", n) + _repeated("form", len(joined)) + _repeated("class", len(classes))
     shown = [vocabulary.shown(index) for index in range(n)]
-    folded = [f"`{form}` in any case, with or without a space," for form in joined]
+    folded = [f"`{form}` in any case or spacing" for form in joined]
     current = [
         *(f"{token} as the current token" for token in shown),
         *(f"{form} as the current token" for form in folded),
     ]
-    before = [*(f"after {token}" for token in shown), *(f"after {form.rstrip(',')}" for form in folded)]
+    before = [*(f"after {token}" for token in shown), *(f"after {form}" for form in folded)]
     return (
         View("current", ids, members, (*current, *classes), kinds, vectors, vocabulary.alphabetic),
         View(

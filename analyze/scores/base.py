@@ -1,6 +1,6 @@
 """What a score of neurons is."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from numpy import ndarray
 from analyze.store import Activations
 
 
+@runtime_checkable
 class NeuronScore(Protocol):
     """A number for every neuron: higher = more monosemantic, NaN where the neuron cannot be scored."""
 

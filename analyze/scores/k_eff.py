@@ -43,12 +43,12 @@ NOTHING = Fitted((), (), nan, nan)
 
 
 def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
-    """max(a - median, 0): what is above a neuron's median.
+    """max(a - median, 0), written over the activations: what is above a neuron's median.
 
     Whatever positive number this is divided by (the mean of the 20 largest, to make neurons comparable),
     rules, gains and K_eff come out the same, so it is not.
     """
-    return (activations - torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
+    return activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
 
 
 def fit(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], grammar: Grammar) -> Fitted:
@@ -105,16 +105,21 @@ def fit_block(
     scored: Int[ndarray, " n"],
     grammar: Grammar,
 ) -> list[Fitted]:
-    """`fit` for every neuron of a block where `scored` is not 0; the result does not depend on the block."""
+    """`fit` for every neuron of a block where `scored` is not 0; the result does not depend on the block.
+
+    The activations are overwritten.
+    """
     kept = np.flatnonzero(scored)
     if not len(kept):
         return [NOTHING] * len(scored)
-    y = rectified(activations[:, kept], median[kept])
-    y_fit = y[torch.from_numpy(grammar.fit)].T.contiguous().numpy()
-    y_eval = y[torch.from_numpy(grammar.eval)].T.contiguous().numpy()
+    y = rectified(activations, median)
+    y_fit, y_eval = (
+        y.index_select(0, torch.from_numpy(half)).T.contiguous().numpy()
+        for half in (grammar.fit, grammar.eval)
+    )
     fitted = [NOTHING] * len(scored)
-    for row, neuron in enumerate(kept.tolist()):
-        fitted[neuron] = fit(y_fit[row], y_eval[row], grammar)
+    for neuron in kept.tolist():
+        fitted[neuron] = fit(y_fit[neuron], y_eval[neuron], grammar)
     return fitted
 
 
