@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from analyze.examples import N_EXAMPLES, TopExamples
-from analyze.moments import COLUMNS, MIN_DOCUMENTS, SAMPLED_BYTES, StreamMoments, combine, sampled_statistics
+from analyze.moments import COLUMNS, MIN_DOCUMENTS, PIECE_BYTES, StreamMoments, combine, sampled_statistics
 from analyze.positions import Plan, is_sampled, kept_tokens, make_plan, sample_share
 from analyze.sample import SAMPLE_FILE, SampleFile, SampleWriter
 from analyze.sources import CheckpointSource, NeuronSource, SourceFacts, hooks_of, run_directory
@@ -217,7 +217,7 @@ def tell(plan: Plan, facts: SourceFacts, out: Path, say: Say) -> None:
     """
     n, held = facts.n_neurons, len(plan.tokens)
     disk = 2 * held * n + 40 * held + 1000 * n
-    piece = 2 * max(SAMPLED_BYTES, 4 * held) * torch.get_num_threads()
+    piece = 3 * max(PIECE_BYTES, 4 * held)
     passing = 4 * 4 * MICRO_BATCH_TOKENS * n + 2 * 8 * MICRO_BATCH_TOKENS * min(n, COLUMNS)
     memory = 4 * facts.n_params + 40 * held + 2 * 20 * N_EXAMPLES * n + max(piece, passing)
     whole = "all of them" if plan.share == 1 else f"{held:,}"
@@ -257,7 +257,7 @@ def micro_batches(tokens: TokenFile, n_rows: int, size: int, batch: int) -> Iter
         yield waiting
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def stream_through(
     source: NeuronSource, tokens: TokenFile, plan: Plan, path: Path, batch: int
 ) -> tuple[StreamMoments, TopExamples]:

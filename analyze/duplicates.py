@@ -82,14 +82,16 @@ def sketched(acts: Activations) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"],
     for first in range(0, n, width):
         stop = min(first + width, n)
         values = acts.block(first, stop)
-        mean[first:stop] = values.mean(0, dtype=torch.float64)
-        values -= mean[first:stop].float()
-        norm[first:stop] = torch.linalg.vector_norm(values, dim=0, dtype=torch.float64)
-        values *= sign
+        parts = list(zip(values.split(SKETCH), sign.split(SKETCH)))
+        for part, _ in parts:
+            mean[first:stop] += part.sum(0, dtype=torch.float64) / t
+        squares = torch.zeros(stop - first, dtype=torch.float64)
         piece = torch.zeros(SKETCH, stop - first)
-        for start in range(0, t, SKETCH):
-            part = values[start : start + SKETCH]
-            piece[: len(part)] += part
+        for part, turn in parts:
+            part -= mean[first:stop].float()
+            squares += (part * part).sum(0, dtype=torch.float64)
+            piece[: len(part)].addcmul_(part, turn)
+        norm[first:stop] = squares.sqrt()
         sketch[first:stop] = torch.nn.functional.normalize(piece, dim=0, eps=1e-30).T
     return mean, norm, sketch
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,15 +15,26 @@ N_EXAMPLES = 20
 HALVES = ("fit", "eval")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Peak:
     """A document's largest activation of every neuron, and at which token."""
 
     document: int
     half: int
-    values: Float[Tensor, "n"]
-    stream_position: Int[Tensor, "n"]
-    position: Int[Tensor, "n"]
+    values: Float[np.ndarray, "n"]
+    stream_position: Int[np.ndarray, "n"]
+    position: Int[np.ndarray, "n"]
+
+    def or_later(self, later: "Peak") -> "Peak":
+        """The peak of a document whose later part is `later`; of equals the earlier stands."""
+        better = later.values > self.values
+        return Peak(
+            self.document,
+            self.half,
+            np.where(better, later.values, self.values),
+            np.where(better, later.stream_position, self.stream_position),
+            np.where(better, later.position, self.position),
+        )
 
 
 class TopExamples:
@@ -32,98 +42,92 @@ class TopExamples:
 
     Tokens arrive in stream order in pieces of any size; the document that a piece ends in stays open until
     the next one. Of equal activations the earlier one stands, so the result does not depend on the pieces.
+    All in numpy on one thread: the steps are many and too small to share out.
     """
 
     def __init__(self, n_neurons: int) -> None:
         shape = (len(HALVES), n_neurons, N_EXAMPLES)
-        self.values = torch.full(shape, -torch.inf)
-        self.documents = torch.zeros(shape, dtype=torch.int32)
-        self.stream_positions = torch.zeros(shape, dtype=torch.int64)
-        self.positions = torch.zeros(shape, dtype=torch.int32)
+        self.values = np.full(shape, -np.inf, dtype=np.float32)
+        self.documents = np.zeros(shape, dtype=np.int32)
+        self.stream_positions = np.zeros(shape, dtype=np.int64)
+        self.positions = np.zeros(shape, dtype=np.int32)
         self._open: Peak | None = None
 
     def update(self, values: Float[Tensor, "t n"], tokens: TokenSample) -> None:
         """Add the next tokens, t >= 1."""
+        piece = values.numpy()
         starts = document_starts(tokens.document)
         spans = list(pairwise(starts))
         closed: list[Peak] = []
         head = self._open
         if head is not None and head.document == tokens.document[0]:
-            self._extend(head, peak_of(values, tokens, *spans.pop(0)))
+            head = head.or_later(peak_of(piece, tokens, *spans.pop(0)))
         if not spans:
+            self._open = head
             return
         if head is not None:
             closed.append(head)
-        self._open = peak_of(values, tokens, *spans.pop())
+        self._open = peak_of(piece, tokens, *spans.pop())
         for half in range(len(HALVES)):
-            inner = [span for span in spans if tokens.is_fit[span[0]] == (half == 0)]
-            self._admit(half, [peak for peak in closed if peak.half == half], values, tokens, inner)
-
-    @staticmethod
-    def _extend(head: Peak, more: Peak) -> None:
-        better = more.values > head.values
-        head.values = torch.where(better, more.values, head.values)
-        head.stream_position = torch.where(better, more.stream_position, head.stream_position)
-        head.position = torch.where(better, more.position, head.position)
+            inner = [span for span in spans if half_of(tokens, span[0]) == half]
+            self._admit(half, [one for one in closed if one.half == half], piece, tokens, inner)
 
     def _admit(
         self,
         half: int,
         known: list[Peak],
-        values: Float[Tensor, "t n"],
+        values: Float[np.ndarray, "t n"],
         tokens: TokenSample,
         spans: list[tuple[int, int]],
     ) -> None:
         """Merge finished documents. Where in `spans` a peak lies is looked up only for those that enter."""
         if not known and not spans:
             return
-        maxima = torch.stack([peak.values for peak in known] + [values[a:b].amax(0) for a, b in spans])
+        maxima = np.stack([one.values for one in known] + [values[a:b].max(axis=0) for a, b in spans])
         enters = maxima > self.values[half, :, -1]
-        rows = enters.any(0).nonzero().flatten()
+        rows = np.flatnonzero(enters.any(axis=0))
         if not len(rows):
             return
-        documents = torch.tensor(
-            [peak.document for peak in known] + [int(tokens.document[a]) for a, _ in spans], dtype=torch.int32
-        )
-        where = torch.zeros(maxima.shape, dtype=torch.int64)
-        position = torch.zeros(maxima.shape, dtype=torch.int32)
-        for index, peak in enumerate(known):
-            where[index], position[index] = peak.stream_position, peak.position
+        documents = np.array([one.document for one in known] + [tokens.document[a] for a, _ in spans])
+        where = np.zeros(maxima.shape, dtype=np.int64)
+        position = np.zeros(maxima.shape, dtype=np.int32)
+        for index, one in enumerate(known):
+            where[index], position[index] = one.stream_position, one.position
         for index, (a, b) in enumerate(spans, start=len(known)):
-            neurons = enters[index].nonzero().flatten()
+            neurons = np.flatnonzero(enters[index])
             if len(neurons):
-                token = a + values[a:b].index_select(1, neurons).argmax(0).numpy()
-                where[index, neurons] = torch.from_numpy(tokens.stream_position[token]).long()
-                position[index, neurons] = torch.from_numpy(tokens.position[token]).int()
-        entering = torch.where(enters, maxima, -torch.inf)[:, rows].T
-        merged = torch.cat((self.values[half, rows], entering), 1)
-        best, order = torch.sort(merged, dim=1, descending=True, stable=True)
-        order = order[:, :N_EXAMPLES]
-        self.values[half, rows] = best[:, :N_EXAMPLES]
+                token = a + values[a:b, neurons].argmax(axis=0)
+                where[index, neurons] = tokens.stream_position[token]
+                position[index, neurons] = tokens.position[token]
+        entering = np.where(enters, maxima, -np.inf)[:, rows].T
+        merged = np.concatenate((self.values[half, rows], entering), axis=1)
+        order = np.argsort(-merged, axis=1, kind="stable")[:, :N_EXAMPLES]
         for store, new in (
-            (self.documents, documents[:, None].expand(-1, len(rows)).T),
+            (self.values, entering),
+            (self.documents, np.broadcast_to(documents, (len(rows), len(documents)))),
             (self.stream_positions, where[:, rows].T),
             (self.positions, position[:, rows].T),
         ):
-            store[half, rows] = torch.cat((store[half, rows], new), 1).gather(1, order)
+            both = np.concatenate((store[half, rows], new), axis=1)
+            store[half, rows] = np.take_along_axis(both, order, axis=1)
 
     def finish(self) -> pl.DataFrame:
         """Close the last document and give the table of examples (see Activations)."""
         if self._open is not None:
-            empty = torch.empty(0, len(self._open.values))
-            self._admit(self._open.half, [self._open], empty, NO_TOKENS, [])
+            nothing = np.empty((0, len(self._open.values)), dtype=np.float32)
+            self._admit(self._open.half, [self._open], nothing, NO_TOKENS, [])
             self._open = None
-        there = torch.isfinite(self.values)
-        half, neuron, rank = there.nonzero(as_tuple=True)
+        half, neuron, rank = np.nonzero(np.isfinite(self.values))
+        there = (half, neuron, rank)
         table = pl.DataFrame(
             {
-                "neuron": neuron.int().numpy(),
-                "half": pl.Series(np.array(HALVES)[half.numpy()], dtype=pl.String),
-                "rank": rank.int().numpy(),
-                "document": self.documents[there].numpy(),
-                "stream_position": self.stream_positions[there].numpy(),
-                "position": self.positions[there].numpy(),
-                "activation": self.values[there].numpy(),
+                "neuron": neuron.astype(np.int32),
+                "half": pl.Series(np.array(HALVES)[half], dtype=pl.String),
+                "rank": rank.astype(np.int32),
+                "document": self.documents[there],
+                "stream_position": self.stream_positions[there],
+                "position": self.positions[there],
+                "activation": self.values[there],
             }
         )
         return table.sort("neuron", pl.col("half") == "eval", "rank")
@@ -136,14 +140,19 @@ NO_TOKENS = TokenSample(
 )
 
 
-def peak_of(values: Float[Tensor, "t n"], tokens: TokenSample, start: int, stop: int) -> Peak:
+def half_of(tokens: TokenSample, index: int) -> int:
+    """Index in HALVES of the half that a token's document belongs to."""
+    return 0 if tokens.is_fit[index] else 1
+
+
+def peak_of(values: Float[np.ndarray, "t n"], tokens: TokenSample, start: int, stop: int) -> Peak:
     """The Peak of the document whose tokens are start..stop of a piece."""
-    best, index = values[start:stop].max(0)
-    token = start + index.numpy()
+    index = values[start:stop].argmax(axis=0)
+    token = start + index
     return Peak(
         document=int(tokens.document[start]),
-        half=0 if tokens.is_fit[start] else 1,
-        values=best,
-        stream_position=torch.from_numpy(tokens.stream_position[token]).long(),
-        position=torch.from_numpy(tokens.position[token]).int(),
+        half=half_of(tokens, start),
+        values=np.take_along_axis(values[start:stop], index[None], axis=0)[0],
+        stream_position=tokens.stream_position[token],
+        position=tokens.position[token],
     )

@@ -1,12 +1,10 @@
 """Per-neuron figures: sums streamed over all tokens, quantiles and firing read from the sampled ones."""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import BFloat16, Float, Int, Int16
 from torch import Tensor
 
 from analyze.sample import BLOCK, Sample
@@ -20,8 +18,8 @@ DEAD_SHARE = 1e-6
 """A neuron is dead where its range is at most this share of the layer's median range."""
 COLUMNS = 2048
 """Neurons whose fp64 copies are held at a time."""
-SAMPLED_BYTES = 2**26
-"""Size of the piece of the sample that one thread holds while it sorts."""
+PIECE_BYTES = 2**26
+"""Size in fp32 of the piece of the sample that is held while its quantiles are found."""
 
 
 class StreamMoments:
@@ -77,60 +75,67 @@ class SampledStatistics:
     n_documents_fired: Int[np.ndarray, "n"]
 
 
-def rank_of(quantile: float, count: int) -> int:
-    """Index among `count` sorted values of the first with at least a share `quantile` at or below it."""
-    return max(int(np.ceil(quantile * count - 1e-9)) - 1, 0)
-
-
 def document_starts(document: Int[np.ndarray, "t"]) -> list[int]:
     """Where each run of one document begins, and t behind them."""
     changes = np.flatnonzero(document[1:] != document[:-1]) + 1
     return [0, *changes.tolist(), len(document)]
 
 
+def sort_keys(values: BFloat16[Tensor, "..."]) -> Int16[Tensor, "..."]:
+    """Integers in the order of their bf16 values: numpy selects among 16-bit integers 5 times as fast."""
+    bits = values.view(torch.int16)
+    return bits ^ ((bits >> 15) & 0x7FFF)
+
+
+def from_sort_keys(keys: Int16[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    """The values (float64) that `sort_keys` gave these integers; 0 where it was -0."""
+    bits = torch.from_numpy(keys ^ ((keys >> 15) & 0x7FFF))
+    return bits.view(torch.bfloat16).double().numpy() + 0.0
+
+
+def key_below(values: Float[np.ndarray, "n"]) -> Int16[np.ndarray, "n"]:
+    """Key of the largest bf16 number that is not above each value."""
+    exact = torch.from_numpy(values)
+    near = exact.bfloat16() + 0.0
+    return (sort_keys(near) - (near.double() > exact).to(torch.int16)).numpy()
+
+
+def quantile(keys: Int16[np.ndarray, "n t"], share: float) -> Float[np.ndarray, "n"]:
+    """The first value of each row with at least a share `share` of its values at or below it."""
+    rank = max(int(np.ceil(share * keys.shape[1] - 1e-9)) - 1, 0)
+    below, zeros = np.count_nonzero(keys < 0, axis=1), np.count_nonzero(keys == 0, axis=1)
+    # A row of mostly zeros, as relu leaves, is told by counting: numpy's selection is 20 times slower on ties.
+    rest = np.flatnonzero((rank < below) | (rank >= below + zeros))
+    found = np.zeros(len(keys), dtype=np.int16)
+    found[rest] = np.partition(keys[rest], rank, axis=1)[:, rank]
+    return from_sort_keys(found)
+
+
 def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> SampledStatistics:
     """Quantiles (the inverse empirical distribution: always a value that occurred), firing, documents.
 
-    `p9999` and `fit_range` are of the fit tokens, or of all where no document fell into the fit half. The
-    sample is read in pieces of 64 MB, one a thread.
+    All of the activations in bf16, as the sample is on disk. `p9999` and `fit_range` are of the fit tokens,
+    or of all where no document fell into the fit half. The sample is read in pieces of 64 MB.
     """
     n_tokens = len(tokens)
-    fit = torch.from_numpy(np.flatnonzero(tokens.is_fit) if tokens.is_fit.any() else np.arange(n_tokens))
-    starts = document_starts(tokens.document)
-    width = max(1, min(BLOCK, SAMPLED_BYTES // (4 * n_tokens)))
-    figures = {name: np.zeros(n_neurons) for name in SampledStatistics.__annotations__}
-
-    def measure(first: int) -> None:
-        stop = min(first + width, n_neurons)
-        values = sample.read(first, stop)
-        in_fit = values.index_select(0, fit).T.contiguous().numpy()
-        in_all = values.T.clone(memory_format=torch.contiguous_format).numpy()
-        # One cut at a time: numpy's vectorised selection takes a single rank.
-        half = rank_of(0.5, n_tokens)
-        in_all.partition(half, axis=1)
-        median = in_all[:, half].copy()
-        lower = in_all[:, : half + 1]
-        low = rank_of(0.01, n_tokens)
-        lower.partition(low, axis=1)
-        in_fit.partition(rank_of(0.9999, len(fit)), axis=1)
-        p9999 = in_fit[:, rank_of(0.9999, len(fit))]
-        threshold = torch.from_numpy(FIRING_SHARE * p9999.astype(np.float64)).float()
-        peaks = torch.stack([values[a:b].amax(0) for a, b in pairwise(starts)])
-        found = {
-            "median": median,
-            "p01": lower[:, low],
-            "p9999": p9999,
-            "fit_range": in_fit.max(axis=1).astype(np.float64) - in_fit.min(axis=1),
-            "firing_rate": np.count_nonzero((values > threshold).numpy(), axis=0) / n_tokens,
-            "n_documents_fired": (peaks > threshold).sum(0).numpy(),
-        }
-        for name, figure in found.items():
-            figures[name][first:stop] = figure
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(measure, range(0, n_neurons, width)))
-    documents = figures.pop("n_documents_fired").astype(np.int64)
-    return SampledStatistics(**figures, n_documents_fired=documents)
+    fit = np.flatnonzero(tokens.is_fit) if tokens.is_fit.any() else np.arange(n_tokens)
+    starts = document_starts(tokens.document)[:-1]
+    width = max(1, min(BLOCK, PIECE_BYTES // (4 * n_tokens)))
+    found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(SampledStatistics)}
+    for first in range(0, n_neurons, width):
+        values = sample.read(first, min(first + width, n_neurons)).bfloat16()
+        keys = sort_keys(values.T.contiguous()).numpy()
+        in_fit = keys.take(fit, axis=1)
+        p9999 = quantile(in_fit, 0.9999)
+        threshold = key_below(FIRING_SHARE * p9999)[:, None]
+        found["p9999"].append(p9999)
+        found["fit_range"].append(from_sort_keys(in_fit.max(axis=1)) - from_sort_keys(in_fit.min(axis=1)))
+        found["firing_rate"].append(np.count_nonzero(keys > threshold, axis=1) / n_tokens)
+        peaks = np.maximum.reduceat(keys, starts, axis=1)
+        found["n_documents_fired"].append(np.count_nonzero(peaks > threshold, axis=1))
+        found["median"].append(quantile(keys, 0.5))
+        found["p01"].append(quantile(keys, 0.01))
+    return SampledStatistics(**{name: np.concatenate(parts) for name, parts in found.items()})
 
 
 def combine(

@@ -4,7 +4,7 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ BLOCK = 256
 SAMPLE_FILE = "sample.safetensors"
 
 
+@runtime_checkable
 class Sample(Protocol):
     """Activations of every neuron on the sampled tokens, readable by neurons or by tokens."""
 

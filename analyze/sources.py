@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class SourceFacts:
     parent: Int[np.ndarray, "n"] | None = None
 
 
+@runtime_checkable
 class NeuronSource(Protocol):
     """One layer and hook of something that reads tokens."""
 
@@ -83,7 +84,7 @@ class CheckpointSource:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = checkpoint.model().to(self._device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
         """Each neuron's value at each position, float32 on the CPU."""
         values = self._model.mlp_activations(tokens.to(self._device), self._layer, self._hook)  # pyright: ignore[reportArgumentType]
