@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy import ndarray
 
 from analyze.cells import Cell
 from analyze.notes import number, visible
+from analyze.passages import AFTER, BEFORE, read_passages, shown_examples, shown_neurons
 from analyze.store import SCORED, STATUS_NAMES, Activations, open_activations
 from analyze.text import Vocabulary
 from train.errors import BadInput
 from train.tokens import TokenFile, load_tokenizer
 
-BEFORE, AFTER = 12, 6
-N_EXAMPLES = 5
-N_RANDOM, N_EXTREME = 6, 3
 LEVELS = 8
 
 
@@ -120,26 +118,34 @@ class Cards:
         directory = cell.directory.with_name(cell.directory.name.removesuffix(".scores"))
         self.acts: Activations = open_activations(directory)
         self.troubles = [] if text.trouble is None else [text.trouble]
-        self.has_sample = True
+        self.shown = shown_neurons(self.rows, cell.meta["layer"])
+        self.held = self._read_held()
+
+    def _read_held(self) -> dict[tuple[int, int], float]:
+        """(neuron, stream position) -> activation, where it is known."""
+        if self.text.trouble is not None:
+            return {}
+        neurons = [neuron for group in self.shown.values() for neuron in group]
+        try:
+            table = read_passages(self.acts, neurons)
+        except BadInput as failure:
+            self.troubles.append(f"Only peaks are highlighted: {visible(str(failure))}.")
+            return {}
+        return {(neuron, place): value for neuron, place, value in table.iter_rows()}
 
     def groups(self) -> list[Group]:
         """The neurons with the smallest and the largest K_eff, and a random sample of all scored ones."""
-        scored = self.rows.filter(pl.col("status") == SCORED)
-        judged = scored.filter(pl.col("k_eff_mono").is_not_null()).sort("k_eff", "neuron")
-        smallest, largest = judged.head(N_EXTREME), judged.tail(N_EXTREME).reverse()
-        rng = np.random.default_rng([self.cell.meta["layer"], scored.height])
-        chosen = (
-            rng.choice(scored.height, min(N_RANDOM, scored.height), replace=False) if scored.height else []
-        )
-        sample = scored[sorted(int(index) for index in chosen)]
+        n_scored = self.rows.filter(pl.col("status") == SCORED).height
+        n_judged = self.rows["k_eff_mono"].drop_nulls().len()
         return [
-            Group(f"A random sample of the {scored.height:,} scored neurons", self._cards(sample)),
-            Group(f"Smallest K_eff of the {judged.height:,} judged neurons", self._cards(smallest)),
-            Group("Largest K_eff", self._cards(largest)),
+            Group(f"A random sample of the {n_scored:,} scored neurons", self._cards("random")),
+            Group(f"Smallest K_eff of the {n_judged:,} judged neurons", self._cards("smallest")),
+            Group("Largest K_eff", self._cards("largest")),
         ]
 
-    def _cards(self, rows: pl.DataFrame) -> tuple[Card, ...]:
-        return tuple(self._card(row) for row in rows.iter_rows(named=True))
+    def _cards(self, group: str) -> tuple[Card, ...]:
+        rows = {row["neuron"]: row for row in self.rows.iter_rows(named=True)}
+        return tuple(self._card(rows[neuron]) for neuron in self.shown[group])
 
     def _card(self, row: dict[str, Any]) -> Card:
         neuron, moments = row["neuron"], self.acts.moments
@@ -168,38 +174,22 @@ class Cards:
             tuple(self._examples(neuron)),
         )
 
-    def _held(self, neuron: int) -> Float[ndarray, "t"] | None:
-        if not self.has_sample:
-            return None
-        try:
-            return self.acts.block(neuron, neuron + 1)[:, 0].numpy()
-        except BadInput as failure:
-            self.has_sample = False
-            self.troubles.append(f"Only peaks are highlighted: {visible(str(failure))}.")
-            return None
-
     def _examples(self, neuron: int) -> list[Example]:
-        table = self.acts.examples.filter((pl.col("neuron") == neuron) & (pl.col("half") == "eval"))
-        rows = table.sort("rank").head(N_EXAMPLES).to_dicts()
-        held = self._held(neuron) if self.text.trouble is None else None
+        rows = shown_examples(self.acts, neuron).to_dicts()
         top = max((row["activation"] for row in rows), default=0.0)
-        return [self._example(row, held, top) for row in rows]
+        return [self._example(row, top) for row in rows]
 
-    def _example(self, row: dict[str, Any], held: Float[ndarray, "t"] | None, top: float) -> Example:
+    def _example(self, row: dict[str, Any], top: float) -> Example:
         peak = row["stream_position"]
         value = f"{row['activation']:.3g}"
         if self.text.trouble is not None:
             return Example(value, ())
         first, pieces = self.text.around(peak, row["document"])
         row_start = peak - (row["position"] - 1)
-        places = np.arange(first, first + len(pieces))
-        at = np.searchsorted(self.acts.tokens.stream_position, places).clip(0, len(self.acts.tokens) - 1)
-        known = self.acts.tokens.stream_position[at] == places
         out = []
-        for place, index, is_known, piece in zip(places.tolist(), at, known, pieces):
-            activation = row["activation"] if place == peak else None
-            if activation is None and held is not None and is_known:
-                activation = float(held[index])
+        for place, piece in enumerate(pieces, first):
+            known = self.held.get((row["neuron"], place))
+            activation = row["activation"] if place == peak else known
             text, odd = shown(piece)
             classes = ["t", f"h{level(activation, top)}"]
             classes += ["held"] * (activation is not None) + ["peak"] * (place == peak)

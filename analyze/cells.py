@@ -98,12 +98,11 @@ def require_same_tokens(cells: Sequence[Cell]) -> None:
     """
     first = cells[0]
     for cell in cells[1:]:
-        for what, same in (
-            ("data", cell.meta["data_hash"] == first.meta["data_hash"]),
-            ("a token sample", cell.tokens_hash == first.tokens_hash),
-        ):
-            if not same:
-                raise BadInput(f"{first.directory} and {cell.directory} do not share {what}: not comparable")
+        pair = f"{first.directory} and {cell.directory}"
+        if cell.meta["data_hash"] != first.meta["data_hash"]:
+            raise BadInput(f"{pair} do not share data: not comparable")
+        if cell.tokens_hash != first.tokens_hash:
+            raise BadInput(f"{pair} do not share a token sample; collect both with the same --sample-tokens")
 
 
 def read_metrics(run_results: Path, kind: str) -> list[dict[str, Any]]:

@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 
 from analyze import plots
-from analyze.cards import N_EXTREME, N_RANDOM, Cards, Group, Text, shown_cells
+from analyze.cards import Cards, Group, Text, shown_cells
 from analyze.cells import Cell, final_cells, find_cells
 from analyze.compare import Comparison, comparison_of
 from analyze.figures import Figure, loss_figure, score_figure, share_figure, widened_figures
 from analyze.measure import JUDGES, Judge
 from analyze.notes import GLOSSARY, count, doubts, percent, place, tests_made, visible, with_interval
+from analyze.passages import N_EXTREME, N_RANDOM
 from analyze.tables import Table, all_tables
 from train.errors import BadInput
 from train.files import manifest_hash, write_atomic
@@ -76,11 +77,16 @@ def report(
 
     Raises:
         BadInput: no scores there, damaged ones, or ones that `compare` refuses.
+
+    Where a comparison lies there, its variants and seeds are reported, in its order.
     """
     results = Path(results_dir)
-    reference, primaries = _as_compared(results, reference, primaries)
-    cells = find_cells([results])
-    comparison = comparison_of(cells, reference, primaries)
+    before = _as_compared(results)
+    cells = _cells(results, before)
+    if before is not None:
+        reference = before["reference"][0] if reference is None else reference
+        primaries = before["primaries"][0].split() if primaries is None else primaries
+    comparison = comparison_of(cells, reference, ("k_eff",) if primaries is None else primaries)
     page = _page(results, comparison, cells)
     (results / "figures").mkdir(exist_ok=True)
     for figure in page.figures:
@@ -102,18 +108,29 @@ def render(page: Page) -> str:
     return environment.get_template("report.html.j2").render(page=page)
 
 
-def _as_compared(
-    results: Path, reference: str | None, primaries: Sequence[str] | None
-) -> tuple[str | None, Sequence[str]]:
+def _as_compared(results: Path) -> pl.DataFrame | None:
+    """Variants, their seeds, reference and primaries of the comparison that lies there, in its order."""
     path = results / "comparison.parquet"
-    if path.is_file() and (reference is None or primaries is None):
-        try:
-            before = pl.read_parquet(path, columns=["reference", "primaries"]).row(0)
-        except (OSError, pl.exceptions.PolarsError) as failure:
-            raise BadInput(f"{path}: cannot be read ({failure}); compare again") from None
-        reference = before[0] if reference is None else reference
-        primaries = before[1].split() if primaries is None else primaries
-    return reference, ("k_eff",) if primaries is None else primaries
+    if not path.is_file():
+        return None
+    try:
+        return pl.read_parquet(path, columns=["variant", "seeds", "reference", "primaries"])
+    except (OSError, pl.exceptions.PolarsError) as failure:
+        raise BadInput(f"{path}: cannot be read ({failure}); compare again") from None
+
+
+def _cells(results: Path, before: pl.DataFrame | None) -> list[Cell]:
+    """The cells under `results`: those that were compared, in that order, or all."""
+    cells = find_cells([results])
+    if before is None:
+        return cells
+    order = {
+        (variant, int(seed)): place
+        for place, (variant, seeds) in enumerate(before.select("variant", "seeds").iter_rows())
+        for seed in seeds.split()
+    }
+    compared = [cell for cell in cells if (cell.meta["variant"], cell.meta["seed"]) in order]
+    return sorted(compared, key=lambda cell: order[cell.meta["variant"], cell.meta["seed"]])
 
 
 def _page(results: Path, comparison: Comparison, cells: Sequence[Cell]) -> Page:
@@ -126,11 +143,11 @@ def _page(results: Path, comparison: Comparison, cells: Sequence[Cell]) -> Page:
     return Page(
         study=visible(results.resolve().name),
         question=(
-            f"How many neurons of {len(variants)} model variants answer to one thing? Variants are "
-            f"trained on the "
-            f"same text and compared over {n_seeds} seed{'s' if n_seeds != 1 else ''}; every neuron is "
-            f"scored, and "
-            "each score is held against an untrained network and a random rotation of the same activations."
+            f"How many neurons of {len(variants)} model variants answer to one thing? Variants are trained "
+            f"on the same text and compared over {n_seeds} seed{'s' if n_seeds != 1 else ''}; every neuron "
+            "is scored, and each score is held against an untrained network and a random rotation of the "
+            "same "
+            "activations."
         ),
         summary=tuple(visible(sentence) for sentence in summary(comparison, judge)),
         tests=visible(tests_made(comparison)),

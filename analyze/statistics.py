@@ -101,7 +101,7 @@ def wilson(successes: float | int, trials: float | int, level: float = 0.95) -> 
 
 
 def two_share_z(successes: tuple[float | int, float | int], trials: tuple[float | int, float | int]) -> float:
-    """First share minus the second over the binomial standard error at their pooled share; NaN where it is 0."""
+    """First share minus the second over the binomial standard error at their pooled share; NaN where 0."""
     if min(trials) <= 0:
         return nan
     pooled = sum(successes) / sum(trials)
@@ -163,7 +163,7 @@ def _adjusted(
 
 
 def cliffs_delta(a: Num[ndarray, "n"], b: Num[ndarray, "m"]) -> float:
-    """P(a > b) - P(a < b) of a random pair: 1 where all of `a` lie above `b`; NaN without pairs (Cliff 1993)."""
+    """P(a > b) - P(a < b) of a random pair: 1 where all `a` lie above `b`; NaN without pairs (Cliff 1993)."""
     if a.size == 0 or b.size == 0:
         return nan
     ranks = stats.rankdata(np.concatenate([a, b]))

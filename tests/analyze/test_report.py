@@ -13,9 +13,10 @@ import pytest
 
 from analyze.cards import level, shown
 from analyze.compare import compare
+from analyze.passages import keep_passages
 from analyze.plots import Curve, Dot, dot_plot, loss_curves, styles_of
 from analyze.report import report
-from analyze.store import drop_sample
+from analyze.store import drop_sample, write_scores
 from tests.analyze.synthetic import (
     HOSTILE,
     k_eff_of,
@@ -229,6 +230,40 @@ def test_deleting_a_sample_after_scoring_leaves_the_report_possible(one):
     results = one()
     drop_sample(results / "gelu-s0" / "step-000000500" / "L0.mid")
     assert "Only peaks are highlighted" in report(results).read_text(encoding="utf-8")
+
+
+def test_passages_kept_before_the_sample_is_deleted_give_the_same_page(one):
+    results = one()
+    directory = results / "gelu-s0" / "step-000000500" / "L0.mid"
+    whole = report(results).read_text(encoding="utf-8")
+    kept = keep_passages(directory)
+    drop_sample(directory)
+    assert keep_passages(directory) == kept
+    assert report(results).read_text(encoding="utf-8") == whole
+
+
+def test_passages_of_other_scores_are_not_used(one):
+    results = one()
+    directory = results / "gelu-s0" / "step-000000500" / "L0.mid"
+    keep_passages(directory)
+    drop_sample(directory)
+    scores = pl.read_parquet(directory.with_name("L0.mid.scores") / "scores.parquet")
+    write_scores(directory, scores.with_columns(pl.col("k_eff") + 0.01), {}, 1.0)
+    assert "kept for other scores" in report(results).read_text(encoding="utf-8")
+
+
+def test_the_report_follows_the_comparison_that_lies_there(tmp_path):
+    data = write_data(tmp_path / "data", n_documents=12)
+    tokens, rng = sampled_tokens(data), np.random.default_rng(0)
+    results = tmp_path / "results"
+    for variant in ("gelu", "relu", "solu"):
+        scores = made_up_scores(40, k_eff_of(40, rng, 0.3), rng)
+        write_cell(results, tokens, meta_of(data, tokens, variant, 0, 500), scores, with_sample=True)
+    compare([results / "solu-s0", results / "gelu-s0"], results)
+    page = report(results).read_text(encoding="utf-8")
+    assert "relu" not in page
+    assert page.index('"></span>solu') < page.index('"></span>gelu')
+    assert "difference to solu" in page
 
 
 @pytest.mark.parametrize(
