@@ -104,7 +104,7 @@ def quantile(keys: Int16[np.ndarray, "n t"], share: float) -> Float[np.ndarray, 
     """The first value of each row with at least a share `share` of its values at or below it."""
     rank = max(int(np.ceil(share * keys.shape[1] - 1e-9)) - 1, 0)
     below, zeros = np.count_nonzero(keys < 0, axis=1), np.count_nonzero(keys == 0, axis=1)
-    # A row of mostly zeros, as relu leaves, is told by counting: numpy's selection is 20 times slower on ties.
+    # A row of mostly zeros, as relu leaves, is told by counting: numpy selects 20 times slower among ties.
     rest = np.flatnonzero((rank < below) | (rank >= below + zeros))
     found = np.zeros(len(keys), dtype=np.int16)
     found[rest] = np.partition(keys[rest], rank, axis=1)[:, rank]

@@ -86,7 +86,7 @@ def test_neurons_that_are_not_there_are_refused(tmp_path: Path) -> None:
         acts.block(0, acts.n_neurons + 1)
 
 
-def test_without_its_sample_a_collection_opens_and_says_so_only_when_the_sample_is_wanted(
+def test_without_its_sample_a_collection_opens_and_only_its_blocks_are_refused(
     tmp_path: Path,
 ) -> None:
     acts = collected(tmp_path)
