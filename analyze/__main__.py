@@ -1,0 +1,140 @@
+"""The commands that read checkpoints: collect | score | compare | report."""
+
+from train.launch import with_allocator_settings
+
+if __name__ == "__main__":
+    with_allocator_settings()
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional, subcommand
+
+from train.errors import exit_with_one_line
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Stream held-out text through a checkpoint and keep what its neurons did, one directory a layer and hook."""
+
+    checkpoint: Positional[Path]
+    """a run (its newest step) or a step directory"""
+    data: Path
+    """directory that `train prepare` wrote"""
+    out: Path
+    """results directory; writes OUT/<run>/step-<step>/L<layer>.<hook>/"""
+    layers: tuple[int, ...] | None = None
+    """default: all"""
+    hooks: tuple[str, ...] | None = None
+    """mid (after the activation) and post (after a mid LayerNorm, where there is one); default: both"""
+    max_tokens: int | None = None
+    """read at most this many held-out tokens"""
+    sample_tokens: int | None = None
+    """tokens whose activations are held whole; give the same number to all variants of a comparison"""
+    batch: int = 64
+    """rows read at a time; does not change the result"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score every neuron of collected activations, and a Haar rotation of them."""
+
+    directories: Positional[tuple[Path, ...]]
+    """activations directories, or directories that hold some at any depth"""
+    scores: tuple[str, ...] = ("all",)
+    """k_eff, rule_share, or all"""
+    seed: int = 0
+    """of the rotation"""
+    drop_samples: bool = False
+    """delete the whole activations once scored; collect makes them again"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare scored variants over their seeds: comparison.md, .csv and .parquet."""
+
+    directories: Positional[tuple[Path, ...]]
+    """results directories; their order is the table's"""
+    out: Path
+    """directory to write to"""
+    reference: str | None = None
+    """variant that differences are taken to; default: the first"""
+    primaries: tuple[str, ...] = ("k_eff",)
+    """scores named beforehand as the question; others are corrected as secondary"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write report.html, one file that opens without a network, and figures/*.svg."""
+
+    directory: Positional[Path]
+    """results directory"""
+    reference: str | None = None
+    """variant that differences are taken to; default: as compared"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+Command = (
+    Annotated[Collect, subcommand("collect")]
+    | Annotated[Score, subcommand("score")]
+    | Annotated[Compare, subcommand("compare")]
+    | Annotated[Report, subcommand("report")]
+)
+
+
+def _collect(command: Collect) -> None:
+    from analyze.collect import collect_checkpoint
+
+    for directory in collect_checkpoint(
+        command.checkpoint,
+        command.data,
+        command.out,
+        layers=None if command.layers is None else list(command.layers),
+        hooks=None if command.hooks is None else list(command.hooks),
+        max_tokens=command.max_tokens,
+        sample_tokens=command.sample_tokens,
+        batch=command.batch,
+    ):
+        print(directory)
+
+
+def _score(command: Score) -> None:
+    from analyze.scoring import activations_under, score_directory
+
+    names = None if command.scores == ("all",) else list(command.scores)
+    for directory in activations_under(list(command.directories)):
+        print(score_directory(directory, names, command.seed, command.drop_samples).line(), flush=True)
+
+
+def _compare(command: Compare) -> None:
+    from analyze.compare import compare
+
+    compare(command.directories, command.out, command.reference, command.primaries)
+    print((command.out / "comparison.md").read_text())
+    print(f"wrote {command.out}/comparison.md, .csv, .parquet")
+
+
+def _report(command: Report) -> None:
+    from analyze.report import report
+
+    print(f"wrote {report(command.directory, command.reference)}")
+
+
+def main() -> None:
+    """Parse the command line and leave the process with the command's exit code."""
+    command = tyro.cli(Command, prog="python -m analyze", description="Measure how polysemantic neurons are.")
+    handlers = {Collect: _collect, Score: _score, Compare: _compare, Report: _report}
+    exit_with_one_line(lambda: handlers[type(command)](command), command.debug)  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main()

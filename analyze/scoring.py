@@ -1,0 +1,108 @@
+"""Scores of activations directories on disk: each made once, found again, redone when its input changed."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyze.scores import SCORES, score_with_null
+from analyze.sources import hooks_of
+from analyze.store import (
+    drop_sample,
+    find_directories,
+    open_activations,
+    read_meta,
+    scores_are_current,
+    scores_directory,
+    write_scores,
+)
+from train.checkpoint import load
+from train.errors import BadInput, did_you_mean
+from train.files import read_manifest
+
+SCORING_VERSION = 1
+"""Counts up when a change to a score changes its numbers, so that older results are made again."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One scored directory, and whether its scores were there already."""
+
+    directory: Path
+    found: bool
+    n_neurons: int
+    seconds: float
+
+    def line(self) -> str:
+        """The outcome in one line."""
+        return f"{'found' if self.found else 'wrote'} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s"
+
+
+def activations_under(paths: list[Path]) -> list[Path]:
+    """Activations directories among and below `paths`, each once, in order.
+
+    Raises:
+        BadInput: a path that is not there or holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise BadInput(f"{path}: no such directory")
+        below = [path] if (path / "meta.json").is_file() else find_directories(path)
+        if not below:
+            raise BadInput(f"{path}: holds no activations; `python -m analyze collect` makes them")
+        found += [directory for directory in below if directory not in found]
+    return found
+
+
+def score_directory(
+    directory: Path, names: list[str] | None = None, seed: int = 0, drop_samples: bool = False
+) -> Scored:
+    """Score one activations directory, beside a Haar rotation of its neurons, unless that is done.
+
+    Args:
+        names: which of SCORES; all by default.
+        seed: of the rotation.
+        drop_samples: delete the sample of whole activations once scores stand; `collect` makes it again.
+
+    Raises:
+        BadInput: a score that is not known, or a sample that is gone while scores are to be made.
+    """
+    names = list(SCORES) if names is None else names
+    for name in names:
+        if name not in SCORES:
+            raise BadInput(f"--scores: {name!r} is not known{did_you_mean(name, list(SCORES))}")
+    settings = _settings(names, seed)
+    found = scores_are_current(directory, settings)
+    if not found:
+        start = time.perf_counter()
+        acts = open_activations(directory)
+        write_scores(directory, score_with_null(acts, names, seed), settings, time.perf_counter() - start)
+    facts = read_manifest(scores_directory(directory))
+    if drop_samples:
+        drop_sample(directory)
+    return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"])
+
+
+def scored_step(checkpoint: Path, results: Path, sample_tokens: int | None) -> list[Path]:
+    """The activations directories of a checkpoint that need nothing more: collected so, and scored; else empty.
+
+    For a study that deletes samples after scoring: what is scored need not be collected again.
+    """
+    opened = load(checkpoint)
+    step = results / opened.state["run"] / f"step-{opened.step:09d}"
+    wanted = [
+        step / f"L{layer}.{hook}" for layer in range(opened.config.n_layers) for hook in hooks_of(opened.config)
+    ]
+    for directory in wanted:
+        if not (directory / "meta.json").is_file():
+            return []
+        meta = read_meta(directory)
+        if meta.checkpoint_hash != opened.hash or meta.settings["sample_tokens"] != sample_tokens:
+            return []
+        if not scores_are_current(directory, _settings(list(SCORES), 0)):
+            return []
+    return wanted
+
+
+def _settings(names: list[str], seed: int) -> dict[str, object]:
+    return {"scores": names, "rotation_seed": seed, "scoring_version": SCORING_VERSION}
