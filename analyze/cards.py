@@ -156,7 +156,7 @@ class Cards:
             ("reach", _figure(row["reach"])),
             ("fires on", f"{100 * row['firing_rate']:.2g} % of tokens"),
             ("status", ", ".join(states)),
-            ("strongest", f"{float(moments.maximum[neuron]):.3g}"),
+            ("max", f"{float(moments.maximum[neuron]):.3g}"),
         ]
         if row["single_token"]:
             facts.append(("answers to", "a single token"))

@@ -195,7 +195,6 @@ def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any
             "n_judged",
             "na_share",
             "mono_share_all",
-            "mono_once_share",
             "single_token_share",
         ):
             row[f"{name}_{figure}"] = _known(over_seeds(f"{name}_{figure}").mean)
@@ -207,6 +206,7 @@ def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any
         )
         row |= _interval(f"{name}_mono_number", over_seeds(f"{name}_mono_number"), 0.0)
         row |= _interval(f"{name}_mono_once", over_seeds(f"{name}_mono_once"), 0.0)
+        row |= _interval(f"{name}_mono_once_share", over_seeds(f"{name}_mono_once_share"), 0.0, 1.0)
         row |= _interval(f"{name}_mono_share_within", _within(measured, name), 0.0, 1.0)
         row |= _against_chance(measured, name)
     return row

@@ -154,6 +154,8 @@ def _loss_panel(
     styles: dict[str, tuple[str, Any]],
     baselines: dict[str, float | None],
 ) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
     # From scratch the first steps matter most; a continued run's birth, at no tokens, must be on the axis.
     first = 0 if group[0].is_arm else 1
     ends: dict[str, tuple[float, float]] = {}
@@ -168,8 +170,11 @@ def _loss_panel(
             ends.setdefault(curve.variant, (float(evaluation[-1, 0]), float(evaluation[-1, 1])))
     if first:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         starts = [float(evaluation[0, 0]) for evaluation in evaluated if evaluation.size]
         axes.set_xlim(left=min(starts) / 2 if starts else None)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("tokens")
     losses = np.concatenate([evaluation[:, 1] for evaluation in evaluated] or [np.array([0.0, 1.0])])
     if losses.size:
@@ -260,7 +265,7 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
                 axes.plot([dot.mean], [line], "o", color=colour, markersize=7, clip_on=False)
             axes.set_xlabel(label)
             axes.set_yticks(range(len(dots)), [visible(dot.title) for dot in dots], parse_math=False)
-            axes.tick_params(axis="y", length=0)
+            axes.tick_params(axis="y", length=0, pad=9)
             axes.set_ylim(n - 0.4, -0.6)
             axes.set_xlim(left=0)
             axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
@@ -282,7 +287,7 @@ def loss_change(lines: Sequence[tuple[str, str, float, float]], styles: dict[str
             axes.plot([birth], [line], "o", color=colour, mfc="white", markersize=7)
             axes.plot([end], [line], "o", color=colour, markersize=7)
         axes.set_yticks(range(len(lines)), [visible(title) for title, *_ in lines], parse_math=False)
-        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="y", length=0, pad=9)
         axes.set_ylim(len(lines) - 0.4, -0.6)
         axes.set_xlabel("held-out loss, nats a token: ring at birth, dot at the end")
         axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)

@@ -207,9 +207,13 @@ def summary(comparison: Comparison, judge: Judge) -> list[str]:
         def points(row: dict[str, Any]) -> str:
             return with_interval(row, f"{name}_difference", lambda value: percent(value, signed=True))
 
+        pairs = most[f"{name}_difference_n"]
+        means = (
+            "brackets are 95 % t intervals over seeds" if pairs > 1 else "one seed, so without an interval"
+        )
         found.append(
             f"Estimated differences to {comparison.reference} run from {points(least)} percentage points "
-            f"({place(least)}) to {points(most)} ({place(most)}); brackets are 95 % t intervals over seeds."
+            f"({place(least)}) to {points(most)} ({place(most)}); {means}."
         )
     widest = max(rows, key=lambda row: row[f"{name}_mono_once"])
     found.append(

@@ -189,7 +189,7 @@ def widened(comparison: Comparison) -> Table | None:
             with_interval(row, "eval_loss", lambda value: number(value, 3)),
         ]
         for judge in comparison.judges:
-            cells.append(percent(row[f"{judge.name}_mono_once_share"]))
+            cells.append(with_interval(row, f"{judge.name}_mono_once_share", percent))
             cells.append(with_interval(row, f"{judge.name}_mono_once", lambda value: count(_rounded(value))))
         rows.append(tuple(cells))
     scores = [f"{judge.title}: {what}" for judge in comparison.judges for what in ("mono %", "mono neurons")]

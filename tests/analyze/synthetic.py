@@ -275,7 +275,7 @@ def k_eff_of(n: int, rng: np.random.Generator, mono: float) -> np.ndarray:
     return np.where(rng.random(n) < 0.1, np.nan, values)
 
 
-def write_study(root: Path, seeds: tuple[int, ...] = (0, 1), n: int = 40, with_sample: bool = True) -> Path:
+def write_study(root: Path, seeds: tuple[int, ...] = (0, 1), n: int = 20, with_sample: bool = True) -> Path:
     """A results directory: relu, gelu_new, solu_ln (mid and post), relu at 10 n, three arms of gelu."""
     data = write_data(root / "data", n_documents=44)
     tokens, results = sampled_tokens(data), root / "results" / "made-up"

@@ -69,7 +69,7 @@ class Parsed(HTMLParser):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
-    results = write_study(tmp_path_factory.mktemp("study"), n=40)
+    results = write_study(tmp_path_factory.mktemp("study"))
     compare([results], results, reference="gelu")
     report(results)
     return results
@@ -137,7 +137,7 @@ def test_nothing_is_claimed_where_no_test_was_made(parsed):
 
 def test_neurons_are_a_labelled_random_sample_beside_the_extremes(study, parsed):
     text = " ".join(parsed.text)
-    assert "A random sample of the 36 scored neurons" in text
+    assert "A random sample of the 18 scored neurons" in text
     assert "Smallest K_eff of the" in text
     assert "Largest K_eff" in text
     assert parsed.elements["article"] == 7 * 12
@@ -166,7 +166,7 @@ def test_tokens_are_highlighted_by_their_own_activation(page):
 
 
 def test_without_the_sample_only_peaks_are_highlighted(tmp_path):
-    results = write_study(tmp_path, seeds=(0,), n=40, with_sample=False)
+    results = write_study(tmp_path, seeds=(0,), with_sample=False)
     page = report(results).read_text(encoding="utf-8")
     assert "Only peaks are highlighted" in page
     examples = re.findall(r'<span class="text">(.*?)</li>', page)
