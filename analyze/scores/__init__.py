@@ -21,6 +21,8 @@ __all__ = ["SCORES", "score", "score_with_null"]
 def score(acts: Activations, names: Iterable[str] | None = None, null: str = "none") -> pl.DataFrame:
     """One row a neuron: status, flags, firing rate, cluster of duplicates, and the columns of each score.
 
+    What cannot be scored is null.
+
     Args:
         names: which of SCORES; all by default.
         null: what the rows are: "none" for the neurons themselves, or the name of a null.
@@ -44,7 +46,8 @@ def score(acts: Activations, names: Iterable[str] | None = None, null: str = "no
         }
     )
     added = [SCORES[name].table(acts) for name in names]
-    return pl.concat([table, *added], how="horizontal").with_columns(null=pl.lit(null))
+    # A table's missing number is null: polars counts NaN as a value, the largest there is.
+    return pl.concat([table, *added], how="horizontal").fill_nan(None).with_columns(null=pl.lit(null))
 
 
 def score_with_null(acts: Activations, names: Iterable[str] | None = None, seed: int = 0) -> pl.DataFrame:

@@ -135,10 +135,10 @@ def test_the_table_names_rules_and_leaves_out_dead_neurons(made_up: tuple):
     assert table["rule_1"][0] == PHRASES[0]
     assert table["single_token"].to_list() == [True, False, False, False, False]
     assert table["k_eff_mono"].to_list() == [True, False, False, False, None]
-    assert table["k_eff"].is_nan().to_list() == [False] * 4 + [True]
+    assert table["k_eff"].is_null().to_list() == [False] * 4 + [True]
     assert table["null"].unique().to_list() == ["none"]
-    np.testing.assert_array_equal(table["k_eff_score"], SCORES["k_eff"](acts))
-    np.testing.assert_array_equal(table["k_eff"], [found.k_eff for found in fit_all(acts)])
+    np.testing.assert_array_equal(table["k_eff_score"].to_numpy(), SCORES["k_eff"](acts))
+    np.testing.assert_array_equal(table["k_eff"].to_numpy(), [found.k_eff for found in fit_all(acts)])
 
 
 def test_the_rotated_rows_stand_below_the_neurons(made_up: tuple):

@@ -80,7 +80,7 @@ def test_the_table_calls_a_planted_neuron_mono_and_a_mixture_not(made_up: tuple)
     assert table["rule_share_rule"][0] == "` river` as the current token"
     assert table["rule_share_base_rate"][0] == pytest.approx(river[~tokens.is_fit].mean())
     assert table["rule_share_mono"].to_list() == [True, False, None]
-    assert np.isnan(table["rule_share"][2])
+    assert table["rule_share"][2] is None
 
 
 def test_examples_are_read_in_order_of_rank(made_up: tuple):
