@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from jaxtyping import BFloat16, Float, Int, Int16
+from jaxtyping import BFloat16, Bool, Float, Int, Int16
 from torch import Tensor
 
 from analyze.sample import BLOCK, Sample
@@ -84,7 +84,8 @@ def document_starts(document: Int[np.ndarray, "t"]) -> list[int]:
 def sort_keys(values: BFloat16[Tensor, "..."]) -> Int16[Tensor, "..."]:
     """Integers in the order of their bf16 values: numpy selects among 16-bit integers 5 times as fast."""
     bits = values.view(torch.int16)
-    return bits ^ ((bits >> 15) & 0x7FFF)
+    turned = (bits >> 15).bitwise_and_(0x7FFF)  # the negative ones lie in descending order of their bits
+    return turned.bitwise_xor_(bits)
 
 
 def from_sort_keys(keys: Int16[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
@@ -100,14 +101,24 @@ def key_below(values: Float[np.ndarray, "n"]) -> Int16[np.ndarray, "n"]:
     return (sort_keys(near) - (near.double() > exact).to(torch.int16)).numpy()
 
 
+def counts(mask: Bool[np.ndarray, "n t"]) -> Int[np.ndarray, "n"]:
+    """How many are true in each row. One row at a time is 10 times as fast as numpy's count along an axis."""
+    return np.array([np.count_nonzero(row) for row in mask])
+
+
 def quantile(keys: Int16[np.ndarray, "n t"], share: float) -> Float[np.ndarray, "n"]:
-    """The first value of each row with at least a share `share` of its values at or below it."""
+    """The first value of each row with at least a share `share` of its values at or below it.
+
+    Reorders the rows' entries.
+    """
     rank = max(int(np.ceil(share * keys.shape[1] - 1e-9)) - 1, 0)
-    below, zeros = np.count_nonzero(keys < 0, axis=1), np.count_nonzero(keys == 0, axis=1)
+    below, zeros = counts(keys < 0), counts(keys == 0)
     # A row of mostly zeros, as relu leaves, is told by counting: numpy selects 20 times slower among ties.
     rest = np.flatnonzero((rank < below) | (rank >= below + zeros))
     found = np.zeros(len(keys), dtype=np.int16)
-    found[rest] = np.partition(keys[rest], rank, axis=1)[:, rank]
+    chosen = keys if len(rest) == len(keys) else keys[rest]
+    chosen.partition(rank, axis=1)
+    found[rest] = chosen[:, rank]
     return from_sort_keys(found)
 
 
@@ -128,13 +139,17 @@ def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> S
         in_fit = keys.take(fit, axis=1)
         p9999 = quantile(in_fit, 0.9999)
         threshold = key_below(FIRING_SHARE * p9999)[:, None]
-        found["p9999"].append(p9999)
-        found["fit_range"].append(from_sort_keys(in_fit.max(axis=1)) - from_sort_keys(in_fit.min(axis=1)))
-        found["firing_rate"].append(np.count_nonzero(keys > threshold, axis=1) / n_tokens)
         peaks = np.maximum.reduceat(keys, starts, axis=1)
-        found["n_documents_fired"].append(np.count_nonzero(peaks > threshold, axis=1))
-        found["median"].append(quantile(keys, 0.5))
-        found["p01"].append(quantile(keys, 0.01))
+        figures = {
+            "p9999": p9999,
+            "fit_range": from_sort_keys(in_fit.max(axis=1)) - from_sort_keys(in_fit.min(axis=1)),
+            "firing_rate": counts(keys > threshold) / n_tokens,
+            "n_documents_fired": counts(peaks > threshold),
+            "median": quantile(keys, 0.5),
+            "p01": quantile(keys, 0.01),
+        }
+        for name, figure in figures.items():
+            found[name].append(figure)
     return SampledStatistics(**{name: np.concatenate(parts) for name, parts in found.items()})
 
 

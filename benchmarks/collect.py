@@ -1,0 +1,157 @@
+"""Tokens a second of collecting, against TransformerLens. `python benchmarks/collect.py DATA_DIR [--wide]`
+
+Model A: 1 layer, d_model 128, 4 heads, d_mlp 512, n_ctx 256, GELU (tanh form), untrained; the data's held-out
+rows. Four workers take turns, and each line is the median of its windows: a busy machine slows all of them.
+
+- TransformerLens: `run_with_cache` with a names filter, top 20 of every neuron merged batch by batch; and the
+  same told to stop after the layer;
+- the top 20 alone: forward to the hook, one example a document, in each half;
+- the full pass: `collect` as the command runs it, with moments, quantiles, the sample written and sealed.
+
+All in one process with the allocator settings that the project's commands run under. `--wide` instead
+collects from d_mlp = 12,800 (d_model 128, ReLU) and tells the peak memory.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from train.launch import with_allocator_settings
+
+if __name__ == "__main__":
+    with_allocator_settings()
+
+import argparse
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+import torch
+
+from analyze.collect import MICRO_BATCH_TOKENS, collect, micro_batches
+from analyze.examples import N_EXAMPLES, TopExamples
+from analyze.positions import document_halves, kept_tokens
+from analyze.sources import CheckpointSource
+from train.checkpoint import load, save_checkpoint
+from train.config import ModelConfig
+from train.lens import to_bridge
+from train.model import Transformer
+from train.tokens import TokenFile
+
+HOOK = "blocks.0.mlp.hook_post"
+PEER = "TransformerLens run_with_cache, top 20"
+
+
+def checkpoint_of(config: ModelConfig, tokens: TokenFile, root: Path) -> Path:
+    """An untrained checkpoint that fits the data."""
+    state = {
+        "run": "benchmark",
+        "variant": "benchmark",
+        "root_variant": "benchmark",
+        "seed": 0,
+        "step": 0,
+        "tokens": 0,
+        "tokens_before": 0,
+        "n_params": config.n_params,
+        "factor": 1,
+        "start": None,
+        "evaluation": None,
+        "data": {"hash": tokens.data_hash, "tokenizer_sha256": tokens.tokenizer_sha256},
+    }
+    tokenizer = (tokens.directory / "tokenizer.json").read_bytes()
+    return save_checkpoint(root / "run", Transformer(config), {}, state, tokenizer, None)
+
+
+@torch.no_grad()
+def with_transformer_lens(bridge: torch.nn.Module, tokens: TokenFile, n_rows: int, stop: bool) -> None:
+    """Top activations of every neuron by run_with_cache, 8 rows at a time."""
+    size = MICRO_BATCH_TOKENS // tokens.n_ctx
+    more = {"stop_at_layer": 1} if stop else {}
+    best = torch.empty(0, 512)
+    for rows in micro_batches(tokens, n_rows, size, 64):
+        _, cache = bridge.run_with_cache(rows[:, : tokens.n_ctx], names_filter=[HOOK], **more)  # pyright: ignore[reportCallIssue]
+        values = cache[HOOK].flatten(0, 1)
+        best = torch.cat((best, values)).topk(N_EXAMPLES, dim=0).values
+
+
+@torch.no_grad()
+def top_alone(source: CheckpointSource, tokens: TokenFile, n_rows: int) -> None:
+    """The top examples of every neuron as collecting finds them, and nothing else."""
+    is_fit = document_halves(tokens.documents()["sha256"].to_list())
+    examples, first = TopExamples(source.facts.n_neurons), 0
+    for rows in micro_batches(tokens, n_rows, MICRO_BATCH_TOKENS // tokens.n_ctx, 64):
+        values = source.activations(rows[:, : tokens.n_ctx]).flatten(0, 1)
+        flat, kept = kept_tokens(tokens, first, rows, is_fit)
+        first += len(rows)
+        examples.update(values.index_select(0, torch.from_numpy(flat)), kept)
+    examples.finish()
+
+
+def full_pass(source: CheckpointSource, tokens: TokenFile, out: Path) -> None:
+    """`collect`, into a directory that is removed again."""
+    collect(source, tokens, out / "L0.mid", say=lambda _: None)
+    shutil.rmtree(out)
+
+
+def compare(tokens: TokenFile, root: Path, repeats: int) -> None:
+    """Print the table of model A."""
+    config = ModelConfig(
+        n_layers=1, d_model=128, n_heads=4, n_ctx=256, d_vocab=tokens.d_vocab, act="gelu_new"
+    )
+    opened = load(checkpoint_of(config, tokens, root))
+    source, bridge, n_rows = CheckpointSource(opened, 0), to_bridge(opened.model()), tokens.n_rows
+    workers: dict[str, Callable[[], None]] = {
+        PEER: lambda: with_transformer_lens(bridge, tokens, n_rows, stop=False),
+        "the same, stopped after the layer": lambda: with_transformer_lens(bridge, tokens, n_rows, stop=True),
+        "top 20 alone": lambda: top_alone(source, tokens, n_rows),
+        "full pass": lambda: full_pass(source, tokens, root / "out"),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in workers}
+    for turn in range(repeats + 1):
+        for name, work in workers.items():
+            start = time.perf_counter()
+            work()
+            if turn:  # the first turn warms up
+                speeds[name].append(n_rows * tokens.n_ctx / (time.perf_counter() - start))
+    peer = statistics.median(speeds[PEER])
+    print(f"{n_rows * tokens.n_ctx:,} tokens, {torch.get_num_threads()} threads, {repeats} windows")
+    for name, found in speeds.items():
+        median = statistics.median(found)
+        spread = f"{min(found):,.0f} to {max(found):,.0f}"
+        print(f"{name:40} {median:9,.0f} tokens/s ({spread})  {median / peer:5.2f} x")
+
+
+def wide(tokens: TokenFile, root: Path) -> None:
+    """Print speed and peak memory at d_mlp = 12,800."""
+    config = ModelConfig(
+        n_layers=1, d_model=128, n_heads=4, n_ctx=256, d_vocab=tokens.d_vocab, act="relu", widths=(12_800,)
+    )
+    source = CheckpointSource(load(checkpoint_of(config, tokens, root)), 0)
+    start = time.perf_counter()
+    collect(source, tokens, root / "out" / "L0.mid")
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(f"d_mlp 12,800: {tokens.n_rows * tokens.n_ctx / seconds:,.0f} tokens/s, peak memory {peak:,.0f} MB")
+
+
+def main() -> None:
+    """Run what is asked for in a directory that is removed again."""
+    parser = argparse.ArgumentParser(description="Tokens a second of collecting.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--wide", action="store_true")
+    args = parser.parse_args()
+    tokens = TokenFile.open(args.data, "eval", n_ctx=256)
+    with tempfile.TemporaryDirectory() as root:
+        if args.wide:
+            wide(tokens, Path(root))
+        else:
+            compare(tokens, Path(root), args.repeats)
+
+
+if __name__ == "__main__":
+    main()
