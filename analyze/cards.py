@@ -226,9 +226,7 @@ def _rule_share(row: dict[str, Any]) -> str:
         return "Rule share: not judged."
     verdict = {None: "not judged", True: "mono", False: "not mono"}[row.get("rule_share_mono")]
     base = row.get("rule_share_base_rate")
-    rate = (
-        "" if base is None or not np.isfinite(base) else f", which holds for {100 * base:.2g} % of all tokens"
-    )
+    rate = "" if base is None or not np.isfinite(base) else f", which holds for {100 * base:.2g} % of all tokens"
     covered = f"{100 * share:.0f} % of the strongest held-out examples"
     return f"Rule share: {covered}: {visible(rule)}{rate} ({verdict})."
 

@@ -42,9 +42,7 @@ def find_cells(dirs: Iterable[Path | str]) -> list[Cell]:
     seen: dict[Path, Cell] = {}
     for root in roots:
         found = [_cell(directory) for directory in find_directories(root, ".scores")]
-        found.sort(
-            key=lambda cell: tuple(cell.meta[key] for key in ("variant", "seed", "step", "layer", "hook"))
-        )
+        found.sort(key=lambda cell: tuple(cell.meta[key] for key in ("variant", "seed", "step", "layer", "hook")))
         for cell in found:
             seen.setdefault(cell.directory.resolve(), cell)
     if not seen:
@@ -79,9 +77,7 @@ def final_cells(cells: Sequence[Cell]) -> dict[str, dict[tuple[int, str], dict[i
         last[run] = max(meta["step"], last.get(run, 0))
         other = owner.setdefault((meta["variant"], meta["seed"]), run)
         if other != run:
-            raise BadInput(
-                f"{run}: is variant {meta['variant']!r} with seed {meta['seed']}, and so is {other}"
-            )
+            raise BadInput(f"{run}: is variant {meta['variant']!r} with seed {meta['seed']}, and so is {other}")
     table: dict[str, dict[tuple[int, str], dict[int, Cell]]] = {}
     for cell in cells:
         if cell.meta["step"] == last[str(cell.directory.parent.parent.resolve())]:

@@ -204,9 +204,7 @@ def check_same(out: Path, facts: SourceFacts, tokens: TokenFile, settings: dict[
     }
     for name, (there, now) in given.items():
         if canonical_json(there) != canonical_json(now):
-            raise BadInput(
-                f"{out}: collected with {name} = {there}, now {now}; remove it or choose another --out"
-            )
+            raise BadInput(f"{out}: collected with {name} = {there}, now {now}; remove it or choose another --out")
 
 
 def tell(plan: Plan, facts: SourceFacts, out: Path, say: Say) -> None:

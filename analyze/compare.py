@@ -88,9 +88,7 @@ def comparison_of(
     finals = final_cells(cells)
     reference = next(iter(finals)) if reference is None else reference
     if reference not in finals:
-        raise BadInput(
-            f"reference: no variant {reference!r} among the runs{did_you_mean(reference, list(finals))}"
-        )
+        raise BadInput(f"reference: no variant {reference!r} among the runs{did_you_mean(reference, list(finals))}")
     # The reference leads; what starts from a checkpoint stands behind what was trained from scratch.
     begun = {cell.meta["variant"]: cell.meta["start_run"] is not None for cell in cells}
     finals = dict(sorted(finals.items(), key=lambda item: (item[0] != reference, begun[item[0]])))
@@ -201,9 +199,7 @@ def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any
         if name == "k_eff":
             row["k_eff_reach"] = _known(over_seeds("k_eff_reach").mean)
         row |= _interval(f"{name}_mono_share", over_seeds(f"{name}_mono_share"), 0.0, 1.0)
-        row[f"{name}_mono_share_by_seed"] = listed(
-            f"{each.figures[f'{name}_mono_share']:.6g}" for each in measured
-        )
+        row[f"{name}_mono_share_by_seed"] = listed(f"{each.figures[f'{name}_mono_share']:.6g}" for each in measured)
         row |= _interval(f"{name}_mono_number", over_seeds(f"{name}_mono_number"), 0.0)
         row |= _interval(f"{name}_mono_once", over_seeds(f"{name}_mono_once"), 0.0)
         row |= _interval(f"{name}_mono_once_share", over_seeds(f"{name}_mono_once_share"), 0.0, 1.0)
@@ -216,8 +212,7 @@ def _within(measured: Sequence[Measured], name: str) -> Estimate:
     """Spread of neurons at these seeds: bootstrap over clusters of duplicates, each within one seed."""
     values = np.concatenate([each.verdicts[name] for each in measured])
     pairs = [
-        np.stack([np.full(each.clusters[name].size, index), each.clusters[name]])
-        for index, each in enumerate(measured)
+        np.stack([np.full(each.clusters[name].size, index), each.clusters[name]]) for index, each in enumerate(measured)
     ]
     _, clusters = np.unique(np.concatenate(pairs, axis=1), axis=1, return_inverse=True)
     return cluster_bootstrap(values, clusters.reshape(-1), draws=400)
@@ -261,9 +256,7 @@ def _contrast(
     own = [measured[key][seed].figures[f"{judge.name}_mono_share"] for seed in seeds]
     theirs = [partner[seed].figures[f"{judge.name}_mono_share"] for seed in seeds]
     p = sign_flip_if_enough([a - b for a, b in zip(own, theirs)])
-    deltas = [
-        cliffs_delta(measured[key][seed].ranks[judge.name], partner[seed].ranks[judge.name]) for seed in seeds
-    ]
+    deltas = [cliffs_delta(measured[key][seed].ranks[judge.name], partner[seed].ranks[judge.name]) for seed in seeds]
     found = paired_interval(own, theirs)
     return {
         **_interval("difference", found, -1.0, 1.0),
@@ -283,9 +276,7 @@ def _adjust(rows: list[dict[str, Any]], judges: Sequence[Judge], primaries: Sequ
             row[f"{name}_p_adjusted"] = _known(float(adjusted))
 
 
-def _arms(
-    rows: list[dict[str, Any]], measured: dict[tuple[str, int, str], dict[int, Measured]]
-) -> pl.DataFrame:
+def _arms(rows: list[dict[str, Any]], measured: dict[tuple[str, int, str], dict[int, Measured]]) -> pl.DataFrame:
     """Parents and, behind each, the variants that start from it: loss at birth and end, shares once."""
     roots = {row["root_variant"] for row in rows if row["start_runs"]}
     kept = [row for root in roots for row in rows if row["root_variant"] == root]

@@ -25,9 +25,7 @@ def cooccurrences(ids: Integer[ndarray, "t"], d_vocab: int, separator: int, wind
         inside = (document[:-distance] == document[distance:]) & (left != separator) & (right != separator)
         pairs = left[inside].astype(np.int64) * d_vocab + right[inside]
         code, count = np.unique(pairs, return_counts=True)
-        total = total + sp.csr_array(
-            (count.astype(np.float64), (code // d_vocab, code % d_vocab)), total.shape
-        )
+        total = total + sp.csr_array((count.astype(np.float64), (code // d_vocab, code % d_vocab)), total.shape)
     return sp.csr_array(total + total.T)
 
 
@@ -75,9 +73,7 @@ def unit_rows(vectors: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
     return np.where(seen, vectors / np.where(seen, length, 1.0), 0.0)
 
 
-def k_means(
-    points: Float[ndarray, "n d"], k: int, seed: int = 0, iterations: int = 50
-) -> Integer[ndarray, "n"]:
+def k_means(points: Float[ndarray, "n d"], k: int, seed: int = 0, iterations: int = 50) -> Integer[ndarray, "n"]:
     """Cluster index of each point: spherical k-means from k-means++ seeds, deterministic for a seed.
 
     `points` have unit length (or are zero: those go to the nearest cluster like any other).
@@ -98,9 +94,7 @@ def k_means(
         if np.array_equal(assigned, cluster):
             break
         cluster = assigned
-        member = sp.csr_array(
-            (np.ones(len(points)), (cluster, np.arange(len(points)))), (len(centres), len(points))
-        )
+        member = sp.csr_array((np.ones(len(points)), (cluster, np.arange(len(points)))), (len(centres), len(points)))
         means = unit_rows(member @ points)
         centres = np.where(means.any(axis=1, keepdims=True), means, centres)
     return cluster

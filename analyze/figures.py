@@ -116,11 +116,7 @@ def score_figure(
     styles: dict[str, Any],
 ) -> Figure:
     """K_eff of every variant, trained, untrained and rotated."""
-    births = {
-        (cell.meta["variant"], cell.meta["seed"], cell.place): cell
-        for cell in cells
-        if cell.meta["step"] == 0
-    }
+    births = {(cell.meta["variant"], cell.meta["seed"], cell.place): cell for cell in cells if cell.meta["step"] == 0}
     distributions = []
     for variant in styles:
         for (layer, hook), by_seed in finals[variant].items():
@@ -163,16 +159,9 @@ def widened_figures(comparison: Comparison, judge: Judge, styles: dict[str, Any]
     rows = list(comparison.arms.iter_rows(named=True))
     shares = [_dot(row, f"{judge.name}_mono_once_share", 100.0) for row in rows]
     numbers = [_dot(row, f"{judge.name}_mono_once", 1.0) for row in rows]
-    neurons = plots.dot_plot(
-        [("% mono, duplicates once", shares), ("mono neurons, duplicates once", numbers)], styles
-    )
-    firsts = [
-        row for index, row in enumerate(rows) if row["variant"] not in {r["variant"] for r in rows[:index]}
-    ]
-    births = [
-        (row["variant"], row["variant"], _or_nan(row["birth_loss"]), _or_nan(row["eval_loss"]))
-        for row in firsts
-    ]
+    neurons = plots.dot_plot([("% mono, duplicates once", shares), ("mono neurons, duplicates once", numbers)], styles)
+    firsts = [row for index, row in enumerate(rows) if row["variant"] not in {r["variant"] for r in rows[:index]}]
+    births = [(row["variant"], row["variant"], _or_nan(row["birth_loss"]), _or_nan(row["eval_loss"])) for row in firsts]
     started = [line for row, line in zip(firsts, births) if row["start_runs"]]
     listed = "; ".join(f"{dot.title}: {dot.mean:.1f} %" for dot in shares)
     ends = "; ".join(f"{title}: {birth:.3f} to {end:.3f}" for title, _, birth, end in started)

@@ -153,9 +153,7 @@ def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> S
     return SampledStatistics(**{name: np.concatenate(parts) for name, parts in found.items()})
 
 
-def combine(
-    stream: StreamMoments, sampled: SampledStatistics, parent: Int[np.ndarray, "n"] | None = None
-) -> Moments:
+def combine(stream: StreamMoments, sampled: SampledStatistics, parent: Int[np.ndarray, "n"] | None = None) -> Moments:
     """The Moments of a layer, with each neuron's status and flags.
 
     Dead: the range of fit activations is at most 1e-6 x the median range of the layer's neurons that have one

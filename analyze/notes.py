@@ -106,8 +106,7 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         found.append(f"Predicts held-out text no better than 0.1 nats below a bigram: {slow}.")
     apart = name_rows(
         lambda r: (
-            None not in (r["eval_loss"], reference["eval_loss"])
-            and abs(r["eval_loss"] - reference["eval_loss"]) > 0.1
+            None not in (r["eval_loss"], reference["eval_loss"]) and abs(r["eval_loss"] - reference["eval_loss"]) > 0.1
         )
     )
     if apart:
@@ -120,14 +119,10 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         found.append(f"Seeds stand at different steps: {unequal}.")
     scratch = {row["tokens_seen"] for row in rows if not row["start_runs"]}
     if len(scratch) > 1:
-        found.append(
-            f"Variants from scratch saw unequal numbers of tokens: {', '.join(map(count, sorted(scratch)))}."
-        )
+        found.append(f"Variants from scratch saw unequal numbers of tokens: {', '.join(map(count, sorted(scratch)))}.")
     single = name_rows(lambda row: (row.get("k_eff_single_token_share") or 0) > 0.5)
     if single:
-        found.append(
-            f"More than half of the neurons K_eff calls monosemantic answer to a single token: {single}."
-        )
+        found.append(f"More than half of the neurons K_eff calls monosemantic answer to a single token: {single}.")
     unjudged = name_rows(lambda row: (row.get("k_eff_na_share") or 0) > 0.5)
     if unjudged:
         found.append(f"K_eff judges fewer than half of the scored neurons (reach below 0.05): {unjudged}.")

@@ -195,9 +195,7 @@ def _loss_panel(
 
 def _say(axes: "Axes", at: tuple[float, float], text: str, colour: str, **kind: Any) -> None:
     """A word beside what it names (x: share of the panel, y: data); a `$` in a name stays a `$`."""
-    axes.text(
-        *at, text, color=colour, fontsize=9, transform=axes.get_yaxis_transform(), parse_math=False, **kind
-    )
+    axes.text(*at, text, color=colour, fontsize=9, transform=axes.get_yaxis_transform(), parse_math=False, **kind)
 
 
 def score_distributions(
@@ -228,9 +226,7 @@ def score_distributions(
                 if part.size:
                     x = np.concatenate([[1.0], np.sort(part), [right]])
                     y = np.concatenate([[0.0], np.arange(1, part.size + 1) / part.size, [1.0]])
-                    axes.step(
-                        x, 100 * y, where="post", color=colour, linestyle=dash, linewidth=width, label=name
-                    )
+                    axes.step(x, 100 * y, where="post", color=colour, linestyle=dash, linewidth=width, label=name)
             axes.set_title(visible(each.title), fontsize=9.5, parse_math=False)
             if index == 0:
                 axes.legend(frameon=False, fontsize=8, loc="lower right", handlelength=1.6)
@@ -255,13 +251,9 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
                 if np.isfinite(dot.low) and np.isfinite(dot.high):
                     axes.plot([dot.low, dot.high], [line, line], color=colour, linewidth=1.6, alpha=0.7)
                 if dot.seeds:
-                    axes.plot(
-                        dot.seeds, [line + 0.22] * len(dot.seeds), "|", color=colour, markersize=6, alpha=0.9
-                    )
+                    axes.plot(dot.seeds, [line + 0.22] * len(dot.seeds), "|", color=colour, markersize=6, alpha=0.9)
                 axes.plot([dot.untrained], [line], "x", color=UNTRAINED, markersize=6, mew=1.4, clip_on=False)
-                axes.plot(
-                    [dot.rotated], [line], "D", color=ROTATED, markersize=4.5, mfc="white", clip_on=False
-                )
+                axes.plot([dot.rotated], [line], "D", color=ROTATED, markersize=4.5, mfc="white", clip_on=False)
                 axes.plot([dot.mean], [line], "o", color=colour, markersize=7, clip_on=False)
             axes.set_xlabel(label)
             axes.set_yticks(range(len(dots)), [visible(dot.title) for dot in dots], parse_math=False)

@@ -63,9 +63,7 @@ class Page:
         return tuple(figure for figure in found if figure is not None)
 
 
-def report(
-    results_dir: Path | str, reference: str | None = None, primaries: Sequence[str] | None = None
-) -> Path:
+def report(results_dir: Path | str, reference: str | None = None, primaries: Sequence[str] | None = None) -> Path:
     """Write report.html and figures/*.svg into a results directory; the page opens without a network.
 
     Args:
@@ -208,9 +206,7 @@ def summary(comparison: Comparison, judge: Judge) -> list[str]:
             return with_interval(row, f"{name}_difference", lambda value: percent(value, signed=True))
 
         pairs = most[f"{name}_difference_n"]
-        means = (
-            "brackets are 95 % t intervals over seeds" if pairs > 1 else "one seed, so without an interval"
-        )
+        means = "brackets are 95 % t intervals over seeds" if pairs > 1 else "one seed, so without an interval"
         found.append(
             f"Estimated differences to {comparison.reference} run from {points(least)} percentage points "
             f"({place(least)}) to {points(most)} ({place(most)}); {means}."
@@ -222,9 +218,7 @@ def summary(comparison: Comparison, judge: Judge) -> list[str]:
     )
     n_doubts = len(doubts(comparison))
     if n_doubts:
-        found.append(
-            f"{n_doubts} reason{'s' if n_doubts > 1 else ''} to doubt these numbers stand below the table."
-        )
+        found.append(f"{n_doubts} reason{'s' if n_doubts > 1 else ''} to doubt these numbers stand below the table.")
     return found
 
 
@@ -263,8 +257,6 @@ def _runs(finals: dict[str, dict[tuple[int, str], dict[int, Cell]]]) -> Table:
                 meta = cell.meta
                 hashes = (meta["checkpoint_hash"], manifest_hash(beside), cell.hash)
                 where = f"L{layer}.{hook}"
-                rows.append(
-                    (meta["run"], str(seed), f"{meta['step']:,}", where, *(found[:16] for found in hashes))
-                )
+                rows.append((meta["run"], str(seed), f"{meta['step']:,}", where, *(found[:16] for found in hashes)))
     headers = ("run", "seed", "step", "hook", "checkpoint", "activations", "scores")
     return Table("Runs", "", headers, tuple(rows))

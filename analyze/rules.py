@@ -147,9 +147,7 @@ def document_view(
     """
     n_documents = int(document.max()) + 1
     inside = document >= 0
-    counts = sp.csr_array(
-        (np.ones(int(inside.sum())), (document[inside], ids[inside])), (n_documents, len(vocabulary))
-    )
+    counts = sp.csr_array((np.ones(int(inside.sum())), (document[inside], ids[inside])), (n_documents, len(vocabulary)))
     found_in = np.unique(document[inside] * len(vocabulary) + ids[inside]) % len(vocabulary)
     rarity = np.log((1 + n_documents) / (1 + np.bincount(found_in, minlength=len(vocabulary))))
     points = unit_rows(counts @ (vectors * rarity[:, None]))
@@ -169,9 +167,7 @@ def document_view(
             words = np.argsort(-np.where(worded, telling, -np.inf), kind="stable")[:4]
             sets.append(members)
             named = ", ".join(f"`{vocabulary.folded[word]}`" for word in words if telling[word] > 0)
-            phrases.append(
-                f"in documents around {named or 'no word in particular'} ({len(members)} documents)"
-            )
+            phrases.append(f"in documents around {named or 'no word in particular'} ({len(members)} documents)")
     keys = np.where(inside, document, n_documents)
     kinds = _repeated("cluster", len(sets))
     return View("documents", keys, SetsOfKeys(sets, n_documents + 1), tuple(phrases), kinds)
@@ -184,21 +180,15 @@ class Grammar:
     earlier one of its view (so a folded form that only one token spells is that token).
     """
 
-    def __init__(
-        self, views: tuple[View, ...], positions: Int[ndarray, "t"], is_fit: Bool[ndarray, "t"]
-    ) -> None:
+    def __init__(self, views: tuple[View, ...], positions: Int[ndarray, "t"], is_fit: Bool[ndarray, "t"]) -> None:
         """Of the sampled `positions` of the eval stream, each in the fit or the eval half."""
         self.views = tuple(_supported(view, positions, is_fit) for view in views)
         self.fit, self.eval = np.flatnonzero(is_fit), np.flatnonzero(~is_fit)
         self.phrases = tuple(phrase for view in self.views for phrase in view.phrases)
         self.kinds = tuple(kind for view in self.views for kind in view.kinds)
-        self.view_of = np.concatenate(
-            [np.full(len(view.members), number) for number, view in enumerate(self.views)]
-        )
+        self.view_of = np.concatenate([np.full(len(view.members), number) for number, view in enumerate(self.views)])
         self._fit_keys = [view.keys[positions[self.fit]].astype(np.intp) for view in self.views]
-        self._members = sp.csr_array(
-            sp.block_diag([view.members.matrix for view in self.views], format="csr")
-        )
+        self._members = sp.csr_array(sp.block_diag([view.members.matrix for view in self.views], format="csr"))
         self._fit_tokens = self._tokens(positions[self.fit])
         self._eval_tokens = self._tokens(positions[self.eval])
         self.n_fit = np.diff(self._fit_tokens.ends)
@@ -219,9 +209,7 @@ class Grammar:
         """Share of the eval tokens that each rule covers."""
         return self.n_eval / max(len(self.eval), 1)
 
-    def sums(
-        self, values: Float[ndarray, "f"], tokens: Int[ndarray, "k"] | None = None
-    ) -> Float[ndarray, "rules"]:
+    def sums(self, values: Float[ndarray, "f"], tokens: Int[ndarray, "k"] | None = None) -> Float[ndarray, "rules"]:
         """Sum of `values` over each rule's fit tokens, fp64; `tokens`: which fit tokens they are of."""
         keys = self._fit_keys if tokens is None else [keys[tokens] for keys in self._fit_keys]
         by_key = [np.bincount(held, values, view.members.n_keys) for held, view in zip(keys, self.views)]

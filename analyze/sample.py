@@ -133,9 +133,7 @@ class SampleFile:
                         continue
                     piece = file.get_slice(f"block.{index:03d}")
                     if piece.get_shape() != [self.n_tokens, end - begin]:
-                        raise BadInput(
-                            f"{self.path}: block.{index:03d} is {piece.get_shape()}; collect again"
-                        )
+                        raise BadInput(f"{self.path}: block.{index:03d} is {piece.get_shape()}; collect again")
                     held = piece[tokens[0] : tokens[1], low - begin : high - begin]
                     out[:, low - neurons[0] : high - neurons[0]] = held
         except (SafetensorError, OSError) as failure:

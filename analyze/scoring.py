@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyze.passages import keep_passages
 from analyze.scores import SCORES, score_with_null
 from analyze.sources import hooks_of
 from analyze.store import (
@@ -34,7 +35,9 @@ class Scored:
 
     def line(self) -> str:
         """The outcome in one line."""
-        return f"{'found' if self.found else 'wrote'} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s"
+        return (
+            f"{'found' if self.found else 'wrote'} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s"
+        )
 
 
 def activations_under(paths: list[Path]) -> list[Path]:
@@ -79,6 +82,7 @@ def score_directory(
         write_scores(directory, score_with_null(acts, names, seed), settings, time.perf_counter() - start)
     facts = read_manifest(scores_directory(directory))
     if drop_samples:
+        keep_passages(directory)  # before the sample goes: what the report highlights
         drop_sample(directory)
     return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"])
 
@@ -90,9 +94,7 @@ def scored_step(checkpoint: Path, results: Path, sample_tokens: int | None) -> l
     """
     opened = load(checkpoint)
     step = results / opened.state["run"] / f"step-{opened.step:09d}"
-    wanted = [
-        step / f"L{layer}.{hook}" for layer in range(opened.config.n_layers) for hook in hooks_of(opened.config)
-    ]
+    wanted = [step / f"L{layer}.{hook}" for layer in range(opened.config.n_layers) for hook in hooks_of(opened.config)]
     for directory in wanted:
         if not (directory / "meta.json").is_file():
             return []

@@ -180,9 +180,7 @@ def widened(comparison: Comparison) -> Table | None:
     for row in comparison.arms.iter_rows(named=True):
         cells = [
             place(row),
-            " ".join(sorted({_stem(run) for run in row["start_runs"].split()}))
-            if row["start_runs"]
-            else "scratch",
+            " ".join(sorted({_stem(run) for run in row["start_runs"].split()})) if row["start_runs"] else "scratch",
             f"{row['factor']} x",
             count(row["n_neurons"]),
             number(row["birth_loss"], 3),

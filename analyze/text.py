@@ -145,12 +145,8 @@ def _suffix(endings: tuple[str, ...]) -> Callable[[str], bool]:
 _OPENING, _CLOSING, _QUOTES = "([{<«“‘", ")]}>»”’", "\"'`“”‘’«»"
 _CLASSES: dict[str, Callable[[str], bool]] = {
     "letters only": _letters,
-    "a lower-case word after a space": lambda text: (
-        text[:1] == " " and _letters(text) and _core(text).islower()
-    ),
-    "a capitalised word": lambda text: (
-        _letters(text) and _core(text)[0].isupper() and not _core(text)[1:].isupper()
-    ),
+    "a lower-case word after a space": lambda text: text[:1] == " " and _letters(text) and _core(text).islower(),
+    "a capitalised word": lambda text: _letters(text) and _core(text)[0].isupper() and not _core(text)[1:].isupper(),
     "a capitalised word after a space": lambda text: (
         text[:1] == " " and _letters(text) and _core(text)[0].isupper() and not _core(text)[1:].isupper()
     ),
@@ -173,9 +169,7 @@ _CLASSES: dict[str, Callable[[str], bool]] = {
     "an operator (= + * / < > % & | ^ ~)": _symbols("=+*/<>%&|^~!-"),
     "one of @ # $ \\": _symbols("@#$\\"),
     "a symbol": lambda text: bool(text.strip()) and not any(c.isalnum() or c.isspace() for c in _core(text)),
-    "several symbols": lambda text: (
-        len(_core(text)) > 1 and not any(c.isalnum() or c.isspace() for c in _core(text))
-    ),
+    "several symbols": lambda text: len(_core(text)) > 1 and not any(c.isalnum() or c.isspace() for c in _core(text)),
     "white space": lambda text: text.isspace(),
     "spaces without a newline": lambda text: bool(text) and not text.strip(" \t"),
     "a newline": lambda text: "\n" in text,

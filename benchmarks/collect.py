@@ -1,7 +1,8 @@
 """Tokens a second of collecting, against TransformerLens. `python benchmarks/collect.py DATA_DIR [--wide]`
 
 Model A: 1 layer, d_model 128, 4 heads, d_mlp 512, n_ctx 256, GELU (tanh form), untrained; the data's held-out
-rows. Four workers take turns, and each line is the median of its windows: a busy machine slows all of them.
+rows. Four workers take turns; each line gives the median of its windows by the clock, and tokens a processor
+second, which a busy machine disturbs less (with `--threads 1` hardly at all).
 
 - TransformerLens: `run_with_cache` with a names filter, top 20 of every neuron merged batch by batch; and the
   same told to stop after the layer;
@@ -91,38 +92,43 @@ def top_alone(source: CheckpointSource, tokens: TokenFile, n_rows: int) -> None:
     examples.finish()
 
 
-def full_pass(source: CheckpointSource, tokens: TokenFile, out: Path) -> None:
+def full_pass(source: CheckpointSource, tokens: TokenFile, n_rows: int, out: Path) -> None:
     """`collect`, into a directory that is removed again."""
-    collect(source, tokens, out / "L0.mid", say=lambda _: None)
+    collect(source, tokens, out / "L0.mid", max_tokens=n_rows * tokens.n_ctx, say=lambda _: None)
     shutil.rmtree(out)
 
 
-def compare(tokens: TokenFile, root: Path, repeats: int) -> None:
+def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -> None:
     """Print the table of model A."""
-    config = ModelConfig(
-        n_layers=1, d_model=128, n_heads=4, n_ctx=256, d_vocab=tokens.d_vocab, act="gelu_new"
-    )
+    config = ModelConfig(n_layers=1, d_model=128, n_heads=4, n_ctx=256, d_vocab=tokens.d_vocab, act="gelu_new")
     opened = load(checkpoint_of(config, tokens, root))
-    source, bridge, n_rows = CheckpointSource(opened, 0), to_bridge(opened.model()), tokens.n_rows
+    source, bridge = CheckpointSource(opened, 0), to_bridge(opened.model())
+    n_rows = min(tokens.n_rows, max_rows or tokens.n_rows)
     workers: dict[str, Callable[[], None]] = {
         PEER: lambda: with_transformer_lens(bridge, tokens, n_rows, stop=False),
         "the same, stopped after the layer": lambda: with_transformer_lens(bridge, tokens, n_rows, stop=True),
         "top 20 alone": lambda: top_alone(source, tokens, n_rows),
-        "full pass": lambda: full_pass(source, tokens, root / "out"),
+        "full pass": lambda: full_pass(source, tokens, n_rows, root / "out"),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in workers}
+    n_tokens = n_rows * tokens.n_ctx
+    wall: dict[str, list[float]] = {name: [] for name in workers}
+    processor: dict[str, list[float]] = {name: [] for name in workers}
     for turn in range(repeats + 1):
         for name, work in workers.items():
-            start = time.perf_counter()
+            clocks = time.perf_counter(), time.process_time()
             work()
             if turn:  # the first turn warms up
-                speeds[name].append(n_rows * tokens.n_ctx / (time.perf_counter() - start))
-    peer = statistics.median(speeds[PEER])
-    print(f"{n_rows * tokens.n_ctx:,} tokens, {torch.get_num_threads()} threads, {repeats} windows")
-    for name, found in speeds.items():
-        median = statistics.median(found)
-        spread = f"{min(found):,.0f} to {max(found):,.0f}"
-        print(f"{name:40} {median:9,.0f} tokens/s ({spread})  {median / peer:5.2f} x")
+                wall[name].append(n_tokens / (time.perf_counter() - clocks[0]))
+                processor[name].append(n_tokens / (time.process_time() - clocks[1]))
+    print(f"{n_tokens:,} tokens, {torch.get_num_threads()} threads, {repeats} windows; tokens a second")
+    print(f"{'':40} {'by the clock':>12} {'best':>9} {'':>6} {'processor':>12}")
+    for name in workers:
+        ratios = [statistics.median(found[name]) / statistics.median(found[PEER]) for found in (wall, processor)]
+        print(
+            f"{name:40} {statistics.median(wall[name]):12,.0f} {max(wall[name]):9,.0f} {ratios[0]:5.2f}x "
+            f"{statistics.median(processor[name]):12,.0f} {ratios[1]:5.2f}x",
+            flush=True,
+        )
 
 
 def wide(tokens: TokenFile, root: Path) -> None:
@@ -143,14 +149,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Tokens a second of collecting.")
     parser.add_argument("data", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--max-rows", type=int, help="use only the first rows")
     parser.add_argument("--wide", action="store_true")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     tokens = TokenFile.open(args.data, "eval", n_ctx=256)
     with tempfile.TemporaryDirectory() as root:
         if args.wide:
             wide(tokens, Path(root))
         else:
-            compare(tokens, Path(root), args.repeats)
+            compare(tokens, Path(root), args.repeats, args.max_rows)
 
 
 if __name__ == "__main__":

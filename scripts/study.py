@@ -103,7 +103,7 @@ def plan(study: StudyConfig, base: dict[str, Any], root: Path, name: str, origin
             first, here = getattr(runs[0].config.train, key), getattr(run.config.train, key)
             if here != first:
                 raise BadInput(
-                    f"{origin}: train.{key} is {here!r} in {run.name} and {first!r} in {runs[0].name}; twins must share it"
+                    f"{origin}: train.{key} is {here!r} in {run.name}, {first!r} in {runs[0].name}; twins share it"
                 )
     return runs
 
@@ -171,7 +171,7 @@ def _measure(
 ) -> None:
     """Collect and score one step of a run, all layers and hooks; the samples go once the scores stand."""
     from analyze.collect import collect_checkpoint
-    from analyze.scoring import scored_step, score_directory
+    from analyze.scoring import score_directory, scored_step
     from train.checkpoint import step_directory
 
     source = run if step is None else step_directory(run, step)

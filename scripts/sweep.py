@@ -1,6 +1,6 @@
 """Tune each variant's peak learning rate once, on a seed that no study uses, and write the sweep down.
 
-    python scripts/sweep.py configs/study/quickstart.toml --seed 1000 --tokens 1500000 --rates 6e-3 1.2e-2 2.4e-2
+python scripts/sweep.py configs/study/quickstart.toml --seed 1000 --tokens 1500000 --rates 6e-3 1.2e-2 2.4e-2
 """
 
 from train.launch import with_allocator_settings
@@ -77,9 +77,15 @@ def sweep(command: Sweep) -> None:
     for name, values in study.variants.items():
         losses: list[float] = []
         for rate in command.rates:
-            over: dict[str, Any] = {"seed": command.seed, "optim": {"lr": rate}, "train": {"tokens": command.tokens}}
+            over: dict[str, Any] = {
+                "seed": command.seed,
+                "optim": {"lr": rate},
+                "train": {"tokens": command.tokens},
+            }
             merged = merge(merge(read_toml(study.base), values), over)
-            losses.append(held_out(validate(RunConfig, merged, f"{command.study}: {name}"), command.out / f"{name}-{rate:g}"))
+            losses.append(
+                held_out(validate(RunConfig, merged, f"{command.study}: {name}"), command.out / f"{name}-{rate:g}")
+            )
             print(f"{name} {rate:g} {losses[-1]:.4f}", flush=True)
         best = command.rates[losses.index(min(losses))]
         lines.append(f"| {name} | " + " | ".join(f"{loss:.3f}" for loss in losses) + f" | {best:g} |")
@@ -87,7 +93,8 @@ def sweep(command: Sweep) -> None:
     page = PAGE.format(
         tokens=command.tokens,
         seed=command.seed,
-        command=f"python scripts/sweep.py {command.study} --seed {command.seed} --tokens {command.tokens} --rates {rates}",
+        command=f"python scripts/sweep.py {command.study} --seed {command.seed} "
+        f"--tokens {command.tokens} --rates {rates}",
         machine=f"{platform.machine()}, {platform.system()}",
         torch=torch.__version__,
         threads=torch.get_num_threads(),

@@ -44,9 +44,7 @@ class Baselines:
         ids = rows.numpy()
         return float(-np.log(self.bigram_prob(ids[:, :-1].ravel(), ids[:, 1:].ravel())).mean())
 
-    def bigram_prob(
-        self, context: Int[np.ndarray, " k"], word: Int[np.ndarray, " k"]
-    ) -> Float[np.ndarray, " k"]:
+    def bigram_prob(self, context: Int[np.ndarray, " k"], word: Int[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
         """p(word | context) of each pair."""
         key = context.astype(np.int64) * self.d_vocab + word
         place = np.minimum(np.searchsorted(self.pairs, key), len(self.pairs) - 1)

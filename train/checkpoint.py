@@ -108,7 +108,9 @@ def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]] | None) -> dict[
                 for name in names:
                     found = tuple(file.get_slice(name).get_shape())
                     if found != shapes[name]:
-                        raise BadInput(f"{path}: tensor '{name}' is {list(found)}, config.json says {list(shapes[name])}")
+                        raise BadInput(
+                            f"{path}: tensor '{name}' is {list(found)}, config.json says {list(shapes[name])}"
+                        )
             for name in names:
                 tensor = file.get_tensor(name)
                 if tensor.dtype != torch.float32:

@@ -317,9 +317,13 @@ class StudyConfig(Section):
         for name in sorted(set(self.variants) & set(self.arms)):
             raise ValueError(f"arms.{name}: is a variant as well")
         if self.reference is not None and self.reference not in self.variants:
-            raise ValueError(f"reference: {self.reference!r} is no variant{did_you_mean(self.reference, [*self.variants])}")
+            raise ValueError(
+                f"reference: {self.reference!r} is no variant{did_you_mean(self.reference, [*self.variants])}"
+            )
         for name, arm in self.arms.items():
             start = arm.get("start", self.arm_defaults.get("start"))
             if start not in self.variants:
-                raise ValueError(f"arms.{name}.start: {start!r} is no variant{did_you_mean(str(start), [*self.variants])}")
+                raise ValueError(
+                    f"arms.{name}.start: {start!r} is no variant{did_you_mean(str(start), [*self.variants])}"
+                )
         return self

@@ -129,9 +129,7 @@ def source_credit(source: SourceConfig) -> Credit:
         case "python":
             found = [_distribution(name) for name in source.packages]
             licences = [f"{d.name}: {_licence(d)}" for d in found]
-            return Credit(
-                "; ".join(licences), "source of " + ", ".join(f"{d.name} {d.version}" for d in found)
-            )
+            return Credit("; ".join(licences), "source of " + ", ".join(f"{d.name} {d.version}" for d in found))
         case "files":
             return Credit("not stated", "local files")
 
@@ -206,9 +204,7 @@ def _python_files(packages: tuple[str, ...]) -> dict[str, Path]:
             if entry.suffix == ".py" and ".." not in entry.parts and not is_test:
                 files[entry.as_posix()] = Path(str(distribution.locate_file(entry)))
         if not any(path.is_file() for path in files.values()):
-            raise EnvironmentProblem(
-                f"package {package!r}: no .py files; pip install --force-reinstall {package}"
-            )
+            raise EnvironmentProblem(f"package {package!r}: no .py files; pip install --force-reinstall {package}")
     return {name: files[name] for name in sorted(files) if files[name].is_file()}
 
 
@@ -282,9 +278,7 @@ def _json_lines(path: Path, name: str, field: str, decoder: Decoder) -> Iterator
             if not isinstance(value, dict) or field not in value:
                 raise BadInput(f"{place}: key {field!r} is missing; set field to the key that holds the text")
             if not isinstance(value[field], str):
-                raise BadInput(
-                    f"{place}: key {field!r} holds {type(value[field]).__name__} where text is needed"
-                )
+                raise BadInput(f"{place}: key {field!r} holds {type(value[field]).__name__} where text is needed")
             yield Document(decoder.clean(value[field], place), place)
 
 

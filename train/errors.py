@@ -1,5 +1,6 @@
 """What can go wrong, each kind with its own exit code, and the one place that turns it into a line."""
 
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -47,6 +48,8 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
 def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     """Run `main` and leave the process: 0, or one line on standard error and the failure's exit code."""
+    # SIGTERM unwinds like SIGINT, so that nothing half-written stays behind; training has its own handler.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         main()
     except PolysemError as failure:

@@ -99,9 +99,16 @@ def train(run: Training) -> None:
     loss_module = NextTokenLoss(run.model)
     wrapped, optimizer = run.accelerator.prepare(loss_module, run.optimizer)
     if run.config.train.compile:
-        wrapped = torch.compile(wrapped)
+        wrapped.compile()
     n_steps, every = run.n_steps, run.config.train
-    bar = tqdm(total=n_steps, initial=run.step, unit="step", desc=run.directory.name, disable=None, dynamic_ncols=True)
+    bar = tqdm(
+        total=n_steps,
+        initial=run.step,
+        unit="step",
+        desc=run.directory.name,
+        disable=None,
+        dynamic_ncols=True,
+    )
     with Interruptible() as interrupt, bar:
         if run.step == 0:
             _evaluate(run, final=n_steps == 0)
@@ -114,7 +121,7 @@ def train(run: Training) -> None:
             bar.update()
             last = run.step == n_steps
             if run.step % every.log_every == 0 or last:
-                mean_loss = float(run.accelerator.reduce(loss, reduction="mean"))
+                mean_loss = float(_reduced(run.accelerator, loss, "mean"))
                 seconds = time.perf_counter() - since - waiting
                 speed = steps_since * run.tokens_per_step / seconds
                 since, steps_since, waiting = time.perf_counter(), 0, 0.0
@@ -128,13 +135,13 @@ def train(run: Training) -> None:
             if last or stop or at_resume_point or is_permanent(run.step):
                 run.save(run)
             waiting += time.perf_counter() - pause
-            if stop and not last:
-                raise Stopped(f"{run.directory}: stopped and saved at step {run.step} of {n_steps}; start again to go on")
+            if stop:
+                raise Stopped(
+                    f"{run.directory}: stopped and saved at step {run.step} of {n_steps}; start again to go on"
+                )
 
 
-def _step(
-    run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Tensor, float, float]:
+def _step(run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Tensor, float, float]:
     """One optimizer step; returns this process' mean loss, the gradient's norm and the rate."""
     accelerator, accumulate = run.accelerator, run.config.train.accumulate
     rate = learning_rate(run.config.optim, run.step, run.n_steps, run.tokens_per_step)
@@ -147,7 +154,9 @@ def _step(
             accelerator.backward(loss)
         total += loss.detach()
     # The norm is of the exchanged gradient, so every process sees the same one and all stop together.
-    norm = float(accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.clip))
+    clipped = accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.clip)
+    assert clipped is not None
+    norm = float(clipped)
     if not math.isfinite(norm):
         _bundle_crash(run, float(total), norm, rate)
         raise Diverged(
@@ -180,7 +189,13 @@ def _anyone(run: Training, asked: bool) -> bool:
     if run.accelerator.num_processes == 1:
         return asked
     flag = torch.tensor(int(asked), device=run.accelerator.device)
-    return int(run.accelerator.reduce(flag, reduction="sum")) > 0
+    return int(_reduced(run.accelerator, flag, "sum")) > 0
+
+
+def _reduced(accelerator: "Accelerator", value: Tensor, reduction: str) -> Tensor:
+    result = accelerator.reduce(value, reduction=reduction)
+    assert isinstance(result, Tensor)
+    return result
 
 
 def _log(run: Training, kind: str, **values: Any) -> None:
@@ -200,7 +215,13 @@ def _evaluate(run: Training, final: bool) -> None:
         run._baseline_cache[n_rows] = (run.baselines.unigram_loss(rows), run.baselines.bigram_loss(rows))
     unigram, bigram = run._baseline_cache[n_rows]
     n_tokens = n_rows * run.held_out.n_ctx
-    run.evaluation = {"step": run.step, "loss": loss, "n_tokens": n_tokens, "unigram": unigram, "bigram": bigram}
+    run.evaluation = {
+        "step": run.step,
+        "loss": loss,
+        "n_tokens": n_tokens,
+        "unigram": unigram,
+        "bigram": bigram,
+    }
     _log(run, "eval", **{key: value for key, value in run.evaluation.items() if key != "step"})
 
 
@@ -212,5 +233,5 @@ def held_out_loss(model: Transformer, held_out: TokenFile, n_rows: int, accelera
     for first in range(accelerator.process_index * EVAL_ROWS, n_rows, stride):
         rows = held_out.plain_rows(first, min(EVAL_ROWS, n_rows - first)).to(accelerator.device)
         sums += torch.stack([module(rows).double() * len(rows), torch.tensor(len(rows)).to(sums)])
-    total, count = accelerator.reduce(sums, reduction="sum")
+    total, count = _reduced(accelerator, sums, "sum")
     return float(total / count)

@@ -49,7 +49,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                     grad_x[piece] = delta_low @ weight_low
                 if grad_weight is not None:
                     grad_weight += delta_low.T @ x_low
-        ctx.save_for_backward(grad_x, grad_weight)
+        ctx.save_for_backward(grad_x, grad_weight)  # type: ignore[arg-type]
         return total / n_tokens
 
     @staticmethod

@@ -63,7 +63,13 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
         groups.setdefault((lr_scale, decay, eps), []).append(parameter)
     return torch.optim.AdamW(
         [
-            {"params": parameters, "lr": config.lr * lr_scale, "lr_scale": lr_scale, "weight_decay": decay, "eps": eps}
+            {
+                "params": parameters,
+                "lr": config.lr * lr_scale,
+                "lr_scale": lr_scale,
+                "weight_decay": decay,
+                "eps": eps,
+            }
             for (lr_scale, decay, eps), parameters in groups.items()
         ],
         betas=config.betas,

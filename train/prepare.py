@@ -79,9 +79,7 @@ def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -
             spool = _Spool(handle, config.eval_share, config.drop_duplicates)
             for number, source in enumerate(config.sources):
                 documents = read_documents(source, files[number], decoder)
-                for document in tqdm(
-                    documents, f"reading {source.kind}", unit=" documents", disable=not show
-                ):
+                for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
                     spool.add(number, document)
             chosen = _mixture(spool, [source.weight for source in config.sources])
             _require_both_splits(spool, chosen, config)
@@ -209,13 +207,9 @@ def _require_both_splits(spool: _Spool, chosen: np.ndarray, config: DataConfig) 
             )
 
 
-def _pack(
-    spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool
-) -> dict[str, Any]:
+def _pack(spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool) -> dict[str, Any]:
     """Fit the tokenizer, write the streams and the table of documents; returns the counts."""
-    bar = tqdm(
-        total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show
-    )
+    bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
     with bar:
         bar.set_description("fitting the tokenizer")
         tokenizer = train_tokenizer(_sample(spool, chosen, bar), config.d_vocab)

@@ -16,13 +16,13 @@ from train.card import model_card
 from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory, steps, verified_steps
 from train.config import RunConfig
 from train.configfile import read_toml, to_toml, validate
+from train.data import ensure_data
 from train.errors import BadInput, EnvironmentProblem
 from train.files import locked, remove_directory, require_space, sha256, write_atomic
 from train.lineage import Lineage
 from train.loop import Training, is_permanent, train
 from train.model import Transformer
 from train.optim import Widened, build_optimizer
-from train.data import ensure_data
 from train.tokens import TokenFile
 from train.tracking import Metrics
 from train.widen import RECEIPT_ROWS, widen, widened_config
@@ -106,7 +106,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         evaluation=None if resumed is None else resumed.state["evaluation"],
     )
     if resumed is not None and resumed.step >= training.n_steps:
-        return Outcome(out, found=True, checkpoint=resumed)
+        return _finish(Outcome(out, found=True, checkpoint=resumed), config, is_main)
     if is_main:
         offset = 0 if resumed is None else resumed.state["log_offset"]
         mirror = _start_tracker(config, out, accelerator)
@@ -119,10 +119,15 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
             if config.train.wandb != "off":
                 accelerator.end_training()
     accelerator.wait_for_everyone()
-    checkpoint = load(out)
-    if is_main:
-        write_atomic(out / "README.md", model_card(checkpoint, config).encode())
-    return Outcome(out, found=False, checkpoint=checkpoint)
+    return _finish(Outcome(out, found=False, checkpoint=load(out)), config, is_main)
+
+
+def _finish(outcome: Outcome, config: RunConfig, is_main: bool) -> Outcome:
+    """Leave the model card, unless it is there."""
+    card = outcome.directory / "README.md"
+    if is_main and not (outcome.found and card.exists()):
+        write_atomic(card, model_card(outcome.checkpoint, config).encode())
+    return outcome
 
 
 def make_accelerator(config: RunConfig) -> "Accelerator":
@@ -199,7 +204,11 @@ def _check_data(config: RunConfig, fit: TokenFile, start: Checkpoint | None, res
 
 
 def _build_model(
-    config: RunConfig, fit: TokenFile, held_out: TokenFile, start: Checkpoint | None, resumed: Checkpoint | None
+    config: RunConfig,
+    fit: TokenFile,
+    held_out: TokenFile,
+    start: Checkpoint | None,
+    resumed: Checkpoint | None,
 ) -> tuple[Transformer, Lineage | None, Widened]:
     widened = Widened() if config.widen is None else Widened(config.widen.layers, config.widen.factor)
     if resumed is not None:
@@ -245,7 +254,12 @@ def _facts(
     variant = config.variant or out.name.removesuffix(f"-s{config.seed}")
     origin = None
     if start is not None:
-        origin = {"hash": start.hash, "run": start.state["run"], "step": start.step, "directory": str(start.directory)}
+        origin = {
+            "hash": start.hash,
+            "run": start.state["run"],
+            "step": start.step,
+            "directory": str(start.directory),
+        }
     same_data = start is not None and start.state["data"]["hash"] == fit.data_hash
     return {
         "run": out.name,
@@ -341,7 +355,7 @@ def _start_tracker(config: RunConfig, out: Path, accelerator: "Accelerator") -> 
             config=config.model_dump(mode="json"),
             init_kwargs={"wandb": {"mode": config.train.wandb, "dir": str(out), "name": out.name}},
         )
-    except Exception as failure:  # noqa: BLE001 - tracking must never cost a run
+    except Exception as failure:
         print(f"warning: wandb did not start ({failure}); metrics.jsonl is the record", flush=True)
         return None
     return accelerator

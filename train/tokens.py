@@ -51,8 +51,7 @@ def read_data_manifest(directory: Path) -> dict[str, Any]:
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:
         raise BadInput(
-            f"{directory}: format version {version} where this program reads {FORMAT_VERSION}; "
-            "prepare it again"
+            f"{directory}: format version {version} where this program reads {FORMAT_VERSION}; prepare it again"
         )
     return manifest
 
@@ -109,9 +108,7 @@ class TokenFile:
             raise BadInput(f"n_ctx: {self.n_ctx} must be at least 1")
         self.n_rows = self.n_tokens // self.n_ctx
         if not self.n_rows:
-            raise BadInput(
-                f"{self.directory}: {self.n_tokens} {split} tokens are no row of n_ctx = {self.n_ctx}"
-            )
+            raise BadInput(f"{self.directory}: {self.n_tokens} {split} tokens are no row of n_ctx = {self.n_ctx}")
         self._check_tokenizer()
         self._dtype = token_dtype(self.d_vocab)
         self._path = self.directory / f"tokens-{split}.bin"

@@ -31,7 +31,7 @@ class Metrics:
         numbers = {f"{values['kind']}/{key}": value for key, value in values.items() if isinstance(value, int | float)}
         try:
             self.mirror.log(numbers, step=values["step"])
-        except Exception as failure:  # noqa: BLE001 - whatever a tracking service does, training goes on
+        except Exception as failure:
             print(f"warning: wandb stopped ({failure}); metrics.jsonl goes on", flush=True)
             self.mirror = None
 

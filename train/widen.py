@@ -116,7 +116,10 @@ def _add_noise(state: dict[str, Tensor], layer: int, plan: WidenPlan) -> None:
 
 @torch.no_grad()
 def measure(
-    parent: Transformer, wide: Transformer, plan: WidenPlan, rows: Int[Tensor, "batch pos_and_one"] | None = None
+    parent: Transformer,
+    wide: Transformer,
+    plan: WidenPlan,
+    rows: Int[Tensor, "batch pos_and_one"] | None = None,
 ) -> Receipt:
     """Compare a widened model with its parent on `rows`, in fp32 and fp64."""
     what = "evaluation rows"

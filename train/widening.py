@@ -63,7 +63,10 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
 def _receipt_rows(facts: dict[str, str], data: Path | None, n_ctx: int) -> torch.Tensor | None:
     directory = data or Path(facts["directory"])
     if data is None and not directory.is_dir():
-        print(f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)", flush=True)
+        print(
+            f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)",
+            flush=True,
+        )
         return None
     held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
     if held_out.tokenizer_sha256 != facts["tokenizer_sha256"]:

@@ -114,8 +114,7 @@ def fit_block(
         return [NOTHING] * len(scored)
     y = rectified(activations, median)
     y_fit, y_eval = (
-        y.index_select(0, torch.from_numpy(half)).T.contiguous().numpy()
-        for half in (grammar.fit, grammar.eval)
+        y.index_select(0, torch.from_numpy(half)).T.contiguous().numpy() for half in (grammar.fit, grammar.eval)
     )
     fitted = [NOTHING] * len(scored)
     for neuron in kept.tolist():

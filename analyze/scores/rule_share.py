@@ -63,9 +63,7 @@ def share_all(acts: Activations, grammar: Grammar) -> Shares:
     fit, held_out = (strongest(acts.examples, half, acts.n_neurons) for half in ("fit", "eval"))
     fit[acts.moments.status != SCORED] = -1
     parts = [shares(fit[first:stop], held_out[first:stop], grammar) for first, stop in blocks(acts.n_neurons)]
-    return Shares(
-        np.concatenate([part.rule for part in parts]), np.concatenate([part.share for part in parts])
-    )
+    return Shares(np.concatenate([part.rule for part in parts]), np.concatenate([part.share for part in parts]))
 
 
 class RuleShare:

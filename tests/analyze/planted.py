@@ -113,9 +113,7 @@ def plant(
             if all(bank[name][bank[other]].mean() < 0.2 for other in chosen):
                 chosen.append(name)
         total = np.sum([bank[name] for name in chosen], axis=0).astype(np.float32)
-        columns.append(
-            np.maximum(total + noise * rng.standard_normal(len(total)).astype(np.float32) - BIAS, 0)
-        )
+        columns.append(np.maximum(total + noise * rng.standard_normal(len(total)).astype(np.float32) - BIAS, 0))
     return Planted(torch.from_numpy(np.stack(columns, axis=1)), np.array(k))
 
 

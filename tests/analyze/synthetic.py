@@ -145,9 +145,7 @@ def made_up_scores(n: int, k_eff: np.ndarray, rng: np.random.Generator, null: st
     return pl.DataFrame(frame)
 
 
-def meta_of(
-    data: Path, tokens: TokenSample, variant: str, seed: int, step: int, **over: Any
-) -> ActivationsMeta:
+def meta_of(data: Path, tokens: TokenSample, variant: str, seed: int, step: int, **over: Any) -> ActivationsMeta:
     """Believable facts about a run; `over` replaces any of them."""
     facts: dict[str, Any] = {
         "format_version": 1,
@@ -204,9 +202,7 @@ def write_cell(
         ):
             writer.append(held)
         sample_hash = manifest_hash(sample_directory(directory))
-    full = dict.fromkeys(
-        ("mean", "sd", "minimum", "maximum", "median", "p01", "p9999"), values.mean(0).astype(float)
-    )
+    full = dict.fromkeys(("mean", "sd", "minimum", "maximum", "median", "p01", "p9999"), values.mean(0).astype(float))
     moments = Moments(
         n_tokens=np.full(n, len(tokens)),
         **full,

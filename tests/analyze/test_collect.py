@@ -319,9 +319,7 @@ def test_quantiles_are_those_of_the_bf16_values(share: float, kind: str) -> None
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     data = write_data(tmp_path / "data", LENGTHS)
-    config = ModelConfig(
-        n_layers=2, d_model=8, n_heads=2, n_ctx=N_CTX, d_vocab=D_VOCAB, act="solu_ln", widths=(12, 20)
-    )
+    config = ModelConfig(n_layers=2, d_model=8, n_heads=2, n_ctx=N_CTX, d_vocab=D_VOCAB, act="solu_ln", widths=(12, 20))
     state = {
         "run": "solu-s3",
         "variant": "solu",
@@ -354,9 +352,7 @@ def test_a_checkpoint_is_collected_at_every_layer_and_hook(checkpoint: Path, tmp
     with torch.no_grad():
         values = load(checkpoint).model().mlp_activations(tokens.plain_rows(0, 1)[:, :N_CTX], 1, "mid")[0]
     there = acts.tokens.position[acts.tokens.stream_position < N_CTX - 1]
-    assert torch.allclose(
-        acts.block(0, 20)[: len(there)], values[torch.from_numpy(there)], rtol=1e-2, atol=1e-6
-    )
+    assert torch.allclose(acts.block(0, 20)[: len(there)], values[torch.from_numpy(there)], rtol=1e-2, atol=1e-6)
 
 
 def test_a_layer_or_hook_that_is_not_there_lists_those_that_are(checkpoint: Path) -> None:

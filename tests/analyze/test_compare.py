@@ -54,9 +54,7 @@ def put(tmp_path, data, tokens):
 
 
 def row_of(comparison, variant: str, hook: str = "mid") -> dict:
-    return comparison.rows.row(
-        by_predicate=(pl.col("variant") == variant) & (pl.col("hook") == hook), named=True
-    )
+    return comparison.rows.row(by_predicate=(pl.col("variant") == variant) & (pl.col("hook") == hook), named=True)
 
 
 def test_share_number_and_t_interval_over_seeds(put, tmp_path):

@@ -70,9 +70,7 @@ def test_the_table_calls_a_planted_neuron_mono_and_a_mixture_not(made_up: tuple)
     grammar, tokens, data = made_up
     rng = np.random.default_rng(2)
     river = covered(grammar, tokens, "` river` as the current token")
-    mixture = [
-        covered(grammar, tokens, f"` {word}` as the current token") for word in ("king", "war", "music")
-    ]
+    mixture = [covered(grammar, tokens, f"` {word}` as the current token") for word in ("king", "war", "music")]
     values = np.stack([river, np.any(mixture, axis=0), np.zeros(len(tokens))], axis=1).astype(float)
     values[:, :2] += 0.01 * rng.random((len(tokens), 2))
     table = score(activations_of(values, data, tokens), ["rule_share"])

@@ -25,9 +25,7 @@ def states_of(pieces: list[bytes], code: bool) -> dict[str, list[bool]]:
     """Context states of one document whose tokens are `pieces`."""
     vocabulary = Vocabulary((b"<|bos|>", *pieces))
     ids = np.append(np.arange(1, len(pieces) + 1), 0)
-    context = context_states(
-        ids, starts=[0], lengths=[len(pieces)], code=[code], vocabulary=vocabulary, n_ctx=256
-    )
+    context = context_states(ids, starts=[0], lengths=[len(pieces)], code=[code], vocabulary=vocabulary, n_ctx=256)
     return {name: state[:-1].tolist() for name, state in context.states.items()}
 
 

@@ -116,9 +116,7 @@ def test_a_sample_of_another_collection_is_refused(tmp_path: Path) -> None:
         ({"kind": "data"}, "holds 'data'"),
     ],
 )
-def test_other_directories_and_versions_are_named(
-    tmp_path: Path, change: dict[str, object], says: str
-) -> None:
+def test_other_directories_and_versions_are_named(tmp_path: Path, change: dict[str, object], says: str) -> None:
     acts = collected(tmp_path)
     assert acts.directory is not None
     path = acts.directory / "MANIFEST.json"

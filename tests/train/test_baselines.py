@@ -41,9 +41,7 @@ def test_a_small_case_agrees_with_arithmetic_by_hand() -> None:
     expected = 5 / 9 + 2 / 9 * (0.125 + spare)
     assert baselines.bigram_prob(np.array([1]), np.array([2])) == pytest.approx([expected])
     # 3 was never a context: the continuation alone. 0 was never followed by 3: the backoff's share of it.
-    assert baselines.bigram_prob(np.array([3, 0]), np.array([1, 3])) == pytest.approx(
-        [0.375 + spare, 1 / 3 * spare]
-    )
+    assert baselines.bigram_prob(np.array([3, 0]), np.array([1, 3])) == pytest.approx([0.375 + spare, 1 / 3 * spare])
     rows = torch.tensor([[1, 2], [3, 1]])
     loss = -(np.log(expected) + np.log(0.375 + spare)) / 2
     assert baselines.bigram_loss(rows) == pytest.approx(loss)

