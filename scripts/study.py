@@ -161,9 +161,9 @@ def _train(config: RunConfig, out: Path, record: Path, launch: str) -> str:
             raise failure
     outcome = run(config, out)
     evaluation = outcome.checkpoint.state["evaluation"]
-    margin = evaluation["bigram"] - evaluation["loss"]
+    margin = evaluation["loss"] - evaluation["bigram"]
     found = "found, " if outcome.found and not launch else ""
-    return f"{found}held-out {evaluation['loss']:.3f} nats, {margin:+.3f} better than the bigram"
+    return f"{found}held-out {evaluation['loss']:.3f} nats, {abs(margin):.3f} {'below' if margin < 0 else 'above'} the bigram"
 
 
 def _measure(

@@ -218,10 +218,10 @@ class TrainConfig(Section):
     """bf16 is autocast over fp32 master weights. Twins must share it: never chosen by a stopwatch."""
     compile: bool = False
     device: Literal["auto", "cpu"] = "auto"
-    eval_tokens: int = Field(default=65_536, gt=0)
-    """Held-out tokens of an evaluation (all there are, where there are fewer)."""
-    eval_every: int = Field(default=200, gt=0)
-    """Steps between evaluations; the last step is always evaluated, on all held-out rows up to 4 x as many."""
+    eval_tokens: int = Field(default=262_144, gt=0)
+    """Held-out tokens of every evaluation, the same ones (all there are, where there are fewer)."""
+    eval_every: int = Field(default=500, gt=0)
+    """Steps between evaluations; step 0 and the last step are always evaluated."""
     log_every: int = Field(default=10, gt=0)
     checkpoint_every: int = Field(default=0, ge=0)
     """Steps between resume points beside the log-spaced permanent ones; 0: log-spaced and last only."""

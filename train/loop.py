@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 EVAL_ROWS = 16
 """Rows of one evaluation pass. Fixed, so that the loss does not depend on the run's batch."""
 
-MAX_FINAL_EVAL_TOKENS = 1_000_000
 PERMANENT = frozenset([0, *(2**power for power in range(10))])
 
 
@@ -61,7 +60,8 @@ class Training:
     evaluation: dict[str, Any] | None = None
     """The last evaluation, and the step it was made at."""
     metrics: Metrics | None = None
-    _baseline_cache: dict[int, tuple[float, float]] = field(default_factory=dict)
+    baseline_losses: tuple[float, float] | None = None
+    """Unigram and bigram, once the first evaluation has asked for them."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -111,7 +111,7 @@ def train(run: Training) -> None:
     )
     with Interruptible() as interrupt, bar:
         if run.step == 0:
-            _evaluate(run, final=n_steps == 0)
+            _evaluate(run)
             run.save(run)
         since, steps_since, waiting = time.perf_counter(), 0, 0.0
         while run.step < n_steps:
@@ -129,7 +129,7 @@ def train(run: Training) -> None:
                 bar.set_postfix_str(f"loss {mean_loss:.3f}, {speed / 1000:.1f}k tokens/s")
             pause = time.perf_counter()
             if run.step % every.eval_every == 0 or last:
-                _evaluate(run, final=last)
+                _evaluate(run)
             stop = _anyone(run, interrupt.asked)
             at_resume_point = every.checkpoint_every and run.step % every.checkpoint_every == 0
             if last or stop or at_resume_point or is_permanent(run.step):
@@ -203,17 +203,16 @@ def _log(run: Training, kind: str, **values: Any) -> None:
         run.metrics.write({"kind": kind, "step": run.step, "tokens": run.step * run.tokens_per_step, **values})
 
 
-def _evaluate(run: Training, final: bool) -> None:
-    """Held-out loss in fp32, beside the baselines on the same rows; the final one takes all rows up to 1 M tokens."""
-    limit = MAX_FINAL_EVAL_TOKENS if final else run.config.train.eval_tokens
-    n_rows = max(1, min(run.held_out.n_rows, limit // run.held_out.n_ctx))
+def _evaluate(run: Training) -> None:
+    """Held-out loss in fp32, beside the baselines on the same rows: those of every evaluation of the run."""
+    n_rows = max(1, min(run.held_out.n_rows, run.config.train.eval_tokens // run.held_out.n_ctx))
     loss = held_out_loss(run.model, run.held_out, n_rows, run.accelerator)
     if not math.isfinite(loss):
         raise Diverged(f"{run.directory}: held-out loss {loss} at step {run.step}; the last checkpoint is intact")
-    if n_rows not in run._baseline_cache:
+    if run.baseline_losses is None:
         rows = run.held_out.plain_rows(0, n_rows)
-        run._baseline_cache[n_rows] = (run.baselines.unigram_loss(rows), run.baselines.bigram_loss(rows))
-    unigram, bigram = run._baseline_cache[n_rows]
+        run.baseline_losses = (run.baselines.unigram_loss(rows), run.baselines.bigram_loss(rows))
+    unigram, bigram = run.baseline_losses
     n_tokens = n_rows * run.held_out.n_ctx
     run.evaluation = {
         "step": run.step,
