@@ -163,7 +163,8 @@ def _train(config: RunConfig, out: Path, record: Path, launch: str) -> str:
     evaluation = outcome.checkpoint.state["evaluation"]
     margin = evaluation["loss"] - evaluation["bigram"]
     found = "found, " if outcome.found and not launch else ""
-    return f"{found}held-out {evaluation['loss']:.3f} nats, {abs(margin):.3f} {'below' if margin < 0 else 'above'} the bigram"
+    side = "below" if margin < 0 else "above"
+    return f"{found}held-out {evaluation['loss']:.3f} nats, {abs(margin):.3f} {side} the bigram"
 
 
 def _measure(

@@ -46,7 +46,6 @@ def small_run(data: Path, **over: object) -> RunConfig:
         "train": {
             "tokens": 20 * 64,
             "rows_per_step": 4,
-            "eval_tokens": 160,
             "eval_every": 5,
             "log_every": 1,
             "checkpoint_every": 5,
