@@ -103,6 +103,7 @@ def test_the_chunked_loss_and_its_gradients_are_cross_entropys(batch, d_vocab, c
     expected = torch.autograd.grad(whole, list(model.parameters()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.loss.CHUNK_ELEMENTS", chunk)
+        patch.setattr("train.loss.MIN_CHUNK_TOKENS", 1)
         loss = NextTokenLoss(model)(rows)
         found = torch.autograd.grad(loss, list(model.parameters()))
     torch.testing.assert_close(loss, whole)
