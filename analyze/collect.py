@@ -79,14 +79,8 @@ def collect(
     for name, value in (("max_tokens", max_tokens), ("sample_tokens", sample_tokens), ("batch", batch)):
         if value is not None and value < 1:
             raise BadInput(f"{name}: {value} must be at least 1")
-    n_rows = tokens.n_rows if max_tokens is None else min(tokens.n_rows, max(1, max_tokens // tokens.n_ctx))
-    share = sample_share(n_rows * (tokens.n_ctx - 1), facts.n_neurons, sample_tokens)
-    settings = {
-        "n_rows": n_rows,
-        "sample_share": share,
-        "examples": N_EXAMPLES,
-        "micro_batch_tokens": MICRO_BATCH_TOKENS,
-    }
+    settings = collection_settings(tokens, facts.n_neurons, max_tokens, sample_tokens)
+    n_rows, share = settings["n_rows"], settings["sample_share"]
     if out.exists():
         check_same(out, facts, tokens, settings)
         beside = sample_directory(out)
@@ -173,6 +167,19 @@ def collect_checkpoint(
             directories.append(target)
     copy_metrics(run_directory(opened), run)
     return directories
+
+
+def collection_settings(
+    tokens: TokenFile, n_neurons: int, max_tokens: int | None = None, sample_tokens: int | None = None
+) -> dict[str, Any]:
+    """What a collection depends on beside the checkpoint and the data; its meta.json keeps them."""
+    n_rows = tokens.n_rows if max_tokens is None else min(tokens.n_rows, max(1, max_tokens // tokens.n_ctx))
+    return {
+        "n_rows": n_rows,
+        "sample_share": sample_share(n_rows * (tokens.n_ctx - 1), n_neurons, sample_tokens),
+        "examples": N_EXAMPLES,
+        "micro_batch_tokens": MICRO_BATCH_TOKENS,
+    }
 
 
 def check_data(facts: SourceFacts, tokens: TokenFile) -> None:

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from analyze.collect import collection_settings
 from analyze.passages import keep_passages
 from analyze.scores import SCORES, score_with_null
 from analyze.sources import hooks_of
@@ -19,6 +20,7 @@ from analyze.store import (
 from train.checkpoint import load
 from train.errors import BadInput, did_you_mean
 from train.files import read_manifest
+from train.tokens import TokenFile
 
 SCORING_VERSION = 1
 """Counts up when a change to a score changes its numbers, so that older results are made again."""
@@ -87,19 +89,22 @@ def score_directory(
     return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"])
 
 
-def scored_step(checkpoint: Path, results: Path, sample_tokens: int | None) -> list[Path]:
+def scored_step(checkpoint: Path, data: Path, results: Path, sample_tokens: int | None) -> list[Path]:
     """The activations directories of a checkpoint that need nothing more: collected so, and scored; else empty.
 
     For a study that deletes samples after scoring: what is scored need not be collected again.
     """
     opened = load(checkpoint)
+    tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
     step = results / opened.state["run"] / f"step-{opened.step:09d}"
     wanted = [step / f"L{layer}.{hook}" for layer in range(opened.config.n_layers) for hook in hooks_of(opened.config)]
     for directory in wanted:
         if not (directory / "meta.json").is_file():
             return []
         meta = read_meta(directory)
-        if meta.checkpoint_hash != opened.hash or meta.settings["sample_tokens"] != sample_tokens:
+        wanted_settings = collection_settings(tokens, meta.n_neurons, sample_tokens=sample_tokens)
+        same_inputs = meta.checkpoint_hash == opened.hash and meta.data_hash == tokens.data_hash
+        if not same_inputs or meta.settings != wanted_settings:
             return []
         if not scores_are_current(directory, _settings(list(SCORES), 0)):
             return []

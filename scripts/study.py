@@ -177,7 +177,7 @@ def _measure(
 
     source = run if step is None else step_directory(run, step)
     label = name if step is None else f"{name} untrained"
-    done = scored_step(source, results, study.analysis.sample_tokens)
+    done = scored_step(source, data, results, study.analysis.sample_tokens)
     with stages.stage("collect", label) as say:
         if done:
             directories = done
