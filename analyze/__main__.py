@@ -33,6 +33,8 @@ class Collect:
     """read at most this many held-out tokens"""
     sample_tokens: int | None = None
     """tokens whose activations are held whole; give the same number to all variants of a comparison"""
+    max_neurons: int | None = None
+    """of a wider layer take a random choice of so many; default: every neuron"""
     batch: int = 64
     """rows read at a time; does not change the result"""
     debug: bool = False
@@ -102,6 +104,7 @@ def _collect(command: Collect) -> None:
         hooks=None if command.hooks is None else list(command.hooks),
         max_tokens=command.max_tokens,
         sample_tokens=command.sample_tokens,
+        max_neurons=command.max_neurons,
         batch=command.batch,
     ):
         print(directory)

@@ -79,7 +79,7 @@ def collect(
     for name, value in (("max_tokens", max_tokens), ("sample_tokens", sample_tokens), ("batch", batch)):
         if value is not None and value < 1:
             raise BadInput(f"{name}: {value} must be at least 1")
-    settings = collection_settings(tokens, facts.n_neurons, max_tokens, sample_tokens)
+    settings = collection_settings(tokens, facts.n_neurons, max_tokens, sample_tokens, facts.max_neurons)
     n_rows, share = settings["n_rows"], settings["sample_share"]
     if out.exists():
         check_same(out, facts, tokens, settings)
@@ -130,6 +130,7 @@ def collect_checkpoint(
     hooks: list[str] | None = None,
     max_tokens: int | None = None,
     sample_tokens: int | None = None,
+    max_neurons: int | None = None,
     batch: int = 64,
     say: Say = print,
 ) -> list[Path]:
@@ -140,6 +141,7 @@ def collect_checkpoint(
         data: a prepared data directory; its evaluation split is passed.
         out: the study's results directory; the run's metrics.jsonl is copied to `out/<run>/`.
         layers: default: all.
+        max_neurons: of a wider layer take a random choice of so many.
         hooks: default: `mid`, and `post` where a mid LayerNorm makes it another value.
 
     Returns:
@@ -156,7 +158,7 @@ def collect_checkpoint(
         for hook in hooks or hooks_of(opened.config):
             target = run / f"step-{opened.step:09d}" / f"L{layer}.{hook}"
             collect(
-                CheckpointSource(opened, layer, hook),
+                CheckpointSource(opened, layer, hook, max_neurons),
                 tokens,
                 target,
                 max_tokens=max_tokens,
@@ -170,12 +172,17 @@ def collect_checkpoint(
 
 
 def collection_settings(
-    tokens: TokenFile, n_neurons: int, max_tokens: int | None = None, sample_tokens: int | None = None
+    tokens: TokenFile,
+    n_neurons: int,
+    max_tokens: int | None = None,
+    sample_tokens: int | None = None,
+    max_neurons: int | None = None,
 ) -> dict[str, Any]:
     """What a collection depends on beside the checkpoint and the data; its meta.json keeps them."""
     n_rows = tokens.n_rows if max_tokens is None else min(tokens.n_rows, max(1, max_tokens // tokens.n_ctx))
     return {
         "n_rows": n_rows,
+        "max_neurons": max_neurons,
         "sample_share": sample_share(n_rows * (tokens.n_ctx - 1), n_neurons, sample_tokens),
         "examples": N_EXAMPLES,
         "micro_batch_tokens": MICRO_BATCH_TOKENS,

@@ -89,7 +89,9 @@ def score_directory(
     return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"])
 
 
-def scored_step(checkpoint: Path, data: Path, results: Path, sample_tokens: int | None) -> list[Path]:
+def scored_step(
+    checkpoint: Path, data: Path, results: Path, sample_tokens: int | None, max_neurons: int | None = None
+) -> list[Path]:
     """The activations directories of a checkpoint that need nothing more: collected so, and scored; else empty.
 
     For a study that deletes samples after scoring: what is scored need not be collected again.
@@ -102,7 +104,9 @@ def scored_step(checkpoint: Path, data: Path, results: Path, sample_tokens: int 
         if not (directory / "meta.json").is_file():
             return []
         meta = read_meta(directory)
-        wanted_settings = collection_settings(tokens, meta.n_neurons, sample_tokens=sample_tokens)
+        wanted_settings = collection_settings(
+            tokens, meta.n_neurons, sample_tokens=sample_tokens, max_neurons=max_neurons
+        )
         same_inputs = meta.checkpoint_hash == opened.hash and meta.data_hash == tokens.data_hash
         if not same_inputs or meta.settings != wanted_settings:
             return []

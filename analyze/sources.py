@@ -41,6 +41,8 @@ class SourceFacts:
     checkpoint_hash: str
     n_ctx: int
     tokenizer_sha256: str
+    max_neurons: int | None = None
+    """At most so many neurons were taken, a seeded random choice; None: all of them."""
     parent: Int[np.ndarray, "n"] | None = None
 
 
@@ -66,11 +68,15 @@ def hooks_of(config: ModelConfig) -> tuple[str, ...]:
 class CheckpointSource:
     """One layer and hook of a checkpoint; the forward pass stops there. On a GPU where there is one.
 
+    Args:
+        max_neurons: take a random choice of so many neurons of a wider layer, the same one for every step of
+            a run; enough for the untrained null, whose share needs no more.
+
     Raises:
         BadInput: a layer or hook that this checkpoint does not have.
     """
 
-    def __init__(self, checkpoint: Checkpoint, layer: int, hook: str = "mid") -> None:
+    def __init__(self, checkpoint: Checkpoint, layer: int, hook: str = "mid", max_neurons: int | None = None) -> None:
         config = checkpoint.config
         if not 0 <= layer < config.n_layers:
             layers = ", ".join(map(str, range(config.n_layers)))
@@ -79,7 +85,8 @@ class CheckpointSource:
             note = f" ({config.act} has no mid LayerNorm, so post is mid)" if hook == "post" else ""
             known = ", ".join(hooks_of(config))
             raise BadInput(f"{checkpoint.directory}: no hook {hook!r}{note}; it has: {known}")
-        self.facts = facts_of(checkpoint, layer, hook)
+        self._chosen = choose_neurons(config.widths[layer], max_neurons, checkpoint.state["seed"])
+        self.facts = facts_of(checkpoint, layer, hook, self._chosen, max_neurons)
         self._layer, self._hook = layer, hook
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = checkpoint.model().to(self._device)
@@ -88,11 +95,26 @@ class CheckpointSource:
     def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
         """Each neuron's value at each position, float32 on the CPU."""
         values = self._model.mlp_activations(tokens.to(self._device), self._layer, self._hook)  # pyright: ignore[reportArgumentType]
+        if self._chosen is not None:
+            values = values[..., self._chosen]
         return values.float().cpu()
 
 
-def facts_of(checkpoint: Checkpoint, layer: int, hook: str) -> SourceFacts:
-    """The facts of one layer and hook of a checkpoint."""
+def choose_neurons(n_neurons: int, at_most: int | None, seed: int) -> Int[np.ndarray, "n"] | None:
+    """A seeded random choice of a layer's neurons, in order; None where all of them are taken."""
+    if at_most is None or n_neurons <= at_most:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(n_neurons, at_most, replace=False))
+
+
+def facts_of(
+    checkpoint: Checkpoint,
+    layer: int,
+    hook: str,
+    chosen: Int[np.ndarray, "n"] | None = None,
+    max_neurons: int | None = None,
+) -> SourceFacts:
+    """The facts of one layer and hook of a checkpoint, of all its neurons or the chosen ones."""
     state: dict[str, Any] = checkpoint.state
     start = state["start"] or {}
     evaluation = state["evaluation"] or {}
@@ -100,6 +122,8 @@ def facts_of(checkpoint: Checkpoint, layer: int, hook: str) -> SourceFacts:
         evaluation = {}  # made at an earlier step than these weights
     lineage = checkpoint.lineage
     parent = lineage.parent_of(layer) if lineage else None
+    if parent is not None and chosen is not None:
+        parent = parent[chosen]
     return SourceFacts(
         name=str(checkpoint.directory),
         run=state["run"],
@@ -110,7 +134,7 @@ def facts_of(checkpoint: Checkpoint, layer: int, hook: str) -> SourceFacts:
         layer=layer,
         hook=hook,
         act=checkpoint.config.act,
-        n_neurons=checkpoint.config.widths[layer],
+        n_neurons=checkpoint.config.widths[layer] if chosen is None else len(chosen),
         n_params=state["n_params"],
         factor=state["factor"],
         start_run=start.get("run"),
@@ -121,6 +145,7 @@ def facts_of(checkpoint: Checkpoint, layer: int, hook: str) -> SourceFacts:
         checkpoint_hash=checkpoint.hash,
         n_ctx=checkpoint.config.n_ctx,
         tokenizer_sha256=state["data"]["tokenizer_sha256"],
+        max_neurons=max_neurons,
         parent=None if parent is None else np.asarray(parent, dtype=np.int32),
     )
 

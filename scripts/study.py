@@ -177,18 +177,25 @@ def _measure(
 
     source = run if step is None else step_directory(run, step)
     label = name if step is None else f"{name} untrained"
-    done = scored_step(source, data, results, study.analysis.sample_tokens)
+    analysis = study.analysis
+    max_neurons = None if step is None else analysis.untrained_neurons
+    done = scored_step(source, data, results, analysis.sample_tokens, max_neurons)
     with stages.stage("collect", label) as say:
         if done:
             directories = done
             say("found, scored")
         else:
             directories = collect_checkpoint(
-                source, data, results, sample_tokens=study.analysis.sample_tokens, say=lambda line: None
+                source,
+                data,
+                results,
+                sample_tokens=analysis.sample_tokens,
+                max_neurons=max_neurons,
+                say=lambda line: None,
             )
             say(", ".join(directory.name for directory in directories))
     with stages.stage("score", label) as say:
-        scored = [score_directory(directory, drop_samples=not study.analysis.keep_samples) for directory in directories]
+        scored = [score_directory(directory, drop_samples=not analysis.keep_samples) for directory in directories]
         n_neurons = sum(one.n_neurons for one in scored)
         say(f"{'found, ' if all(one.found for one in scored) else ''}{n_neurons:,} neurons")
 

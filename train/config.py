@@ -1,6 +1,6 @@
 """What a user may write in a TOML file: frozen, typed tables that refuse unknown keys."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -9,13 +9,22 @@ from train.errors import did_you_mean
 ActivationName = Literal["relu", "gelu", "gelu_new", "gelu_ln", "solu", "solu_ln"]
 """`gelu` is the erf form, `gelu_new` the tanh form of the field's presets; `_ln` adds the mid LayerNorm."""
 
+MAX_LAYERS = 64
+MAX_D_MODEL = 16384
+MAX_WIDTH = 2**24
+MAX_N_CTX = 65536
+MAX_COUNT = 2**53
+"""Of tokens, rows and steps: what a float, in which rates and times are reckoned, still counts exactly."""
+
 MID_LAYER_NORM = ("gelu_ln", "solu_ln")
 
 
 class Section(BaseModel):
     """A frozen table of a TOML file that refuses unknown keys and silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 def default_mlp_ln_eps(act: str, d_model: int, d_mlp: int) -> float:
@@ -36,10 +45,10 @@ class ModelConfig(Section):
     or epsilons as there are no layers.
     """
 
-    n_layers: int = Field(ge=1, le=64)
-    d_model: int = Field(ge=1, le=16384)
+    n_layers: int = Field(ge=1, le=MAX_LAYERS)
+    d_model: int = Field(ge=1, le=MAX_D_MODEL)
     n_heads: int = Field(ge=1)
-    n_ctx: int = Field(ge=2, le=65536)
+    n_ctx: int = Field(ge=2, le=MAX_N_CTX)
     d_vocab: int = Field(ge=2, le=2**20)
     act: ActivationName
     widths: tuple[int, ...] = ()
@@ -60,8 +69,8 @@ class ModelConfig(Section):
             object.__setattr__(self, "widths", (4 * self.d_model,) * self.n_layers)
         if len(self.widths) != self.n_layers:
             raise ValueError(f"widths: {len(self.widths)} widths for {self.n_layers} layers")
-        if min(self.widths) < 1 or max(self.widths) > 2**24:
-            raise ValueError(f"widths: {list(self.widths)} must lie between 1 and {2**24}")
+        if min(self.widths) < 1 or max(self.widths) > MAX_WIDTH:
+            raise ValueError(f"widths: {list(self.widths)} must lie between 1 and {MAX_WIDTH}")
         if not self.mlp_ln_eps:
             eps = tuple(default_mlp_ln_eps(self.act, self.d_model, width) for width in self.widths)
             object.__setattr__(self, "mlp_ln_eps", eps)
@@ -94,11 +103,11 @@ class ModelSpec(Section):
     """The `[model]` table of a run: as ModelConfig, with `mlp_ratio` for widths and the vocabulary left out."""
 
     act: ActivationName
-    n_layers: int = 1
-    d_model: int
-    n_heads: int
-    n_ctx: int
-    mlp_ratio: float | None = None
+    n_layers: int = Field(default=1, ge=1, le=MAX_LAYERS)
+    d_model: int = Field(ge=1, le=MAX_D_MODEL)
+    n_heads: int = Field(ge=1)
+    n_ctx: int = Field(ge=2, le=MAX_N_CTX)
+    mlp_ratio: float | None = Field(default=None, gt=0, le=MAX_WIDTH)
     """d_mlp / d_model of every layer; default 4. Give this or `widths`, not both."""
     widths: tuple[int, ...] | None = None
     mlp_ln_eps: tuple[float, ...] | None = None
@@ -107,11 +116,6 @@ class ModelSpec(Section):
     @classmethod
     def _lists_are_tuples(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
-
-    @field_validator("mlp_ratio", mode="before")
-    @classmethod
-    def _whole_ratios(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _one_way_to_give_widths(self) -> "ModelSpec":
@@ -154,11 +158,6 @@ class SourceConfig(Section):
     def _lists_are_tuples(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    @field_validator("weight", mode="before")
-    @classmethod
-    def _whole_weights(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
     @model_validator(mode="after")
     def _files_need_paths(self) -> "SourceConfig":
         if (self.kind == "files") != bool(self.paths):
@@ -173,7 +172,7 @@ class DataConfig(Section):
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     d_vocab: int = Field(default=4096, ge=258, le=2**20)
     """Size of the byte-level BPE vocabulary, BOS included (256 bytes + BOS + merges)."""
-    n_ctx: int = Field(default=256, ge=2)
+    n_ctx: int = Field(default=256, ge=2, le=2**24)
     """Tokens a row that a model reads; a row holds one more, the last target."""
     eval_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of documents (by hash of their text) held out for evaluation and scoring."""
@@ -186,16 +185,19 @@ class DataConfig(Section):
         return tuple(value) if isinstance(value, list) else value
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimConfig(Section):
     """AdamW with linear warmup and cosine decay, both in tokens, so that batch size does not move them."""
 
     lr: float = Field(gt=0, le=1)
-    warmup_tokens: int = Field(default=200_000, ge=0)
+    warmup_tokens: int = Field(default=200_000, ge=0, le=MAX_COUNT)
     final_lr_share: float = Field(default=0.1, ge=0, le=1)
     """Rate at the end of the cosine, as a share of `lr`."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled decay of matrices; embeddings, biases and LayerNorms have none."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
     eps: float = Field(default=1e-8, gt=0)
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the whole gradient."""
@@ -209,8 +211,8 @@ class OptimConfig(Section):
 class TrainConfig(Section):
     """How long, how much a step, in which arithmetic, and what is kept."""
 
-    tokens: int = Field(gt=0)
-    rows_per_step: int = Field(default=16, gt=0)
+    tokens: int = Field(gt=0, le=MAX_COUNT)
+    rows_per_step: int = Field(default=16, gt=0, le=MAX_COUNT)
     """Rows of all processes and accumulation steps together: the global batch."""
     accumulate: int = Field(default=1, gt=0)
     """Forward-backward passes a step; each takes rows_per_step / accumulate / processes rows."""
@@ -283,6 +285,8 @@ class AnalysisConfig(Section):
 
     sample_tokens: int = Field(default=1_000_000, gt=0)
     """Held-out tokens whose activations are held whole; the same ones for every variant."""
+    untrained_neurons: int = Field(default=1024, gt=0)
+    """Of a wider layer's untrained network, the null, so many neurons are scored, chosen at random."""
     keep_samples: bool = False
     """Keep the whole activations after scoring (4 MB per 1,000 tokens and 2,000 neurons); else collect again."""
 
