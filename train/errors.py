@@ -40,14 +40,29 @@ class Stopped(PolysemError):
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """`; did you mean 'x'?` for the nearest of `known`, or the whole list where none is near."""
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    near = get_close_matches(word[:100], known, n=1, cutoff=0.6)  # comparing takes quadratic time
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(sorted(known))}"
 
 
+def is_text(text: str) -> bool:
+    """Whether a string can be written as UTF-8: a command line or file name of other bytes cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def one_line(text: str, limit: int = 2000) -> str:
+    """`text` fit for a terminal: white space as single blanks, signs that do not print spelled out, not endless."""
+    words = " ".join(text.split())
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
+    return shown if len(shown) <= limit else f"{shown[:limit]} ... ({len(shown):,} characters)"
+
+
 def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
-    """Run `main` and leave the process: 0, or one line on standard error and the failure's exit code."""
+    """Run `main` and leave the process: 0, or one line on standard error and the failure's exit code.
+
+    What nobody foresaw is told in one line as well, with exit code 1; `debug` puts the traceback before the line.
+    """
     # SIGTERM unwinds like SIGINT, so that nothing half-written stays behind; training has its own handler.
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
@@ -60,10 +75,20 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
         message, code = f"{failure.filename or 'system'}: {failure.strerror or failure}", 3
     except MemoryError:
         message, code = "out of memory", EnvironmentProblem.exit_code
+    except Exception as failure:
+        what = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+        if _is_out_of_memory(failure):
+            message, code = f"out of memory ({what})", EnvironmentProblem.exit_code
+        else:
+            message, code = f"a defect of polysem: {what}; --debug shows where", PolysemError.exit_code
     else:
         raise SystemExit(0)
     if debug:
         traceback.print_exc()
-    one_line = " ".join(message.split())
-    print(f"error: {one_line}", file=sys.stderr, flush=True)
+    print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
     raise SystemExit(code)
+
+
+def _is_out_of_memory(failure: Exception) -> bool:
+    """Whether torch ran out: it raises RuntimeErrors, told apart by name on a GPU and by their words on a CPU."""
+    return type(failure).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(failure)

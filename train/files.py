@@ -1,18 +1,25 @@
 """Directories that are whole or not there: written aside, hashed, synced, renamed into place, locked."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from train.errors import BadInput, EnvironmentProblem
+from train.errors import BadInput, EnvironmentProblem, is_text
 
 MANIFEST = "MANIFEST.json"
+MAX_MANIFEST_BYTES = 2**26
+
+_LOCK_ATTEMPTS = 10
+_LOCK_PAUSE = 0.05
 
 
 def sha256(data: bytes) -> str:
@@ -24,6 +31,25 @@ def sha256_file(path: Path) -> str:
     """Hex digest of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """A file of a directory that need not be trusted: no link is followed, no FIFO waited for.
+
+    Raises:
+        BadInput: not there, not a regular file, not readable, larger than `limit` bytes.
+    """
+    try:
+        # Asked before opening, since opening alone can wait (a FIFO) or act (a device).
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise BadInput(f"{path}: not a regular file")
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as failure:
+        raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+    if len(data) > limit:
+        raise BadInput(f"{path}: larger than {limit} bytes")
+    return data
 
 
 def canonical_json(value: Any) -> bytes:
@@ -40,9 +66,25 @@ def fsync_path(path: Path) -> None:
         os.close(handle)
 
 
+def _beside(path: Path, kind: str) -> Path:
+    """Where this process keeps what is not yet (`tmp`) or no longer (`del`) at `path`; readers pass over it."""
+    # A name may be as long as the file system allows, the name beside it may not be longer.
+    name = os.fsencode(path.name)[:200].decode(errors="ignore")
+    return path.with_name(f".{kind}-{name}-{os.getpid()}")
+
+
+def discard(path: Path) -> None:
+    """Delete whatever is at `path`, if it can be deleted; for what no reader looks at."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data`: readers see the old file or the new one, never a part."""
-    aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    aside = _beside(path, "tmp")
     try:
         with aside.open("wb") as file:
             file.write(data)
@@ -56,7 +98,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def remove_directory(path: Path) -> None:
     """Delete a directory so that a crash leaves it whole or under a name that nobody reads."""
-    aside = path.with_name(f".del-{path.name}-{os.getpid()}")
+    aside = _beside(path, "del")
+    discard(aside)  # of a process that had the same number: in a container all have
     path.rename(aside)
     shutil.rmtree(aside)
 
@@ -67,27 +110,33 @@ def publishing(final: Path, facts: dict[str, Any] | None = None, replace: bool =
 
     Inside the block, write plain files into the yielded directory. On leaving, every file is synced and
     listed with its bytes and sha256 in MANIFEST.json beside `facts`, and the directory appears at `final`
-    in one rename. If the block raises, nothing appears.
+    in one rename. If anything fails, nothing appears, and what was at `final` before is there as it was.
 
     Raises:
         BadInput: `final` exists and `replace` is false.
     """
-    if final.exists() and not replace:
+    if os.path.lexists(final) and not replace:
         raise BadInput(f"{final}: is already there; choose another --out or remove it")
     final.parent.mkdir(parents=True, exist_ok=True)
-    aside = final.with_name(f".tmp-{final.name}-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside, before = _beside(final, "tmp"), _beside(final, "del")
+    discard(aside)
+    discard(before)
     aside.mkdir()
     try:
         yield aside
         seal(aside, facts or {})
-        if final.exists():
-            remove_directory(final)
+        if os.path.lexists(final):
+            final.rename(before)
         aside.rename(final)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        if os.path.lexists(before) and not os.path.lexists(final):
+            before.rename(final)
+        discard(aside)
         raise
-    fsync_path(final.parent)
+    try:
+        fsync_path(final.parent)
+    finally:
+        discard(before)
 
 
 def seal(directory: Path, facts: dict[str, Any]) -> None:
@@ -114,16 +163,22 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         BadInput: it is missing or is not a manifest.
     """
     path = directory / MANIFEST
+    if not os.path.lexists(path):
+        raise BadInput(f"{path}: not there; {directory} is not a whole result")
+    data = read_regular(path, MAX_MANIFEST_BYTES)
     try:
-        if path.stat().st_size > 2**26:
-            raise BadInput(f"{path}: larger than 64 MiB, which no manifest is")
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise BadInput(f"{path}: not there; {directory} is not a whole result") from None
+        manifest = json.loads(data)
     except (ValueError, RecursionError) as failure:
         raise BadInput(f"{path}: not valid JSON ({failure})") from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise BadInput(f"{path}: key 'files' is missing")
+    for name, facts in manifest["files"].items():
+        if (
+            not isinstance(facts, dict)
+            or type(facts.get("bytes")) is not int
+            or not isinstance(facts.get("sha256"), str)
+        ):
+            raise BadInput(f"{path}: files.{name} does not say its bytes and sha256")
     return manifest
 
 
@@ -137,8 +192,22 @@ def verify(directory: Path) -> dict[str, Any]:
         BadInput: a file is missing, extra, a link, of another size or of another hash.
     """
     manifest = read_manifest(directory)
+    check_listing(directory, manifest)
+    for name, facts in sorted(manifest["files"].items()):
+        if sha256_file(directory / name) != facts["sha256"]:
+            raise BadInput(f"{directory / name}: content does not match its hash in the manifest (tampered or damaged)")
+    return manifest
+
+
+def check_listing(directory: Path, manifest: dict[str, Any]) -> None:
+    """Hold a directory's entries against its manifest without reading them: names, kinds and sizes.
+
+    Raises:
+        BadInput: a file missing, extra, not regular or of another size.
+    """
     named: dict[str, Any] = manifest["files"]
-    present = {entry.name for entry in os.scandir(directory)} - {MANIFEST}
+    with os.scandir(directory) as entries:
+        present = {entry.name for entry in entries} - {MANIFEST}
     for name in sorted(set(named) ^ present):
         raise BadInput(f"{directory / name}: {'missing' if name in named else 'not named in its manifest'}")
     for name, facts in sorted(named.items()):
@@ -147,9 +216,6 @@ def verify(directory: Path) -> dict[str, Any]:
             raise BadInput(f"{path}: not a regular file")
         if path.stat().st_size != facts["bytes"]:
             raise BadInput(f"{path}: {path.stat().st_size} bytes where the manifest says {facts['bytes']}")
-        if sha256_file(path) != facts["sha256"]:
-            raise BadInput(f"{path}: content does not match its hash in the manifest (tampered or damaged)")
-    return manifest
 
 
 def manifest_hash(directory: Path) -> str:
@@ -162,22 +228,37 @@ def locked(directory: Path) -> Iterator[None]:
     """Hold the kernel lock of a run's directory; it dies with the process, so it cannot go stale.
 
     Raises:
-        BadInput: another process holds it.
-        EnvironmentProblem: the directory cannot be made or written.
+        BadInput: another process holds it, a file is in the directory's place, or its name is not text.
+        EnvironmentProblem: the directory cannot be made, written or locked.
     """
+    if not is_text(str(directory)):
+        raise BadInput(f"{directory}: its name is not UTF-8 text; choose another --out")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except FileExistsError:
+        raise BadInput(f"{directory}: is taken by a file; choose another --out") from None
     except OSError as failure:
         raise EnvironmentProblem(f"{directory}: cannot be written ({failure.strerror})") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BadInput(f"{directory}: another run is writing here; wait for it or choose another --out") from None
+        _lock(handle, directory)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, directory: Path) -> None:
+    # Several attempts, since `train status` holds the lock for the instant in which it asks for it.
+    for attempt in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as failure:
+            if failure.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise EnvironmentProblem(f"{directory}: cannot be locked ({failure.strerror})") from None
+        if attempt < _LOCK_ATTEMPTS - 1:
+            time.sleep(_LOCK_PAUSE)
+    raise BadInput(f"{directory}: another run is writing here; wait for it or choose another --out")
 
 
 def require_space(directory: Path, n_bytes: int) -> None:
