@@ -1,15 +1,20 @@
 """TOML files and command-line overrides as configs, and back; every wrong key named with the nearest right one."""
 
-import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from train.errors import BadInput, did_you_mean
+from train.errors import BadInput, did_you_mean, is_text
 
 T = TypeVar("T", bound=BaseModel)
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SHOWN = 200
+"""Signs of a wrong value that a message shows."""
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -57,8 +62,16 @@ def validate(model: type[T], values: Any, origin: str) -> T:
         if first["type"] == "missing":
             raise BadInput(f"{origin}: key '{key}' is missing") from None
         message = first["msg"].removeprefix("Value error, ")
-        shown = "" if isinstance(first["input"], dict | BaseModel) else f", got {first['input']!r}"
+        shown = "" if isinstance(first["input"], dict | BaseModel) else f", got {_short(first['input'])}"
         raise BadInput(f"{origin}: {f'{key}: ' if key else ''}{message}{shown}") from None
+
+
+def _short(value: Any) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # an integer of more digits than Python spells out
+        return "a very large number"
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -76,7 +89,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
     except UnicodeDecodeError:
         raise BadInput(f"{path}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as failure:
+    except (ValueError, RecursionError) as failure:  # numbers too long and arrays too deep are no TOMLDecodeError
         raise BadInput(f"{path}: not valid TOML: {failure}") from None
 
 
@@ -84,29 +97,40 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
     """`--optim.lr 6e-4 --train.wandb offline` as nested values; a value is read as TOML, else as a string.
 
     Raises:
-        BadInput: a word without `--`, or a key without a value.
+        BadInput: a word without `--`, a key without a value, a table where a value was given, not UTF-8.
     """
     values: dict[str, Any] = {}
     rest = list(words)
+    for word in rest:
+        if not is_text(word):
+            raise BadInput(f"command line: {word!r} is not UTF-8 text")
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
             raise BadInput(f"command line: {word!r} is not an override; write --key.in.the.file VALUE")
         key, equals, text = word[2:].partition("=")
         if not equals:
-            if not rest:
+            if not rest or rest[0].startswith("--"):
                 raise BadInput(f"command line: {word} needs a value")
             text = rest.pop(0)
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
         table = values
-        *parents, last = key.replace("-", "_").split(".")
+        *parents, last = key.split(".")
         for parent in parents:
             table = table.setdefault(parent, {})
-        table[last] = value
+            if not isinstance(table, dict):
+                raise BadInput(f"command line: --{key} reaches into {parent!r}, which was given a value before")
+        table[last] = _override_value(text)
     return values
+
+
+def _override_value(text: str) -> Any:
+    """`text` as the TOML value that it spells, else as it stands."""
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    # More than one line can be more than one value: then it was meant as text.
+    return values["value"] if len(values) == 1 else text
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -139,9 +163,9 @@ def _write_table(values: dict[str, Any], prefix: tuple[str, ...], lines: list[st
     tables = {key: value for key, value in values.items() if isinstance(value, dict)}
     for key, value in values.items():
         if key not in tables:
-            lines.append(f"{key} = {_toml_value(value)}")
+            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
     for key, value in tables.items():
-        lines += ["", f"[{'.'.join((*prefix, key))}]"]
+        lines += ["", f"[{'.'.join(map(_toml_key, (*prefix, key)))}]"]
         _write_table(value, (*prefix, key), lines)
 
 
@@ -149,6 +173,20 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml_value(item)}" for key, item in value.items()) + " }"
-    # JSON's spelling of strings, numbers and booleans is TOML's as well.
-    return json.dumps(value, ensure_ascii=True)
+        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, str):
+        return _toml_string(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _toml_string(key)
+
+
+def _toml_string(text: str) -> str:
+    # Not JSON's spelling, which writes what lies beyond the basic plane as two escapes and DEL as it is.
+    return f'"{"".join(_ESCAPES.get(each, each if each.isprintable() else _escape(each)) for each in text)}"'
+
+
+def _escape(letter: str) -> str:
+    return f"\\U{ord(letter):08X}"
