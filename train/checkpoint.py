@@ -6,17 +6,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import psutil
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from train.config import ModelConfig
 from train.configfile import validate
-from train.errors import BadInput
-from train.files import manifest_hash, publishing, read_manifest, verify
+from train.errors import BadInput, EnvironmentProblem, one_line
+from train.files import (
+    check_listing,
+    discard,
+    manifest_hash,
+    publishing,
+    read_manifest,
+    read_regular,
+    verify,
+)
 from train.lineage import Lineage
 from train.model import Transformer
 
@@ -25,11 +35,60 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 FORMAT_VERSION = 1
-STEP_NAME = re.compile(r"^step-(\d{9})$")
+STEP_NAME = re.compile(r"step-([0-9]{9})")
+LEFTOVER = re.compile(r"\.(tmp|del)-step-[0-9]{9}-[0-9]+")
 MAX_JSON_BYTES = 2**24
+MAX_TOKENIZER_BYTES = 2**28
+ADAM = ("exp_avg", "exp_avg_sq", "step")
 
 REQUIRED = frozenset({"config.json", "tokenizer.json", "model.safetensors", "optim.safetensors", "state.json"})
 OPTIONAL = frozenset({"lineage.safetensors"})
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Fact(BaseModel):
+    """What readers of a state rely on; a state may say more of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+class _Evaluation(_Fact):
+    step: Count
+    loss: float
+    unigram: float
+    bigram: float
+
+
+class _Data(_Fact):
+    hash: str
+    tokenizer_sha256: str
+    directory: str | None = None
+
+
+class _Start(_Fact):
+    hash: str
+    run: str
+    step: Count
+    directory: str
+
+
+class _State(_Fact):
+    run: str = Field(pattern=r"^[^/\x00]*$")
+    """A plain name, since results are written to a directory that is called by it."""
+    variant: str
+    root_variant: str
+    seed: int
+    step: Count
+    tokens: Count
+    tokens_before: Count
+    n_params: Count
+    factor: int = Field(ge=1)
+    evaluation: _Evaluation | None
+    data: _Data
+    start: _Start | None
+    rows_read: Count = 0
+    log_offset: Count = 0
 
 
 def step_directory(run: Path, step: int) -> Path:
@@ -55,9 +114,34 @@ class Checkpoint:
 
     @cached_property
     def lineage(self) -> Lineage | None:
-        """Descent of the neurons, where an MLP was widened."""
+        """Descent of the neurons, where an MLP was widened.
+
+        Raises:
+            BadInput: not a lineage, or not one of this model's neurons.
+        """
         path = self.directory / "lineage.safetensors"
-        return Lineage.read(path) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            lineage = Lineage.read(path)
+        # Whatever a file that is not a lineage can make of safetensors, json and the constructors.
+        except (
+            SafetensorError,
+            OSError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as failure:
+            raise BadInput(f"{path}: not a readable lineage ({failure})") from None
+        for layer, parents in lineage.parents.items():
+            if not 0 <= layer < self.config.n_layers or parents.shape != (self.config.widths[layer],):
+                raise BadInput(f"{path}: layer {layer} has parents of {parents.shape} neurons, which the model has not")
+            if parents.min() < 0 or parents.max() >= self.config.widths[layer]:
+                raise BadInput(f"{path}: layer {layer} names a parent that cannot be")
+        return lineage
 
     def tokenizer(self) -> "Tokenizer":
         """The tokenizer that the model was trained with."""
@@ -84,16 +168,28 @@ class Checkpoint:
         return to_bridge(self.model(), self.tokenizer())
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """Adam's moments by `<parameter>/exp_avg` and `<parameter>/exp_avg_sq`."""
-        return read_tensors(self.directory / "optim.safetensors", None)
+        """Adam's moments and step count by `<parameter>/exp_avg`, `/exp_avg_sq` and `/step`.
+
+        Raises:
+            BadInput: anything else in the file, or a part of a parameter's three.
+        """
+        path = self.directory / "optim.safetensors"
+        shapes = {name: tuple(value.shape) for name, value in Transformer(self.config, seed=None).named_parameters()}
+        # A parameter that is frozen, or has not been trained yet, has none of the three.
+        present = _names(path)
+        held = [name for name in shapes if any(f"{name}/{key}" in present for key in ADAM)]
+        if self.step > 0 and not held:
+            raise BadInput(f"{path}: holds no moments at step {self.step}")
+        expected = {f"{name}/{key}": () if key == "step" else shapes[name] for name in held for key in ADAM}
+        return read_tensors(path, expected)
 
 
-def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]] | None) -> dict[str, Tensor]:
+def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """fp32 tensors of a safetensors file, in sorted order, checked before they are trusted.
 
     Args:
         path: the file.
-        shapes: names and shapes that it must hold, exactly; None accepts any.
+        shapes: names and shapes that it must hold, exactly.
 
     Raises:
         BadInput: not safetensors, other names, shapes or dtypes, or a value that is not finite.
@@ -102,25 +198,31 @@ def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]] | None) -> dict[
     try:
         with safe_open(path, framework="pt") as file:
             names = sorted(file.keys())
-            if shapes is not None:
-                for name in sorted(set(names) ^ set(shapes)):
-                    raise BadInput(f"{path}: tensor '{name}' is {'missing' if name in shapes else 'unknown'}")
-                for name in names:
-                    found = tuple(file.get_slice(name).get_shape())
-                    if found != shapes[name]:
-                        raise BadInput(
-                            f"{path}: tensor '{name}' is {list(found)}, config.json says {list(shapes[name])}"
-                        )
+            for name in sorted(set(names) ^ set(shapes)):
+                raise BadInput(f"{path}: tensor '{name}' is {'missing' if name in shapes else 'unknown'}")
+            for name in names:
+                header = file.get_slice(name)
+                found, dtype = tuple(header.get_shape()), header.get_dtype()
+                if found != shapes[name]:
+                    raise BadInput(f"{path}: tensor '{name}' is {list(found)}, config.json says {list(shapes[name])}")
+                if dtype != "F32":
+                    raise BadInput(f"{path}: tensor '{name}' is {dtype}, not F32")
             for name in names:
                 tensor = file.get_tensor(name)
-                if tensor.dtype != torch.float32:
-                    raise BadInput(f"{path}: tensor '{name}' is {tensor.dtype}, not float32")
                 if not bool(torch.isfinite(tensor).all()):
                     raise BadInput(f"{path}: tensor '{name}' holds a value that is not finite")
                 tensors[name] = tensor
     except (SafetensorError, OSError) as failure:
         raise BadInput(f"{path}: not a readable safetensors file ({failure})") from None
     return tensors
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except (SafetensorError, OSError) as failure:
+        raise BadInput(f"{path}: not a readable safetensors file ({failure})") from None
 
 
 def save_checkpoint(
@@ -133,28 +235,45 @@ def save_checkpoint(
 ) -> Path:
     """Write a step's directory whole, or not at all; an equal step that is there already is replaced.
 
+    The caller holds the run's lock, so what lies half-written or half-deleted there is of a dead process: it goes.
+
     Returns:
         The step's directory.
+
+    Raises:
+        OSError: it could not be written.
     """
     target = step_directory(run, state["step"])
+    if run.is_dir():
+        for path in list(run.iterdir()):
+            if LEFTOVER.fullmatch(path.name):
+                discard(path)
     facts = {"kind": "checkpoint", "format_version": FORMAT_VERSION}
     with publishing(target, facts, replace=True) as aside:
         (aside / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n")
         (aside / "tokenizer.json").write_bytes(tokenizer_json)
         (aside / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True, allow_nan=False) + "\n")
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(model.state_dict().items())}
-        save_file(weights, aside / "model.safetensors", metadata={"format": "pt"})
-        save_file(optimizer_state, aside / "optim.safetensors", metadata={"format": "pt"})
+        _save_tensors(weights, aside / "model.safetensors")
+        _save_tensors(optimizer_state, aside / "optim.safetensors")
         if lineage is not None:
             (aside / "lineage.safetensors").write_bytes(lineage.to_bytes())
     return target
 
 
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as failure:  # a full disk among others
+        raise OSError(f"{path.name}: {failure}") from None
+
+
 def open_step(directory: Path) -> Checkpoint:
-    """Verify and open one step's directory.
+    """Verify and open one step's directory, which need not be trusted: what it asks for is reckoned before it is given.
 
     Raises:
-        BadInput: another format version, a file missing, extra, altered, or a config that is not one.
+        BadInput: another format version, a file missing, extra, altered, or a config or state that is not one.
+        EnvironmentProblem: weights that this machine's memory cannot hold.
     """
     manifest = read_manifest(directory)
     if manifest.get("kind") != "checkpoint":
@@ -165,25 +284,52 @@ def open_step(directory: Path) -> Checkpoint:
     named = set(manifest["files"])
     for name in sorted((REQUIRED - named) | (named - REQUIRED - OPTIONAL)):
         raise BadInput(f"{directory / name}: {'missing' if name in REQUIRED else 'has no place in a checkpoint'}")
+    check_listing(directory, manifest)
     config = validate(ModelConfig, _read_json(directory / "config.json"), str(directory / "config.json"))
-    # By arithmetic, before a hostile config can make anything allocate.
-    n_bytes, held = 4 * config.n_params, manifest["files"]["model.safetensors"]["bytes"]
-    if not n_bytes <= held <= n_bytes + MAX_JSON_BYTES:
-        raise BadInput(f"{directory}: config.json asks for {n_bytes} bytes of weights, the file holds {held}")
+    _check_sizes(directory, config, {name: facts["bytes"] for name, facts in manifest["files"].items()})
     verify(directory)
     state = _read_json(directory / "state.json")
-    if not isinstance(state.get("step"), int):
-        raise BadInput(f"{directory / 'state.json'}: key 'step' is missing")
+    _check_state(directory, config, state, manifest["files"]["tokenizer.json"]["sha256"])
     return Checkpoint(directory, config, state, manifest_hash(directory))
+
+
+def _check_sizes(directory: Path, config: ModelConfig, sizes: dict[str, int]) -> None:
+    """By arithmetic, before a hostile config or file can make anything be read or allocated."""
+    weights, room = 4 * config.n_params, MAX_JSON_BYTES
+    if not weights <= sizes["model.safetensors"] <= weights + room:
+        held = sizes["model.safetensors"]
+        raise BadInput(f"{directory}: config.json asks for {weights} bytes of weights, the file holds {held}")
+    limits = {
+        "optim.safetensors": 2 * weights + room,
+        "lineage.safetensors": 4 * sum(config.widths) + room,
+        "tokenizer.json": MAX_TOKENIZER_BYTES,
+    }
+    for name, limit in limits.items():
+        if sizes.get(name, 0) > limit:
+            raise BadInput(f"{directory / name}: {sizes[name]} bytes where at most {limit} can be")
+    there = psutil.virtual_memory().total
+    if weights > there:
+        raise EnvironmentProblem(f"{directory}: weights of {weights:,} bytes, this machine has {there:,} of memory")
+
+
+def _check_state(directory: Path, config: ModelConfig, state: dict[str, Any], tokenizer_sha256: str) -> None:
+    """Hold state.json against its form, the config, the tokenizer and the directory's name."""
+    path = directory / "state.json"
+    facts = validate(_State, state, str(path))
+    if facts.run == "..":
+        raise BadInput(f"{path}: run: '..' is not a name")
+    if facts.n_params != config.n_params:
+        raise BadInput(f"{path}: n_params is {facts.n_params}, config.json makes {config.n_params}")
+    if facts.data.tokenizer_sha256 != tokenizer_sha256:
+        raise BadInput(f"{directory / 'tokenizer.json'}: is not the tokenizer that the model was trained with")
+    named = STEP_NAME.fullmatch(directory.name)
+    if named and int(named[1]) != facts.step:
+        raise BadInput(f"{path}: holds step {facts.step} in a directory named {directory.name}")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise BadInput(f"{path}: larger than {MAX_JSON_BYTES} bytes")
-        values = json.loads(path.read_bytes())
-    except OSError as failure:
-        raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+        values = json.loads(read_regular(path, MAX_JSON_BYTES))
     except (ValueError, RecursionError) as failure:
         raise BadInput(f"{path}: not valid JSON ({failure})") from None
     if not isinstance(values, dict):
@@ -195,7 +341,7 @@ def steps(run: Path) -> list[int]:
     """Steps of a run, by name, in order; not verified."""
     if not run.is_dir():
         return []
-    matches = (STEP_NAME.match(path.name) for path in run.iterdir())
+    matches = (STEP_NAME.fullmatch(path.name) for path in run.iterdir())
     return sorted(int(match[1]) for match in matches if match)
 
 
@@ -206,7 +352,7 @@ def verified_steps(run: Path, warn: bool = True) -> Iterator[Checkpoint]:
             yield open_step(step_directory(run, step))
         except BadInput as failure:
             if warn:
-                print(f"warning: {failure}; falling back to an earlier step", flush=True)
+                print(f"warning: {one_line(str(failure))}; falling back to an earlier step", flush=True)
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -216,9 +362,13 @@ def load(path: str | Path) -> Checkpoint:
         BadInput: nothing there, or nothing that verifies.
     """
     directory = Path(path)
-    if not directory.is_dir():
+    try:
+        there = directory.is_dir()
+    except OSError as failure:  # a name too long, a directory on the way that may not be entered
+        raise BadInput(f"{directory}: cannot be opened ({failure.strerror})") from None
+    if not there:
         raise BadInput(f"{directory}: no such directory")
-    if STEP_NAME.match(directory.resolve().name) or (directory / "config.json").exists():
+    if STEP_NAME.fullmatch(directory.resolve().name) or (directory / "config.json").exists():
         return open_step(directory)
     for checkpoint in verified_steps(directory):
         return checkpoint

@@ -1,10 +1,11 @@
 """`train status`: what lies in a directory of runs."""
 
 import fcntl
+import os
 from pathlib import Path
 
 from train.checkpoint import open_step, step_directory, steps
-from train.errors import BadInput
+from train.errors import BadInput, PolysemError, one_line
 
 
 def status(directory: Path) -> str:
@@ -26,14 +27,14 @@ def status(directory: Path) -> str:
 
 
 def _line(run: Path, root: Path) -> str:
-    name = str(run.relative_to(root)) if run != root else run.name
+    name = one_line(str(run.relative_to(root)) if run != root else run.resolve().name)
     present = steps(run)
     if not present:
         return f"{name:36} {'-':>8} {'-':>12} {'-':>9} {'-':>7}  {_activity(run)}, no checkpoint yet"
     try:
         checkpoint = open_step(step_directory(run, present[-1]))
-    except BadInput as failure:
-        return f"{name:36} {present[-1]:>8} {'-':>12} {'-':>9} {'-':>7}  damaged: {failure}"
+    except PolysemError as failure:
+        return f"{name:36} {present[-1]:>8} {'-':>12} {'-':>9} {'-':>7}  damaged: {one_line(str(failure))}"
     state = checkpoint.state
     evaluation = state["evaluation"]
     loss, bigram = (f"{evaluation[key]:.4f}" if evaluation else "-" for key in ("loss", "bigram"))
@@ -41,12 +42,14 @@ def _line(run: Path, root: Path) -> str:
 
 
 def _activity(run: Path) -> str:
-    lock = run / ".lock"
-    if not lock.exists():
-        return "at rest"
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return "running"
+    try:
+        lock = os.open(run / ".lock", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return "at rest"  # a run makes its lock before anything else
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return "running"
+    finally:
+        os.close(lock)
     return "at rest"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from train.checkpoint import load, save_checkpoint, step_directory, steps
+from train.checkpoint import load, save_checkpoint, step_directory
 from train.config import WidenPlan
 from train.errors import BadInput, EnvironmentProblem
 from train.files import locked, require_space
@@ -24,12 +24,14 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     parent = load(source)
     config = widened_config(parent.config, plan)
     _require_memory(12 * 8 * config.n_params)
-    run = parent.directory.parent
+    run = parent.directory.resolve().parent
     target = out or run.with_name(f"{run.name}-x{plan.factor}")
     rows = _receipt_rows(parent.state["data"], data, config.n_ctx)
     with locked(target):
-        if steps(target):
-            raise BadInput(f"{target}: is taken by a run; choose another --out")
+        # Whatever begins with a dot is nobody's result: the lock, and what a dead process left.
+        taken = sorted(path.name for path in target.iterdir() if not path.name.startswith("."))
+        if taken:
+            raise BadInput(f"{target}: is taken (it holds {taken[0]}); choose another --out")
         model, lineage = widen(parent.model(), plan, rows)
         lineage = lineage.of(parent.hash, parent.lineage)
         require_space(target, 8 * config.n_params)
@@ -61,8 +63,8 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
 
 
 def _receipt_rows(facts: dict[str, str], data: Path | None, n_ctx: int) -> torch.Tensor | None:
-    directory = data or Path(facts["directory"])
-    if data is None and not directory.is_dir():
+    directory = data or Path(facts.get("directory", ""))
+    if data is None and not (facts.get("directory") and directory.is_dir()):
         print(
             f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)",
             flush=True,
