@@ -81,8 +81,22 @@ def _layer_config(cfg: "TransformerBridgeConfig", config: ModelConfig, layer: in
 
 
 def _hf_tokenizer(tokenizer: "Tokenizer", n_ctx: int) -> Any:
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
+    own = Tokenizer.from_str(tokenizer.to_str())
+    # TransformerLens wants a tokenizer that prepends BOS by itself; one that says so is taken as it is, any
+    # other is looked up by name on a hub.
+    own.post_processor = TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, own.token_to_id(BOS))]
+    )  # pyright: ignore[reportAttributeAccessIssue]
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=BOS, eos_token=BOS, pad_token=BOS, model_max_length=n_ctx
+        tokenizer_object=own,
+        bos_token=BOS,
+        eos_token=BOS,
+        pad_token=BOS,
+        model_max_length=n_ctx,
+        name_or_path="polysem",
+        add_bos_token=True,
     )

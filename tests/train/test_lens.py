@@ -48,3 +48,19 @@ def test_the_bridges_hooks_are_the_models_hooks(act):
             if act.endswith("_ln"):
                 theirs = cache[f"blocks.{layer}.mlp.ln.hook_in"]
                 torch.testing.assert_close(model.mlp_activations(tokens, layer, "mid"), theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_checkpoints_bridge_reads_text_with_its_own_tokenizer(tmp_path):
+    from tests.train.fixtures import small_data, small_run
+    from train.runs import run
+
+    checkpoint = run(small_run(small_data(tmp_path)), tmp_path / "gelu-s0").checkpoint
+    bridge = checkpoint.bridge()
+    tokens = bridge.to_tokens("the cat sat")
+    expected = [0, *checkpoint.tokenizer().encode("the cat sat").ids]
+    assert tokens[0].tolist() == expected
+    assert "".join(bridge.to_str_tokens("the cat sat", prepend_bos=False)) == "the cat sat"
+    with torch.no_grad():
+        assert (checkpoint.model()(tokens) - bridge(tokens)).abs().max() < 1e-5
+        _, cache = bridge.run_with_cache(tokens)
+    assert cache["blocks.0.mlp.hook_post"].shape == (1, len(expected), 16)

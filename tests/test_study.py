@@ -1,0 +1,114 @@
+"""The main job end to end, at minute sizes: every stage on real text, found again, stopped and gone on with."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from train import load
+
+ROOT = Path(__file__).parent.parent
+
+
+def study(*words: str, check: bool = True) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts/study.py"), *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=check,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory) -> tuple[Path, str]:
+    root = tmp_path_factory.mktemp("study")
+    return root, study("configs/study/smoke.toml", "--out", str(root)).stdout
+
+
+@pytest.mark.slow
+def test_a_study_leaves_a_table_a_report_and_says_where(smoke):
+    root, said = smoke
+    results = root / "results/smoke"
+    assert f"report {results / 'report.html'}" in said
+    assert "receipt x4-zero-sum-s0: exact" in said
+    table = pl.read_parquet(results / "comparison.parquet")
+    variants = table["variant"].unique(maintain_order=True).to_list()
+    assert variants == ["gelu_new", "solu_ln-2l", "narrow-continued", "x4-zero-sum"]
+    page = (results / "report.html").read_text()
+    assert "default-src 'none'" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script" not in page
+    stages = json.loads((results / "stages.json").read_text())["stages"]
+    assert len([line for line in stages if line["stage"] == "train"]) == 4
+
+
+@pytest.mark.slow
+def test_scores_open_as_one_table_that_traces_every_row(smoke):
+    from analyze import load_scores
+
+    root, _ = smoke
+    scores = load_scores(root / "results/smoke")
+    assert scores["data_hash"].n_unique() == 1
+    checkpoint = load(root / "checkpoints/smoke/x4-zero-sum-s0")
+    rows = scores.filter((pl.col("run") == "x4-zero-sum-s0") & (pl.col("null") == "none"))
+    assert rows["checkpoint_hash"].unique().to_list() == [checkpoint.hash]
+    assert rows.height == checkpoint.config.widths[0] == 256
+    assert rows["k_eff"].drop_nulls().is_between(1, 4.0001).all()
+
+
+@pytest.mark.slow
+def test_a_second_start_finds_every_stage_and_changes_no_number(smoke):
+    root, _ = smoke
+    results = root / "results/smoke"
+    before = (results / "comparison.csv").read_bytes()
+    said = study("configs/study/smoke.toml", "--out", str(root)).stdout
+    trained = [line for line in said.splitlines() if "] train" in line or "] score" in line or "] collect" in line]
+    assert len(trained) == 16
+    assert all("found" in line for line in trained)
+    assert (results / "comparison.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_changed_key_of_a_study_is_named_and_its_results_stay(smoke):
+    root, _ = smoke
+    done = study("configs/study/smoke.toml", "--out", str(root), "--optim.lr", "3e-3", check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert "optim.lr = 0.01, now 0.003" in done.stderr
+    assert (root / "results/smoke/report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("configs/study/nope.toml",), "no such file"),
+        (("configs/study/smoke.toml", "--train.tokenz", "3"), "unknown key 'train.tokenz'; did you mean 'tokens'?"),
+        (("configs/study/smoke.toml", "--seeds", "[0, 0]"), "names a seed twice"),
+        (("configs/study/smoke.toml", "--reference", "gleu_new"), "did you mean 'gelu_new'?"),
+        (("configs/study/smoke.toml", "--variants.gelu_new.train.precision", "bf16"), "twins share it"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused_in_one_line(tmp_path, words, message):
+    done = study(*words, "--out", str(tmp_path), check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_every_shipped_config_is_one():
+    from train.config import DataConfig, RunConfig, StudyConfig
+    from train.configfile import load_config
+
+    for kind, model in (("data", DataConfig), ("run", RunConfig), ("study", StudyConfig)):
+        paths = sorted((ROOT / "configs" / kind).glob("*.toml"))
+        assert paths
+        for path in paths:
+            load_config(model, path)
