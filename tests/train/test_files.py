@@ -1,0 +1,282 @@
+"""Sealed directories, atomic files and locks while the disk, the machine or a neighbour fails."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.train.faults import CALLS, DISK_ERRORS, at_most, disk_error, failing_call
+from train.errors import BadInput, EnvironmentProblem
+from train.files import (
+    MANIFEST,
+    locked,
+    publishing,
+    read_manifest,
+    remove_directory,
+    require_space,
+    verify,
+    write_atomic,
+)
+
+
+def publish(final: Path, text: str, replace: bool = False) -> None:
+    with publishing(final, {"kind": "test", "says": text}, replace=replace) as aside:
+        (aside / "a.txt").write_text(text)
+        (aside / "b.bin").write_bytes(text.encode() * 1000)
+
+
+def says(final: Path) -> str | None:
+    """What a whole result says; None where there is none. A part of one fails."""
+    if not final.exists():
+        return None
+    manifest = verify(final)
+    assert (final / "a.txt").read_text() == manifest["says"]
+    return manifest["says"]
+
+
+def beside(final: Path) -> list[str]:
+    return sorted(path.name for path in final.parent.iterdir() if path != final)
+
+
+@pytest.mark.parametrize("error", DISK_ERRORS)
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_call_that_fails_while_publishing_leaves_the_earlier_result_or_the_whole_new_one(tmp_path, error, replace):
+    """A failpoint at each system call in turn, until there is none left to fail."""
+    final, number, outcomes = tmp_path / "result", 0, set()
+    while True:
+        number += 1
+        if final.exists():
+            remove_directory(final)
+        if replace:
+            publish(final, "old")
+        with failing_call(number, disk_error(error)) as made:
+            try:
+                publish(final, "new", replace)
+                failed = False
+            except OSError:
+                failed = True
+        found = says(final)
+        outcomes.add((failed, found))
+        assert found in ("new", "old" if replace else None)
+        assert failed or found == "new"
+        assert not beside(final) or (found == "new" and all(name.startswith(".del-") for name in beside(final)))
+        if len(made) < number:
+            break
+    assert number > 12
+    assert outcomes >= {(False, "new"), (True, "old" if replace else None)}
+
+
+DYING = f"""
+import builtins, io, os, sys
+from pathlib import Path
+from train.files import publishing
+
+def install(number, after):
+    made = 0
+    def wrap(real):
+        def call(*args, **keywords):
+            nonlocal made
+            made += 1
+            if made == number and not after:
+                os._exit(9)
+            result = real(*args, **keywords)
+            if made == number:
+                os._exit(9)
+            return result
+        return call
+    for name in {CALLS!r}:
+        setattr(os, name, wrap(getattr(os, name)))
+    io.open = builtins.open = wrap(io.open)
+
+def publish(final, text):
+    with publishing(final, {{"kind": "test", "says": text}}, replace=True) as aside:
+        (aside / "a.txt").write_text(text)
+
+root, number, done = Path(sys.argv[1]), 0, False
+while not done:
+    number += 1
+    done = True
+    for after in (False, True):
+        final = root / f"{{number}}-{{after}}" / "result"
+        publish(final, "old")
+        child = os.fork()
+        if not child:
+            install(number, after)
+            publish(final, "new")
+            os._exit(0)
+        done = done and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print(number)
+"""
+
+
+def test_a_death_at_any_call_while_publishing_leaves_nothing_that_is_half_a_result(tmp_path):
+    """The process ends at once, before or after each call. Only between the two renames is nothing in place."""
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path)], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert int(done.stdout) > 10
+    outcomes = [says(place / "result") for place in sorted(tmp_path.iterdir())]
+    assert {"old", "new"} <= set(outcomes)
+    assert outcomes.count(None) <= 2
+    for place in tmp_path.iterdir():
+        publish(place / "result", "again", replace=True)  # what lies beside does not stand in the way
+        assert says(place / "result") == "again"
+
+
+def test_what_fails_inside_the_block_publishes_nothing(tmp_path):
+    final = tmp_path / "result"
+    publish(final, "old")
+
+    def interrupted() -> None:
+        with publishing(final, replace=True) as aside:
+            (aside / "a.txt").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert says(final) == "old"
+    assert beside(final) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "link", "dangling"])
+def test_an_output_that_is_taken_is_refused_before_any_work(tmp_path, kind):
+    final = tmp_path / "result"
+    if kind == "directory":
+        final.mkdir()
+    elif kind == "file":
+        final.write_text("precious")
+    else:
+        final.symlink_to(tmp_path if kind == "link" else tmp_path / "nowhere")
+    with pytest.raises(BadInput, match="is already there"):
+        publish(final, "new")
+    assert beside(final) == []
+    publish(final, "new", replace=True)
+    assert says(final) == "new"
+    assert tmp_path.exists()
+
+
+def test_a_result_cannot_be_put_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(OSError, match="file"):
+        publish(tmp_path / "file" / "result", "new")
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["with blanks", "münchen-漢字-🦆", "line\nbreak", "x" * 255, "ü" * 127])
+def test_any_name_will_do_for_a_result(tmp_path, name):
+    publish(tmp_path / name, "old")
+    publish(tmp_path / name, "new", replace=True)
+    assert says(tmp_path / name) == "new"
+    remove_directory(tmp_path / name)
+    assert not (tmp_path / name).exists()
+    write_atomic(tmp_path / name, b"x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_a_dead_process_of_the_same_number_left_does_not_stand_in_the_way(tmp_path):
+    """In containers every process has the same small number."""
+    final = tmp_path / "result"
+    publish(final, "old")
+    for kind in ("tmp", "del"):
+        (tmp_path / f".{kind}-result-{os.getpid()}").mkdir()
+        (tmp_path / f".{kind}-result-{os.getpid()}" / "part").write_text("half")
+    publish(final, "new", replace=True)
+    assert says(final) == "new"
+    (tmp_path / f".del-result-{os.getpid()}").mkdir()
+    (tmp_path / f".del-result-{os.getpid()}" / "part").write_text("half")
+    remove_directory(final)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", DISK_ERRORS)
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, error):
+    path, number = tmp_path / "file", 0
+    while True:
+        number += 1
+        path.write_bytes(b"old")
+        with failing_call(number, disk_error(error)) as made:
+            try:
+                write_atomic(path, b"new" * 1000)
+                failed = False
+            except OSError:
+                failed = True
+        assert path.read_bytes() in ((b"old", b"new" * 1000) if failed else (b"new" * 1000,))
+        assert beside(path) == []
+        if len(made) < number:
+            break
+    assert number > 4
+
+
+def test_a_manifest_is_not_read_through_a_fifo_a_link_or_a_directory(tmp_path):
+    publish(tmp_path / "result", "new")
+    manifest = tmp_path / "result" / MANIFEST
+    manifest.rename(tmp_path / "elsewhere")
+    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink(tmp_path / "elsewhere", path)):
+        make(manifest)
+        with at_most(10), pytest.raises(BadInput, match="not a regular file"):
+            read_manifest(tmp_path / "result")
+        manifest.rmdir() if manifest.is_dir() else manifest.unlink()
+    with pytest.raises(BadInput, match="not a whole result"):
+        read_manifest(tmp_path / "result")
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from train.files import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_keeps_a_second_process_out_and_dies_with_the_first(tmp_path):
+    run = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(run)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BadInput, match="another run is writing here"), locked(run):
+            pass
+        holder.kill()
+    with locked(run):  # the file is still there: it is not what locks
+        assert (run / ".lock").exists()
+
+
+def test_a_look_at_the_lock_does_not_turn_a_run_away(tmp_path):
+    """`train status` holds the lock for an instant; a run that starts in it waits for that long."""
+    with locked(tmp_path):
+        pass
+    handle = os.open(tmp_path / ".lock", os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    threading.Timer(0.1, os.close, [handle]).start()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_directory_that_cannot_be_a_runs_is_refused_in_kind(tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(BadInput, match="is taken by a file"), locked(tmp_path / "file"):
+        pass
+    with pytest.raises(EnvironmentProblem, match="cannot be written"), locked(tmp_path / "file" / "run"):
+        pass
+    with pytest.raises(EnvironmentProblem, match="cannot be written"), locked(Path("/proc/polysem/run")):
+        pass
+    with pytest.raises(BadInput, match="not UTF-8"), locked(tmp_path / os.fsdecode(b"\xff")):
+        pass
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_file_system_without_locks_is_not_mistaken_for_a_second_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda handle, how: disk_error(37)())
+    with pytest.raises(EnvironmentProblem, match="cannot be locked"), locked(tmp_path):
+        pass
+
+
+def test_too_little_space_is_told_before_it_is_needed(tmp_path):
+    require_space(tmp_path, 1)
+    with pytest.raises(EnvironmentProblem, match="MB free where"):
+        require_space(tmp_path, 2**60)
