@@ -67,28 +67,28 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         main()
-    except PolysemError as failure:
-        message, code = str(failure), failure.exit_code
-    except KeyboardInterrupt:
-        message, code = "stopped; the same command goes on from the last saved result", Stopped.exit_code
-    except OSError as failure:
-        message, code = f"{failure.filename or 'system'}: {failure.strerror or failure}", 3
-    except MemoryError:
-        message, code = "out of memory", EnvironmentProblem.exit_code
-    except Exception as failure:
-        what = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
-        if _is_out_of_memory(failure):
-            message, code = f"out of memory ({what})", EnvironmentProblem.exit_code
-        else:
-            message, code = f"a defect of polysem: {what}; --debug shows where", PolysemError.exit_code
-    else:
-        raise SystemExit(0)
-    if debug:
-        traceback.print_exc()
-    print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
-    raise SystemExit(code)
+    except (Exception, KeyboardInterrupt) as failure:
+        message, code = _told(failure)
+        if debug:
+            traceback.print_exc()
+        print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
+        raise SystemExit(code) from None
+    raise SystemExit(0)
 
 
-def _is_out_of_memory(failure: Exception) -> bool:
-    """Whether torch ran out: it raises RuntimeErrors, told apart by name on a GPU and by their words on a CPU."""
-    return type(failure).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(failure)
+def _told(failure: BaseException) -> tuple[str, int]:
+    """What a failure says to a user, and its exit code."""
+    what = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
+    match failure:
+        case PolysemError():
+            return str(failure), failure.exit_code
+        case KeyboardInterrupt():
+            return "stopped; the same command goes on from the last saved result", Stopped.exit_code
+        case OSError():
+            return f"{failure.filename or 'system'}: {failure.strerror or failure}", EnvironmentProblem.exit_code
+        case MemoryError():
+            return "out of memory", EnvironmentProblem.exit_code
+    # torch raises RuntimeErrors, told apart by name on a GPU and by their words on a CPU.
+    if type(failure).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(failure):
+        return f"out of memory ({what})", EnvironmentProblem.exit_code
+    return f"a defect of polysem: {what}; --debug shows where", PolysemError.exit_code
