@@ -211,32 +211,32 @@ def f32(shape: list[int], start: int, stop: int) -> dict:
     return {"dtype": "F32", "shape": shape, "data_offsets": [start, stop]}
 
 
+HOSTILE_TENSORS = [
+    b"",
+    b"\0" * 8,
+    raw_safetensors({}, b"", length=2**63),
+    raw_safetensors({}, b"", length=2**64 - 1),
+    raw_safetensors({}, b"", length=10**8 - 1),
+    raw_safetensors(b"{" * 1000, b""),
+    raw_safetensors(b"[" * 100_000, b""),
+    raw_safetensors(b'{"a": 1e999}', b""),
+    raw_safetensors(b"\xff\xfe", b""),
+    raw_safetensors({"head.weight": f32([5, 4], 0, 80)}, b"\0" * 4),
+    raw_safetensors({"head.weight": f32([2**40, 2**20], 0, 80)}, b"\0" * 80),
+    raw_safetensors({"head.weight": f32([2**63, 2], 0, 80)}, b"\0" * 80),
+    raw_safetensors({"head.weight": f32([5, 4], 80, 0)}, b"\0" * 80),
+    raw_safetensors({"head.weight": f32([-5, -4], 0, 80)}, b"\0" * 80),
+    raw_safetensors({"a": f32([20], 0, 80), "b": f32([20], 0, 80)}, b"\0" * 80),
+    raw_safetensors({"../../etc/passwd": f32([20], 0, 80)}, b"\0" * 80),
+    raw_safetensors({"\x1b[31m" + "long" * 10_000: f32([20], 0, 80)}, b"\0" * 80),
+    raw_safetensors({"__metadata__": {"lineage": "[" * 100_000}}, b""),
+    raw_safetensors({"__metadata__": {"lineage": "[]"}}, b""),
+    raw_safetensors({"__metadata__": {"lineage": "{}"}, "layers.x": f32([20], 0, 80)}, b"\0" * 80),
+]
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "optim.safetensors", "lineage.safetensors"])
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"\0" * 8,
-        raw_safetensors({}, b"", length=2**63),
-        raw_safetensors({}, b"", length=2**64 - 1),
-        raw_safetensors({}, b"", length=10**8 - 1),
-        raw_safetensors(b"{" * 1000, b""),
-        raw_safetensors(b"[" * 100_000, b""),
-        raw_safetensors(b'{"a": 1e999}', b""),
-        raw_safetensors(b"\xff\xfe", b""),
-        raw_safetensors({"head.weight": f32([5, 4], 0, 80)}, b"\0" * 4),
-        raw_safetensors({"head.weight": f32([2**40, 2**20], 0, 80)}, b"\0" * 80),
-        raw_safetensors({"head.weight": f32([2**63, 2], 0, 80)}, b"\0" * 80),
-        raw_safetensors({"head.weight": f32([5, 4], 80, 0)}, b"\0" * 80),
-        raw_safetensors({"head.weight": f32([-5, -4], 0, 80)}, b"\0" * 80),
-        raw_safetensors({"a": f32([20], 0, 80), "b": f32([20], 0, 80)}, b"\0" * 80),
-        raw_safetensors({"../../etc/passwd": f32([20], 0, 80)}, b"\0" * 80),
-        raw_safetensors({"\x1b[31m" + "long" * 10_000: f32([20], 0, 80)}, b"\0" * 80),
-        raw_safetensors({"__metadata__": {"lineage": "[" * 100_000}}, b""),
-        raw_safetensors({"__metadata__": {"lineage": "[]"}}, b""),
-        raw_safetensors({"__metadata__": {"lineage": "{}"}, "layers.x": f32([20], 0, 80)}, b"\0" * 80),
-    ],
-)
+@pytest.mark.parametrize("content", HOSTILE_TENSORS, ids=range(len(HOSTILE_TENSORS)))
 def test_a_hostile_safetensors_file_is_refused_even_when_sealed_anew(step, name, content):
     path = step / name
     if name == "model.safetensors":
