@@ -228,7 +228,7 @@ def score_distributions(
                     y = np.concatenate([[0.0], np.arange(1, part.size + 1) / part.size, [1.0]])
                     axes.step(x, 100 * y, where="post", color=colour, linestyle=dash, linewidth=width, label=name)
             axes.set_title(visible(each.title), fontsize=9.5, parse_math=False)
-            if index == 0:
+            if index == 0 and axes.get_legend_handles_labels()[1]:
                 axes.legend(frameon=False, fontsize=8, loc="lower right", handlelength=1.6)
             axes.set_ylim(0, 101)
             axes.set_xlim(min(1.0, threshold), right)

@@ -26,7 +26,8 @@ PAGE = """\
 # Peak learning rates
 
 Held-out loss (nats a token, all held-out rows, last step) by peak rate, one run each: {tokens:,} tokens on seed
-{seed}, which no study uses. Each variant takes its best rate; nothing else was tuned. Made again by
+{seed}, which no study uses. Each variant takes its best rate, the edge of the grid included: a rate beyond it may
+be better yet. Nothing else was tuned by variant. Made again by
 
     {command}
 
@@ -88,7 +89,8 @@ def sweep(command: Sweep) -> None:
             )
             print(f"{name} {rate:g} {losses[-1]:.4f}", flush=True)
         best = command.rates[losses.index(min(losses))]
-        lines.append(f"| {name} | " + " | ".join(f"{loss:.3f}" for loss in losses) + f" | {best:g} |")
+        edge = " (edge of the grid)" if best in (min(command.rates), max(command.rates)) else ""
+        lines.append(f"| {name} | " + " | ".join(f"{loss:.3f}" for loss in losses) + f" | {best:g}{edge} |")
     rates = " ".join(f"{rate:g}" for rate in command.rates)
     page = PAGE.format(
         tokens=command.tokens,

@@ -1,8 +1,11 @@
 """The model card that a run leaves beside its checkpoints."""
 
+from pathlib import Path
+
 from train.checkpoint import Checkpoint
 from train.config import RunConfig
 from train.configfile import to_toml
+from train.tokens import read_data_manifest
 
 CARD = """\
 # {run}
@@ -25,13 +28,21 @@ Open it:
 
 ## Text
 
-The default corpus: lead paragraphs of English Wikipedia by its contributors (CC BY-SA 4.0) and source code of
-networkx and sympy (BSD-3-Clause). For other data see the manifest of `{data}`.
+{credits}
+Files and hashes stand in the manifest of `{data}`.
 
 ## Config
 
     {config}
 """
+
+
+def credits_of(data: Path) -> str:
+    """A line a source of the training text: its share, credit and licence."""
+    sources = read_data_manifest(data)["sources"]
+    return "".join(
+        f"- {source['share']:.0%} {source['name']}: {source['credit']} ({source['licence']})\n" for source in sources
+    )
 
 
 def model_card(checkpoint: Checkpoint, config: RunConfig) -> str:
@@ -57,6 +68,7 @@ def model_card(checkpoint: Checkpoint, config: RunConfig) -> str:
         seed=state["seed"],
         hash=checkpoint.hash,
         data_hash=state["data"]["hash"],
+        credits=credits_of(Path(state["data"]["directory"])),
         lineage="" if lineage is None else f"\nWidened: {lineage.receipt.line()}.\n",
         directory=checkpoint.directory.parent,
         data=state["data"]["directory"],

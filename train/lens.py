@@ -88,9 +88,7 @@ def _hf_tokenizer(tokenizer: "Tokenizer", n_ctx: int) -> Any:
     own = Tokenizer.from_str(tokenizer.to_str())
     # TransformerLens wants a tokenizer that prepends BOS by itself; one that says so is taken as it is, any
     # other is looked up by name on a hub.
-    own.post_processor = TemplateProcessing(
-        single=f"{BOS} $A", special_tokens=[(BOS, own.token_to_id(BOS))]
-    )  # pyright: ignore[reportAttributeAccessIssue]
+    own.post_processor = TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, own.token_to_id(BOS))])  # pyright: ignore[reportAttributeAccessIssue]
     return PreTrainedTokenizerFast(
         tokenizer_object=own,
         bos_token=BOS,

@@ -66,6 +66,7 @@ def run(config: RunConfig, out: Path) -> Outcome:
         EnvironmentProblem: `out` cannot be written, or the processes asked for are not there.
         Diverged, Stopped: see `train.loop.train`.
     """
+    out = out.resolve() if out.name in ("", "..") else out  # the run is called after its directory
     accelerator = make_accelerator(config)
     data = ensure_data(config.data)
     if not accelerator.is_main_process:
@@ -210,7 +211,7 @@ def _build_model(
     start: Checkpoint | None,
     resumed: Checkpoint | None,
 ) -> tuple[Transformer, Lineage | None, Widened]:
-    widened = Widened() if config.widen is None else Widened(config.widen.layers, config.widen.factor)
+    widened = _widened(config, start)
     if resumed is not None:
         return resumed.model().train(), resumed.lineage, widened
     if start is None:
@@ -222,6 +223,14 @@ def _build_model(
     rows = held_out.plain_rows(0, min(RECEIPT_ROWS, held_out.n_rows))
     model, lineage = widen(start.model(), config.widen, rows)
     return model.train(), lineage.of(start.hash, start.lineage), widened
+
+
+def _widened(config: RunConfig, start: Checkpoint | None) -> Widened:
+    """The widening that this run trains: its own, or the one that `train widen` made of its start."""
+    plan = config.widen
+    if plan is None and start is not None and start.lineage is not None:
+        plan = start.lineage.plan
+    return Widened() if plan is None else Widened(plan.layers, plan.factor)
 
 
 def trainable_pattern(config: RunConfig) -> tuple[str, ...]:

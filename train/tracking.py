@@ -18,8 +18,9 @@ class Metrics:
 
     def __init__(self, path: Path, offset: int, mirror: "Accelerator | None"):
         self.file = path.open("r+b" if path.exists() else "w+b")
-        self.file.truncate(offset)
-        self.file.seek(offset)
+        # A log that lost its end keeps what it has: truncating beyond it would fill the gap with zeros.
+        self.file.truncate(min(offset, self.file.seek(0, os.SEEK_END)))
+        self.file.seek(0, os.SEEK_END)
         self.mirror = mirror
 
     def write(self, values: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from train.activations import ACTIVATIONS
 from train.config import ModelConfig, WidenPlan
+from train.configfile import validate
 from train.errors import BadInput, PolysemError
 from train.lineage import Lineage, Receipt
 from train.loss import NextTokenLoss
@@ -29,7 +30,7 @@ def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
     """The config after widening: widths times k, and solu_ln's epsilon over k^2, in the plan's layers.
 
     Raises:
-        BadInput: a layer that is not there.
+        BadInput: a layer that is not there, or a width beyond what a model may have.
     """
     for layer in plan.layers:
         if not 0 <= layer < config.n_layers:
@@ -41,7 +42,7 @@ def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
         if ACTIVATIONS[config.act].eps_over_k2:
             eps[layer] /= k**2
     values = config.model_dump() | {"widths": tuple(widths), "mlp_ln_eps": tuple(eps)}
-    return ModelConfig(**values)
+    return validate(ModelConfig, values, "widen")
 
 
 def widen(

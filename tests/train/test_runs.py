@@ -57,7 +57,7 @@ def test_a_run_leaves_standing_checkpoints_a_record_and_a_card(finished):
     assert kinds.count("eval") == 5
     card = (finished / "README.md").read_text()
     assert f"{state['evaluation']['loss']:.4f}" in card
-    assert "CC BY-SA" in card
+    assert "100% files" in card
 
 
 def test_a_checkpoint_stands_alone_and_its_loss_is_the_one_it_says(finished, data, tmp_path):
@@ -319,3 +319,16 @@ def test_wandb_offline_changes_no_number(finished, data, tmp_path):
     subprocess.run(command(config, out, *words), check=True, capture_output=True, timeout=120)
     assert weights(step_directory(out, 20)) == weights(step_directory(finished, 20))
     assert list((out / "wandb").glob("offline-run-*"))
+
+
+def test_a_log_that_lost_its_end_is_continued_without_a_gap(finished, data, tmp_path):
+    from shutil import copytree, rmtree
+
+    out = copytree(finished, tmp_path / "gelu-s0")
+    rmtree(step_directory(out, 20))
+    log = out / "metrics.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
+    run(small_run(data), out)
+    steps_logged = [line["step"] for line in read_metrics(log) if line["kind"] == "train"]
+    assert steps_logged[:2] == [1, 2]
+    assert steps_logged[-4:] == [17, 18, 19, 20]

@@ -14,7 +14,7 @@ from train.errors import BadInput
 from train.lineage import Lineage
 from train.loss import NextTokenLoss
 from train.model import Transformer
-from train.widen import WidenPlan, widen
+from train.widen import WidenPlan, widen, widened_config
 
 ACTS = sorted(ACTIVATIONS)
 
@@ -165,3 +165,9 @@ def test_a_lineage_survives_its_file_and_chains_to_earlier_ones(tmp_path):
     assert read.receipt == second.receipt
     assert np.array_equal(read.parent_of(0), second.parent_of(0))
     assert [link["parent_hash"] for link in read.ancestors] == ["aa"]
+
+
+def test_a_width_beyond_what_a_model_may_have_is_refused_before_it_is_made():
+    config = ModelConfig(n_layers=1, d_model=2, n_heads=1, n_ctx=2, d_vocab=2, act="relu", widths=(2**20,))
+    with pytest.raises(BadInput, match="widths"):
+        widened_config(config, WidenPlan(layers=(0,), factor=100))

@@ -1,0 +1,97 @@
+"""`python -m analyze` from the command line: the chain of commands, and one clear line for what cannot be."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from analyze.__main__ import main
+from tests.train.fixtures import small_data, small_run
+from train.checkpoint import step_directory
+from train.runs import run
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("place")
+    run(small_run(small_data(root)), root / "gelu-s0")
+    return root
+
+
+def analyze(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words: object) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    monkeypatch.setattr("sys.argv", ["analyze", *map(str, words)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    captured = capsys.readouterr()
+    return int(left.value.code or 0), captured.out, captured.err
+
+
+def test_collect_score_compare_and_report_follow_one_another(place, monkeypatch, capsys):
+    results = place / "results"
+    for source in (place / "gelu-s0", step_directory(place / "gelu-s0", 0)):
+        code, _, _ = analyze(monkeypatch, capsys, "collect", source, "--data", place / "data", "--out", results)
+        assert code == 0
+    assert analyze(monkeypatch, capsys, "score", results)[0] == 0
+    code, said, _ = analyze(monkeypatch, capsys, "score", results)
+    assert code == 0
+    assert said.count("found") == 2
+    code, said, _ = analyze(monkeypatch, capsys, "compare", results, "--out", results)
+    assert code == 0
+    assert "gelu L0.mid" in said
+    code, _, failure = analyze(monkeypatch, capsys, "report", results)
+    assert code == 0, failure
+    assert (results / "report.html").stat().st_size > 10_000
+
+
+def test_a_random_choice_of_neurons_is_the_same_neurons(place, monkeypatch, capsys):
+    from analyze.store import open_activations
+
+    some, every = place / "some", place / "every"
+    for out, words in ((some, ("--max-neurons", 5)), (every, ())):
+        analyze(monkeypatch, capsys, "collect", place / "gelu-s0", "--data", place / "data", "--out", out, *words)
+    chosen = open_activations(next(some.rglob("L0.mid")))
+    whole = open_activations(next(every.rglob("L0.mid")))
+    assert (chosen.n_neurons, whole.n_neurons) == (5, 16)
+    columns = whole.block(0, 16)
+    for neuron in chosen.block(0, 5).T:
+        assert any(bool((neuron == column).all()) for column in columns.T)
+    few = chosen.meta.settings
+    assert (few["max_neurons"], whole.meta.settings["max_neurons"]) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("collect", "PLACE/gelu-s0", "--data", "PLACE/data", "--out", "PLACE/x", "--layers", "3"),
+            "no layer 3; it has: 0",
+        ),
+        (("collect", "PLACE/gelu-s0", "--data", "PLACE/data", "--out", "PLACE/x", "--hooks", "pots"), "no hook 'pots'"),
+        (("collect", "PLACE/nowhere", "--data", "PLACE/data", "--out", "PLACE/x"), "nowhere: no such directory"),
+        (("collect", "PLACE/gelu-s0", "--data", "PLACE/texts", "--out", "PLACE/x"), "texts"),
+        (("score", "PLACE/nowhere"), "nowhere: no such directory"),
+        (("score", "PLACE/texts"), "holds no activations"),
+        (("compare", "PLACE/texts", "--out", "PLACE/x"), "no scores"),
+        (("report", "PLACE/texts"), "no scores"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(place, monkeypatch, capsys, words, message):
+    code, _, said = analyze(monkeypatch, capsys, *(word.replace("PLACE", str(place)) for word in words))
+    assert code == 2
+    assert said.startswith("error: ")
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (place / "x").exists() or not list((place / "x").rglob("meta.json"))
+
+
+def test_scores_open_as_a_data_frame(place, monkeypatch, capsys):
+    from analyze import load_scores
+
+    results = place / "again"
+    analyze(monkeypatch, capsys, "collect", place / "gelu-s0", "--data", place / "data", "--out", results)
+    analyze(monkeypatch, capsys, "score", results, "--scores", "rule_share")
+    frame = load_scores(results)
+    assert isinstance(frame, pl.DataFrame)
+    assert frame.filter(pl.col("null") == "none").height == 16
+    assert "k_eff" not in frame.columns
