@@ -10,6 +10,7 @@ if __name__ == "__main__":
     with_allocator_settings()
 
 import json
+import os
 import resource
 import shlex
 import subprocess
@@ -154,7 +155,9 @@ def _train(config: RunConfig, out: Path, record: Path, launch: str) -> str:
     write_atomic(record, to_toml(config).encode())
     if launch:
         command = [*shlex.split(launch), "-m", "train", "run", str(record), "--out", str(out)]
-        code = subprocess.run(command, check=False).returncode
+        # The launcher that stands beside this Python, whether or not its environment is activated.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        code = subprocess.run(command, check=False, env={**os.environ, "PATH": path}).returncode
         if code:
             failure = PolysemError(f"{shlex.join(command)}: exit code {code}")
             failure.exit_code = code

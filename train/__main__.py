@@ -5,6 +5,7 @@ from train.launch import with_allocator_settings
 if __name__ == "__main__":
     with_allocator_settings()
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -108,7 +109,8 @@ def _run(command: Run, overrides: list[str]) -> None:
 
     config = load_config(RunConfig, command.config, overrides)
     outcome = run(config, command.out or Path("checkpoints") / command.config.stem)
-    print(outcome.line())
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        print(outcome.line())
 
 
 def _widen(command: Widen, overrides: list[str]) -> None:

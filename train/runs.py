@@ -280,7 +280,7 @@ def _facts(
         "start": origin,
         "tokens_before": 0 if start is None else start.state["tokens_before"] + start.state["tokens"],
         "first_row": start.state["rows_read"] if start is not None and same_data else 0,
-        "factor": 1 if config.widen is None else config.widen.factor,
+        "factor": (1 if start is None else start.state["factor"]) * (config.widen.factor if config.widen else 1),
         "data": {
             "hash": fit.data_hash,
             "directory": str(fit.directory),

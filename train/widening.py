@@ -44,7 +44,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
             "tokens_before": parent.state["tokens_before"] + parent.state["tokens"],
             "n_params": config.n_params,
             "n_trained_params": 0,
-            "factor": plan.factor,
+            "factor": parent.state["factor"] * plan.factor,
             "log_offset": 0,
             "evaluation": None if parent.state["evaluation"] is None else {**parent.state["evaluation"], "step": 0},
             "start": {

@@ -332,3 +332,20 @@ def test_a_log_that_lost_its_end_is_continued_without_a_gap(finished, data, tmp_
     steps_logged = [line["step"] for line in read_metrics(log) if line["kind"] == "train"]
     assert steps_logged[:2] == [1, 2]
     assert steps_logged[-4:] == [17, 18, 19, 20]
+
+
+def test_a_checkpoint_widened_by_hand_is_fine_tuned_with_its_factor_known(finished, data, tmp_path):
+    from train.config import WidenPlan
+    from train.widening import widen_checkpoint
+
+    said = widen_checkpoint(finished, WidenPlan(layers=(0,), factor=3), data, tmp_path / "x3-s0")
+    assert "widths 48" in said
+    out = run(small_run(data, start=str(tmp_path / "x3-s0"), trainable="layers.0.mlp.*"), tmp_path / "tuned-s0")
+    assert out.checkpoint.state["factor"] == 3
+    assert out.checkpoint.lineage is not None
+    assert out.checkpoint.state["tokens_before"] == 1280
+    again = small_run(data, start=str(out.directory), widen={"layers": [0], "factor": 2})
+    twice = run(again, tmp_path / "x6-s0").checkpoint
+    assert twice.state["factor"] == 6
+    assert twice.lineage is not None
+    assert len(twice.lineage.ancestors) == 1
