@@ -6,9 +6,10 @@ A d_mlp 512, GELU (tanh form); B d_mlp 12,800, ReLU; C as A with SoLU + LayerNor
 
 Every contestant is a process of its own, with or without the allocator settings that polysem's commands run under,
 and stays alive: they take turns, a window of some steps each, in an order that turns round every time. Printed are
-medians over windows, and medians of ratios within a round; tokens a processor second are disturbed less by a busy
-machine (with one thread hardly at all), peak memory is the whole process', libraries included. "polysem, train run"
-is the command's own loop with data, log lines and accelerate, without evaluation and checkpoints.
+medians over windows, medians of ratios within a round, and the share of the fastest window of matrix products.
+Tokens a processor second are disturbed less by a busy machine (with one thread hardly at all). Peak memory is the
+whole process', libraries included. "polysem, train run" is the command's own loop with data, log lines and
+accelerate, without evaluation and checkpoints.
 """
 
 import argparse
@@ -140,7 +141,7 @@ def race(model: str, args: argparse.Namespace) -> None:
     by_name = {worker.name: worker for worker in workers}
     shape, tokens = SHAPES[model], TokenFile.open(args.data)
     n_tokens = shape.steps * ROWS * tokens.n_ctx
-    peak = MATRIX_FLOPS * shape.steps / statistics.median(by_name[PEAK].clock)
+    peak = MATRIX_FLOPS * shape.steps / min(by_name[PEAK].clock)
     share = flops_per_token(shape.config(tokens)) * n_tokens / peak
     print(
         f"\n{model}: {args.precision}, {args.threads} thread(s), {args.windows} windows of {shape.steps} steps; "
