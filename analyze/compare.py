@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from analyze.cells import Cell, final_cells, find_cells, read_metrics, require_same_tokens
+from analyze.comparison import Comparison
 from analyze.measure import JUDGES, Judge, Measured, measure
 from analyze.statistics import (
     Estimate,
@@ -24,29 +24,9 @@ from analyze.statistics import (
     two_share_z,
     wilson,
 )
+from analyze.tables import as_markdown
 from train.errors import BadInput, did_you_mean
 from train.files import write_atomic
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What `compare` found; `rows` has one row a variant, layer and hook, over the final steps of its seeds.
-
-    Shares lie in 0..1, losses are in nats a token. `_low` and `_high` are 95 % t intervals over seeds (null
-    with one seed) except `_within_` (bootstrap over clusters of duplicates, seeds fixed) and those of nulls
-    (Wilson, over the rows of all seeds).
-    """
-
-    rows: pl.DataFrame
-    arms: pl.DataFrame
-    """Variants that start from a checkpoint, behind the parent they start from."""
-    judges: tuple[Judge, ...]
-    reference: str
-    primaries: tuple[str, ...]
-    n_tests: int
-    """Contrasts with the reference over all primaries: the family that Holm's correction counts."""
-    facts: dict[str, Any]
-    """What all runs share: data_hash, tokens_hash, n_ctx, n_tokens, n_sampled_tokens, unigram, bigram."""
 
 
 def compare(
@@ -67,8 +47,6 @@ def compare(
         BadInput: no scores, two runs of one variant and seed, runs on other data or another token sample,
             or a reference or primary that is not there.
     """
-    from analyze.tables import as_markdown
-
     comparison = comparison_of(find_cells(dirs), reference, primaries)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

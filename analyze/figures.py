@@ -12,7 +12,7 @@ import polars as pl
 
 from analyze import plots
 from analyze.cells import Cell, read_metrics
-from analyze.compare import Comparison
+from analyze.comparison import Comparison
 from analyze.measure import Judge
 from analyze.notes import number, place, visible
 from analyze.scores.k_eff import MONO

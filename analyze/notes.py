@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analyze.compare import Comparison
+from analyze.comparison import Comparison
 from analyze.statistics import minimum_seeds
 
 

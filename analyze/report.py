@@ -12,7 +12,8 @@ import polars as pl
 from analyze import plots
 from analyze.cards import Cards, Group, Text, shown_cells
 from analyze.cells import Cell, final_cells, find_cells
-from analyze.compare import Comparison, comparison_of
+from analyze.compare import comparison_of
+from analyze.comparison import Comparison
 from analyze.figures import Figure, loss_figure, score_figure, share_figure, widened_figures
 from analyze.measure import JUDGES, Judge
 from analyze.notes import GLOSSARY, count, doubts, percent, place, tests_made, visible, with_interval

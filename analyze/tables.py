@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analyze.compare import Comparison, Judge
+from analyze.comparison import Comparison
+from analyze.measure import Judge
 from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, visible, with_interval
 
 
