@@ -1,0 +1,375 @@
+"""What a TOY.toml may hold: features, target, network, training, instances and what is expected of them."""
+
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from train.config import Section
+from train.errors import did_you_mean
+
+MAX_FEATURES = 10_000
+MAX_REPLICAS = 100_000
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Importance = Annotated[float, Field(ge=0)]
+Scalar = float | int | str
+
+TargetFunction = Literal[
+    "identity", "abs", "square", "relu", "and", "or", "xor", "max", "max_abs", "product", "one_hot", "argmax"
+]
+PAIRED: tuple[TargetFunction, ...] = ("and", "or", "xor", "max", "max_abs", "product", "argmax")
+"""Functions of two features; the others take one."""
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class About(Section):
+    """What the experiment asks. It changes nothing of what is computed."""
+
+    title: str
+    problem: str = ""
+    """Number in "200 Concrete Open Problems in Mechanistic Interpretability", such as "4.2"; "" for none."""
+    source: str = ""
+    """The paper and section that the set-up comes from."""
+    question: str
+    expectation: str
+    """Written before the run; the checkable part stands in [[expect]]."""
+    run_time: str
+    """How long it takes, and on what."""
+    outcome: str = ""
+    """Whether it came true, in a sentence, with figures; written after the run."""
+
+
+class ValuesConfig(Section):
+    """The value of a feature that is active."""
+
+    kind: Literal["uniform", "choice"] = "uniform"
+    low: float = 0.0
+    high: float = 1.0
+    """`uniform`: drawn from [low, high]."""
+    choices: tuple[float, ...] = ()
+    """`choice`: one of these, equally likely."""
+
+    _tuples = field_validator("choices", mode="before")(_tuple)
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> "ValuesConfig":
+        if (self.kind == "choice") != bool(self.choices):
+            raise ValueError("choices: needed by kind = 'choice', and by no other kind")
+        if self.kind == "uniform" and not self.low < self.high:
+            raise ValueError(f"low: {self.low} must lie below high = {self.high}")
+        return self
+
+
+class ClassConfig(Section):
+    """So many features that share a probability and an importance."""
+
+    count: int = Field(ge=1, le=MAX_FEATURES)
+    probability: Probability
+    importance: Importance = 1.0
+
+
+class FeaturesConfig(Section):
+    """The features of the world: how many, how often, how much they matter, what they are worth."""
+
+    n: int = Field(ge=1, le=MAX_FEATURES)
+    probability: Probability | tuple[Probability, ...] = 1.0
+    """That a feature is active (1 - sparsity): one for all, or one a feature."""
+    importance: Importance | tuple[Importance, ...] = 1.0
+    """Weight of a feature's error: one for all, or one a feature."""
+    importance_decay: float | None = Field(default=None, gt=0, le=1)
+    """Importance of feature i is this to the power of i, instead of `importance`."""
+    importance_last: Importance | None = None
+    """Importance of the last feature, over the others' (the axis of a phase diagram)."""
+    classes: tuple[ClassConfig, ...] = ()
+    """Features in classes, in order, instead of `probability` and `importance`."""
+    values: ValuesConfig = ValuesConfig()
+    pairs: Literal["independent", "correlated", "anticorrelated"] = "independent"
+    """Features 2i and 2i + 1: independent, active together or not at all, or never together."""
+    active: int | None = Field(default=None, ge=0)
+    """Exactly so many features are active in every sample, instead of `probability`."""
+
+    _tuples = field_validator("probability", "importance", "classes", mode="before")(_tuple)
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> "FeaturesConfig":
+        for name in ("probability", "importance"):
+            given = getattr(self, name)
+            if isinstance(given, tuple) and len(given) != self.n:
+                raise ValueError(f"{name}: {len(given)} values for {self.n} features")
+        if self.classes:
+            if (self.probability, self.importance, self.importance_decay) != (1.0, 1.0, None):
+                raise ValueError("classes: give classes or probability and importance, not both")
+            if (count := sum(each.count for each in self.classes)) != self.n:
+                raise ValueError(f"classes: {count} features in classes, n says {self.n}")
+        if self.importance_decay is not None and self.importance != 1.0:
+            raise ValueError("importance_decay: give importance or importance_decay, not both")
+        if self.active is not None:
+            if self.active > self.n:
+                raise ValueError(f"active: {self.active} of {self.n} features")
+            if self.classes or self.pairs != "independent" or self.probability != 1.0:
+                raise ValueError("active: stands instead of probability, classes and pairs")
+        if self.pairs != "independent":
+            self._pairs_fit()
+        return self
+
+    def _pairs_fit(self) -> None:
+        if self.n % 2:
+            raise ValueError(f"pairs: {self.n} features cannot all be paired")
+        p = self.probabilities()
+        if any(p[i] != p[i + 1] for i in range(0, self.n, 2)):
+            raise ValueError("pairs: both features of a pair need the same probability")
+        if self.pairs == "anticorrelated" and max(p) > 0.5:
+            raise ValueError(f"probability: {max(p)} is above 0.5, which no two features that exclude each other have")
+
+    def probabilities(self) -> tuple[float, ...]:
+        """Of every feature to be active."""
+        if self.classes:
+            return tuple(each.probability for each in self.classes for _ in range(each.count))
+        if self.active is not None:
+            return (self.active / self.n,) * self.n
+        return self.probability if isinstance(self.probability, tuple) else (self.probability,) * self.n
+
+    def importances(self) -> tuple[float, ...]:
+        """Of every feature."""
+        if self.classes:
+            values = [each.importance for each in self.classes for _ in range(each.count)]
+        elif self.importance_decay is not None:
+            values = [self.importance_decay**i for i in range(self.n)]
+        else:
+            values = list(self.importance) if isinstance(self.importance, tuple) else [self.importance] * self.n
+        if self.importance_last is not None:
+            values[-1] = self.importance_last
+        return tuple(values)
+
+
+class TargetConfig(Section):
+    """What the network is to answer."""
+
+    function: TargetFunction = "identity"
+    pairs: Literal["adjacent", "all"] = "adjacent"
+    """Which features a function of two takes: (0, 1), (2, 3), ...; or every two."""
+    levels: tuple[float, ...] = ()
+    """`one_hot`: one output for each of these values of each feature (an inactive feature has the value 0)."""
+
+    _tuples = field_validator("levels", mode="before")(_tuple)
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> "TargetConfig":
+        if (self.function == "one_hot") != bool(self.levels):
+            raise ValueError("levels: needed by function = 'one_hot', and by no other function")
+        if len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"levels: {list(self.levels)} names a level twice")
+        return self
+
+
+class NetworkConfig(Section):
+    """The network; every instance and replica has its own weights of this shape."""
+
+    kind: Literal["bottleneck", "neuron", "computation"]
+    """bottleneck: out(W^T W x + b). neuron: out(W^T act(W x) + b). computation: out(W2 act(W1 x) + b)."""
+    hidden: tuple[int, ...]
+    """Hidden size; several for several hidden layers (computation only)."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Of hidden neurons (neuron, computation)."""
+    output: Literal["relu", "linear"] = "relu"
+    bias: bool = True
+    """Of the output."""
+    hidden_bias: bool = False
+    """Of hidden neurons (computation)."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Of hidden neurons (in training only; what is kept is scaled up by 1 / (1 - dropout))."""
+    init: Literal["kaiming", "xavier"] = "kaiming"
+    """Uniform within sqrt(6 / fan_in), or normal with sd sqrt(2 / (fan_in + fan_out)); biases are 0."""
+    init_scale: float = Field(default=1.0, gt=0)
+    """Times this."""
+
+    @field_validator("hidden", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int) else _tuple(value)
+
+    @model_validator(mode="after")
+    def _shape_fits(self) -> "NetworkConfig":
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden: {list(self.hidden)} must be at least 1")
+        if self.kind != "computation" and len(self.hidden) > 1:
+            raise ValueError(f"hidden: {len(self.hidden)} layers; a {self.kind} model ties W to W^T and has one")
+        if self.kind != "computation" and self.hidden_bias:
+            raise ValueError(f"hidden_bias: a {self.kind} model has none")
+        return self
+
+
+class FitConfig(Section):
+    """How it is trained: Adam on fresh samples at every step."""
+
+    steps: int = Field(ge=1, le=100_000_000)
+    batch: int = Field(default=1024, ge=1)
+    lr: float = Field(default=1e-3, gt=0)
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """From the first step's `lr` to 0 at the last (cosine, linear), or not."""
+    warmup_steps: int = Field(default=0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled, of weights and not of biases."""
+    loss: Literal["mse", "cross_entropy"] = "mse"
+    """mse: importance x squared error, mean over samples and outputs. cross_entropy: over all outputs, or
+    over the levels of each feature for a one_hot target."""
+    l1: float = Field(default=0.0, ge=0)
+    """Times the mean over samples of the sum of |hidden activations|; kept out of every loss that is reported."""
+    seed: int = Field(default=0, ge=0)
+    replicas: int = Field(default=8, ge=1, le=MAX_REPLICAS)
+    """Initialisations of every instance; all are trained and kept, the one of lowest loss leads."""
+    data: Literal["shared", "own"] = "shared"
+    """Whether replicas see the same samples (faster; they differ in their initial weights alone) or their own."""
+    eval_samples: int = Field(default=65_536, ge=1)
+    """Samples of the final loss, the same ones for every replica, none of them trained on."""
+    curve_points: int = Field(default=100, ge=2)
+    """Evaluations (on 4,096 of those samples) along the way, of all replicas."""
+    snapshots: int = Field(default=0, ge=0)
+    """Weights kept along the way, of replica 0 and in equal steps, for the figures of learning dynamics."""
+
+    _tuples = field_validator("betas", mode="before")(_tuple)
+
+    @model_validator(mode="after")
+    def _betas_fit(self) -> "FitConfig":
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: {list(self.betas)} must lie in [0, 1)")
+        return self
+
+
+class SweepConfig(Section):
+    """The instance axis: one instance for every combination, the last key varying fastest.
+
+    Each key stands for the one of the same name in [features], [network] or [fit].
+    """
+
+    probability: tuple[Probability, ...] = ()
+    importance_decay: tuple[float, ...] = ()
+    importance_last: tuple[Importance, ...] = ()
+    active: tuple[int, ...] = ()
+    dropout: tuple[float, ...] = ()
+    init_scale: tuple[float, ...] = ()
+    lr: tuple[float, ...] = ()
+    l1: tuple[float, ...] = ()
+
+    _tuples = field_validator("*", mode="before")(_tuple)
+
+    def rows(self) -> list[dict[str, float | int]]:
+        """The swept values of every instance."""
+        given = {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name)}
+        return [dict(zip(given, values, strict=True)) for values in product(*given.values())]
+
+
+class Expectation(Section):
+    """One checkable sentence: a measure of an instance (less that of another) within bounds."""
+
+    says: str
+    measure: str
+    """A name of `analyze.toys.measures.MEASURES`."""
+    where: dict[str, float] = Field(default_factory=dict)
+    """Swept values that name the instance; may be left out where there is one instance."""
+    minus: dict[str, float] | None = None
+    """Swept values of the instance whose measure is taken away."""
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @field_validator("where", "minus", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return {key: float(v) for key, v in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Expectation":
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("at_least: give at_least, at_most or both")
+        return self
+
+
+_HOMES = {
+    "probability": "features",
+    "importance_decay": "features",
+    "importance_last": "features",
+    "active": "features",
+    "dropout": "network",
+    "init_scale": "network",
+    "lr": "fit",
+    "l1": "fit",
+}
+
+
+class ToyConfig(Section):
+    """A TOY.toml: one experiment of one or many instances."""
+
+    about: About
+    features: FeaturesConfig
+    target: TargetConfig = TargetConfig()
+    network: NetworkConfig
+    fit: FitConfig
+    sweep: SweepConfig = SweepConfig()
+    expect: tuple[Expectation, ...] = ()
+
+    _tuples = field_validator("expect", mode="before")(_tuple)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "ToyConfig":
+        function, n = self.target.function, self.features.n
+        if function in PAIRED and self.target.pairs == "adjacent" and n % 2:
+            raise ValueError(f"features.n: {n} features cannot all be paired for function = {function!r}")
+        if function in PAIRED and n < 2:
+            raise ValueError(f"features.n: function = {function!r} needs two features")
+        if self.network.kind != "computation" and function != "identity":
+            raise ValueError(
+                f"target.function: a {self.network.kind} model ties its output to its input, "
+                f"so that only 'identity' fits; {function!r} needs kind = 'computation'"
+            )
+        if self.fit.loss == "cross_entropy" and function not in ("one_hot", "argmax"):
+            raise ValueError(f"fit.loss: cross_entropy needs function = 'one_hot' or 'argmax', not {function!r}")
+        if self.fit.loss == "cross_entropy" and self.network.output != "linear":
+            raise ValueError("network.output: cross_entropy reads logits; write output = 'linear'")
+        self.instances()
+        rows = self.sweep.rows()
+        for i, each in enumerate(self.expect):
+            for side in ("where", "minus"):
+                self._names_one(rows, getattr(each, side), f"expect.{i}.{side}")
+        return self
+
+    def _names_one(self, rows: list[dict[str, float | int]], where: dict[str, float] | None, key: str) -> None:
+        if where is None:
+            return
+        for name in where:
+            if name not in rows[0]:
+                raise ValueError(f"{key}: {name!r} is not swept{did_you_mean(name, [*rows[0]])}")
+        if len(matching := [row for row in rows if all(row[k] == v for k, v in where.items())]) != 1:
+            raise ValueError(f"{key}: {where} names {len(matching)} of {len(rows)} instances, not one")
+
+    def instances(self) -> list["ToyConfig"]:
+        """The config of every instance, with what is swept put in its place.
+
+        Raises (as pydantic's ValidationError): a swept value that does not fit the rest.
+        """
+        if self.sweep == SweepConfig():
+            return [self]
+        configs = []
+        for row in self.sweep.rows():
+            values = self.model_dump(exclude_unset=True) | {"sweep": {}, "expect": ()}
+            for name, value in row.items():
+                home = dict(values[_HOMES[name]])
+                values[_HOMES[name]] = home | {name: value}
+            configs.append(ToyConfig.model_validate(values))
+        return configs
+
+    def instance_of(self, where: dict[str, float]) -> int:
+        """The index of the instance that swept values name; 0 where there is one instance.
+
+        Raises:
+            ValueError: none or several instances have these values.
+        """
+        rows = self.sweep.rows()
+        found = [i for i, row in enumerate(rows) if all(row.get(k) == v for k, v in where.items())]
+        if len(found) != 1:
+            raise ValueError(f"{where} names {len(found)} of {len(rows)} instances, not one")
+        return found[0]
