@@ -87,7 +87,8 @@ def styles_of(variants: Sequence[str]) -> dict[str, tuple[str, Any]]:
 
 
 @contextmanager
-def _look() -> Iterator[None]:
+def look() -> Iterator[None]:
+    """Matplotlib's settings for a figure of this house."""
     from matplotlib import rc_context
 
     with rc_context(LOOK), warnings.catch_warnings():
@@ -96,13 +97,14 @@ def _look() -> Iterator[None]:
         yield
 
 
-def _svg(figure: "Figure") -> str:
+def svg_of(figure: "Figure") -> str:
+    """A figure as SVG, the same bytes from the same figure; parts that are kept as pixels have 200 an inch."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+    figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
     return buffer.getvalue()
 
 
-def _apart(heights: Sequence[float], gap: float) -> list[float]:
+def apart(heights: Sequence[float], gap: float) -> list[float]:
     """Heights moved as little as a simple pass can so that none is nearer than `gap` to another."""
     order = np.argsort(heights, kind="stable")
     placed = np.array(heights, dtype=np.float64)[order]
@@ -138,14 +140,14 @@ def loss_curves(
     groups = [[curve for curve in curves if curve.is_arm == arm] for arm in (False, True)]
     groups = [group for group in groups if group]
     titles = {False: "trained from scratch", True: "started from a checkpoint"}
-    with _look():
+    with look():
         figure = Figure(figsize=(5.2 * max(len(groups), 1) + 1.2, 4.2), layout="constrained")
         grid = figure.subplots(1, max(len(groups), 1), squeeze=False)[0]
         for axes, group in zip(grid, groups):
             _loss_panel(axes, group, styles, {"unigram": unigram, "bigram": bigram})
             axes.set_title(titles[group[0].is_arm])
         grid[0].set_ylabel("loss, nats a token")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _loss_panel(
@@ -188,7 +190,7 @@ def _loss_panel(
                 _say(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
         axes.set_ylim(low, high)
     gap = 0.055 * (axes.get_ylim()[1] - axes.get_ylim()[0])
-    for (variant, (_, loss)), height in zip(ends.items(), _apart([y for _, y in ends.values()], gap)):
+    for (variant, (_, loss)), height in zip(ends.items(), apart([y for _, y in ends.values()], gap)):
         text = f"{visible(variant)} {loss:.2f}"
         _say(axes, (1.02, height), text, styles[variant][0], va="center")
 
@@ -209,7 +211,7 @@ def score_distributions(
     everything = [part for each in distributions for part in (each.trained, each.untrained, each.rotated)]
     values = np.concatenate(everything) if everything else np.array([1.0, 4.0])
     right = float(values.max()) if values.size else 4.0
-    with _look():
+    with look():
         figure = Figure(figsize=(2.5 * columns + 0.6, 2.2 * lines + 0.6), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
         for index, axes in enumerate(grid.flat):
@@ -234,7 +236,7 @@ def score_distributions(
             axes.set_xlim(min(1.0, threshold), right)
         figure.supylabel("% of judged neurons", fontsize=10)
         figure.supxlabel(f"{label} (at most; dotted: {threshold:g})", fontsize=10)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tuple[str, Any]]) -> str:
@@ -242,7 +244,7 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
     from matplotlib.figure import Figure
 
     n = max((len(dots) for _, dots in panels), default=1)
-    with _look():
+    with look():
         figure = Figure(figsize=(2.4 + 3.6 * len(panels), 0.36 * n + 1.1), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for axes, (label, dots) in zip(grid, panels):
@@ -263,14 +265,14 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
             axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
             axes.set_axisbelow(True)
             axes.spines["left"].set_visible(False)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def loss_change(lines: Sequence[tuple[str, str, float, float]], styles: dict[str, tuple[str, Any]]) -> str:
     """Loss at birth (ring) and at the end (dot): (title, variant, birth or NaN, end) a line."""
     from matplotlib.figure import Figure
 
-    with _look():
+    with look():
         figure = Figure(figsize=(6.0, 0.36 * len(lines) + 1.1), layout="constrained")
         axes = figure.subplots()
         for line, (_, variant, birth, end) in enumerate(lines):
@@ -285,4 +287,4 @@ def loss_change(lines: Sequence[tuple[str, str, float, float]], styles: dict[str
         axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines["left"].set_visible(False)
-        return _svg(figure)
+        return svg_of(figure)
