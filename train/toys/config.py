@@ -78,6 +78,8 @@ class FeaturesConfig(Section):
     n: int = Field(ge=1, le=MAX_FEATURES)
     probability: Probability | tuple[Probability, ...] = 1.0
     """That a feature is active (1 - sparsity): one for all, or one a feature."""
+    probability_last: Probability | None = None
+    """Probability of the last feature, over the others'."""
     importance: Importance | tuple[Importance, ...] = 1.0
     """Weight of a feature's error: one for all, or one a feature."""
     importance_decay: float | None = Field(default=None, gt=0, le=1)
@@ -110,7 +112,7 @@ class FeaturesConfig(Section):
         if self.active is not None:
             if self.active > self.n:
                 raise ValueError(f"active: {self.active} of {self.n} features")
-            if self.classes or self.pairs != "independent" or self.probability != 1.0:
+            if self.classes or self.pairs != "independent" or (self.probability, self.probability_last) != (1.0, None):
                 raise ValueError("active: stands instead of probability, classes and pairs")
         if self.pairs != "independent":
             self._pairs_fit()
@@ -127,11 +129,15 @@ class FeaturesConfig(Section):
 
     def probabilities(self) -> tuple[float, ...]:
         """Of every feature to be active."""
-        if self.classes:
-            return tuple(each.probability for each in self.classes for _ in range(each.count))
         if self.active is not None:
             return (self.active / self.n,) * self.n
-        return self.probability if isinstance(self.probability, tuple) else (self.probability,) * self.n
+        if self.classes:
+            values = [each.probability for each in self.classes for _ in range(each.count)]
+        else:
+            values = list(self.probability) if isinstance(self.probability, tuple) else [self.probability] * self.n
+        if self.probability_last is not None:
+            values[-1] = self.probability_last
+        return tuple(values)
 
     def importances(self) -> tuple[float, ...]:
         """Of every feature."""
@@ -248,6 +254,7 @@ class SweepConfig(Section):
     """
 
     probability: tuple[Probability, ...] = ()
+    probability_last: tuple[Probability, ...] = ()
     importance_decay: tuple[float, ...] = ()
     importance_last: tuple[Importance, ...] = ()
     active: tuple[int, ...] = ()
@@ -291,6 +298,7 @@ class Expectation(Section):
 
 _HOMES = {
     "probability": "features",
+    "probability_last": "features",
     "importance_decay": "features",
     "importance_last": "features",
     "active": "features",
