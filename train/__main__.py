@@ -8,13 +8,13 @@ if __name__ == "__main__":
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from train.config import DataConfig, RunConfig, WidenPlan
-from train.configfile import keys_of, load_config, validate
+from train.configfile import keys_of, load_config, merge, parse_overrides, validate
 from train.errors import BadInput, exit_with_one_line
 
 
@@ -50,20 +50,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Widen:
-    """Copy every neuron of some MLPs k times by the activation's exact rule, add noise, write a checkpoint."""
+    """Copy every neuron of some MLPs k times by the activation's exact rule, add noise, write a checkpoint.
+
+    Other keys of a [widen] table as well: --split dirichlet --concentration 1 --copies fresh --exact true --seed 0.
+    """
 
     checkpoint: Positional[Path]
     """a run (its newest step) or a step directory"""
-    layers: tuple[int, ...]
-    """layers whose MLPs are widened"""
-    factor: int
+    layers: Annotated[tuple[str, ...], arg(metavar="INT...|all")]
+    """layers whose MLPs are widened, such as 0 1, or all"""
+    factor: Annotated[str, arg(metavar="INT")]
     """copies of every neuron, 1 to 100"""
-    noise: Literal["none", "zero_sum", "w_in"] = "zero_sum"
-    """zero_sum keeps the function exactly; w_in does not; none never parts the copies"""
-    sigma: float = 0.1
+    noise: str = WidenPlan.model_fields["noise"].default
+    """none, zero_sum (keeps the function), w_in, antithetic, w_out (do not)"""
+    sigma: Annotated[str, arg(metavar="FLOAT")] = str(WidenPlan.model_fields["sigma"].default)
     """noise relative to the root mean square of the neuron's own weights"""
-    seed: int = 0
-    """of the noise"""
     data: Path | None = None
     """prepared data for the receipt; default: the checkpoint's own, else random tokens"""
     out: Path | None = None
@@ -116,9 +117,9 @@ def _run(command: Run, overrides: list[str]) -> None:
 def _widen(command: Widen, overrides: list[str]) -> None:
     from train.widening import widen_checkpoint
 
-    if overrides:
-        raise BadInput(f"command line: {overrides[0]!r} is not an option of `widen`")
-    values = {name: getattr(command, name) for name in ("layers", "factor", "noise", "sigma", "seed")}
+    layers = "all" if command.layers == ("all",) else f"[{', '.join(command.layers)}]"
+    words = ["--layers", layers, "--factor", command.factor, "--noise", command.noise, "--sigma", command.sigma]
+    values = merge(parse_overrides(overrides), parse_overrides(words))
     plan = validate(WidenPlan, values, "command line")
     print(widen_checkpoint(command.checkpoint, plan, command.data, command.out))
 

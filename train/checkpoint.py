@@ -17,6 +17,7 @@ from torch import Tensor
 
 from train.config import ModelConfig
 from train.configfile import validate
+from train.copying import FRESH
 from train.errors import BadInput, EnvironmentProblem, one_line
 from train.files import (
     check_listing,
@@ -136,10 +137,11 @@ class Checkpoint:
             ValueError,
         ) as failure:
             raise BadInput(f"{path}: not a readable lineage ({failure})") from None
-        for layer, parents in lineage.parents.items():
-            if not 0 <= layer < self.config.n_layers or parents.shape != (self.config.widths[layer],):
-                raise BadInput(f"{path}: layer {layer} has parents of {parents.shape} neurons, which the model has not")
-            if parents.min() < 0 or parents.max() >= self.config.widths[layer]:
+        lowest = 0 if all(each.plan.copies == "tiled" for each in lineage.widenings) else FRESH
+        for layer, neurons in (*lineage.parents.items(), *lineage.roots.items()):
+            if not 0 <= layer < self.config.n_layers or neurons.shape != (self.config.widths[layer],):
+                raise BadInput(f"{path}: layer {layer} has parents of {neurons.shape} neurons, which the model has not")
+            if neurons.min() < lowest or neurons.max() >= self.config.widths[layer]:
                 raise BadInput(f"{path}: layer {layer} names a parent that cannot be")
         return lineage
 
@@ -301,7 +303,7 @@ def _check_sizes(directory: Path, config: ModelConfig, sizes: dict[str, int]) ->
         raise BadInput(f"{directory}: config.json asks for {weights} bytes of weights, the file holds {held}")
     limits = {
         "optim.safetensors": 2 * weights + room,
-        "lineage.safetensors": 4 * sum(config.widths) + room,
+        "lineage.safetensors": 8 * sum(config.widths) + room,
         "tokenizer.json": MAX_TOKENIZER_BYTES,
     }
     for name, limit in limits.items():

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from train.errors import did_you_mean
+from train.errors import BadInput, did_you_mean
 
 ActivationName = Literal["relu", "gelu", "gelu_new", "gelu_ln", "solu", "solu_ln"]
 """`gelu` is the erf form, `gelu_new` the tanh form of the field's presets; `_ln` adds the mid LayerNorm."""
@@ -201,6 +201,18 @@ class OptimConfig(Section):
     eps: float = Field(default=1e-8, gt=0)
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the whole gradient."""
+    widened_rates: Literal["tied", "full"] = "tied"
+    """`tied`: in a layer widened k times W_out takes lr / k with k times the decay and W_in eps / k, so that copies
+    step in function space as their parent would. `full`: a widened layer as any other."""
+    w_in_rate: float = Field(default=1.0, ge=0, le=1000)
+    """Multiplies the rate of the weights and biases into MLP neurons, widened or not; 0 holds them."""
+    w_out_rate: float = Field(default=1.0, ge=0, le=1000)
+    """Multiplies the rate of the weights out of MLP neurons, widened or not; 0 holds them."""
+    state: Literal["fresh", "transplant"] = "fresh"
+    """Adam's moments of a run with a `start`: none, or those of the start, scaled to its copies."""
+    l1: float = Field(default=0.0, ge=0)
+    """Times the sum over neurons of |activation| (before a mid LayerNorm), mean over tokens, summed over the layers
+    whose MLP trains: added to the loss. Logged apart, as `l1`, without this coefficient."""
 
     @field_validator("betas", mode="before")
     @classmethod
@@ -230,26 +242,95 @@ class TrainConfig(Section):
     wandb: Literal["off", "offline", "online"] = "off"
 
 
-class WidenPlan(Section):
-    """The `[widen]` table: copy each neuron of these layers' MLPs `factor` times, then add noise."""
+NOISES = ("none", "zero_sum", "w_in", "antithetic", "w_out")
+SPLITS = ("equal", "dirichlet")
+COPIES = ("tiled", "fresh")
 
-    layers: tuple[int, ...] = Field(min_length=1)
+
+class WidenPlan(Section):
+    """The `[widen]` table: copy each neuron of these layers' MLPs `factor` times, then add noise.
+
+    What the schemes do stands in `train.copying`; which of them keep the function, at `keeps_the_function`.
+    """
+
+    layers: Literal["all"] | tuple[int, ...]
+    """Layers whose MLPs are widened: [0], [0, 1], or "all"."""
     factor: int = Field(ge=1, le=100)
-    noise: Literal["none", "zero_sum", "w_in"] = "zero_sum"
+    copies: Literal["tiled", "fresh"] = "tiled"
+    """`tiled`: k copies of every neuron. `fresh`: new neurons that write nothing yet beside the old ones, the
+    control for copying."""
+    split: Literal["equal", "dirichlet"] = "equal"
+    """How siblings share their parent's W_out: a k-th each, or shares drawn per neuron."""
+    concentration: float = Field(default=1.0, ge=1e-3, le=1e6)
+    """Of the Dirichlet split: 1 is uniform over all shares, larger is more equal."""
+    noise: Literal["none", "zero_sum", "w_in", "antithetic", "w_out"] = "zero_sum"
     sigma: float = Field(default=0.1, ge=0)
     """Noise relative to the root mean square of the neuron's own weights."""
+    exact: bool = False
+    """Refuse a scheme that does not keep the function; else the receipt says by how much it moved."""
     seed: int = 0
+    """Of the noise, the shares and the fresh neurons."""
+
+    @property
+    def keeps_the_function(self) -> bool:
+        """Whether the widened model computes what its parent did, up to rounding.
+
+        Any split does, and zero-sum noise; noise on W_in does not, in pairs neither, nor independent noise on W_out.
+        """
+        return self.noise in ("none", "zero_sum") or self.sigma == 0 or self.factor == 1
+
+    def layers_in(self, n_layers: int) -> tuple[int, ...]:
+        """The layers that are widened in a model of `n_layers`.
+
+        Raises:
+            BadInput: a layer that is not there.
+        """
+        if self.layers == "all":
+            return tuple(range(n_layers))
+        for layer in self.layers:
+            if not 0 <= layer < n_layers:
+                raise BadInput(f"widen.layers: layer {layer} is not there; the model has layers 0 to {n_layers - 1}")
+        return self.layers
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nearest_scheme(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key, known in (("noise", NOISES), ("split", SPLITS), ("copies", COPIES)):
+                value = values.get(key)
+                if isinstance(value, str) and value not in known:
+                    raise ValueError(f"{key}: {value!r} is none that there is{did_you_mean(value, [*known])}")
+        return values
 
     @field_validator("layers", mode="before")
     @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    def _all_or_a_list(cls, value: Any) -> Any:
+        # Checked here, so that a message names the key and not the kinds of value that were tried.
+        if value == "all":
+            return value
+        if not isinstance(value, list | tuple) or not value or not all(type(each) is int for each in value):
+            raise ValueError('give a list of layers such as [0], or "all"')
+        if len(set(value)) != len(value):
+            raise ValueError(f"{list(value)} names a layer twice")
+        return tuple(value)
 
     @model_validator(mode="after")
-    def _distinct_layers(self) -> "WidenPlan":
-        if len(set(self.layers)) != len(self.layers):
-            raise ValueError(f"layers: {list(self.layers)} names a layer twice")
+    def _schemes_fit(self) -> "WidenPlan":
+        if self.copies == "fresh" and (self.noise, self.split) != ("none", "equal"):
+            raise ValueError(
+                'copies: fresh neurons have no siblings to differ from; give noise = "none" and split = "equal"'
+            )
+        if self.exact and not self.keeps_the_function:
+            raise ValueError(f'exact: {INEXACT[self.noise]}; take noise = "zero_sum" or "none", or leave `exact` out')
         return self
+
+
+INEXACT = {
+    "w_in": "noise on W_in changes when each copy fires, so that siblings no longer sum to their parent",
+    "antithetic": "pairs of +e and -e on W_in cancel to first order only, not where the activation bends",
+    "w_out": "independent noise on W_out does not cancel among siblings",
+}
+"""Why a scheme cannot keep the function."""
 
 
 class RunConfig(Section):
@@ -277,6 +358,8 @@ class RunConfig(Section):
             raise ValueError("model: give [model] for fresh weights or `start` for a checkpoint, one of them")
         if self.widen is not None and self.start is None:
             raise ValueError("widen: needs `start`, the checkpoint that is widened")
+        if self.optim.state == "transplant" and self.start is None:
+            raise ValueError("optim.state: 'transplant' needs `start`, the checkpoint whose moments are taken")
         return self
 
 

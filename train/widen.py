@@ -1,27 +1,37 @@
-"""Widen an MLP: copy each of its neurons k times so that the function stays, then add noise."""
+"""Widen MLPs of a transformer, and measure how exactly the function stayed."""
 
 import copy
-import hashlib
 import math
 
 import numpy as np
 import torch
-from einops import repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from train.activations import ACTIVATIONS
 from train.config import ModelConfig, WidenPlan
 from train.configfile import validate
+from train.copying import (
+    MLPWeights,
+    add_noise,
+    copy_neurons,
+    fresh_neurons,
+    generator_of,
+    parents_of,
+    require_lone_neurons,
+)
 from train.errors import BadInput, PolysemError
 from train.lineage import Lineage, Receipt
 from train.loss import NextTokenLoss
 from train.model import Transformer
 
-__all__ = ["Lineage", "Receipt", "WidenPlan", "measure", "widen", "widened_config"]
+__all__ = ["Lineage", "Receipt", "WidenPlan", "measure", "weights_of", "widen", "widened_config"]
 
 EXACT_TOLERANCE = 1e-5
 """Largest relative L2 error of logits in fp32 that a scheme which promises exactness may have."""
+
+LARGE_SIGMA = 10.0
+"""Below it rounding of zero-sum noise stays under the tolerance by a factor of ten."""
 
 RECEIPT_ROWS = 8
 
@@ -30,14 +40,14 @@ def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
     """The config after widening: widths times k, and solu_ln's epsilon over k^2, in the plan's layers.
 
     Raises:
-        BadInput: a layer that is not there, or a width beyond what a model may have.
+        BadInput: a layer that is not there, a width beyond what a model may have, or fresh neurons where they would
+            move the others.
     """
-    for layer in plan.layers:
-        if not 0 <= layer < config.n_layers:
-            raise BadInput(f"widen.layers: layer {layer} is not there; the model has layers 0 to {config.n_layers - 1}")
     k = plan.factor
+    if plan.copies == "fresh":
+        require_lone_neurons(config.act)
     widths, eps = list(config.widths), list(config.mlp_ln_eps)
-    for layer in plan.layers:
+    for layer in plan.layers_in(config.n_layers):
         widths[layer] *= k
         if ACTIVATIONS[config.act].eps_over_k2:
             eps[layer] /= k**2
@@ -48,71 +58,78 @@ def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
 def widen(
     model: Transformer, plan: WidenPlan, rows: Int[Tensor, "batch pos_and_one"] | None = None
 ) -> tuple[Transformer, Lineage]:
-    """Copy each neuron of the plan's layers `factor` times by its activation's exact rule, then add noise.
+    """Widen MLPs as the plan says: copies by the activation's exact rule, shares, noise; or fresh neurons.
 
-    Child c x d_mlp + n is copy c of neuron n: W_in column, b_in and mid-LayerNorm weight and bias are the
-    parent's, b_out stays; W_out and epsilon follow `train.activations`. Noise, with sigma relative to the
-    root mean square of the child's own weights after copying:
-
-    - `none`: the control; siblings receive equal gradients and never part.
-    - `zero_sum`: Gaussian noise on W_out whose sum over siblings is zero, so the function stays exact.
-    - `w_in`: Gaussian noise on W_in; not exact, the receipt says by how much.
+    Child c x d_mlp + n is copy c of neuron n; `train.copying` says what becomes of the tensors. b_out and everything
+    outside the plan's layers stay bit-identical.
 
     Args:
         model: left as it is.
-        plan: layers, factor, noise, sigma, seed.
+        plan: layers, factor, copies, split, noise, sigma, seed.
         rows: token rows for the receipt; seeded random tokens where none are given.
 
     Returns:
         The widened model and its lineage, with a receipt in fp32 and fp64.
 
     Raises:
-        BadInput: a layer that is not there.
-        PolysemError: a scheme that promises exactness missed 1e-5 in fp32 (a defect, or weights too large for it).
+        BadInput: a layer that is not there, fresh neurons where they would move the others, or noise so large that
+            fp32 cannot hold what it cancels.
+        PolysemError: a scheme that promises exactness missed it: a defect.
     """
     config = widened_config(model.config, plan)
+    plan = plan.model_copy(update={"layers": plan.layers_in(config.n_layers)})
     wide = Transformer(config, seed=None)
     state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     parents: dict[int, Int[np.ndarray, " d_mlp"]] = {}
-    for layer in plan.layers:
-        _copy_neurons(state, f"layers.{layer}.mlp", plan.factor, ACTIVATIONS[config.act].w_out_over_k)
-        _add_noise(state, layer, plan)
-        parents[layer] = np.tile(np.arange(model.config.widths[layer], dtype=np.int32), plan.factor)
+    for layer in plan.layers_in(config.n_layers):
+        _put(state, layer, _widened_mlp(weights_of(model, layer), config.act, plan, layer))
+        parents[layer] = parents_of(model.config.widths[layer], plan.factor, plan.copies)
     wide.to(model.head.weight.dtype).load_state_dict(state, strict=True)
     wide.train(model.training)
     receipt = measure(model, wide, plan, rows)
     if receipt.exact_promised and not receipt.logits_relative_l2["fp32"] <= EXACT_TOLERANCE:
+        if plan.noise == "zero_sum" and plan.sigma > LARGE_SIGMA:
+            raise BadInput(f"widen.sigma: {plan.sigma} is too large for fp32 to cancel ({receipt.line()}); lower it")
         raise PolysemError(f"widening was to be exact and is not ({receipt.line()}); refused")
     return wide, Lineage(plan=plan, parents=parents, receipt=receipt)
 
 
-def _copy_neurons(state: dict[str, Tensor], mlp: str, k: int, w_out_over_k: bool) -> None:
-    for name in ("fc_in.weight", "fc_in.bias", "ln.weight", "ln.bias"):
-        key = f"{mlp}.{name}"
-        if key in state:
-            state[key] = repeat(state[key], "n ... -> (k n) ...", k=k)
-    w_out = repeat(state[f"{mlp}.fc_out.weight"], "d n -> d (k n)", k=k)
-    state[f"{mlp}.fc_out.weight"] = w_out / k if w_out_over_k else w_out
+def weights_of(model: Transformer, layer: int) -> MLPWeights:
+    """The tensors of a layer's MLP that widening changes; not copied."""
+    mlp = model.mlp(layer)
+    ln = mlp.ln
+    return MLPWeights(
+        w_in=mlp.fc_in.weight.detach(),
+        w_out=mlp.fc_out.weight.detach(),
+        b_in=mlp.fc_in.bias.detach(),
+        ln_weight=None if ln is None else ln.weight.detach(),
+        ln_bias=None if ln is None else ln.bias.detach(),
+        ln_eps=None if ln is None else ln.eps,
+    )
 
 
-def _add_noise(state: dict[str, Tensor], layer: int, plan: WidenPlan) -> None:
-    if plan.noise == "none" or plan.sigma == 0 or plan.factor == 1:
-        return
-    key = f"layers.{layer}.mlp.{'fc_out' if plan.noise == 'zero_sum' else 'fc_in'}.weight"
-    weight = state[key]
-    digest = hashlib.sha256(f"widen/{plan.seed}/{key}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    # fp64, so that the noise of siblings sums to zero far below fp32's resolution.
-    noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-    if plan.noise == "zero_sum":
-        k = plan.factor
-        siblings = noise.unflatten(1, (k, -1))
-        # Centring k draws shrinks their variance by (k - 1) / k; the factor restores sigma.
-        siblings = (siblings - siblings.mean(1, keepdim=True)) * math.sqrt(k / (k - 1))
-        noise = siblings.flatten(1, 2) * weight.double().square().mean(0, keepdim=True).sqrt()
-    else:
-        noise = noise * weight.double().square().mean(1, keepdim=True).sqrt()
-    state[key] = (weight.double() + plan.sigma * noise).to(weight.dtype)
+def _widened_mlp(mlp: MLPWeights, act: str, plan: WidenPlan, layer: int) -> MLPWeights:
+    def drawing(what: str) -> torch.Generator:
+        return generator_of(f"widen/{plan.seed}/layers.{layer}.mlp.{what}")
+
+    if plan.copies == "fresh":
+        return fresh_neurons(mlp, act, plan.factor, drawing("fresh"))
+    wide = copy_neurons(mlp, act, plan.factor, plan.split, plan.concentration, drawing("shares"))
+    noisy = "fc_in" if plan.noise in ("w_in", "antithetic") else "fc_out"
+    return add_noise(wide, plan.factor, plan.noise, plan.sigma, drawing(f"{noisy}.weight"))
+
+
+def _put(state: dict[str, Tensor], layer: int, mlp: MLPWeights) -> None:
+    tensors = {
+        "fc_in.weight": mlp.w_in,
+        "fc_in.bias": mlp.b_in,
+        "ln.weight": mlp.ln_weight,
+        "ln.bias": mlp.ln_bias,
+        "fc_out.weight": mlp.w_out,
+    }
+    for name, value in tensors.items():
+        if value is not None:
+            state[f"layers.{layer}.mlp.{name}"] = value
 
 
 @torch.no_grad()
@@ -146,7 +163,7 @@ def measure(
     return Receipt(
         rows=f"{len(rows)} {what}",
         n_tokens=rows[:, 1:].numel(),
-        exact_promised=plan.noise != "w_in" or plan.sigma == 0 or plan.factor == 1,
+        exact_promised=plan.keeps_the_function,
         logits_relative_l2=l2,
         logits_max_error=worst,
         loss_parent=losses[0],

@@ -259,7 +259,7 @@ def test_two_runs_in_one_directory_are_refused(command, config, finished, tmp_pa
         (["--layers", "0", "0", "--factor", "2"], ["names a layer twice"]),
         (["--layers", "0", "--factor", "2", "--sigma", "nan"], ["sigma"]),
         (["--layers", "0", "--factor", "2", "--data", "nowhere"], ["nowhere"]),
-        (["--layers", "0", "--factor", "2", "--facor", "3"], ["'--facor' is not an option of `widen`"]),
+        (["--layers", "0", "--factor", "2", "--facor", "3"], ["unknown key 'facor'; did you mean 'factor'?"]),
     ],
 )
 def test_a_widening_that_cannot_be_is_refused(command, finished, tmp_path, words, parts):

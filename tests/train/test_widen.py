@@ -164,7 +164,7 @@ def test_a_lineage_survives_its_file_and_chains_to_earlier_ones(tmp_path):
     assert read.plan == second.plan
     assert read.receipt == second.receipt
     assert np.array_equal(read.parent_of(0), second.parent_of(0))
-    assert [link["parent_hash"] for link in read.ancestors] == ["aa"]
+    assert [each.parent_hash for each in read.ancestors] == ["aa"]
 
 
 def test_a_width_beyond_what_a_model_may_have_is_refused_before_it_is_made():
