@@ -1,7 +1,8 @@
 """Parameter groups and the learning rate as a function of the step."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -13,10 +14,10 @@ from train.model import Transformer
 
 @dataclass(frozen=True)
 class Widened:
-    """What the optimizer must know of a widening: which layers, copied how many times."""
+    """What the optimizer must know of widenings: how many copies of a neuron a layer holds."""
 
-    layers: tuple[int, ...] = ()
-    factor: int = 1
+    copies: Mapping[int, int] = field(default_factory=dict)
+    """Layer -> copies of each neuron of the narrow model that it descends from."""
 
 
 def learning_rate(config: OptimConfig, step: int, n_steps: int, tokens_per_step: int) -> float:
@@ -44,22 +45,21 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
     W_in's epsilon is divided by k (their gradients are k times smaller) and W_out, where the copy rule divided
     it by k, takes lr / k with k times the decay (so that lr x decay stays). Derived and measured for exact
     ties; with noise it is the natural scale of the steps: it keeps an arm's step in function space at its
-    narrow control's.
+    narrow control's. `widened_rates = "full"` leaves all of that out. Not tied, and so plain: fresh neurons.
+
+    `w_in_rate` and `w_out_rate` multiply the rates of every MLP's W_in with b_in, and of its W_out.
     """
     groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        lr_scale, eps = 1.0, config.eps
+        lr_scale, eps = _role_rate(name, config), config.eps
         decay = config.weight_decay if decays(name, parameter) else 0.0
-        for layer in widened.layers:
-            if name == f"layers.{layer}.mlp.fc_out.weight":
-                if ACTIVATIONS[model.config.act].w_out_over_k:
-                    lr_scale, decay = 1 / widened.factor, decay * widened.factor
-                else:
-                    eps /= widened.factor
-            elif name.startswith(f"layers.{layer}.mlp.") and name != f"layers.{layer}.mlp.fc_out.bias":
-                eps /= widened.factor
+        k = 1 if config.widened_rates == "full" else _copies_of(name, widened)
+        if name.endswith("mlp.fc_out.weight") and ACTIVATIONS[model.config.act].w_out_over_k:
+            lr_scale, decay = lr_scale / k, decay * k
+        else:
+            eps /= k
         groups.setdefault((lr_scale, decay, eps), []).append(parameter)
     return torch.optim.AdamW(
         [
@@ -75,6 +75,19 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
         betas=config.betas,
         fused=True,
     )
+
+
+def _copies_of(name: str, widened: Widened) -> int:
+    """How many copies of a neuron the parameter `name` holds; b_out belongs to no neuron."""
+    if ".mlp." not in name or name.endswith("fc_out.bias"):
+        return 1
+    return widened.copies.get(int(name.split(".")[1]), 1)
+
+
+def _role_rate(name: str, config: OptimConfig) -> float:
+    if ".mlp.fc_in." in name:
+        return config.w_in_rate
+    return config.w_out_rate if name.endswith("mlp.fc_out.weight") else 1.0
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -25,6 +25,7 @@ from train.model import Transformer
 from train.optim import Widened, build_optimizer
 from train.tokens import TokenFile
 from train.tracking import Metrics
+from train.transplant import transplanted
 from train.widen import RECEIPT_ROWS, widen, widened_config
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     _freeze(model, config)
     optimizer = build_optimizer(model, config.optim, widened)
     model.to(accelerator.device)
-    if resumed is not None:
-        _restore_optimizer(model, optimizer, resumed)
+    _set_moments(model, optimizer, _moments(config, start, resumed, model))
     is_main = accelerator.is_main_process
     if is_main and resumed is None:
         require_space(out, 2 * 12 * model.config.n_params)
@@ -226,11 +226,12 @@ def _build_model(
 
 
 def _widened(config: RunConfig, start: Checkpoint | None) -> Widened:
-    """The widening that this run trains: its own, or the one that `train widen` made of its start."""
-    plan = config.widen
-    if plan is None and start is not None and start.lineage is not None:
-        plan = start.lineage.plan
-    return Widened() if plan is None else Widened(plan.layers, plan.factor)
+    """The widenings that this run trains: its own, and those that its start descends from."""
+    copies = {} if start is None or start.lineage is None else start.lineage.copies
+    if start is not None and config.widen is not None and config.widen.copies == "tiled":
+        for layer in config.widen.layers_in(start.config.n_layers):
+            copies[layer] = copies.get(layer, 1) * config.widen.factor
+    return Widened(copies)
 
 
 def trainable_pattern(config: RunConfig) -> tuple[str, ...]:
@@ -238,7 +239,8 @@ def trainable_pattern(config: RunConfig) -> tuple[str, ...]:
     if config.trainable is not None:
         return (config.trainable,)
     if config.widen is not None:
-        return tuple(f"layers.{layer}.mlp.*" for layer in config.widen.layers)
+        layers = ("*",) if config.widen.layers == "all" else config.widen.layers
+        return tuple(f"layers.{layer}.mlp.*" for layer in layers)
     return ("*",)
 
 
@@ -346,11 +348,36 @@ def _optimizer_tensors(model: Transformer, optimizer: torch.optim.Optimizer) -> 
     return tensors
 
 
-def _restore_optimizer(model: Transformer, optimizer: torch.optim.Optimizer, checkpoint: Checkpoint) -> None:
-    saved = checkpoint.optimizer_state()
+def _moments(
+    config: RunConfig, start: Checkpoint | None, resumed: Checkpoint | None, model: Transformer
+) -> dict[str, Tensor]:
+    """Adam's moments that the run goes on with: its own, its start's where asked for, or none.
+
+    Raises:
+        BadInput: a start that holds no moments for a parameter that trains.
+    """
+    if resumed is not None:
+        return resumed.optimizer_state()
+    if start is None or config.optim.state == "fresh":
+        return {}
+    moments = start.optimizer_state()
+    if config.widen is not None:
+        moments = transplanted(moments, config.widen, model.config.act, model.config.n_layers)
+        if config.widen.split == "dirichlet" or (config.widen.noise != "none" and config.widen.sigma > 0):
+            print("warning: optim.state: unequal copies take moments that are right on average only", flush=True)
     for name, parameter in model.named_parameters():
-        state = {key.split("/")[1]: value for key, value in saved.items() if key.startswith(f"{name}/")}
-        if state:
+        if parameter.requires_grad and f"{name}/exp_avg" not in moments:
+            raise BadInput(
+                f"optim.state: {start.directory} holds no moments of {name} to transplant; "
+                f"start from a step that trained it, or leave the state fresh"
+            )
+    return moments
+
+
+def _set_moments(model: Transformer, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        state = {key.split("/")[1]: value for key, value in moments.items() if key.startswith(f"{name}/")}
+        if state and parameter.requires_grad:
             # Adam's step count stays on the CPU unless the fused kernel of an accelerator wants it beside the moments.
             optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
 

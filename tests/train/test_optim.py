@@ -94,7 +94,7 @@ def test_matrices_decay_and_nothing_else_does():
 def test_a_widened_layer_has_its_rule_and_the_others_have_none(act):
     """W_out takes lr / k with k times the decay, so that lr x decay stays; W_in and b_in take eps / k."""
     built = model(act)
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened(layers=(1,), factor=4)))
+    found = settings_of(built, build_optimizer(built, CONFIG, Widened({1: 4})))
     mlp = "layers.1.mlp."
     assert found.pop(f"{mlp}fc_out.weight") == (0.25, 0.8, 1e-8)
     assert found.pop(f"{mlp}fc_in.weight") == (1.0, 0.2, 0.25e-8)
@@ -106,7 +106,7 @@ def test_a_widened_layer_has_its_rule_and_the_others_have_none(act):
 @pytest.mark.parametrize("act", ["gelu_ln", "solu_ln"])
 def test_what_the_mid_layernorm_reads_is_widened_with_it(act):
     built = model(act)
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened(layers=(0,), factor=10)))
+    found = settings_of(built, build_optimizer(built, CONFIG, Widened({0: 10})))
     for name in ("fc_in.weight", "fc_in.bias", "ln.weight", "ln.bias"):
         assert found[f"layers.0.mlp.{name}"][2] == pytest.approx(1e-9)
     assert found["layers.0.mlp.fc_out.bias"] == (1.0, 0.0, 1e-8)
@@ -115,13 +115,13 @@ def test_what_the_mid_layernorm_reads_is_widened_with_it(act):
 
 def test_solu_whose_copies_keep_w_out_takes_the_plain_rate_there():
     built = model("solu")
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened(layers=(0,), factor=4)))
+    found = settings_of(built, build_optimizer(built, CONFIG, Widened({0: 4})))
     assert found["layers.0.mlp.fc_out.weight"] == (1.0, 0.2, 0.25e-8)
 
 
 def test_a_factor_of_one_changes_nothing():
     built = model("gelu_new")
-    one = settings_of(built, build_optimizer(built, CONFIG, Widened(layers=(0, 1), factor=1)))
+    one = settings_of(built, build_optimizer(built, CONFIG, Widened({0: 1, 1: 1})))
     assert one == settings_of(built, build_optimizer(built, CONFIG, Widened()))
 
 
@@ -137,7 +137,7 @@ def test_frozen_parameters_are_left_out():
 
 def test_the_scheduled_rate_reaches_every_group_times_its_scale():
     built = model("relu")
-    optimizer = build_optimizer(built, CONFIG, Widened(layers=(0,), factor=4))
+    optimizer = build_optimizer(built, CONFIG, Widened({0: 4}))
     set_rate(optimizer, 1e-3)
     set_rate(optimizer, 2e-3)
     assert {(group["lr_scale"], group["lr"]) for group in optimizer.param_groups} == {(1.0, 2e-3), (0.25, 5e-4)}
@@ -146,7 +146,7 @@ def test_the_scheduled_rate_reaches_every_group_times_its_scale():
 def test_the_first_step_without_decay_moves_every_weight_by_its_own_rate():
     """Adam's first step is the sign of the gradient: the widened W_out moves a k-th as far."""
     built = model("relu")
-    optimizer = build_optimizer(built, OptimConfig(lr=1e-2, weight_decay=0.0), Widened(layers=(1,), factor=4))
+    optimizer = build_optimizer(built, OptimConfig(lr=1e-2, weight_decay=0.0), Widened({1: 4}))
     set_rate(optimizer, 1e-2)
     before = {name: value.detach().clone() for name, value in built.named_parameters()}
     for parameter in built.parameters():
