@@ -1,0 +1,154 @@
+"""The phase diagram of one feature too many: what theory says is cheapest, and what a trained model did.
+
+n features share n - 1 hidden dimensions in x' = relu(W^T W x + b). All have importance 1 but the last, whose
+importance is the diagram's axis beside the probability p that a feature is active; values are uniform in [0, 1].
+After Elhage et al., "Toy Models of Superposition" (2022), "Superposition as a Phase Change".
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from analyze.toys.geometry import REPRESENTED, geometry
+from train.toys.config import ToyConfig
+
+STRATEGIES = ("ignored", "dedicated", "antipodal")
+"""What becomes of the last feature; a strategy's number is its index."""
+
+_NODES = 24  # of Gauss-Legendre on [0, 1] an axis: the kink of the ReLU costs less than 1e-3 of the loss
+
+
+@dataclass(frozen=True)
+class PhaseLosses:
+    """Loss of each strategy at its best: summed over features, importance x squared error; divide by n for the mean.
+
+    Every feature but the last, and but the one that makes room for it, has a dimension of its own and costs
+    nothing, so that the sums do not depend on n.
+    """
+
+    ignored: float
+    dedicated: float
+    antipodal: float
+    norms: tuple[float, float]
+    """|W| of the other feature and of the last where the antipodal loss is lowest."""
+
+    @property
+    def strategy(self) -> int:
+        """The cheapest one's index in `STRATEGIES`.
+
+        The antipodal family holds the other two as limits, in which one of its features has the norm 0. It counts
+        as antipodal only where both norms are above `REPRESENTED`, as a trained model's have to be.
+        """
+        if min(self.norms) > REPRESENTED and self.antipodal < min(self.ignored, self.dedicated):
+            return 2
+        return 0 if self.ignored <= self.dedicated else 1
+
+
+def variance(probability: float) -> float:
+    """Of a feature that is uniform in [0, 1] with this probability and else 0: p/3 - p^2/4."""
+    return probability / 3 - probability**2 / 4
+
+
+@lru_cache(maxsize=4096)
+def phase_losses(probability: float, importance: float) -> PhaseLosses:
+    """Loss of each strategy for the last feature.
+
+    ignored: the others have their own dimension, the last is answered by its mean: importance x Var(x).
+    dedicated: the last has a dimension to itself, and one of the others is answered by its mean: 1 x Var(x).
+    antipodal: the last, x, lies opposite another, y, on one dimension: W = (a, -c), so that
+        y' = relu(a^2 y - a c x + b), x' = relu(c^2 x - a c y + d),
+    with the a, c, b, d that cost least. Neither integral nor optimum has a short closed form: the expectation is
+    a Gauss-Legendre sum over the four cases of which feature is active, the optimum found by BFGS.
+    """
+    constant = variance(probability)
+    return PhaseLosses(importance * constant, constant, *_antipodal(probability, importance))
+
+
+def _antipodal(p: float, importance: float) -> tuple[float, tuple[float, float]]:
+    """Loss of two features that lie opposite each other on one dimension at the best norms and biases; the norms."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = (nodes + 1) / 2, weights / 2
+    zero = np.zeros(_NODES)
+    y = np.concatenate([[0.0], nodes, zero, np.repeat(nodes, _NODES)])
+    x = np.concatenate([[0.0], zero, nodes, np.tile(nodes, _NODES)])
+    mass = np.concatenate(
+        [[(1 - p) ** 2], p * (1 - p) * weights, p * (1 - p) * weights, p * p * np.outer(weights, weights).ravel()]
+    )
+
+    def loss(at: Float[ndarray, "4"]) -> tuple[float, Float[ndarray, "4"]]:
+        a, c, b, d = at
+        hidden = a * y - c * x
+        errors_y = np.maximum(a * hidden + b, 0) - y
+        errors_x = np.maximum(-c * hidden + d, 0) - x
+        value = mass @ (errors_y**2 + importance * errors_x**2)
+        slope_y = 2 * mass * errors_y * (a * hidden + b > 0)
+        slope_x = 2 * importance * mass * errors_x * (-c * hidden + d > 0)
+        by_hidden = slope_y * a - slope_x * c
+        gradient = (slope_y @ hidden + by_hidden @ y, -slope_x @ hidden - by_hidden @ x, slope_y.sum(), slope_x.sum())
+        return value, np.array(gradient)
+
+    # From even sharing and from either side leading; biases start on either side of 0.
+    starts = [(1, 1, -0.05, -0.05), (1, 0.7, 0.05, -0.1), (0.7, 1, -0.1, 0.05), (1, 1, -0.3, -0.3)]
+    found = min((minimize(loss, start, jac=True, method="BFGS") for start in starts), key=lambda each: each.fun)
+    return float(found.fun), (abs(float(found.x[0])), abs(float(found.x[1])))
+
+
+def boundary(importance: float, low: float = 1e-4, high: float = 1.0) -> float:
+    """The probability at which the last feature stops being antipodal: below it superposition is cheapest.
+
+    By bisection to a factor of 1.001; `high` where it is cheapest up to there, `low` where it is nowhere.
+    """
+    if phase_losses(high, importance).strategy == 2:
+        return high
+    if phase_losses(low, importance).strategy != 2:
+        return low
+    while high / low > 1.001:
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if phase_losses(middle, importance).strategy == 2 else (low, middle)
+    return low
+
+
+def observed_strategy(weight: Float[Tensor, "hidden feat"]) -> int | None:
+    """What a trained W did with its last feature, as an index into `STRATEGIES`; None for something else.
+
+    Not represented: ignored; represented and orthogonal to all others that are: dedicated; one of an antipodal
+    pair: antipodal. Something else is, say, one of a triangle.
+    """
+    structure = geometry(weight).structure_of(weight.shape[-1] - 1)
+    if structure is None:
+        return 0
+    return {"dedicated": 1, "antipodal pair": 2}.get(structure.name)
+
+
+def has_phase_diagram(config: ToyConfig) -> bool:
+    """Whether the theory above speaks of an instance: n features in n - 1 dimensions, all alike but the last's
+    importance, as the module's docstring says."""
+    features, network = config.features, config.network
+    return (
+        network.kind == "bottleneck"
+        and network.hidden == (features.n - 1,)
+        and network.output == "relu"
+        and network.bias
+        and features.pairs == "independent"
+        and features.active is None
+        and features.values.kind == "uniform"
+        and (features.values.low, features.values.high) == (0.0, 1.0)
+        and len(set(features.probabilities())) == 1
+        and set(features.importances()[:-1]) == {1.0}
+    )
+
+
+def predicted_strategy(config: ToyConfig) -> int:
+    """The cheapest strategy for an instance, as an index into `STRATEGIES`.
+
+    Raises:
+        ValueError: the theory does not speak of it (`has_phase_diagram`).
+    """
+    if not has_phase_diagram(config):
+        raise ValueError("a phase diagram is of n features in n - 1 dimensions that differ in the last's importance")
+    return phase_losses(config.features.probabilities()[0], config.features.importances()[-1]).strategy
