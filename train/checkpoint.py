@@ -206,7 +206,7 @@ def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Te
                 header = file.get_slice(name)
                 found, dtype = tuple(header.get_shape()), header.get_dtype()
                 if found != shapes[name]:
-                    raise BadInput(f"{path}: tensor '{name}' is {list(found)}, config.json says {list(shapes[name])}")
+                    raise BadInput(f"{path}: tensor '{name}' is {list(found)}, its config says {list(shapes[name])}")
                 if dtype != "F32":
                     raise BadInput(f"{path}: tensor '{name}' is {dtype}, not F32")
             for name in names:

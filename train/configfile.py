@@ -142,6 +142,16 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """What differs between two dumped configs: dotted key to the old and the new value."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: dict[str, tuple[Any, Any]] = {}
+        for key in sorted({*old, *new}):
+            found |= differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+        return found
+    return {} if old == new else {prefix: (old, new)}
+
+
 def load_config(model: type[T], path: str | Path, overrides: list[str] | None = None) -> T:
     """Read a TOML file, lay command-line overrides upon it and validate.
 

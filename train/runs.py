@@ -15,7 +15,7 @@ from train.baselines import fit_baselines
 from train.card import model_card
 from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory, steps, verified_steps
 from train.config import RunConfig
-from train.configfile import read_toml, to_toml, validate
+from train.configfile import differences, read_toml, to_toml, validate
 from train.data import ensure_data
 from train.errors import BadInput, EnvironmentProblem
 from train.files import locked, remove_directory, require_space, sha256, write_atomic
@@ -168,21 +168,12 @@ def _existing(config: RunConfig, out: Path) -> Checkpoint | None:
             raise BadInput(f"{out}: is taken by something that is not a run; choose another --out")
         return None
     before = validate(RunConfig, read_toml(record), str(record))
-    for key, (old, new) in _differences(before.model_dump(mode="json"), config.model_dump(mode="json")).items():
+    for key, (old, new) in differences(before.model_dump(mode="json"), config.model_dump(mode="json")).items():
         if key not in MAY_DIFFER:
             raise BadInput(
                 f"{out}: holds a run with {key} = {old!r}, now {new!r}; choose another --out or the same config"
             )
     return next(verified_steps(out), None)
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        found: dict[str, tuple[Any, Any]] = {}
-        for key in sorted({*old, *new}):
-            found |= _differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
-        return found
-    return {} if old == new else {prefix: (old, new)}
 
 
 def _n_ctx(config: RunConfig, start: Checkpoint | None) -> int:

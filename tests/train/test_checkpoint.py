@@ -260,8 +260,8 @@ def change_tensors(path: Path, change) -> None:
     [
         (lambda tensors, key: tensors[key].view(-1)[3].fill_(float("nan")), "holds a value that is not finite"),
         (lambda tensors, key: tensors[key].view(-1)[0].fill_(float("-inf")), "holds a value that is not finite"),
-        (lambda tensors, key: tensors.update({key: tensors[key].view(-1)}), r"is \[48\], config.json says"),
-        (lambda tensors, key: tensors.update({key: tensors[key].half().repeat(1, 2)}), "config.json says"),
+        (lambda tensors, key: tensors.update({key: tensors[key].view(-1)}), r"is \[48\], its config says"),
+        (lambda tensors, key: tensors.update({key: tensors[key].half().repeat(1, 2)}), "its config says"),
         (lambda tensors, key: tensors.update({key: tensors[key].view(torch.int32)}), "is I32, not F32"),
         (lambda tensors, key: tensors.update({key: tensors[key].to(torch.bfloat16)}), ""),
         (lambda tensors, key: tensors.update({key + "x": tensors.pop(key)}), "is missing|is unknown"),
