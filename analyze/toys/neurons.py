@@ -52,7 +52,7 @@ def path_exposure(model: ToyModel, inputs: Sequence[Sequence[int]]) -> Float[Ten
 
 
 def largest_share(exposure: Float[Tensor, "*stack neuron feat"]) -> Float[Tensor, "*stack neuron"]:
-    """Largest exposure over the sum of a neuron's exposures: 1 for one feature alone, 1 / n for n alike; NaN for none."""
+    """A neuron's largest exposure over the sum of all: 1 for one feature alone, 1 / n for n alike; NaN for none."""
     return exposure.amax(-1) / exposure.sum(-1)
 
 

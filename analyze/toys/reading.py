@@ -1,0 +1,100 @@
+"""What measures and figures read off a finished toy, each thing worked out once."""
+
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from analyze.toys.geometry import Geometry, geometry
+from analyze.toys.interference import SplitLoss, loss_by_active
+from analyze.toys.neurons import computed, count_motifs, dead, largest_share
+from train.toys.config import ToyConfig
+from train.toys.distributions import Sampler
+from train.toys.runs import ToyRun
+from train.toys.targets import Target
+from train.toys.truth import Truth
+
+N_SAMPLES = 65_536
+
+
+class Reading:
+    """A run and what follows from it; every table has the axes [inst rep ...] in the run's order."""
+
+    def __init__(self, run: ToyRun):
+        self.run = run
+
+    @cached_property
+    def configs(self) -> list[ToyConfig]:
+        """Of every instance."""
+        return self.run.config.instances()
+
+    @cached_property
+    def target(self) -> Target:
+        return Target.of(self.run.config)
+
+    @property
+    def weight(self) -> Float[Tensor, "inst rep hidden feat"]:
+        """W of a bottleneck or neuron model, W1 of a computation."""
+        return self.run.model.layers[0].weight
+
+    @cached_property
+    def geometries(self) -> list[list[Geometry]]:
+        """Of every instance and replica."""
+        return [[geometry(one) for one in replicas] for replicas in self.weight]
+
+    @cached_property
+    def responses(self) -> Float[Tensor, "inst rep neuron feat"]:
+        """Known responses of the hidden neurons, those of all layers in a row."""
+        layers = range(len(self.run.config.network.hidden))
+        return torch.cat([Truth.of(self.run.model, self.run.config, layer).responses for layer in layers], dim=2)
+
+    @cached_property
+    def dead(self) -> Bool[Tensor, "inst rep neuron"]:
+        """Neurons of all layers through which next to nothing passes on to the next."""
+        sizes = list(self.run.config.network.hidden)
+        outgoing = [layer.weight for layer in self.run.model.layers[1:]]
+        each = zip(self.responses.split(sizes, dim=2), outgoing, strict=True)
+        return torch.cat([dead(responses, weight) for responses, weight in each], dim=2)
+
+    @cached_property
+    def share(self) -> Float[Tensor, "inst rep neuron"]:
+        """Largest part that one feature has in a neuron's responses; NaN for a dead neuron."""
+        return torch.where(self.dead, torch.nan, largest_share(self.responses))
+
+    @cached_property
+    def constant_losses(self) -> Float[ndarray, "inst out"]:
+        """Importance x squared error of the best constant for each output (0 where the output has no bias)."""
+        x = Sampler.of(self.configs).sample(N_SAMPLES, self.run.config.fit.seed, "eval")
+        wanted = self.target(x)[:, 0].double()
+        spread = wanted.var(1, correction=0) if self.run.config.network.bias else wanted.square().mean(1)
+        importances = [self.target.importances(each.features.importances()) for each in self.configs]
+        return (spread * torch.tensor(importances, dtype=torch.float64)).numpy()
+
+    @cached_property
+    def computed(self) -> Bool[ndarray, "inst rep out"]:
+        """Outputs whose loss is well below their best constant's; see `analyze.toys.neurons.computed`."""
+        losses = torch.from_numpy(np.asarray(self.run.per_output, dtype=np.float64))
+        return computed(losses, torch.from_numpy(self.constant_losses)[:, None]).numpy()
+
+    @cached_property
+    def motif_counts(self) -> list[list[dict[str, int]]]:
+        """How often each motif occurs, of every instance and replica (`analyze.toys.neurons.motifs`)."""
+        first, last = (layer.weight for layer in self.run.model.layers)
+        return [
+            [dict(count_motifs(first[i, r], last[i, r])) for r in range(self.run.n_rep)] for i in range(self.run.n_inst)
+        ]
+
+    @cached_property
+    def split(self) -> SplitLoss:
+        """Loss by the number of active features."""
+        return loss_by_active(self.run)
+
+    @cached_property
+    def classes(self) -> list[Int[ndarray, " feat"]]:
+        """The features of each class of `features.classes`, in order; empty where there are none."""
+        edges = np.cumsum([0, *(each.count for each in self.run.config.features.classes)])
+        return [np.arange(first, stop) for first, stop in pairwise(edges)]

@@ -1,0 +1,107 @@
+"""Whether what was expected of a toy came true, with the counts that the word rests on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from analyze.toys.measures import measure_named
+from analyze.toys.reading import Reading
+from train.errors import BadInput
+from train.toys.config import Expectation
+from train.toys.runs import ToyRun
+
+GOOD = 1.1
+"""A replica is good where its final loss is at most this times the lowest of its instance."""
+
+Word = Literal["held", "did not hold", "unclear"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One expectation, the measure of every replica of its instance, and what follows."""
+
+    expectation: Expectation
+    best: float
+    """The measure of the replica of lowest loss (less that of the other instance's best)."""
+    values: Float[ndarray, " rep"]
+    """Of every replica (less that of the other instance's best)."""
+    good: Bool[ndarray, " rep"]
+    """Replicas whose loss is within 10 % of the lowest."""
+
+    @property
+    def satisfies(self) -> Bool[ndarray, " rep"]:
+        """Whether each replica's value lies within the bounds; NaN does not."""
+        return _within(self.values, self.expectation)
+
+    @property
+    def word(self) -> Word:
+        """held: the best replica satisfies it, and at least half of the good ones. did not hold: the best does not,
+        and fewer than half of the good ones. Else unclear."""
+        best = bool(_within(np.array([self.best]), self.expectation)[0])
+        half = 2 * int((self.satisfies & self.good).sum()) >= int(self.good.sum())
+        return "held" if best and half else "unclear" if best or half else "did not hold"
+
+    @property
+    def counts(self) -> str:
+        """Such as `12 of 14 good, 20 of 48 replicas`."""
+        good = f"{(self.satisfies & self.good).sum()} of {self.good.sum()} good"
+        return f"{good}, {self.satisfies.sum()} of {len(self.values)} replicas"
+
+    @property
+    def line(self) -> str:
+        """The verdict in one line: word, sentence, measure, bounds, counts."""
+        each = self.expectation
+        return f"{self.word}: {each.says} ({each.measure} {self.best:.4g}, expected {bounds(each)}; {self.counts})"
+
+
+def bounds(expectation: Expectation) -> str:
+    """Such as `0.4 to 0.5`, `at least 2`, or `5`."""
+    low, high = expectation.at_least, expectation.at_most
+    if low is not None and high is not None:
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+
+
+def judge(run: ToyRun | Reading) -> list[Verdict]:
+    """A verdict on every [[expect]] of a run's config, in order.
+
+    Raises:
+        BadInput: a measure that is not known (the nearest is named) or does not apply to this toy.
+    """
+    reading = run if isinstance(run, Reading) else Reading(run)
+    return [verdict(reading, each, i) for i, each in enumerate(reading.run.config.expect)]
+
+
+def verdict(reading: Reading, expectation: Expectation, index: int = 0) -> Verdict:
+    """The verdict on one expectation; `index` is its number in the config, for the message.
+
+    Raises:
+        BadInput: as `judge`.
+    """
+    run = reading.run
+    try:
+        measure = measure_named(expectation.measure)
+    except BadInput as failure:
+        raise BadInput(f"{run.directory}: expect.{index}.measure: {failure}") from None
+    if not measure.scope.holds(run.config):
+        raise BadInput(
+            f"{run.directory}: expect.{index}.measure: {measure.name!r} does not apply to this "
+            f"{run.config.network.kind} model; it is for {measure.scope.says}"
+        )
+    table = measure(reading)
+    instance = run.config.instance_of(expectation.where)
+    values = table[instance]
+    if expectation.minus is not None:
+        other = run.config.instance_of(expectation.minus)
+        values = values - table[other, run.best[other]]
+    losses = run.losses[instance]
+    return Verdict(expectation, float(values[run.best[instance]]), values, losses <= GOOD * losses.min())
+
+
+def _within(values: Float[ndarray, " n"], expectation: Expectation) -> Bool[ndarray, " n"]:
+    low = -np.inf if expectation.at_least is None else expectation.at_least
+    high = np.inf if expectation.at_most is None else expectation.at_most
+    return (values >= low) & (values <= high)
