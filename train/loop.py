@@ -16,11 +16,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from train.baselines import Baselines
-from train.config import RunConfig
+from train.config import ModelConfig, RunConfig
 from train.errors import Diverged, Stopped
 from train.files import write_atomic
 from train.interrupt import Interruptible
-from train.loss import NextTokenLoss
+from train.loss import NextTokenLoss, TrainingLoss
 from train.model import Transformer
 from train.optim import learning_rate, set_rate
 from train.tokens import TokenFile
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 EVAL_ROWS = 16
-"""Rows of one evaluation pass. Fixed, so that the loss does not depend on the run's batch."""
+"""Rows of one evaluation pass. Not the run's own, so that the loss does not depend on its batch."""
+
+EVAL_NEURONS = 2**27
+"""Fewer rows where a layer's activations would be more numbers than this (512 MB in fp32)."""
 
 PERMANENT = frozenset([0, *(2**power for power in range(10))])
 
@@ -38,6 +41,11 @@ PERMANENT = frozenset([0, *(2**power for power in range(10))])
 def is_permanent(step: int) -> bool:
     """Whether a checkpoint at `step` is kept for good: 0, 1, 2, 4, ..., 512, 1000, 2000, ..."""
     return step in PERMANENT or (step > 0 and step % 1000 == 0)
+
+
+def steps_of(config: RunConfig, n_ctx: int) -> int:
+    """Optimizer steps of a whole run."""
+    return math.ceil(config.train.tokens / (config.train.rows_per_step * n_ctx))
 
 
 @dataclass
@@ -71,7 +79,7 @@ class Training:
     @property
     def n_steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return math.ceil(self.config.train.tokens / self.tokens_per_step)
+        return steps_of(self.config, self.fit.n_ctx)
 
     @property
     def is_main(self) -> bool:
@@ -96,7 +104,7 @@ def train(run: Training) -> None:
         Diverged: a loss or gradient that is not finite, before the optimizer could use it.
         Stopped: SIGINT or SIGTERM; the step was finished and saved.
     """
-    loss_module = NextTokenLoss(run.model)
+    loss_module = TrainingLoss(run.model, run.config.optim.l1)
     wrapped, optimizer = run.accelerator.prepare(loss_module, run.optimizer)
     if run.config.train.compile:
         wrapped.compile()
@@ -115,17 +123,19 @@ def train(run: Training) -> None:
             run.save(run)
         since, steps_since, waiting = time.perf_counter(), 0, 0.0
         while run.step < n_steps:
-            loss, norm, rate = _step(run, wrapped, optimizer)
+            (loss, l1), norm, rate = _step(run, wrapped, optimizer)
             run.step += 1
             steps_since += 1
             bar.update()
             last = run.step == n_steps
             if run.step % every.log_every == 0 or last:
                 mean_loss = float(_reduced(run.accelerator, loss, "mean"))
+                penalty = {"l1": float(_reduced(run.accelerator, l1, "mean"))} if run.config.optim.l1 else {}
                 seconds = time.perf_counter() - since - waiting
                 speed = steps_since * run.tokens_per_step / seconds
                 since, steps_since, waiting = time.perf_counter(), 0, 0.0
-                _log(run, "train", loss=mean_loss, lr=rate, grad_norm=norm, tokens_per_s=speed, seconds=seconds)
+                speeds = {"tokens_per_s": speed, "seconds": seconds}
+                _log(run, "train", loss=mean_loss, **penalty, lr=rate, grad_norm=norm, **speeds)
                 bar.set_postfix_str(f"loss {mean_loss:.3f}, {speed / 1000:.1f}k tokens/s")
             pause = time.perf_counter()
             if run.step % every.eval_every == 0 or last:
@@ -141,18 +151,22 @@ def train(run: Training) -> None:
                 )
 
 
-def _step(run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Tensor, float, float]:
-    """One optimizer step; returns this process' mean loss, the gradient's norm and the rate."""
+def _step(
+    run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[tuple[Tensor, Tensor], float, float]:
+    """One optimizer step; returns this process' mean loss and L1 norm, the gradient's norm and the rate."""
     accelerator, accumulate = run.accelerator, run.config.train.accumulate
     rate = learning_rate(run.config.optim, run.step, run.n_steps, run.tokens_per_step)
     set_rate(optimizer, rate)
     total = torch.zeros((), device=accelerator.device)
+    total_l1 = torch.zeros((), device=accelerator.device)
     for index, rows in enumerate(run.micro_batches(run.step)):
         # Gradients are exchanged between processes once a step, with the last piece.
         with accelerator.no_sync(wrapped) if index < accumulate - 1 else nullcontext():
-            loss = wrapped(rows) / accumulate
-            accelerator.backward(loss)
-        total += loss.detach()
+            lowered, loss, l1 = wrapped(rows)
+            accelerator.backward(lowered / accumulate)
+        total += loss / accumulate
+        total_l1 += l1 / accumulate
     # The norm is of the exchanged gradient, so every process sees the same one and all stop together.
     clipped = accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.clip)
     assert clipped is not None
@@ -165,7 +179,7 @@ def _step(run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimi
         )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return total, norm, rate
+    return (total, total_l1), norm, rate
 
 
 def _bundle_crash(run: Training, loss: float, norm: float, rate: float) -> None:
@@ -224,13 +238,19 @@ def _evaluate(run: Training) -> None:
     _log(run, "eval", **{key: value for key, value in run.evaluation.items() if key != "step"})
 
 
+def eval_rows(config: ModelConfig) -> int:
+    """Rows of one evaluation pass of a model."""
+    return max(1, min(EVAL_ROWS, EVAL_NEURONS // (config.n_ctx * max(config.widths))))
+
+
 @torch.no_grad()
 def held_out_loss(model: Transformer, held_out: TokenFile, n_rows: int, accelerator: "Accelerator") -> float:
     """Mean loss in nats a token over the first `n_rows` held-out rows, in fp32, shared among the processes."""
     module, sums = NextTokenLoss(model), torch.zeros(2, dtype=torch.float64, device=accelerator.device)
-    stride = EVAL_ROWS * accelerator.num_processes
-    for first in range(accelerator.process_index * EVAL_ROWS, n_rows, stride):
-        rows = held_out.plain_rows(first, min(EVAL_ROWS, n_rows - first)).to(accelerator.device)
+    per_pass = eval_rows(model.config)
+    stride = per_pass * accelerator.num_processes
+    for first in range(accelerator.process_index * per_pass, n_rows, stride):
+        rows = held_out.plain_rows(first, min(per_pass, n_rows - first)).to(accelerator.device)
         sums += torch.stack([module(rows).double() * len(rows), torch.tensor(len(rows)).to(sums)])
     total, count = _reduced(accelerator, sums, "sum")
     return float(total / count)

@@ -92,6 +92,38 @@ class NextTokenLoss(nn.Module):
 
     def forward(self, rows: Int[Tensor, "batch pos_and_one"]) -> Float[Tensor, ""]:
         """Mean loss in nats a token: positions 0..n-1 of each row predict positions 1..n."""
-        x = self.model.final_residual(rows[:, :-1])
+        return self.of_residual(self.model.final_residual(rows[:, :-1]), rows)
+
+    def of_residual(
+        self, x: Float[Tensor, "batch pos d_model"], rows: Int[Tensor, "batch pos_and_one"]
+    ) -> Float[Tensor, ""]:
+        """The same from what the unembedding reads."""
         targets = rearrange(rows[:, 1:], "b p -> (b p)")
         return self.cross_entropy(rearrange(x, "b p d -> (b p) d"), self.model.head.weight, targets)
+
+
+class TrainingLoss(nn.Module):
+    """What a training step lowers: the next-token loss plus `l1` times the L1 norm of MLP activations.
+
+    The penalty is the sum over neurons of |activation|, before a mid LayerNorm, mean over tokens, summed over the
+    layers whose W_in trains. It is a sum, so k copies of a neuron that is divided only in W_out weigh k times as much.
+
+    Args:
+        model: the model; which parameters train is read here, once.
+        l1: coefficient; 0 leaves the penalty out, at no cost.
+    """
+
+    def __init__(self, model: Transformer, l1: float = 0.0):
+        super().__init__()
+        self.next_token = NextTokenLoss(model)
+        self.l1 = l1
+        self.layers = [layer for layer in range(model.config.n_layers) if model.mlp(layer).fc_in.weight.requires_grad]
+
+    def forward(self, rows: Int[Tensor, "batch pos_and_one"]) -> tuple[Float[Tensor, ""], ...]:
+        """What is lowered; then without gradient the next-token loss in nats a token and the penalty without `l1`."""
+        if self.l1 == 0:
+            loss = self.next_token(rows)
+            return loss, loss.detach(), torch.zeros((), device=loss.device)
+        x, penalty = self.next_token.model.final_residual_with_l1(rows[:, :-1], self.layers)
+        loss = self.next_token.of_residual(x, rows)
+        return loss + self.l1 * penalty, loss.detach(), penalty.detach()

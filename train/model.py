@@ -5,6 +5,7 @@ Submodules are named as in TransformerLens' native model, so that opening one th
 
 import hashlib
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -73,6 +74,13 @@ class MLP(nn.Module):
         """What the layer writes to the residual stream, [batch pos d_model]."""
         return self.fc_out(self.neurons(x))
 
+    def forward_with_l1(self, x: Residual) -> tuple[Residual, Float[Tensor, ""]]:
+        """As `forward`, and the mean over tokens of the sum over neurons of |activation| before a mid LayerNorm."""
+        mid = self.neurons(x, "mid")
+        post = mid if self.ln is None else self.ln(mid)
+        # In autocast's bf16 the sum over many neurons would round.
+        return self.fc_out(post), mid.abs().sum(-1, dtype=torch.promote_types(mid.dtype, torch.float32)).mean()
+
 
 class Block(nn.Module):
     """Attention, then an MLP, each reading a LayerNorm of the residual stream and adding to it."""
@@ -135,6 +143,22 @@ class Transformer(nn.Module):
         for block in self.layers:
             x = block(x)
         return self.ln_out(x)
+
+    def final_residual_with_l1(
+        self, tokens: Int[Tensor, "batch pos"], layers: Collection[int]
+    ) -> tuple[Residual, Float[Tensor, ""]]:
+        """As `final_residual`, and the sum over `layers` of `MLP.forward_with_l1`'s second value."""
+        x = self.embed(tokens)
+        penalty = x.new_zeros(())
+        for layer, block in enumerate(self.layers):
+            if layer not in layers:
+                x = block(x)
+                continue
+            assert isinstance(block, Block)
+            x = x + block.attn(block.ln1(x))
+            written, l1 = block.mlp.forward_with_l1(block.ln2(x))
+            x, penalty = x + written, penalty + l1
+        return self.ln_out(x), penalty
 
     def forward(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_vocab"]:
         """Logits of the next token at every position, [batch pos d_vocab]."""

@@ -20,7 +20,8 @@ from train.data import ensure_data
 from train.errors import BadInput, EnvironmentProblem
 from train.files import locked, remove_directory, require_space, sha256, write_atomic
 from train.lineage import Lineage
-from train.loop import Training, is_permanent, train
+from train.loop import Training, is_permanent, steps_of, train
+from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import Widened, build_optimizer
 from train.tokens import TokenFile
@@ -82,6 +83,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     fit, held_out = (TokenFile.open(data, split=split, n_ctx=_n_ctx(config, start)) for split in ("fit", "eval"))
     _check_data(config, fit, start, resumed)
     accelerator.wait_for_everyone()
+    _require_memory(config, fit, start, resumed, accelerator)
     model, lineage, widened = _build_model(config, fit, held_out, start, resumed)
     _freeze(model, config)
     optimizer = build_optimizer(model, config.optim, widened)
@@ -193,6 +195,36 @@ def _check_data(config: RunConfig, fit: TokenFile, start: Checkpoint | None, res
         before, now = resumed.state["start"], None if start is None else start.hash
         if (None if before is None else before["hash"]) != now:
             raise BadInput(f"start: {config.start} has changed since {resumed.directory} was written")
+
+
+def _require_memory(
+    config: RunConfig, fit: TokenFile, start: Checkpoint | None, resumed: Checkpoint | None, accelerator: "Accelerator"
+) -> None:
+    """Refuse a run that would not fit, before anything large is made.
+
+    Raises:
+        EnvironmentProblem: naming the figure, what is free and what to lower.
+    """
+    if resumed is not None and resumed.step >= steps_of(config, fit.n_ctx):
+        return
+    if start is None:
+        assert config.model is not None
+        shape, lower = config.model.resolve(fit.d_vocab), "model.mlp_ratio"
+    else:
+        shape, lower = start.config, "train.rows_per_step"
+        if config.widen is not None:
+            shape, lower = widened_config(start.config, config.widen), "widen.factor"
+            if resumed is None:
+                free = free_memory() // accelerator.num_processes
+                to_widen(start.config, shape).require("widen: widening", free, "lower widen.factor")
+    blank = Transformer(shape, seed=None)  # pages that nobody writes to take no memory
+    _freeze(blank, config)
+    n_trained = sum(parameter.numel() for parameter in blank.parameters() if parameter.requires_grad)
+    passes = config.train.accumulate * accelerator.num_processes
+    need = to_train(shape, n_trained, config.train.rows_per_step // passes * fit.n_ctx, config.optim.l1 > 0)
+    on_cpu = accelerator.device.type == "cpu"
+    free = free_memory(accelerator.device) // (accelerator.num_processes if on_cpu else 1)
+    need.require("train: a process", free, f"raise train.accumulate or lower {lower}")
 
 
 def _build_model(
@@ -323,11 +355,11 @@ def _saver(facts: dict[str, Any], tokenizer_json: bytes, lineage: Lineage | None
     return save
 
 
-def _retain(run_directory: Path, n_steps: int) -> None:
+def _retain(run_directory: Path, last: int) -> None:
     """Delete resume points that are neither permanent nor among the last two."""
     present = steps(run_directory)
     for step in present[:-2]:
-        if not is_permanent(step) and step != n_steps:
+        if not is_permanent(step) and step != last:
             remove_directory(step_directory(run_directory, step))
 
 

@@ -6,8 +6,9 @@ import torch
 
 from train.checkpoint import load, save_checkpoint, step_directory
 from train.config import WidenPlan
-from train.errors import BadInput, EnvironmentProblem
+from train.errors import BadInput
 from train.files import locked, require_space
+from train.memory import free_memory, to_widen
 from train.tokens import TokenFile
 from train.widen import RECEIPT_ROWS, widen, widened_config
 
@@ -23,7 +24,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     """
     parent = load(source)
     config = widened_config(parent.config, plan)
-    _require_memory(12 * 8 * config.n_params)
+    to_widen(parent.config, config).require("widen: widening", free_memory(), "lower the factor or name fewer layers")
     run = parent.directory.resolve().parent
     target = out or run.with_name(f"{run.name}-x{plan.factor}")
     rows = _receipt_rows(parent.state["data"], data, config.n_ctx)
@@ -74,11 +75,3 @@ def _receipt_rows(facts: dict[str, str], data: Path | None, n_ctx: int) -> torch
     if held_out.tokenizer_sha256 != facts["tokenizer_sha256"]:
         raise BadInput(f"--data {directory}: its tokenizer is not the checkpoint's")
     return held_out.plain_rows(0, min(RECEIPT_ROWS, held_out.n_rows))
-
-
-def _require_memory(n_bytes: int) -> None:
-    import psutil
-
-    free = psutil.virtual_memory().available
-    if n_bytes > free:
-        raise EnvironmentProblem(f"widen: needs {n_bytes / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
