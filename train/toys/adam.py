@@ -1,0 +1,77 @@
+"""Adam over all networks at once: one flat buffer, a handful of passes over it."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from train.toys.config import FitConfig
+
+EPSILON = 1e-8
+
+
+def rate_factor(config: FitConfig, step: int) -> float:
+    """What the rate of step `step` (from 0) is of its peak: linear warmup, then as `schedule` says to 0."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    match config.schedule:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1 - progress
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class Adam:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), a rate for every instance.
+
+    `parameters`, `gradients`, `first` and `second` (the moments) map names to views [inst rep ...] of one buffer
+    each: write into `gradients`, call `step`. Networks do not interact.
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], config: FitConfig, rates: Sequence[float]):
+        self._config = config
+        self._rates = torch.tensor(rates)[:, None]
+        n = sum(each.numel() for each in parameters.values())
+        self._flat = {name: torch.zeros(n) for name in ("parameters", "gradients", "first", "second")}
+        self._work = torch.empty(n)
+        self.parameters = self._views("parameters", parameters)
+        self.gradients = self._views("gradients", parameters)
+        self.first = self._views("first", parameters)
+        self.second = self._views("second", parameters)
+        for name, value in parameters.items():
+            self.parameters[name].copy_(value)
+        self._moves = [(each.flatten(1), name.startswith("W")) for name, each in self.parameters.items()]
+        sizes = [each.numel() for each in parameters.values()]
+        shares = self._work.split(sizes)
+        self._shares = [share.view(len(rates), -1) for share in shares]
+
+    def _views(self, buffer: str, like: dict[str, Tensor]) -> dict[str, Tensor]:
+        pieces = self._flat[buffer].split([each.numel() for each in like.values()])
+        return {name: piece.view(each.shape) for (name, each), piece in zip(like.items(), pieces, strict=True)}
+
+    def step(self, step: int) -> None:
+        """Move the parameters by the gradients of step `step` (from 0)."""
+        beta_1, beta_2 = self._config.betas
+        gradient, first, second, work = (self._flat["gradients"], self._flat["first"], self._flat["second"], self._work)
+        first.lerp_(gradient, 1 - beta_1)
+        second.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+        # The corrections of both moments go into the rate and epsilon, where they are one number each.
+        correction = math.sqrt(1 - beta_2 ** (step + 1))
+        torch.sqrt(second, out=work).add_(EPSILON * correction)
+        torch.div(first, work, out=work)
+        factor = rate_factor(self._config, step)
+        size = factor * correction / (1 - beta_1 ** (step + 1))
+        for (parameter, is_weight), share in zip(self._moves, self._shares, strict=True):
+            if is_weight and self._config.weight_decay:
+                parameter.mul_(1 - factor * self._config.weight_decay * self._rates)
+            parameter.addcmul_(share, self._rates, value=-size)
+
+    def is_finite(self) -> Float[Tensor, "inst rep"]:
+        """Whether every parameter of a network is a finite number (1) or not (0)."""
+        found = [each.flatten(2).isfinite().all(-1) for each in self.parameters.values()]
+        return torch.stack(found).all(0).float()

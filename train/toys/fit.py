@@ -1,0 +1,337 @@
+"""Training toy networks by the hundred: every instance and replica of a config at once."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import psutil
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
+from train.toys.adam import Adam, rate_factor
+from train.toys.config import ToyConfig
+from train.toys.distributions import Sampler
+from train.toys.gradient import Objective, gradients
+from train.toys.models import Layer, ToyModel, forward, initial, layers_of, shapes
+from train.toys.targets import Target
+
+EVAL_BLOCK = 1024
+"""Samples that are evaluated at a time; block k is the sampler's stream "eval-k"."""
+CURVE_BLOCKS = 4
+"""The first so many blocks make the points of a curve."""
+SAVE_SECONDS = 60.0
+"""At most so often is the state handed to `save` along the way."""
+PIECE = 2**18
+"""Activations of one layer that are worked on at a time, for each thread: 1 MB, which stays in a core's cache."""
+
+Progress = Callable[[int, Float64[Tensor, "inst rep"]], None]
+"""Called at every point of the curve with the step and the losses there."""
+
+
+@dataclass(frozen=True)
+class FitState:
+    """All that training needs in order to go on as if it had not stopped."""
+
+    step: int
+    """Steps done."""
+    seconds: float
+    tensors: dict[str, Tensor]
+    """parameter.NAME, first.NAME, second.NAME (Adam's moments) [inst rep ...]; curve [points inst rep] (float64);
+    snapshot.NAME [snap inst ...]; both as far as they go."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Trained networks of every instance and replica."""
+
+    model: ToyModel
+    losses: Float64[Tensor, "inst rep"]
+    """Of the trained networks, on `eval_samples`; the mean of `per_output`."""
+    per_output: Float64[Tensor, "inst rep out"]
+    """Importance x squared error (or cross-entropy in nats of the output's group), mean over samples."""
+    best: Int64[Tensor, "inst"]
+    """The replica of lowest loss."""
+    curve_steps: Int64[Tensor, "points"]
+    """Steps done at each point; the first is 0, the last `steps`."""
+    curve_losses: Float64[Tensor, "points inst rep"]
+    """On the first 4,096 of the samples of `losses` (or all, where there are fewer)."""
+    snapshot_steps: Int64[Tensor, "snap"]
+    snapshots: dict[str, Float[Tensor, "snap inst *shape"]]
+    """Parameters of replica 0 on the way; without names where none are asked for."""
+    seconds: float
+
+
+def fit(
+    config: ToyConfig,
+    progress: Progress | None = None,
+    resume: FitState | None = None,
+    save: Callable[[FitState], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Fit:
+    """Train all instances and replicas of a config.
+
+    What is random follows from `config.fit.seed` alone: initial weights as in `initial`; step s reads the sampler's
+    stream s, and dropout at step s is seeded by the words (seed, "dropout", s, layer). Samples and dropout are the
+    same for every replica, or with `data = "own"` replica r's own whatever the number of replicas. Nothing is
+    carried from step to step but parameters and Adam's moments, so that a resumed run is bit-identical to one that
+    was never stopped (same machine, torch and number of threads). A replica's result does not depend on how
+    many others there are but for the rounding of fp32, which training may amplify.
+
+    Threads are torch's (`torch.set_num_threads`): work is cut into pieces that fit the caches of so many cores.
+
+    Args:
+        config: what to train; its instances train side by side.
+        progress: told of every point of the curve.
+        resume: the state that `save` was given, of a fit of this config.
+        save: given the state once a minute at most, at points of the curve, and where `stop` asks.
+        stop: asked before every step.
+
+    Raises:
+        Diverged: a loss is not finite; names the instance, the step and the rate.
+        EnvironmentProblem: the memory that is free will not do.
+        BadInput: `resume` is of another config.
+        Stopped: `stop` said so, after `save` was called.
+    """
+    configs = config.instances()
+    require_memory(config, len(configs))
+    run = _Run(config, configs, resume)
+    return run.train(progress, save, stop)
+
+
+def require_memory(config: ToyConfig, n_inst: int) -> None:
+    """Fail before training where a config needs more memory than is free.
+
+    Raises:
+        EnvironmentProblem: with what is needed, what is free, and which key to lower.
+    """
+    n_outputs, replicas = Target.of(config).n_outputs, config.fit.replicas
+    sizes = [math.prod(shape) for shape in shapes(config.network, config.features.n, n_outputs).values()]
+    networks = n_inst * replicas
+    drawn = n_inst * (replicas if config.fit.data == "own" else 1)
+    samples = max(drawn * config.fit.batch, n_inst * EVAL_BLOCK) * (4 * config.features.n + 2 * n_outputs)
+    width = max(*config.network.hidden, config.features.n, n_outputs)
+    piece = max(config.fit.batch, EVAL_BLOCK) * width + PIECE * torch.get_num_threads()
+    masks = (
+        drawn * config.fit.batch * sum(config.network.hidden) if config.network.dropout or config.sweep.dropout else 0
+    )
+    needed = {
+        # Parameters, gradients, two moments, work space, the initial ones, a saved state, the final ones.
+        "fit.replicas": 4 * networks * (10 * sum(sizes)) + 3 * 8 * networks * n_outputs,
+        "fit.batch": 4 * (samples + 8 * piece + masks),
+        "fit.snapshots": 2 * 4 * config.fit.snapshots * n_inst * sum(sizes),
+        "fit.curve_points": 3 * 8 * config.fit.curve_points * networks,
+    }
+    total, free = sum(needed.values()), psutil.virtual_memory().available
+    if total > free:
+        key = max(needed, key=lambda name: needed[name])
+        raise EnvironmentProblem(
+            f"toy: {n_inst} instances of {replicas} replicas need {total / 1e9:.1f} GB of memory, "
+            f"{free / 1e9:.1f} GB are free; lower {key}"
+        )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Networks that are worked on together: replicas of one instance, or all replicas of several."""
+
+    instances: slice
+    replicas: slice
+    layers: list[Layer]
+    gradients: dict[str, Tensor]
+    objective: Objective
+
+    def of(self, data: Tensor) -> Tensor:
+        """These networks' part of [inst rep_or_1 ...]."""
+        return data[self.instances, self.replicas] if data.shape[1] > 1 else data[self.instances]
+
+
+class _Run:
+    """One fit on its way."""
+
+    def __init__(self, config: ToyConfig, configs: Sequence[ToyConfig], resume: FitState | None):
+        self.config, self.configs = config, configs
+        self.sampler, self.target = Sampler.of(configs), Target.of(config)
+        rates = [each.fit.lr for each in configs]
+        start = initial(configs, self.target.n_outputs, config.fit.seed, config.fit.replicas)
+        self.adam = Adam(start.parameters, config.fit, rates)
+        self.objective = Objective.of(configs, self.target)
+        self.pieces = self._cut()
+        dropout = torch.tensor([each.network.dropout for each in configs])
+        self.dropout = dropout[:, None, None, None] if dropout.any() else None
+        self.curve_steps = _spread(config.fit.steps, config.fit.curve_points)
+        self.snapshot_steps = _spread(config.fit.steps, config.fit.snapshots)
+        self.curve: list[Tensor] = []
+        self.snapshots: list[dict[str, Tensor]] = []
+        self.step, self.seconds = 0, 0.0
+        if resume is not None:
+            self._restore(resume)
+        self.started = time.perf_counter()
+
+    def _cut(self) -> list[_Piece]:
+        n_inst, replicas = len(self.configs), self.config.fit.replicas
+        width = max(*self.config.network.hidden, self.target.n_outputs)
+        at_a_time = max(1, PIECE * torch.get_num_threads() // (width * self.config.fit.batch))
+        if at_a_time >= replicas:
+            some = at_a_time // replicas
+            parts = [(slice(i, i + some), slice(0, replicas)) for i in range(0, n_inst, some)]
+        else:
+            ranges = [slice(r, r + at_a_time) for r in range(0, replicas, at_a_time)]
+            parts = [(slice(i, i + 1), each) for i in range(n_inst) for each in ranges]
+        return [self._piece(*part) for part in parts]
+
+    def _piece(self, instances: slice, replicas: slice) -> _Piece:
+        parameters, slopes = (
+            {name: each[instances, replicas] for name, each in views.items()}
+            for views in (self.adam.parameters, self.adam.gradients)
+        )
+        layers = layers_of(self.config.network, parameters)
+        return _Piece(instances, replicas, layers, slopes, self.objective.of_instances(instances))
+
+    def train(
+        self, progress: Progress | None, save: Callable[[FitState], None] | None, stop: Callable[[], bool]
+    ) -> Fit:
+        """Go on from the step reached to the end."""
+        steps, saved = self.config.fit.steps, time.perf_counter()
+        for step in range(self.step, steps + 1):
+            self.step = step
+            if self._is_next(self.snapshot_steps, len(self.snapshots)):
+                self.snapshots.append({name: each[:, 0].clone() for name, each in self.adam.parameters.items()})
+            if self._is_next(self.curve_steps, len(self.curve)):
+                self.curve.append(self._evaluate(self.config.fit.eval_samples, CURVE_BLOCKS).mean(-1))
+                self._require_finite(self.curve[-1])
+                if progress is not None:
+                    progress(step, self.curve[-1])
+                if save is not None and 0 < step < steps and time.perf_counter() - saved > SAVE_SECONDS:
+                    save(self._state())
+                    saved = time.perf_counter()
+            if step == steps:
+                break
+            if stop():
+                self._require_finite(torch.where(self.adam.is_finite(), 0.0, math.nan))
+                if save is not None:
+                    save(self._state())
+                raise Stopped(f"stopped after step {step} of {steps}; the same command goes on from there")
+            self._advance(step)
+        return self._finished()
+
+    def _is_next(self, steps: list[int], taken: int) -> bool:
+        return taken < len(steps) and steps[taken] == self.step
+
+    @torch.inference_mode()
+    def _advance(self, step: int) -> None:
+        fit = self.config.fit
+        own = fit.replicas if fit.data == "own" else None
+        x, target = self._samples(fit.batch, step, own)
+        masks = self._masks(step, own)
+        for piece in self.pieces:
+            read, kept = piece.of(x), [piece.of(mask) for mask in masks]
+            traces = forward(piece.layers, read, kept)
+            found = gradients(self.config.network, piece.layers, read, traces, piece.of(target), piece.objective, kept)
+            for name, gradient in found.items():
+                piece.gradients[name].copy_(gradient)
+        self.adam.step(step)
+
+    def _samples(self, n: int, stream: str | int, own: int | None) -> tuple[Tensor, Tensor]:
+        """Samples and targets as columns: [inst rep_or_1 feat batch], [inst rep_or_1 out batch]."""
+        x = self.sampler.sample(n, self.config.fit.seed, stream, own)
+        columns = x.mT.contiguous()
+        return columns, self.target(columns.mT).mT.contiguous()
+
+    def _masks(self, step: int, own: int | None) -> list[Tensor]:
+        """Dropout's factors for each hidden layer, [inst rep_or_1 hidden batch]: one draw serves all instances."""
+        if self.dropout is None:
+            return []
+        masks: list[Tensor] = []
+        for layer, width in enumerate(self.config.network.hidden):
+            words = sha256(f"{self.config.fit.seed} dropout {step} {layer}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(words[:4], "little"))
+            u = torch.rand(1, own or 1, width, self.config.fit.batch, generator=generator)
+            masks.append((u >= self.dropout).float().div_(1 - self.dropout))
+        return masks
+
+    @torch.inference_mode()
+    def _evaluate(self, n: int, max_blocks: int | None = None) -> Float64[Tensor, "inst rep out"]:
+        """Importance x error of every output, mean over the first `n` samples for evaluation, or fewer."""
+        sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)][:max_blocks]
+        found = torch.zeros(len(self.configs), self.config.fit.replicas, self.target.n_outputs, dtype=torch.float64)
+        for block, size in enumerate(sizes):
+            x, target = self._samples(size, f"eval-{block}", None)
+            for piece in self.pieces:
+                output = forward(piece.layers, piece.of(x))[-1].after
+                losses = piece.objective.per_output(output, piece.of(target))
+                found[piece.instances, piece.replicas] += losses * (size / sum(sizes))
+        return found
+
+    def _require_finite(self, losses: Tensor) -> None:
+        broken = (~losses.isfinite()).nonzero()
+        if not len(broken):
+            return
+        instance, replica = broken[0].tolist()
+        swept = self.config.sweep.rows()[instance]
+        named = f" ({', '.join(f'{key} = {value:g}' for key, value in swept.items())})" if swept else ""
+        before = [step for step, _ in zip(self.curve_steps, self.curve, strict=False) if step < self.step]
+        peak = self.configs[instance].fit.lr
+        rate = peak * rate_factor(self.config.fit, max(0, min(self.step, self.config.fit.steps) - 1))
+        raise Diverged(
+            f"the loss of instance {instance}{named}, replica {replica}, is not finite at step {self.step} "
+            f"(it was at step {before[-1] if before else 0}); rate {rate:.3g}, fit.lr = {peak:g}; lower fit.lr"
+        )
+
+    def _views(self) -> dict[str, Tensor]:
+        kinds = {"parameter": self.adam.parameters, "first": self.adam.first, "second": self.adam.second}
+        return {f"{kind}.{name}": each for kind, views in kinds.items() for name, each in views.items()}
+
+    def _state(self) -> FitState:
+        tensors = {name: each.clone() for name, each in self._views().items()} | {"curve": torch.stack(self.curve)}
+        tensors |= {f"snapshot.{name}": each for name, each in self._snapshots().items()}
+        return FitState(self.step, self.seconds + time.perf_counter() - self.started, tensors)
+
+    def _restore(self, state: FitState) -> None:
+        views, given, config = self._views(), state.tensors, self.config.fit
+        n_curve = sum(step <= state.step for step in self.curve_steps)
+        n_snapshots = sum(step <= state.step for step in self.snapshot_steps)
+        expected = {name: each.shape for name, each in views.items()}
+        expected["curve"] = torch.Size([n_curve, len(self.configs), config.replicas])
+        if n_snapshots:
+            for name, each in self.adam.parameters.items():
+                expected[f"snapshot.{name}"] = torch.Size([n_snapshots, *each[:, 0].shape])
+        if not 0 <= state.step <= config.steps or {name: each.shape for name, each in given.items()} != expected:
+            raise BadInput("the state to resume from is of another config")
+        for name, view in views.items():
+            view.copy_(given[name])
+        self.step, self.seconds, self.curve = state.step, state.seconds, list(given["curve"])
+        self.snapshots = [
+            {name: given[f"snapshot.{name}"][i] for name in self.adam.parameters} for i in range(n_snapshots)
+        ]
+
+    def _snapshots(self) -> dict[str, Tensor]:
+        if not self.snapshots:
+            return {}
+        return {name: torch.stack([each[name] for each in self.snapshots]) for name in self.snapshots[0]}
+
+    def _finished(self) -> Fit:
+        per_output = self._evaluate(self.config.fit.eval_samples).clone()
+        losses = per_output.mean(-1)
+        self._require_finite(losses)
+        return Fit(
+            model=ToyModel(self.config.network, {name: each.clone() for name, each in self.adam.parameters.items()}),
+            losses=losses,
+            per_output=per_output,
+            best=losses.argmin(1),
+            curve_steps=torch.tensor(self.curve_steps),
+            curve_losses=torch.stack(self.curve),
+            snapshot_steps=torch.tensor(self.snapshot_steps, dtype=torch.int64),
+            snapshots=self._snapshots(),
+            seconds=self.seconds + time.perf_counter() - self.started,
+        )
+
+
+def _spread(steps: int, points: int) -> list[int]:
+    """So many steps from 0 to `steps`, evenly and each once; of one point the last."""
+    if points == 1:
+        return [steps]
+    return sorted({round(i * steps / (points - 1)) for i in range(points)})
