@@ -1,4 +1,4 @@
-"""The commands that make checkpoints: prepare | run | widen | status."""
+"""The commands that make checkpoints: prepare | run | widen | toy | status."""
 
 from train.launch import with_allocator_settings
 
@@ -74,6 +74,23 @@ class Widen:
 
 
 @dataclass(frozen=True)
+class Toy:
+    """Train toy models of superposition, every instance and replica of a TOY.toml. Started again, it goes on.
+
+    Any key of the file can be given as --key.in.the.file VALUE, after the file.
+    """
+
+    config: Positional[Path | None] = None
+    """TOY.toml, such as configs/toy/abs-100-40.toml"""
+    out: Path | None = None
+    """directory to write; default checkpoints/toy/<name of the file>"""
+    list: bool = False
+    """show the configs that come with polysem: what each asks, expects, takes, and what came of it"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
 class Status:
     """List runs: step, tokens, held-out loss beside the bigram's, and what each is doing."""
 
@@ -87,6 +104,7 @@ Command = (
     Annotated[Prepare, subcommand("prepare")]
     | Annotated[Run, subcommand("run")]
     | Annotated[Widen, subcommand("widen")]
+    | Annotated[Toy, subcommand("toy")]
     | Annotated[Status, subcommand("status")]
 )
 
@@ -124,6 +142,21 @@ def _widen(command: Widen, overrides: list[str]) -> None:
     print(widen_checkpoint(command.checkpoint, plan, command.data, command.out))
 
 
+def _toy(command: Toy, overrides: list[str]) -> None:
+    if command.list:
+        from train.toys.listing import list_toys
+
+        if overrides or command.config is not None:
+            raise BadInput("command line: --list stands alone")
+        print(list_toys())
+        return
+    if command.config is None:
+        raise BadInput("command line: toy needs a TOY.toml; --list shows those that come with polysem")
+    from train.toys.command import toy_command
+
+    print(toy_command(command.config, command.out, overrides))
+
+
 def _status(command: Status, overrides: list[str]) -> None:
     from train.status import status
 
@@ -136,7 +169,7 @@ def main() -> None:
     """Parse the command line and leave the process with the command's exit code."""
     description = "Train small language models and widen them. Keys of a RUN.toml: " + ", ".join(keys_of(RunConfig))
     command, overrides = tyro.cli(Command, prog="python -m train", description=description, return_unknown_args=True)
-    handlers = {Prepare: _prepare, Run: _run, Widen: _widen, Status: _status}
+    handlers = {Prepare: _prepare, Run: _run, Widen: _widen, Toy: _toy, Status: _status}
     exit_with_one_line(lambda: handlers[type(command)](command, overrides), command.debug)  # type: ignore[operator]
 
 

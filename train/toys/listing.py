@@ -1,0 +1,44 @@
+"""`train toy --list`: the toy configs that come with polysem, and what each one asks."""
+
+import os
+import textwrap
+from pathlib import Path
+
+from train.configfile import load_config
+from train.errors import BadInput
+from train.toys.config import ToyConfig
+
+SHIPPED = Path(__file__).parents[2] / "configs" / "toy"
+
+_LABELS = {"question": "question", "expectation": "expectation", "run_time": "run time", "outcome": "outcome"}
+
+
+def shipped_toys(directory: Path = SHIPPED) -> list[Path]:
+    """Every TOY.toml of a directory, in order.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if not (paths := sorted(directory.glob("*.toml"))):
+        raise BadInput(f"{directory}: holds no TOY.toml; the shipped ones lie in configs/toy of polysem's source")
+    return paths
+
+
+def list_toys(directory: Path = SHIPPED, width: int = 100) -> str:
+    """Every shipped config: file, title, problem, question, expectation, run time and what came of it.
+
+    Raises:
+        BadInput: there is none, or one that is not a TOY.toml.
+    """
+    return "\n\n".join(_entry(path, width) for path in shipped_toys(directory))
+
+
+def _entry(path: Path, width: int) -> str:
+    about = load_config(ToyConfig, path).about
+    name = os.path.relpath(path)
+    problem = f" (problem {about.problem})" if about.problem else ""
+    lines = [f"{name if len(name) < len(str(path)) else path}: {about.title}{problem}"]
+    for key, label in _LABELS.items():
+        if text := getattr(about, key):
+            lines.append(textwrap.fill(text, width, initial_indent=f"  {label:12} ", subsequent_indent=" " * 15))
+    return "\n".join(lines)

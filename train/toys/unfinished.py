@@ -1,0 +1,113 @@
+"""Where a toy that is being trained keeps its lock and its resume points, until its directory can appear."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from train.configfile import differences, read_toml, to_toml, validate
+from train.errors import BadInput, EnvironmentProblem, one_line
+from train.files import discard, publishing, remove_directory, verify
+from train.toys.config import ToyConfig
+from train.toys.fit import FitState
+from train.toys.runs import CONFIG, write_tensors
+
+MAY_DIFFER = frozenset({"about", "expect"})
+"""Tables of a TOY.toml that change nothing of what is computed."""
+
+_KIND = "toy-state"
+_NAME = re.compile(r"state-([0-9]{9})")
+_STATE = "state.safetensors"
+_LONGEST = 200
+"""Bytes of the name: what is written beside it has a longer one still."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """The hidden directory beside `out` that holds what is not finished: `.lock` and the newest state.
+
+    A state is sealed like everything else, and holds the config that it belongs to.
+    """
+
+    out: Path
+
+    @property
+    def directory(self) -> Path:
+        """`.unfinished-<name>`."""
+        name = f".unfinished-{self.out.name}"
+        if len(os.fsencode(name)) > _LONGEST:
+            name = f".unfinished-{hashlib.sha256(os.fsencode(self.out.name)).hexdigest()}"
+        return self.out.with_name(name)
+
+    def states(self) -> list[Path]:
+        """Resume points, the oldest first; not verified."""
+        return sorted(path for path in self.directory.iterdir() if _NAME.fullmatch(path.name))
+
+    def load(self, config: ToyConfig) -> FitState | None:
+        """The newest state that verifies, if there is one; one that does not is passed over aloud.
+
+        Raises:
+            BadInput: it is of another config; names the first key that differs.
+        """
+        for path in reversed(self.states()):
+            try:
+                facts = verify(path)
+                before = validate(ToyConfig, read_toml(path / CONFIG), str(path / CONFIG))
+                state = FitState(int(facts["step"]), float(facts["seconds"]), load_file(path / _STATE))
+            except (BadInput, KeyError, TypeError, ValueError, OSError, SafetensorError) as failure:
+                print(f"warning: {one_line(str(failure))}; falling back to an earlier state", flush=True)
+                continue
+            require_same(before, config, f"{self.directory}: holds an unfinished toy")
+            return state
+        return None
+
+    def save(self, config: ToyConfig, state: FitState) -> None:
+        """Leave a resume point, then drop those before it.
+
+        Raises:
+            EnvironmentProblem: it could not be written; what was there before is intact.
+        """
+        facts = {"kind": _KIND, "step": state.step, "seconds": state.seconds}
+        new = self.directory / f"state-{state.step:09d}"
+        try:
+            with publishing(new, facts, replace=True) as aside:
+                write_tensors(state.tensors, aside / _STATE)
+                (aside / CONFIG).write_text(to_toml(config), encoding="utf-8")
+            for path in self.states():
+                if path != new:
+                    remove_directory(path)
+        except OSError as failure:
+            raise EnvironmentProblem(
+                f"{self.out}: step {state.step} was not saved ({failure.strerror or failure})"
+            ) from None
+
+    def clear_leftovers(self) -> None:
+        """Delete what dead processes were writing: the caller holds the lock, so nobody else is."""
+        beside_out = re.compile(rf"\.tmp-{re.escape(self.out.name)}-[0-9]+")
+        for path in self.out.parent.iterdir():
+            if beside_out.fullmatch(path.name):
+                discard(path)
+        for path in self.directory.iterdir():
+            if path.name.startswith((".tmp-", ".del-")):
+                discard(path)
+
+    def remove(self) -> None:
+        """Delete all of it."""
+        remove_directory(self.directory)
+
+
+def require_same(before: ToyConfig, now: ToyConfig, who: str) -> bool:
+    """Hold two configs against each other; returns whether they are equal to the letter.
+
+    Raises:
+        BadInput: they differ in more than `MAY_DIFFER`; names the first key.
+    """
+    changed = differences(before.model_dump(mode="json"), now.model_dump(mode="json"))
+    for key, (old, new) in changed.items():
+        if key.split(".")[0] not in MAY_DIFFER:
+            raise BadInput(f"{who} with {key} = {old!r}, now {new!r}; choose another --out or the same config")
+    return not changed
