@@ -4,21 +4,25 @@ With one feature active, every error on another output is alternating interferen
 another one. With several active at once their projections also add up: simultaneous interference.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
+from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
+from train.toys.fit import EVAL_BLOCK
 from train.toys.runs import ToyRun
 from train.toys.targets import Target
 
-N_SAMPLES = 65_536
 FEWEST = 30
 """Samples below which the loss of a number of active features is not stated."""
-_CHUNK = 2**24  # floats of one [inst rep batch width] tensor
+_ACTIVATIONS = 2**22
+"""Of all replicas that one pass may hold in one layer (16 MB)."""
 
 
 @dataclass(frozen=True)
@@ -32,34 +36,36 @@ class SplitLoss:
     """How many samples have so many active features."""
 
 
-def loss_by_active(run: ToyRun, n: int = N_SAMPLES) -> SplitLoss:
-    """Splits the loss of every replica by the number of features that are active.
+def final_samples(config: ToyConfig, at_a_time: int = EVAL_BLOCK) -> Iterator[Float[Tensor, "batch feat"]]:
+    """The samples that the final losses of an instance were taken on, in parts of at most `at_a_time`."""
+    sampler = Sampler.of([config])
+    for block, first in enumerate(range(0, config.fit.eval_samples, EVAL_BLOCK)):
+        size = min(EVAL_BLOCK, config.fit.eval_samples - first)
+        yield from sampler.sample(size, config.fit.seed, f"eval-{block}")[0, 0].split(at_a_time)
+
+
+@torch.no_grad()
+def loss_by_active(run: ToyRun) -> SplitLoss:
+    """Splits the final loss of every replica by the number of features that are active.
 
     Raises:
         ValueError: the run's loss is not a squared error.
     """
     if run.config.fit.loss != "mse":
-        raise ValueError(f"loss_by_active splits a squared error, not {run.config.fit.loss}")
-    configs = run.config.instances()
-    target = Target.of(run.config)
-    x = Sampler.of(configs).sample(n, run.config.fit.seed, "analyze")
-    importances = torch.tensor([target.importances(c.features.importances()) for c in configs])
-    active = (x != 0).sum(-1)[:, 0]
-    n_active = int(active.max()) + 1
-    sums = np.zeros((run.model.n_inst, run.model.n_rep, n_active))
+        raise ValueError(f"only a squared error is split by the number of active features, not {run.config.fit.loss}")
+    n_rep, n_active = run.n_rep, run.model.n_features + 1
+    sums = torch.zeros(run.n_inst, n_rep, n_active, dtype=torch.float64)
+    counts = torch.zeros(run.n_inst, n_active, dtype=torch.int64)
     widest = max(run.model.n_features, run.model.n_outputs, *run.config.network.hidden)
-    for i in range(run.model.n_inst):
-        one = run.model.select(instance=i)
-        step = max(1, _CHUNK // (run.model.n_rep * widest))
-        for start in range(0, n, step):
-            some = x[i : i + 1, :, start : start + step]
-            with torch.no_grad():
-                errors = (importances[i] * (one(some) - target(some)).square()).mean(-1)[0].double()
-            sums[i] += (
-                torch.zeros(run.model.n_rep, n_active, dtype=torch.float64)
-                .index_add_(1, active[i, start : start + step], errors)
-                .numpy()
-            )
-    counts = torch.stack([torch.bincount(each, minlength=n_active) for each in active]).numpy()
-    kept = np.where(counts >= FEWEST, counts, np.nan)
-    return SplitLoss(sums / kept[:, None, :], counts)
+    target = Target.of(run.config)
+    for i, config in enumerate(run.config.instances()):
+        model = run.model.select(instance=i)
+        importances = torch.tensor(target.importances(config.features.importances()))
+        for x in final_samples(config, max(1, _ACTIVATIONS // (n_rep * widest))):
+            active = (x != 0).sum(-1)
+            losses = (importances * (model(x[None, None])[0] - target(x)).square()).mean(-1)
+            sums[i].index_add_(1, active, losses.double())
+            counts[i] += torch.bincount(active, minlength=n_active)
+    most = int(counts.sum(0).nonzero().max()) + 1
+    enough = torch.where(counts >= FEWEST, counts, torch.nan)[:, None, :most]
+    return SplitLoss((sums[..., :most] / enough).numpy(), np.asarray(counts[:, :most]))

@@ -13,7 +13,7 @@ from analyze.toys.dynamics import jumps
 from analyze.toys.geometry import PLATEAUS, cosines, dimensionality, interference, plateau_of
 from analyze.toys.geometry import dimensionality_star as _dimensionality_star
 from analyze.toys.geometry import represented as is_represented
-from analyze.toys.neurons import CONNECTED, MONO
+from analyze.toys.neurons import CONNECTED, MONO, Motif
 from analyze.toys.phase import has_phase_diagram, observed_strategy, predicted_strategy
 from analyze.toys.reading import Reading
 from train.errors import BadInput, did_you_mean
@@ -367,17 +367,18 @@ def features_computed_beyond_naive(of: Reading) -> PerReplica:
     return of.computed.sum(-1) - np.array([each.dedicated for each in of.run.naive])[:, None]
 
 
-def _motif(*names: str) -> Callable[[Reading], PerReplica]:
-    return lambda of: np.array([[sum(one.get(n, 0) for n in names) for one in reps] for reps in of.motif_counts])
+def _motif(*names: Motif) -> Callable[[Reading], PerReplica]:
+    return lambda of: np.array([[sum(one[n] for n in names) for one in reps] for reps in of.motif_counts])
 
 
-for _name, _motifs, _what in (
+_MOTIF_COUNTS: tuple[tuple[str, tuple[Motif, ...], str], ...] = (
     ("mono_pairs", ("mono pair",), "Pairs of monosemantic neurons that serve one feature, one for either sign"),
     ("antipodal_motifs", ("antipodal",), "Pairs of polysemantic neurons with opposite input weights"),
     ("pairs", ("mono pair", "antipodal"), "Pairs of neurons with opposite input weights, mono or antipodal"),
     ("asymmetric_motifs", ("asymmetric",), "Asymmetric neurons that have an inhibitor"),
     ("inhibitors", ("inhibitor",), "Neurons whose strongest path ends in a negative output weight"),
-):
+)
+for _name, _motifs, _what in _MOTIF_COUNTS:
     _add(f"n_{_name}", f"{_what} (analyze.toys.neurons.motifs); a count.", MOTIFS, _motif(*_motifs))
 
 

@@ -1,5 +1,6 @@
 """What measures and figures read off a finished toy, each thing worked out once."""
 
+from collections import Counter
 from functools import cached_property
 from itertools import pairwise
 
@@ -10,15 +11,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from analyze.toys.geometry import Geometry, geometry
-from analyze.toys.interference import SplitLoss, loss_by_active
-from analyze.toys.neurons import computed, count_motifs, dead, largest_share
+from analyze.toys.interference import SplitLoss, final_samples, loss_by_active
+from analyze.toys.neurons import Motif, computed, count_motifs, dead, largest_share
 from train.toys.config import ToyConfig
-from train.toys.distributions import Sampler
 from train.toys.runs import ToyRun
 from train.toys.targets import Target
 from train.toys.truth import Truth
-
-N_SAMPLES = 65_536
 
 
 class Reading:
@@ -67,12 +65,15 @@ class Reading:
 
     @cached_property
     def constant_losses(self) -> Float[ndarray, "inst out"]:
-        """Importance x squared error of the best constant for each output (0 where the output has no bias)."""
-        x = Sampler.of(self.configs).sample(N_SAMPLES, self.run.config.fit.seed, "eval")
-        wanted = self.target(x)[:, 0].double()
-        spread = wanted.var(1, correction=0) if self.run.config.network.bias else wanted.square().mean(1)
-        importances = [self.target.importances(each.features.importances()) for each in self.configs]
-        return (spread * torch.tensor(importances, dtype=torch.float64)).numpy()
+        """Importance x squared error of the best constant for each output, on the samples of the final loss."""
+        return np.stack([self._constant_losses(config) for config in self.configs])
+
+    def _constant_losses(self, config: ToyConfig) -> Float[ndarray, " out"]:
+        wanted = torch.cat([self.target(x) for x in final_samples(config)]).double()
+        constant = wanted.mean(0) if config.network.bias else torch.zeros(())
+        reached = constant.relu() if config.network.output == "relu" else constant
+        importances = torch.tensor(self.target.importances(config.features.importances()), dtype=torch.float64)
+        return (importances * (wanted - reached).square().mean(0)).numpy()
 
     @cached_property
     def computed(self) -> Bool[ndarray, "inst rep out"]:
@@ -81,12 +82,10 @@ class Reading:
         return computed(losses, torch.from_numpy(self.constant_losses)[:, None]).numpy()
 
     @cached_property
-    def motif_counts(self) -> list[list[dict[str, int]]]:
+    def motif_counts(self) -> list[list[Counter[Motif]]]:
         """How often each motif occurs, of every instance and replica (`analyze.toys.neurons.motifs`)."""
         first, last = (layer.weight for layer in self.run.model.layers)
-        return [
-            [dict(count_motifs(first[i, r], last[i, r])) for r in range(self.run.n_rep)] for i in range(self.run.n_inst)
-        ]
+        return [[count_motifs(first[i, r], last[i, r]) for r in range(self.run.n_rep)] for i in range(self.run.n_inst)]
 
     @cached_property
     def split(self) -> SplitLoss:
