@@ -1,9 +1,7 @@
 """One self-contained report.html about a results directory, and its figures as SVG files."""
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from analyze.cells import Cell, final_cells, find_cells
 from analyze.compare import comparison_of
 from analyze.comparison import Comparison
 from analyze.figures import Figure, loss_figure, score_figure, share_figure, widened_figures
+from analyze.html import render, versions
 from analyze.measure import JUDGES, Judge
 from analyze.notes import GLOSSARY, count, doubts, percent, place, tests_made, visible, with_interval
 from analyze.passages import N_EXTREME, N_RANDOM
@@ -90,21 +89,8 @@ def report(results_dir: Path | str, reference: str | None = None, primaries: Seq
     (results / "figures").mkdir(exist_ok=True)
     for figure in page.figures:
         write_atomic(results / "figures" / f"{figure.name}.svg", figure.svg.encode())
-    write_atomic(results / "report.html", render(page).encode())
+    write_atomic(results / "report.html", render("report.html.j2", page=page).encode())
     return results / "report.html"
-
-
-def render(page: Page) -> str:
-    """The page as HTML; every text is escaped, and what steers text (bidi marks, controls) made visible."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-    return environment.get_template("report.html.j2").render(page=page)
 
 
 def _as_compared(results: Path) -> pl.DataFrame | None:
@@ -177,7 +163,7 @@ def _page(results: Path, comparison: Comparison, cells: Sequence[Cell]) -> Page:
             "sha256 of the sealed directories' manifests."
         ),
         command=visible(f"python -m analyze report {results}"),
-        versions=_versions(),
+        versions=versions(),
         runs=_runs(finals),
     )
 
@@ -236,17 +222,6 @@ def _variant_cards(
     meta = chosen[0].meta
     facts = f"{meta['run']}, seed {meta['seed']}, step {meta['step']:,}, {meta['act']}"
     return VariantCards(visible(variant), styles[variant][0], visible(facts), tuple(troubles), tuple(groups))
-
-
-def _versions() -> str:
-    names = ("polysem", "torch", "polars", "numpy", "scipy", "matplotlib")
-    found = []
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return f"Python {platform.python_version()}, " + ", ".join(found)
 
 
 def _runs(finals: dict[str, dict[tuple[int, str], dict[int, Cell]]]) -> Table:
