@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from train.toys.config import FitConfig
@@ -71,7 +71,6 @@ class Adam:
                 parameter.mul_(1 - factor * self._config.weight_decay * self._rates)
             parameter.addcmul_(share, self._rates, value=-size)
 
-    def is_finite(self) -> Float[Tensor, "inst rep"]:
-        """Whether every parameter of a network is a finite number (1) or not (0)."""
-        found = [each.flatten(2).isfinite().all(-1) for each in self.parameters.values()]
-        return torch.stack(found).all(0).float()
+    def is_finite(self) -> Bool[Tensor, "inst rep"]:
+        """Whether every parameter of a network is a finite number."""
+        return torch.stack([each.flatten(2).isfinite().all(-1) for each in self.parameters.values()]).all(0)

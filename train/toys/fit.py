@@ -275,10 +275,11 @@ class _Run:
         named = f" ({', '.join(f'{key} = {value:g}' for key, value in swept.items())})" if swept else ""
         before = [step for step, _ in zip(self.curve_steps, self.curve, strict=False) if step < self.step]
         peak = self.configs[instance].fit.lr
-        rate = peak * rate_factor(self.config.fit, max(0, min(self.step, self.config.fit.steps) - 1))
+        rate = peak * rate_factor(self.config.fit, max(0, self.step - 1))
+        last = f" (it was at step {before[-1]})" if before else ""
         raise Diverged(
-            f"the loss of instance {instance}{named}, replica {replica}, is not finite at step {self.step} "
-            f"(it was at step {before[-1] if before else 0}); rate {rate:.3g}, fit.lr = {peak:g}; lower fit.lr"
+            f"the loss of instance {instance}{named}, replica {replica}, is not finite at step {self.step}{last}; "
+            f"the rate was {rate:.3g}; lower {'fit.lr' if self.step else 'network.init_scale'}"
         )
 
     def _views(self) -> dict[str, Tensor]:

@@ -62,7 +62,7 @@ class Objective:
         if self.loss == "mse":
             error = (output - target).square_().mean(-1)
         else:
-            surprise = -torch.log_softmax(self._grouped(output), 3).mul_(self._grouped(target)).sum(3).mean(-1)
+            surprise = -(torch.log_softmax(self._grouped(output), 3) * self._grouped(target)).sum(3).mean(-1)
             error = surprise.repeat_interleave(self.group, 2)
         return error.mul_(self.importances[..., 0])
 
