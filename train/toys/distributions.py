@@ -14,6 +14,8 @@ from train.toys.config import ToyConfig, ValuesConfig
 _JUMP = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """Draws between the streams of two replicas: numpy's own jump for PCG64, 2^128 over the golden ratio (a power
 of two would leave the low bits of such streams correlated)."""
+_BLOCK = 2**16
+"""Draws made at a time where replicas draw for themselves: they stay in a core's cache."""
 _NEVER = 2.0
 """A draw that no probability reaches."""
 
@@ -29,7 +31,7 @@ class Sampler:
     larger one.) Draws have 24 bits: a feature of probability p has about p x 2^24 different values.
     """
 
-    probability: Float[Tensor, "inst 1 1 feat"]
+    probability: Float[Tensor, "inst 1 feat 1"]
     active: tuple[int, ...]
     """Of each instance, where exactly so many features are active; else empty."""
     values: ValuesConfig
@@ -48,18 +50,18 @@ class Sampler:
             raise ValueError("instances of one sampler share n, values and pairs, and all or none give `active`")
         probability = torch.tensor([each.probabilities() for each in features], dtype=torch.float32)
         active = tuple(each.active for each in features if each.active is not None)
-        return cls(probability[:, None, None, :], active, features[0].values, features[0].pairs)
+        return cls(probability[:, None, :, None], active, features[0].values, features[0].pairs)
 
     @property
     def n_features(self) -> int:
-        return self.probability.shape[-1]
+        return self.probability.shape[2]
 
     def sample(
         self, n: int, seed: int, stream: str | int, own: int | None = None, first: int = 0
     ) -> Float[Tensor, "inst rep batch feat"]:
         """`n` samples an instance, float32, 0 where a feature is not active: a function of the arguments alone.
 
-        The first samples of a larger `n` are those of a smaller one.
+        They lie in memory feature by feature: `.mT` of the result is contiguous.
 
         Args:
             n: samples.
@@ -68,35 +70,36 @@ class Sampler:
             own: replicas that each draw for themselves; None for one set that all share (replica 0's).
             first: index of the first of these replicas: 10 replicas from 20 on are the last 10 of 30.
         """
-        replicas = 1 if own is None else own
+        width = self.n_features * (2 if self.active else 1)
+        draws = _uniform(width, n, 1 if own is None else own, first, seed, stream)
         if not self.active:
-            u = self._paired(_uniform(n, self.n_features, replicas, first, seed, stream))
-            return _worth(u, self.probability, self.values)
-        draws = _uniform(n, 2 * self.n_features, replicas, first, seed, stream)
-        order, u = draws[..., : self.n_features], draws[..., self.n_features :]
-        # Places and not a threshold on the draws, which 24 bits may tie.
-        most_first = order.argsort(dim=-1, stable=True)
+            return _worth(self._paired(draws), self.probability, self.values).mT
+        order, u = draws[:, :, : self.n_features], draws[:, :, self.n_features :]
+        # Places and not a threshold on the draws: 24 bits leave ties.
+        places = order.argsort(dim=2, stable=True)
         chosen = torch.full((len(self.active), *u.shape[1:]), _NEVER)
         for instance, active in enumerate(self.active):
-            places = most_first[0, ..., :active]
-            chosen[instance].scatter_(-1, places, u[0].gather(-1, places))
-        return _worth(chosen, torch.ones(1, 1, 1, 1), self.values)
+            some = places[0, :, :active]
+            chosen[instance].scatter_(1, some, u[0].gather(1, some))
+        return _worth(chosen, torch.ones(1, 1, 1, 1), self.values).mT
 
-    def _paired(self, u: Float[Tensor, "1 rep batch feat"]) -> Float[Tensor, "inst_or_1 rep batch feat"]:
+    def _paired(self, u: Float[Tensor, "1 rep feat batch"]) -> Float[Tensor, "_ rep feat batch"]:
         """Draws of which the odd features' say what the law of the pairs asks of them."""
         if self.pairs == "independent":
             return u
-        p = self.probability[..., ::2]
-        even, odd = u[..., ::2], u[..., 1::2]
+        p = self.probability[:, :, ::2]
+        even, odd = u[:, :, ::2], u[:, :, 1::2]
         if self.pairs == "correlated":
             partner = torch.where(even < p, odd * p, _NEVER)
         else:
             # The interval after the one that activates the even feature; p <= 1/2 leaves room for it.
             partner = torch.where(even < p, _NEVER, even - p)
-        return torch.stack([even.expand_as(partner), partner], dim=-1).flatten(-2)
+        return torch.stack([even.expand_as(partner), partner], dim=3).flatten(2, 3)
 
 
-def _uniform(n: int, width: int, replicas: int, first: int, seed: int, stream: str | int) -> Float[Tensor, "1 r b w"]:
+def _uniform(
+    width: int, n: int, replicas: int, first: int, seed: int, stream: str | int
+) -> Float[Tensor, "1 rep width n"]:
     """Uniform draws in [0, 1), multiples of 2^-24.
 
     Raw bits of PCG64DXSM turned into floats here take 60 % of the time of numpy's `random` or `torch.rand`.
@@ -106,19 +109,19 @@ def _uniform(n: int, width: int, replicas: int, first: int, seed: int, stream: s
     count = n * width
     words = (count + 1) // 2
     bits.advance(_JUMP * first)
-    raw = bits.random_raw(words)[None]
-    if replicas > 1:
-        raw = np.concatenate([raw, np.empty((replicas - 1, words), dtype=np.uint64)])
-        for replica in range(1, replicas):
+    u = torch.empty(replicas, count)
+    for some in u.split(max(1, _BLOCK // max(1, count))):
+        raw = np.empty((len(some), words), dtype=np.uint64)
+        for row in raw:
+            row[:] = bits.random_raw(words)
             bits.advance(_JUMP - words)
-            raw[replica] = bits.random_raw(words)
-    halves = torch.from_numpy(raw.view(np.int32))[:, :count]
-    return halves.bitwise_and_(0xFFFFFF).float().mul_(2.0**-24).view(1, replicas, n, width)
+        some.copy_(torch.from_numpy(raw.view(np.int32))[:, :count].bitwise_and_(0xFFFFFF)).mul_(2.0**-24)
+    return u.view(1, replicas, width, n)
 
 
 def _worth(
-    u: Float[Tensor, "_ rep batch feat"], p: Float[Tensor, "_ 1 1 _"], values: ValuesConfig
-) -> Float[Tensor, "inst rep batch feat"]:
+    u: Float[Tensor, "_ rep feat batch"], p: Float[Tensor, "_ 1 _ 1"], values: ValuesConfig
+) -> Float[Tensor, "inst rep feat batch"]:
     """The value of each feature where its draw lies below its probability, 0 elsewhere."""
     if values.kind == "choice":
         worth = torch.zeros(torch.broadcast_shapes(u.shape, p.shape))
@@ -131,5 +134,5 @@ def _worth(
     start = torch.where(p > 0, high, low - 1.0)
     below_low = float(np.nextafter(np.float32(low), np.float32(-np.inf)))
     # Fresh memory costs as much as the draws, so that of the draws is written over where the sizes allow it.
-    worth = torch.addcmul(start, u, slope, out=u if len(u) >= len(p) else None)
-    return torch.nn.functional.threshold(worth, below_low, 0.0, inplace=True)
+    worth = u.mul_(slope) if len(u) >= len(p) else u * slope
+    return torch.nn.functional.threshold(worth.add_(start), below_low, 0.0, inplace=True)

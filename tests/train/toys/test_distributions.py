@@ -134,14 +134,17 @@ def test_samples_are_a_function_of_seed_and_stream_alone():
         assert not torch.equal(sampler.sample(64, seed, stream), first)
 
 
-@pytest.mark.parametrize(
-    "features",
-    [{"probability": 0.5}, {"active": 2}, {"probability": 0.5, "pairs": "correlated"}],
-    ids=["independent", "active", "correlated"],
-)
-def test_fewer_samples_are_the_first_of_more(features: dict[str, Any]):
-    few, many = (draw({"n": 6} | features, n=n, own=3) for n in (7, 100))
-    assert torch.equal(few, many[:, :, :7])
+def test_samples_lie_in_memory_feature_by_feature():
+    for features in ({"probability": 0.5}, {"active": 2}, {"probability": 0.5, "pairs": "correlated"}):
+        assert draw({"n": 6} | features, n=9, own=2).mT.is_contiguous()
+
+
+@pytest.mark.parametrize("own", [None, 1, 3])
+@pytest.mark.parametrize(("n", "n_features"), [(1, 1), (3, 1), (5, 3), (0, 2)])
+def test_any_number_of_samples_can_be_asked_for(own: int | None, n: int, n_features: int):
+    x = draw({"n": n_features, "values": {"low": 0.5, "high": 1.0}}, n=n, own=own)
+    assert x.shape == (1, own or 1, n, n_features)
+    assert (x >= 0.5).all()
 
 
 def test_instances_see_the_same_draws():
