@@ -224,6 +224,28 @@ def test_an_output_that_is_taken_is_left_as_it_is(command, config, finished, tmp
     assert (tmp_path / "file").read_text() == "precious"
 
 
+def test_every_layer_is_widened_by_the_scheme_that_the_command_names(command, finished, tmp_path):
+    words = (
+        "--layers",
+        "all",
+        "--factor",
+        3,
+        "--split",
+        "dirichlet",
+        "--noise",
+        "none",
+        "--exact",
+        "true",
+        "--seed",
+        5,
+    )
+    said = command("widen", finished, *words, "--out", tmp_path / "x3-s0")
+    assert said.code == 0, said
+    assert "exact: relative L2 of logits" in said.out
+    plan = load(tmp_path / "x3-s0").lineage.plan
+    assert (plan.layers, plan.split, plan.exact, plan.seed) == ((0,), "dirichlet", True, 5)
+
+
 @pytest.mark.parametrize("name", ["run", "prepare", "widen"])
 def test_an_output_that_cannot_be_written_is_the_environments_fault(command, config, data, finished, tmp_path, name):
     (tmp_path / "file").write_text("")
@@ -258,6 +280,12 @@ def test_two_runs_in_one_directory_are_refused(command, config, finished, tmp_pa
         (["--layers", "-1", "--factor", "2"], ["layer -1 is not there"]),
         (["--layers", "0", "0", "--factor", "2"], ["names a layer twice"]),
         (["--layers", "0", "--factor", "2", "--sigma", "nan"], ["sigma"]),
+        (["--layers", "0", "--factor", "2", "--sigma", "-1"], ["sigma: Input should be greater than or equal to 0"]),
+        (["--layers", "0", "--factor", "2.5"], ["factor: Input should be a valid integer, got 2.5"]),
+        (["--layers", "0", "--factor", "two"], ["factor: Input should be a valid integer, got 'two'"]),
+        (["--layers", "first", "--factor", "2"], ["layers: give a list of layers such as [0], or"]),
+        (["--layers", "0", "--factor", "2", "--noise", "zero-sum"], ["noise: 'zero-sum'", "did you mean 'zero_sum'?"]),
+        (["--layers", "0", "--factor", "2", "--noise", "w_in", "--exact", "true"], ["exact: noise on W_in"]),
         (["--layers", "0", "--factor", "2", "--data", "nowhere"], ["nowhere"]),
         (["--layers", "0", "--factor", "2", "--facor", "3"], ["unknown key 'facor'; did you mean 'factor'?"]),
     ],

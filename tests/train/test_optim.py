@@ -156,3 +156,22 @@ def test_the_first_step_without_decay_moves_every_weight_by_its_own_rate():
         moved = (before[name] - value).abs()
         rate = 2.5e-3 if name == "layers.1.mlp.fc_out.weight" else 1e-2
         torch.testing.assert_close(moved, torch.full_like(moved, rate), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("act", ["relu", "gelu_ln", "solu"])
+def test_full_rates_treat_a_widened_layer_as_any_other(act):
+    built = model(act)
+    config = CONFIG.model_copy(update={"widened_rates": "full"})
+    found = settings_of(built, build_optimizer(built, config, Widened({0: 4, 1: 10})))
+    assert found == settings_of(built, build_optimizer(built, CONFIG, Widened()))
+
+
+def test_rates_by_role_multiply_what_tied_copies_take_and_reach_narrow_layers_as_well():
+    built = model("gelu_ln")
+    config = CONFIG.model_copy(update={"w_in_rate": 3.0, "w_out_rate": 0.5})
+    found = settings_of(built, build_optimizer(built, config, Widened({1: 4})))
+    rates = {name.removeprefix("layers."): rate for name, (rate, _, _) in found.items()}
+    assert rates["0.mlp.fc_in.weight"] == rates["1.mlp.fc_in.weight"] == rates["1.mlp.fc_in.bias"] == 3.0
+    assert (rates["0.mlp.fc_out.weight"], rates["1.mlp.fc_out.weight"]) == (0.5, 0.125)
+    others = {rate for name, rate in rates.items() if "fc_in" not in name and not name.endswith("fc_out.weight")}
+    assert others == {1.0}

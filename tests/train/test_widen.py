@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from train.activations import ACTIVATIONS
 from train.config import ModelConfig
+from train.configfile import validate
 from train.errors import BadInput
 from train.lineage import Lineage
 from train.loss import NextTokenLoss
@@ -40,19 +41,33 @@ def relative_l2(new: torch.Tensor, old: torch.Tensor) -> float:
     return float((new - old).norm() / old.norm())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     act=st.sampled_from(ACTS),
     n_layers=st.integers(1, 2),
     width=st.integers(1, 40),
     factor=st.integers(1, 100),
+    layers=st.sampled_from(["last", "all"]),
+    split=st.sampled_from(["equal", "dirichlet"]),
+    concentration=st.floats(0.01, 100),
     noise=st.sampled_from(["none", "zero_sum"]),
     sigma=st.floats(0, 3),
     seed=st.integers(0, 1000),
 )
-def test_exact_schemes_keep_the_function(act, n_layers, width, factor, noise, sigma, seed):
+def test_exact_schemes_keep_the_function(
+    act, n_layers, width, factor, layers, split, concentration, noise, sigma, seed
+):
     model = trained_like(act, n_layers, width, seed)
-    plan = WidenPlan(layers=(n_layers - 1,), factor=factor, noise=noise, sigma=sigma, seed=seed)
+    plan = WidenPlan(
+        layers="all" if layers == "all" else (n_layers - 1,),
+        factor=factor,
+        split=split,
+        concentration=concentration,
+        noise=noise,
+        sigma=sigma,
+        exact=True,
+        seed=seed,
+    )
     tokens = rows_of(model, seed)[:, :-1]
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         narrow = copy.deepcopy(model).to(dtype)
@@ -60,6 +75,7 @@ def test_exact_schemes_keep_the_function(act, n_layers, width, factor, noise, si
         with torch.no_grad():
             assert relative_l2(wide(tokens), narrow(tokens)) < tolerance
         assert wide.config.widths[-1] == width * factor
+        assert wide.config.widths[0] == width * (factor if layers == "all" or n_layers == 1 else 1)
         assert lineage.receipt.exact_promised
 
 
@@ -165,6 +181,105 @@ def test_a_lineage_survives_its_file_and_chains_to_earlier_ones(tmp_path):
     assert read.receipt == second.receipt
     assert np.array_equal(read.parent_of(0), second.parent_of(0))
     assert [each.parent_hash for each in read.ancestors] == ["aa"]
+
+
+@pytest.mark.parametrize("act", ["relu", "gelu", "gelu_new"])
+def test_fresh_neurons_keep_the_function_and_have_no_parent(act):
+    model = trained_like(act, 2, 12, 0)
+    wide, lineage = widen(model, WidenPlan(layers=(0,), factor=3, copies="fresh", noise="none", exact=True))
+    tokens = rows_of(model)[:, :-1]
+    with torch.no_grad():
+        assert relative_l2(wide(tokens), model(tokens)) < 1e-6
+    assert lineage.parent_of(0).tolist() == [*range(12), *[-1] * 24]
+    assert torch.equal(wide.mlp(0).fc_in.weight[:12], model.mlp(0).fc_in.weight)
+    assert not wide.mlp(0).fc_out.weight[:, 12:].any()
+    again, _ = widen(model, WidenPlan(layers=(0,), factor=3, copies="fresh", noise="none", seed=1))
+    assert not torch.equal(again.mlp(0).fc_in.weight, wide.mlp(0).fc_in.weight)
+
+
+@pytest.mark.parametrize("act", ["gelu_ln", "solu", "solu_ln"])
+def test_fresh_neurons_are_refused_with_the_reason(act):
+    with pytest.raises(BadInput, match=r"widen\.copies: fresh neurons .*tiled copies are exact"):
+        widen(trained_like(act, 1, 4, 0), WidenPlan(layers=(0,), factor=2, copies="fresh", noise="none"))
+
+
+@pytest.mark.parametrize("noise", ["w_in", "antithetic", "w_out"])
+@pytest.mark.parametrize("act", ACTS)
+def test_schemes_that_are_not_exact_say_so_with_the_figure(act, noise):
+    model = trained_like(act, 1, 30, 0)
+    _, lineage = widen(model, WidenPlan(layers=(0,), factor=5, noise=noise, sigma=0.3))
+    assert not lineage.receipt.exact_promised
+    assert lineage.receipt.logits_relative_l2["fp64"] > 1e-6
+
+
+def test_noise_too_large_for_fp32_to_cancel_is_refused_in_words():
+    with pytest.raises(BadInput, match=r"widen\.sigma: 1000000\.0 is too large for fp32 to cancel"):
+        widen(trained_like("relu", 1, 30, 0), WidenPlan(layers=(0,), factor=5, sigma=1e6))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"noise": "zerosum"}, r"noise: 'zerosum' is none that there is; did you mean 'zero_sum'\?"),
+        ({"split": "dirichlt"}, r"split: 'dirichlt' is none that there is; did you mean 'dirichlet'\?"),
+        ({"copies": "new"}, r"copies: 'new' is none that there is; known: fresh, tiled"),
+        ({"layers": "every"}, r'layers: give a list of layers such as \[0\], or "all", got \'every\''),
+        ({"layers": []}, "layers: give a list"),
+        ({"layers": [0.5]}, "layers: give a list"),
+        ({"layers": [True]}, "layers: give a list"),
+        ({"factor": 2.0}, "factor: Input should be a valid integer"),
+        ({"factor": 0}, "factor: .* greater than or equal to 1"),
+        ({"factor": 101}, "factor: .* less than or equal to 100"),
+        ({"sigma": -0.1}, "sigma: .* greater than or equal to 0"),
+        ({"concentration": 0.0}, "concentration"),
+        ({"exact": True, "noise": "w_in"}, "exact: noise on W_in changes when each copy fires"),
+        ({"exact": True, "noise": "antithetic"}, "exact: pairs .* cancel to first order only"),
+        ({"exact": True, "noise": "w_out"}, "exact: independent noise on W_out does not cancel"),
+        ({"copies": "fresh"}, 'copies: fresh neurons have no siblings .* noise = "none"'),
+        ({"copies": "fresh", "noise": "none", "split": "dirichlet"}, "copies: fresh neurons have no siblings"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_one_line_that_names_the_key(values, message):
+    with pytest.raises(BadInput, match=f"^run.toml: {message}") as refusal:
+        validate(WidenPlan, {"layers": [0], "factor": 2} | values, "run.toml")
+    assert "\n" not in str(refusal.value)
+
+
+def test_exactness_may_be_asked_for_where_inexact_noise_comes_to_nothing():
+    assert WidenPlan(layers=(0,), factor=2, noise="w_in", sigma=0, exact=True).keeps_the_function
+    assert WidenPlan(layers=(0,), factor=1, noise="w_in", exact=True).keeps_the_function
+
+
+def test_a_line_of_descent_leads_to_the_first_ancestor_layer_by_layer(tmp_path):
+    model = trained_like("relu", 3, 6, 0)
+    steps = [
+        WidenPlan(layers=(0, 1), factor=2),
+        WidenPlan(layers=(0,), factor=3, noise="w_in"),
+        WidenPlan(layers=(0, 2), factor=2, copies="fresh", noise="none"),
+    ]
+    earlier = None
+    for index, plan in enumerate(steps):
+        model, lineage = widen(model, plan)
+        earlier = lineage.of(f"hash{index}", earlier)
+    path = tmp_path / "lineage.safetensors"
+    path.write_bytes(earlier.to_bytes())
+    last = Lineage.read(path)
+    assert last.factors == {0: 12, 1: 2, 2: 2}
+    assert last.copies == {0: 6, 1: 2}
+    assert [each.parent_hash for each in last.widenings] == ["hash0", "hash1", "hash2"]
+    assert last.parent_of(0).tolist() == [*range(36), *[-1] * 36]
+    assert last.root_of(0).tolist() == [*list(range(6)) * 6, *[-1] * 36]
+    assert last.parent_of(1) is None
+    assert last.root_of(1).tolist() == list(range(6)) * 2
+    assert last.root_of(2).tolist() == [*range(6), *[-1] * 6]
+
+
+def test_the_root_of_a_first_widening_is_its_parent():
+    _, lineage = widen(trained_like("relu", 2, 6, 0), WidenPlan(layers="all", factor=2))
+    assert lineage.plan.layers == (0, 1)
+    for layer in (0, 1):
+        assert np.array_equal(lineage.root_of(layer), lineage.of("aa", None).parent_of(layer))
+    assert lineage.root_of(2) is None
 
 
 def test_a_width_beyond_what_a_model_may_have_is_refused_before_it_is_made():
