@@ -1,4 +1,4 @@
-"""The commands that read checkpoints: collect | score | compare | report."""
+"""The commands that read checkpoints: collect | score | fission | compare | report."""
 
 from train.launch import with_allocator_settings
 
@@ -58,6 +58,28 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Fission:
+    """Tell who became what after widening: every saved step of a run beside its parent, on the same tokens."""
+
+    runs: Positional[tuple[Path, ...]]
+    """widened runs, or single steps of them"""
+    data: Path
+    """directory that `train prepare` wrote"""
+    out: Path
+    """results directory; writes OUT/<run>/step-<step>/L<layer>.mid.fission/ and OUT/<run>/fission-L<layer>.md"""
+    parent: Path | None = None
+    """the parent's run or step (or the first ancestor's); default: found by its hash"""
+    layers: tuple[int, ...] | None = None
+    """default: all that were widened"""
+    steps: tuple[int, ...] | None = None
+    """default: all that are saved"""
+    max_tokens: int | None = None
+    """held-out tokens of every step, spread evenly; default: all for the last step, 65,536 for the others"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
 class Compare:
     """Compare scored variants over their seeds: comparison.md, .csv and .parquet."""
 
@@ -88,6 +110,7 @@ class Report:
 Command = (
     Annotated[Collect, subcommand("collect")]
     | Annotated[Score, subcommand("score")]
+    | Annotated[Fission, subcommand("fission")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Report, subcommand("report")]
 )
@@ -118,6 +141,23 @@ def _score(command: Score) -> None:
         print(score_directory(directory, names, command.seed, command.drop_samples).line(), flush=True)
 
 
+def _fission(command: Fission) -> None:
+    from analyze.fission import fission
+
+    for run in command.runs:
+        for path in fission(
+            run,
+            command.data,
+            command.out,
+            parent=command.parent,
+            layers=command.layers,
+            only=command.steps,
+            max_tokens=command.max_tokens,
+            say=lambda line: print(line, flush=True),
+        ):
+            print(f"\n{path.read_text(encoding='utf-8')}\nwrote {path}", flush=True)
+
+
 def _compare(command: Compare) -> None:
     from analyze.compare import compare
 
@@ -135,7 +175,7 @@ def _report(command: Report) -> None:
 def main() -> None:
     """Parse the command line and leave the process with the command's exit code."""
     command = tyro.cli(Command, prog="python -m analyze", description="Measure how polysemantic neurons are.")
-    handlers = {Collect: _collect, Score: _score, Compare: _compare, Report: _report}
+    handlers = {Collect: _collect, Score: _score, Fission: _fission, Compare: _compare, Report: _report}
     exit_with_one_line(lambda: handlers[type(command)](command), command.debug)  # type: ignore[operator]
 
 

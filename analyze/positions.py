@@ -71,6 +71,13 @@ def select(tokens: TokenSample, chosen: np.ndarray) -> TokenSample:
     return TokenSample(*(getattr(tokens, field.name)[chosen] for field in fields(TokenSample)))
 
 
+def joined(pieces: list[TokenSample]) -> TokenSample:
+    """Pieces of a stream as one."""
+    return TokenSample(
+        *(np.concatenate([getattr(piece, field.name) for piece in pieces]) for field in fields(TokenSample))
+    )
+
+
 def is_sampled(stream_position: Int[np.ndarray, "t"], share: float) -> Bool[np.ndarray, "t"]:
     """Which positions are held whole at a share."""
     if share == 1:
@@ -92,8 +99,7 @@ def make_plan(tokens: TokenFile, n_rows: int, share: float) -> Plan:
         n_tokens += len(kept)
         seen[kept.document] = True
         pieces.append(select(kept, is_sampled(kept.stream_position, share)))
-    names = [field.name for field in fields(TokenSample)]
-    sample = TokenSample(*(np.concatenate([getattr(piece, name) for piece in pieces]) for name in names))
+    sample = joined(pieces)
     if not len(sample):
         raise BadInput(f"{tokens.directory}: no token sampled of {n_tokens}; raise sample_tokens")
     return Plan(sample, share, n_rows, n_tokens, int(seen.sum()), is_fit)
