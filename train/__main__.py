@@ -146,7 +146,7 @@ def _toy(command: Toy, overrides: list[str]) -> None:
     if command.list:
         from train.toys.listing import list_toys
 
-        if overrides or command.config is not None:
+        if command.config is not None:
             raise BadInput("command line: --list stands alone")
         print(list_toys())
         return

@@ -46,10 +46,11 @@ class ToyOutcome:
     def text(self) -> str:
         """The outcome as a table of the instances and one line."""
         run, settings = self.run, self.run.config.fit
+        seconds = f"{run.seconds:,.{0 if run.seconds >= 10 else 2}f} s"
         return (
             f"{loss_table(run)}\n{'found' if self.found else 'wrote'} {run.directory}: "
             f"{run.n_inst} instance{'s' * (run.n_inst > 1)} x {run.n_rep} replica{'s' * (run.n_rep > 1)}, "
-            f"{settings.steps:,} steps of {settings.batch:,} samples, trained in {run.seconds:,.{0 if run.seconds >= 10 else 1}f} s"
+            f"{settings.steps:,} steps of {settings.batch:,} samples, trained in {seconds}"
         )
 
 

@@ -1,6 +1,7 @@
 """The tables of a toy's directory, as parquet: one row a replica, an output or a point of a curve."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,8 @@ import polars as pl
 from train.errors import BadInput
 from train.toys.config import ToyConfig
 
-Schema = dict[str, type[pl.DataType]]
+Schema = dict[str, Any]
+"""Columns in order, and the polars type of each."""
 
 LOSSES: Schema = {
     "instance": pl.Int32,

@@ -1,0 +1,190 @@
+"""`python -m train toy` from the outside: the shipped configs, what it says, how it leaves."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.train.test_commands import TRACEBACK, Said
+from tests.train.toys.small import small_toy
+from train.__main__ import main
+from train.configfile import load_config, to_toml
+from train.toys.command import run_toy
+from train.toys.config import ToyConfig
+from train.toys.listing import SHIPPED, list_toys, shipped_toys
+from train.toys.runs import ToyRun
+
+TINY = "--fit.steps 5 --fit.replicas 2 --fit.batch 32 --fit.eval_samples 512 --fit.curve_points 3 --fit.snapshots 2"
+
+
+@pytest.fixture
+def command(capsys, monkeypatch) -> Iterator[Callable[..., Said]]:
+    """Run `python -m train toy WORDS` in this process."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def call(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["train", "toy", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        return Said(left.value.code, said.out, said.err)
+
+    yield call
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def toml(tmp_path) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(to_toml(small_toy()))
+    return path
+
+
+@pytest.mark.parametrize("path", shipped_toys(), ids=lambda path: path.stem)
+def test_every_shipped_config_runs(command, tmp_path, path):
+    said = command(path, "--out", tmp_path / "out", *TINY.split())
+    assert (said.code, said.err) == (0, "")
+    run = ToyRun.load(tmp_path / "out")
+    assert said.out.splitlines()[-1].startswith(f"wrote {tmp_path / 'out'}: ")
+    assert (run.n_inst, run.n_rep) == (len(run.config.instances()), 2)
+    assert run.config.expect, "what is expected of it is written down"
+
+
+def test_the_listing_names_every_shipped_config_and_what_it_asks(command):
+    said = command("--list")
+    assert (said.code, said.err) == (0, "")
+    entries = said.out.strip().split("\n\n")
+    assert len(entries) == len(shipped_toys())
+    for entry, path in zip(entries, shipped_toys(), strict=True):
+        about = load_config(ToyConfig, path).about
+        text = " ".join(entry.split())
+        assert f"{path.name}: {about.title}" in text
+        for label, part in (
+            ("question", about.question),
+            ("expectation", about.expectation),
+            ("run time", about.run_time),
+        ):
+            assert f"{label} {' '.join(part.split())}" in text
+        assert ("outcome" in text) == bool(about.outcome) or "outcome" in about.model_dump_json(exclude={"outcome"})
+
+
+def test_the_listing_says_which_problem_and_what_came_of_it(tmp_path):
+    about = small_toy().about.model_copy(update={"problem": "4.2", "outcome": "It did, " + "and how " * 30 + "indeed."})
+    (tmp_path / "one.toml").write_text(to_toml(small_toy(about=about.model_dump())))
+    lines = list_toys(tmp_path, width=60).splitlines()
+    assert lines[0].endswith("one.toml: Small (problem 4.2)")
+    assert lines[1:4] == ["  question     Does it run?", "  expectation  Yes.", "  run time     no time"]
+    assert lines[4].startswith("  outcome      It did,")
+    assert max(map(len, lines[1:])) <= 60
+
+
+def test_the_listing_stands_alone_and_without_it_a_file_is_needed(command, toml):
+    assert command("--list", toml).is_refusal(2, "--list stands alone")
+    assert command().is_refusal(2, "needs a TOY.toml; --list shows")
+
+
+def test_the_result_is_called_after_the_file_and_found_again(command, toml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = command(toml)
+    assert first.code == 0
+    assert first.err == ""  # no bar where nobody watches
+    assert first.out.splitlines()[-1].startswith("wrote checkpoints/toy/small: 2 instances x 3 replicas, 40 steps")
+    identity = ToyRun.load("checkpoints/toy/small").hash
+    again = command(toml)
+    assert again.out.splitlines()[-1].startswith("found checkpoints/toy/small: ")
+    assert again.out.splitlines()[:-1] == first.out.splitlines()[:-1]
+    assert ToyRun.load("checkpoints/toy/small").hash == identity
+    changed = command(toml, "--features.importance", "0.5")
+    assert changed.is_refusal(2, "checkpoints/toy/small: holds a toy with features.importance = 1.0, now 0.5")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--sweep.probability", "[0.1, 1.5]"], ["sweep.probability.1", "less than or equal to 1", "got 1.5"]),
+        (["--features.probability", "-0.1"], ["features.probability", "greater than or equal to 0"]),
+        (["--features.importance", "[1, 1, 1]"], ["features: importance: 3 values for 4 features"]),
+        (
+            ["--features.classes", "[{count = 3, probability = 0.1}]", "--sweep", "{}", "--expect", "[]"],
+            ["features: classes: 3 features in classes, n says 4"],
+        ),
+        (["--target.function", "abz"], ["target.function", "'abs'", "got 'abz'"]),
+        (["--features.values.kind", "normal"], ["features.values.kind", "'uniform' or 'choice'", "got 'normal'"]),
+        (["--features.probabilty", "0.1"], ["unknown key 'features.probabilty'; did you mean 'probability'?"]),
+        (["--network.hidden", "0"], ["network: hidden: [0] must be at least 1"]),
+        (["--fit.replicas", "0"], ["fit.replicas", "greater than or equal to 1"]),
+        (
+            ["--features", "{n = 4, probability = 0.1, pairs = 'anticorrelated'}", "--sweep.probability", "[0.5, 0.6]"],
+            ["0.6 is above 0.5"],
+        ),
+    ],
+)
+def test_a_toy_that_cannot_be_is_refused_in_one_line(command, toml, tmp_path, words, parts):
+    assert command(toml, "--out", tmp_path / "out", *words).is_refusal(2, "small.toml: ", *parts)
+    assert list(tmp_path.iterdir()) == [toml]
+
+
+def test_a_toy_that_diverges_is_stopped_with_step_and_rate(command, toml, tmp_path):
+    said = command(toml, "--out", tmp_path / "out", "--fit.lr", "1e30")
+    assert said.is_refusal(4, str(tmp_path / "out"), "is not finite at step", "1e+30", "lower fit.lr")
+    assert list(tmp_path.iterdir()) == [toml]
+
+
+def test_memory_for_too_many_replicas_is_told_beforehand(command, toml, tmp_path):
+    started = time.perf_counter()
+    said = command(toml, "--out", tmp_path / "out", "--fit.replicas", "100000", "--network.hidden", "100000")
+    assert said.is_refusal(3, "2 instances of 100000 replicas need", "GB are free", "lower fit.replicas")
+    assert time.perf_counter() - started < 5
+    assert list(tmp_path.iterdir()) == [toml]
+
+
+def test_a_signal_is_heard_wherever_it_comes_and_the_same_command_goes_on(toml, tmp_path):
+    """From another process, in the middle of a training that would take minutes."""
+    long = (sys.executable, "-m", "train", "toy", toml, "--out", tmp_path / "out", "--fit.steps", "1000000")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    lock = tmp_path / ".unfinished-out" / ".lock"
+    deadline = time.monotonic() + 60
+    while not lock.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert TRACEBACK not in err
+    assert len(err.strip().splitlines()) == 1
+    assert "the same command goes on" in err
+    assert out == ""
+    assert not (tmp_path / "out").exists()
+    assert len(list((tmp_path / ".unfinished-out").glob("state-*/state.safetensors"))) == 1
+
+
+class Terminal(io.StringIO):
+    """Standard error that somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_a_bar_with_rate_and_time_left(tmp_path, monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    run_toy(small_toy(), tmp_path / "out")
+    bar = screen.getvalue().rstrip().split("\r")[-1]
+    assert bar.startswith("out: 100%")
+    assert "40/40 [00:0" in bar
+    assert "step/s" in bar
+    assert "best loss" in bar
+
+
+def test_the_shipped_configs_lie_where_the_source_lies():
+    assert SHIPPED.is_dir()
+    assert load_config(ToyConfig, shipped_toys()[0]).about.title
