@@ -136,7 +136,8 @@ def _train(config: ToyConfig, out: Path, unfinished: Unfinished) -> None:
     configs = config.instances()
     require_memory(config, len(configs))
     require_space(out.parent, _bytes_on_disk(config, len(configs)))
-    naive = [naive_on_final_samples(each) for each in configs]
+    watched = tqdm(configs, "naive baselines", unit="instance", leave=False, disable=None, dynamic_ncols=True)
+    naive = [naive_on_final_samples(each) for each in watched]
     with Interruptible() as interrupt:
         try:
             trained = _fit(config, out, unfinished, interrupt, resume)
