@@ -1,4 +1,4 @@
-"""The commands that read checkpoints: collect | score | fission | compare | report."""
+"""The commands that read checkpoints: collect | score | fission | compare | report | toys."""
 
 from train.launch import with_allocator_settings
 
@@ -107,12 +107,25 @@ class Report:
     """show the traceback of a failure"""
 
 
+@dataclass(frozen=True)
+class Toys:
+    """Write a page about each finished toy (one file that opens without a network), an index and experiments.md."""
+
+    directories: Positional[tuple[Path, ...]]
+    """what `train toy` wrote, such as checkpoints/toy/abs-100-40"""
+    out: Path = Path("results/toys")
+    """directory to write to"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
 Command = (
     Annotated[Collect, subcommand("collect")]
     | Annotated[Score, subcommand("score")]
     | Annotated[Fission, subcommand("fission")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Report, subcommand("report")]
+    | Annotated[Toys, subcommand("toys")]
 )
 
 
@@ -172,10 +185,17 @@ def _report(command: Report) -> None:
     print(f"wrote {report(command.directory, command.reference)}")
 
 
+def _toys(command: Toys) -> None:
+    from analyze.toys.page import write_pages
+
+    for path in write_pages(command.directories, command.out):
+        print(f"wrote {path}")
+
+
 def main() -> None:
     """Parse the command line and leave the process with the command's exit code."""
     command = tyro.cli(Command, prog="python -m analyze", description="Measure how polysemantic neurons are.")
-    handlers = {Collect: _collect, Score: _score, Fission: _fission, Compare: _compare, Report: _report}
+    handlers = {Collect: _collect, Score: _score, Fission: _fission, Compare: _compare, Report: _report, Toys: _toys}
     exit_with_one_line(lambda: handlers[type(command)](command), command.debug)  # type: ignore[operator]
 
 

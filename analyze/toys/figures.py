@@ -1,0 +1,215 @@
+"""Which figures a toy's page shows; those of its numbers, from what they are made and how each is read."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from analyze.figures import Figure
+from analyze.toys import charts
+from analyze.toys.geometry import PLATEAUS, dimensionality, dimensionality_star
+from analyze.toys.measures import MEASURES
+from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategy
+from analyze.toys.reading import Reading
+from analyze.toys.verdicts import GOOD
+from analyze.toys.view import View
+from analyze.toys.weight_figures import arrow_figure, gram_figure, kind_figure, neuron_figure
+
+FRACTIONS = {"square_antiprism": "3/8", "pentagon": "2/5", "antipodal": "1/2", "triangle": "2/3", "tetrahedron": "3/4"}
+
+
+def figures_of(reading: Reading) -> list[Figure]:
+    """Every figure that applies to a run, in the order of reading."""
+    view = View(reading)
+    makers: tuple[Callable[[View], Figure | None], ...] = (
+        measure_figure,
+        phase_figure,
+        replica_figure,
+        arrow_figure,
+        gram_figure,
+        dimensionality_figure,
+        neuron_figure,
+        kind_figure,
+        learning_figure,
+        curve_figure,
+        active_figure,
+    )
+    return [figure for make in makers if (figure := make(view)) is not None]
+
+
+def measure_figure(view: View) -> Figure | None:
+    """The measures that [[expect]] names, over all instances."""
+    run, expected = view.run, view.run.config.expect
+    if not expected:
+        return None
+    names = list(dict.fromkeys(each.measure for each in expected))
+    places = [run.config.instance_of(each.where) for each in expected]
+    shown = view.chosen(18, places)
+    rows = np.array(shown)
+    panels = []
+    for name in names:
+        values = MEASURES[name](view.all)[rows]
+        bounds = tuple(
+            (
+                shown.index(place),
+                -np.inf if each.at_least is None else each.at_least,
+                np.inf if each.at_most is None else each.at_most,
+            )
+            for each, place in zip(expected, places)
+            if each.measure == name and each.minus is None
+        )
+        panels.append(
+            charts.Panel(
+                title=name,
+                values=values,
+                best=values[np.arange(len(rows)), run.best[rows]],
+                good=run.losses[rows] <= GOOD * run.best_losses[rows, None],
+                bounds=bounds,
+            )
+        )
+    says = " ".join(f"{name}: {MEASURES[name].says}" for name in names)
+    several = run.n_rep > 1
+    return Figure(
+        "measures",
+        charts.measures([view.short(i) for i in shown], panels, view.label),
+        f"Measures {', '.join(names)} over {view.label}",
+        "What was expected, over all instances: the diamond is the replica of lowest loss"
+        + (f", dots are all {run.n_rep} replicas (dark: loss within 10 % of the lowest)" if several else "")
+        + ", green bands the bounds of single expectations; a bound on a difference of instances has no band. "
+        + (f"{len(shown)} of {run.n_inst} instances. " if len(shown) < run.n_inst else "")
+        + says,
+    )
+
+
+def phase_figure(view: View) -> Figure | None:
+    """The phase diagram, where the theory speaks of it."""
+    run = view.run
+    if set(view.swept) != {"probability", "importance_last"} or not all(map(has_phase_diagram, view.all.configs)):
+        return None
+    rows, columns = run.config.sweep.probability, run.config.sweep.importance_last
+    shape = (len(rows), len(columns))
+    observed, predicted = np.full(shape, -1), np.full(shape, -1)
+    for i, (values, config) in enumerate(zip(run.instances.iter_rows(named=True), view.all.configs)):
+        cell = rows.index(values["probability"]), columns.index(values["importance_last"])
+        strategy = observed_strategy(view.best.weight[i, 0])
+        observed[cell] = -1 if strategy is None else strategy
+        predicted[cell] = predicted_strategy(config)
+    across = np.geomspace(min(columns), max(columns), 25)
+    lower, upper = min(rows) / 2, max(rows)
+    border = np.array([boundary(float(importance), lower, upper) for importance in across])
+    return Figure(
+        "phases",
+        charts.phases(rows, columns, observed, predicted, (across, border), STRATEGIES),
+        "Strategy for the last feature over probability and importance, in theory and as trained",
+        "What becomes of the last feature: left, the strategy of lowest loss by numerical integration; right, what the "
+        f"replica of lowest loss of {run.n_rep} did in each cell. Dashed: where the theory's strategies change, the "
+        "same lines on both sides. Sparser features lie higher.",
+    )
+
+
+def replica_figure(view: View) -> Figure:
+    """Final losses of all replicas beside the baselines."""
+    run, shown = view.run, view.chosen(24)
+    titles = [view.short(i) for i in shown]
+    losses = run.losses[shown]
+    naive = np.array([run.naive[i].loss for i in shown])
+    constant = np.array([run.naive[i].constant_loss for i in shown])
+    some = "" if len(shown) == run.n_inst else f" {len(shown)} of {run.n_inst} instances."
+    return Figure(
+        "replicas",
+        charts.replicas(titles, losses, naive, constant, view.label),
+        f"Final loss of {run.n_rep} replicas over {view.label}, with naive and constant baselines",
+        "Final loss of every initialisation, from best to worst: only below the orange line, what the network reaches "
+        "without superposition, has superposition gained anything; a column of dots that is not level says that "
+        f"the initialisation decides the result.{some}",
+    )
+
+
+def dimensionality_figure(view: View) -> Figure | None:
+    """D of every feature and D* over what is swept."""
+    run = view.run
+    if not view.is_tied or len(view.swept) != 1 or run.n_inst < 3:
+        return None
+    values = run.instances[view.swept[0]].to_numpy().astype(np.float64)
+    is_probability = view.swept[0] == "probability" and values.min() > 0
+    x = 1 / values if is_probability else values
+    label = "1 / p: one over the probability of a feature (sparser to the right)" if is_probability else view.label
+    weight = view.best.weight[:, 0]
+    known = {FRACTIONS.get(name, f"{level:g}"): level for name, level in PLATEAUS.items()}
+    return Figure(
+        "dimensionality",
+        charts.dimensionality(
+            x,
+            dimensionality(weight).numpy(),
+            dimensionality_star(weight).numpy(),
+            known,
+            label,
+            bool(x.min() > 0 and x.max() > 5 * x.min()),
+        ),
+        f"Dimensionality of every feature over {label}, with D* and the plateaus of regular geometries",
+        "How much of a dimension each feature has: 1 alone, 1/2 in an antipodal pair, 2/5 in a pentagon, 0 not held; "
+        "features of one instance are spread sideways by their index. Orange: hidden dimensions over |W|², "
+        f"where it lies on the scale. {view.which(list(range(run.n_inst)))}",
+    )
+
+
+def learning_figure(view: View) -> Figure | None:
+    """Losses, dimensionalities and paths over training."""
+    run = view.run
+    if not view.is_tied or not run.snapshots:
+        return None
+    shown = view.chosen(4)
+    found = []
+    for i in shown:
+        W = run.snapshots["W"][:, i]
+        found.append(
+            charts.Learning(
+                view.title(i),
+                run.curves.steps,
+                run.curves.losses[:, i],
+                run.snapshot_steps,
+                dimensionality(W).numpy(),
+                W.numpy() if W.shape[1] == 2 else None,
+            )
+        )
+    some = "" if len(shown) == run.n_inst else f" {len(shown)} of {run.n_inst} instances."
+    return Figure(
+        "learning",
+        charts.learning(found),
+        "Loss and dimensionality of every feature over training steps",
+        "Black: the loss of replica 0, whose features stand to the right (grey: other replicas). Features that swap "
+        f"their geometry for a better one make the loss fall in jumps between plateaus.{some}",
+    )
+
+
+def curve_figure(view: View) -> Figure:
+    """Loss curves of single instances."""
+    run, shown = view.run, view.chosen(9)
+    titles = [view.title(i) or f"best {run.best_losses[i]:.2g}" for i in shown]
+    losses = run.curves.losses[:, shown].transpose(1, 0, 2)
+    some = "" if len(shown) == run.n_inst else f" {len(shown)} of {run.n_inst} instances."
+    band = f", band: from the best to the worst of {run.n_rep} replicas" if run.n_rep > 1 else ""
+    return Figure(
+        "curves",
+        charts.loss_curves(titles, run.curves.steps, losses, run.best[shown]),
+        "Loss over training steps of every instance",
+        f"Loss on held-out samples during training (line: the replica that ends lowest{band}): a line that still falls "
+        f"at the right has not settled.{some}",
+    )
+
+
+def active_figure(view: View) -> Figure | None:
+    """Loss by the number of features active at once."""
+    if view.run.config.fit.loss != "mse":
+        return None
+    shown = view.chosen(9)
+    split = view.best.split
+    losses = split.loss[shown, 0]
+    if np.isfinite(losses).sum(axis=1).max() < 2 and len(shown) == 1:
+        return None
+    return Figure(
+        "active",
+        charts.active([view.short(i) for i in shown], losses, split.samples[shown], view.label),
+        "Loss by the number of active features, and how often each number occurs",
+        "Where the loss comes from: with one feature active all error is alternating interference (a feature taken for "
+        f"another), with several simultaneous interference adds to it. {view.which(shown)}",
+    )
