@@ -54,7 +54,12 @@ def validate(model: type[T], values: Any, origin: str) -> T:
     except ValidationError as failure:
         # An unknown key first: it is the likeliest cause of whatever else is wrong.
         first = min(failure.errors(), key=lambda error: error["type"] != "extra_forbidden")
-        location = first["loc"]
+        location = _location(model, first["loc"], values)
+        for other in failure.errors():
+            # Of the alternatives of a union, the one that read furthest is the one that was meant.
+            deeper = _location(model, other["loc"], values)
+            if len(deeper) > len(location) and deeper[: len(location)] == location:
+                first, location = other, deeper
         key = ".".join(str(part) for part in location)
         if first["type"] == "extra_forbidden":
             hint = did_you_mean(str(location[-1]), _known_keys(model, location[:-1]))
@@ -63,7 +68,28 @@ def validate(model: type[T], values: Any, origin: str) -> T:
             raise BadInput(f"{origin}: key '{key}' is missing") from None
         message = first["msg"].removeprefix("Value error, ")
         shown = "" if isinstance(first["input"], dict | BaseModel) else f", got {_short(first['input'])}"
-        raise BadInput(f"{origin}: {f'{key}: ' if key else ''}{message}{shown}") from None
+        raise BadInput(f"{origin}: {f'{key}: ' if key else ''}{message}{shown}{_nearest(first)}") from None
+
+
+def _location(model: type[BaseModel], given: tuple[int | str, ...], values: Any) -> tuple[int | str, ...]:
+    """Where an error lies in `values`, without pydantic's names for the alternatives of a union."""
+    kept: list[int | str] = []
+    for part in given:
+        if isinstance(values, dict) and (part in values or part in _known_keys(model, tuple(kept))):
+            kept.append(part)
+            values = values.get(part)
+        elif isinstance(part, int) and isinstance(values, list | tuple):
+            kept.append(part)
+            values = values[part] if part < len(values) else None
+    return tuple(kept)
+
+
+def _nearest(error: Any) -> str:
+    """`; did you mean 'x'?` where a word was given for one of several and resembles one (the message names them)."""
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return ""
+    hint = did_you_mean(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
+    return hint if hint.startswith("; did") else ""
 
 
 def _short(value: Any) -> str:

@@ -255,13 +255,13 @@ class SweepConfig(Section):
 
     probability: tuple[Probability, ...] = ()
     probability_last: tuple[Probability, ...] = ()
-    importance_decay: tuple[float, ...] = ()
+    importance_decay: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     importance_last: tuple[Importance, ...] = ()
-    active: tuple[int, ...] = ()
-    dropout: tuple[float, ...] = ()
-    init_scale: tuple[float, ...] = ()
-    lr: tuple[float, ...] = ()
-    l1: tuple[float, ...] = ()
+    active: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
+    init_scale: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    lr: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    l1: tuple[Annotated[float, Field(ge=0)], ...] = ()
 
     _tuples = field_validator("*", mode="before")(_tuple)
 
@@ -293,6 +293,8 @@ class Expectation(Section):
     def _bounded(self) -> "Expectation":
         if self.at_least is None and self.at_most is None:
             raise ValueError("at_least: give at_least, at_most or both")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(f"at_least: {self.at_least} lies above at_most = {self.at_most}")
         return self
 
 
@@ -338,6 +340,8 @@ class ToyConfig(Section):
             raise ValueError(f"fit.loss: cross_entropy needs function = 'one_hot' or 'argmax', not {function!r}")
         if self.fit.loss == "cross_entropy" and self.network.output != "linear":
             raise ValueError("network.output: cross_entropy reads logits; write output = 'linear'")
+        if function == "one_hot":
+            self._levels_are_values()
         self.instances()
         rows = self.sweep.rows()
         for i, each in enumerate(self.expect):
@@ -345,10 +349,25 @@ class ToyConfig(Section):
                 self._names_one(rows, getattr(each, side), f"expect.{i}.{side}")
         return self
 
+    def _levels_are_values(self) -> None:
+        values, levels = self.features.values, self.target.levels
+        if values.kind != "choice":
+            raise ValueError(
+                "features.values.kind: function = 'one_hot' needs kind = 'choice', whose values have levels"
+            )
+        needed = {*values.choices} | ({0.0} if min(self.features.probabilities()) < 1 else set())
+        if self.fit.loss == "cross_entropy" and (missing := needed.difference(levels)):
+            raise ValueError(
+                f"target.levels: {list(levels)} lacks {min(missing):g}, which features are worth at times: "
+                "cross_entropy needs every value (0 when inactive) among the levels"
+            )
+
     def _names_one(self, rows: list[dict[str, float | int]], where: dict[str, float] | None, key: str) -> None:
         if where is None:
             return
         for name in where:
+            if not rows[0]:
+                raise ValueError(f"{key}: {name!r} is not swept; there is one instance")
             if name not in rows[0]:
                 raise ValueError(f"{key}: {name!r} is not swept{did_you_mean(name, [*rows[0]])}")
         if len(matching := [row for row in rows if all(row[k] == v for k, v in where.items())]) != 1:
