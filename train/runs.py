@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from train.baselines import fit_baselines
 from train.card import model_card
@@ -23,10 +22,10 @@ from train.lineage import Lineage
 from train.loop import Training, is_permanent, steps_of, train
 from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
+from train.moments import initial_moments, moments_of, set_moments
 from train.optim import Widened, build_optimizer
 from train.tokens import TokenFile
 from train.tracking import Metrics
-from train.transplant import transplanted
 from train.widen import RECEIPT_ROWS, widen, widened_config
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     _freeze(model, config)
     optimizer = build_optimizer(model, config.optim, widened)
     model.to(accelerator.device)
-    _set_moments(model, optimizer, _moments(config, start, resumed, model))
+    set_moments(model, optimizer, initial_moments(config, start, resumed, model))
     is_main = accelerator.is_main_process
     if is_main and resumed is None:
         require_space(out, 2 * 12 * model.config.n_params)
@@ -339,7 +338,7 @@ def _saver(facts: dict[str, Any], tokenizer_json: bytes, lineage: Lineage | None
                 "evaluation": training.evaluation,
                 "log_offset": training.metrics.sync(),
             }
-            moments = _optimizer_tensors(training.model, training.optimizer)
+            moments = moments_of(training.model, training.optimizer)
             try:
                 save_checkpoint(training.directory, training.model, moments, state, tokenizer_json, lineage)
                 _retain(training.directory, training.n_steps)
@@ -361,48 +360,6 @@ def _retain(run_directory: Path, last: int) -> None:
     for step in present[:-2]:
         if not is_permanent(step) and step != last:
             remove_directory(step_directory(run_directory, step))
-
-
-def _optimizer_tensors(model: Transformer, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in sorted(model.named_parameters()):
-        for key, value in sorted(optimizer.state.get(parameter, {}).items()):
-            tensors[f"{name}/{key}"] = value.detach().cpu().contiguous()
-    return tensors
-
-
-def _moments(
-    config: RunConfig, start: Checkpoint | None, resumed: Checkpoint | None, model: Transformer
-) -> dict[str, Tensor]:
-    """Adam's moments that the run goes on with: its own, its start's where asked for, or none.
-
-    Raises:
-        BadInput: a start that holds no moments for a parameter that trains.
-    """
-    if resumed is not None:
-        return resumed.optimizer_state()
-    if start is None or config.optim.state == "fresh":
-        return {}
-    moments = start.optimizer_state()
-    if config.widen is not None:
-        moments = transplanted(moments, config.widen, model.config.act, model.config.n_layers)
-        if config.widen.split == "dirichlet" or (config.widen.noise != "none" and config.widen.sigma > 0):
-            print("warning: optim.state: unequal copies take moments that are right on average only", flush=True)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and f"{name}/exp_avg" not in moments:
-            raise BadInput(
-                f"optim.state: {start.directory} holds no moments of {name} to transplant; "
-                f"start from a step that trained it, or leave the state fresh"
-            )
-    return moments
-
-
-def _set_moments(model: Transformer, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        state = {key.split("/")[1]: value for key, value in moments.items() if key.startswith(f"{name}/")}
-        if state and parameter.requires_grad:
-            # Adam's step count stays on the CPU unless the fused kernel of an accelerator wants it beside the moments.
-            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
 
 
 def _start_tracker(config: RunConfig, out: Path, accelerator: "Accelerator") -> "Accelerator | None":
