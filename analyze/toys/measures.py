@@ -6,7 +6,7 @@ from math import nan
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from numpy import ndarray
 
 from analyze.toys.dynamics import jumps
@@ -20,7 +20,7 @@ from train.errors import BadInput, did_you_mean
 from train.toys.config import ToyConfig
 from train.toys.runs import ToyRun
 
-PerReplica: TypeAlias = Float[ndarray, "inst rep"]
+PerReplica: TypeAlias = Num[ndarray, "inst rep"]
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,12 @@ class Measure:
     scope: Scope
     function: Callable[[Reading], PerReplica]
 
-    def __call__(self, run: ToyRun | Reading) -> PerReplica:
+    def __call__(self, run: ToyRun | Reading) -> Float[ndarray, "inst rep"]:
         """Its values, float64; NaN throughout for a toy that it does not speak of."""
         reading = run if isinstance(run, Reading) else Reading(run)
         if not self.scope.holds(reading.run.config):
             return np.full((reading.run.n_inst, reading.run.n_rep), nan)
-        values = self.function(reading)
-        return np.asarray(values, dtype=np.float64)
+        return np.asarray(self.function(reading), dtype=np.float64)
 
 
 MEASURES: dict[str, Measure] = {}
@@ -308,7 +307,7 @@ def strategy(of: Reading) -> PerReplica:
 def agrees_with_phase(of: Reading) -> PerReplica:
     """1 where the strategy is the one of lowest loss in theory (analyze.toys.phase), else 0."""
     predicted = np.array([predicted_strategy(config) for config in of.configs])
-    return strategy(of) == predicted[:, None]
+    return (strategy(of) == predicted[:, None]).astype(np.float64)
 
 
 @_measure(PHASES)

@@ -69,7 +69,7 @@ def dead(
 
 
 def computed(
-    losses: Float[Tensor, "*stack out"], constant_losses: Float[Tensor, "*stack out"], threshold: float = COMPUTED
+    losses: Float[Tensor, "*stack out"], constant_losses: Float[Tensor, "*#stack out"], threshold: float = COMPUTED
 ) -> Bool[Tensor, "*stack out"]:
     """Whether each output's squared error is below `threshold` times that of its best constant (its variance)."""
     return losses < threshold * constant_losses
