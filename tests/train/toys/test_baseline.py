@@ -13,6 +13,7 @@ from torch.nn.functional import gelu
 from train.toys.baseline import Naive, naive_loss
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
+from train.toys.gradient import Objective
 from train.toys.targets import Target
 
 SIGNED = {"low": -1.0, "high": 1.0}
@@ -225,6 +226,24 @@ def test_levels_are_told_apart_by_their_logits():
     levels = torch.tensor([0.0, 1.0, 2.0, 5.0])
     logits = 1000 * (levels * levels[:, None] - levels**2 / 2)
     assert torch.equal(torch.softmax(logits, -1), torch.eye(4))
+
+
+@pytest.mark.parametrize("function", ["abs", "argmax", "one_hot"])
+def test_a_constant_network_loses_what_the_baseline_says_in_training_as_well(function: str):
+    features = {"n": 4, "probability": 0.3, "values": {"kind": "choice", "choices": [1.0, 2.0]}}
+    features["importance"] = [1.0, 0.5, 2.0, 0.0]
+    target = {"levels": [0.0, 1.0, 2.0]} if function == "one_hot" else {}
+    loss = "mse" if function == "abs" else "cross_entropy"
+    config = toy(features, {"hidden": 3, "output": "linear"}, function, target, loss)
+    x = draw(config)
+    wanted = Target.of(config)(x)[:, None].mT
+    shares = wanted.mean(-1, keepdim=True)
+    constant = (shares if loss == "mse" else shares.log()).expand_as(wanted).contiguous()
+    found = Objective.of([config], Target.of(config)).per_output(constant, wanted)
+    nothing = config.model_copy(update={"network": config.network.model_copy(update={"hidden": (0,)})})
+    baseline = naive_loss(nothing, x)
+    assert found[0, 0].tolist() == pytest.approx(baseline.per_output, rel=1e-4)
+    assert float(found.mean()) == pytest.approx(baseline.constant_loss, rel=1e-4)
 
 
 @given(
