@@ -1,6 +1,6 @@
 """What a user may write in a TOML file: frozen, typed tables that refuse unknown keys."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -242,9 +242,9 @@ class TrainConfig(Section):
     wandb: Literal["off", "offline", "online"] = "off"
 
 
-NOISES = ("none", "zero_sum", "w_in", "antithetic", "w_out")
-SPLITS = ("equal", "dirichlet")
-COPIES = ("tiled", "fresh")
+Noise = Literal["none", "zero_sum", "w_in", "antithetic", "w_out"]
+Split = Literal["equal", "dirichlet"]
+Copies = Literal["tiled", "fresh"]
 
 
 class WidenPlan(Section):
@@ -256,14 +256,14 @@ class WidenPlan(Section):
     layers: Literal["all"] | tuple[int, ...]
     """Layers whose MLPs are widened: [0], [0, 1], or "all"."""
     factor: int = Field(ge=1, le=100)
-    copies: Literal["tiled", "fresh"] = "tiled"
+    copies: Copies = "tiled"
     """`tiled`: k copies of every neuron. `fresh`: new neurons that write nothing yet beside the old ones, the
     control for copying."""
-    split: Literal["equal", "dirichlet"] = "equal"
+    split: Split = "equal"
     """How siblings share their parent's W_out: a k-th each, or shares drawn per neuron."""
     concentration: float = Field(default=1.0, ge=1e-3, le=1e6)
     """Of the Dirichlet split: 1 is uniform over all shares, larger is more equal."""
-    noise: Literal["none", "zero_sum", "w_in", "antithetic", "w_out"] = "zero_sum"
+    noise: Noise = "zero_sum"
     sigma: float = Field(default=0.1, ge=0)
     """Noise relative to the root mean square of the neuron's own weights."""
     exact: bool = False
@@ -296,8 +296,8 @@ class WidenPlan(Section):
     @classmethod
     def _nearest_scheme(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            for key, known in (("noise", NOISES), ("split", SPLITS), ("copies", COPIES)):
-                value = values.get(key)
+            for key, scheme in (("noise", Noise), ("split", Split), ("copies", Copies)):
+                value, known = values.get(key), get_args(scheme)
                 if isinstance(value, str) and value not in known:
                     raise ValueError(f"{key}: {value!r} is none that there is{did_you_mean(value, [*known])}")
         return values

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from train.activations import ACTIVATIONS
+from train.config import Copies, Noise, Split
 from train.errors import BadInput
 
 FRESH = -1
@@ -61,7 +62,7 @@ def generator_of(name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
-def parents_of(n_hidden: int, k: int, copies: str = "tiled") -> Int[np.ndarray, " n_children"]:
+def parents_of(n_hidden: int, k: int, copies: Copies = "tiled") -> Int[np.ndarray, " n_children"]:
     """The parent of each of k x n_hidden children; FRESH for those that were drawn anew."""
     parents = np.tile(np.arange(n_hidden, dtype=np.int32), k)
     if copies == "fresh":
@@ -73,7 +74,7 @@ def copy_neurons(
     mlp: MLPWeights,
     act: str,
     k: int,
-    split: str = "equal",
+    split: Split = "equal",
     concentration: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> MLPWeights:
@@ -110,7 +111,7 @@ def copy_neurons(
 
 
 def _shares(
-    mlp: MLPWeights, k: int, split: str, concentration: float, generator: torch.Generator | None
+    mlp: MLPWeights, k: int, split: Split, concentration: float, generator: torch.Generator | None
 ) -> Float[Tensor, "*instance k n_hidden"]:
     """alpha, fp64: of each neuron's W_out, the share of each of its k copies; sums to 1 over k."""
     instances, n = mlp.w_in.shape[:-2], mlp.n_hidden
@@ -177,7 +178,7 @@ def require_lone_neurons(act: str) -> None:
         )
 
 
-def add_noise(mlp: MLPWeights, k: int, noise: str, sigma: float, generator: torch.Generator) -> MLPWeights:
+def add_noise(mlp: MLPWeights, k: int, noise: Noise, sigma: float, generator: torch.Generator) -> MLPWeights:
     """Break the symmetry among siblings.
 
     Noise is Gaussian; sigma is relative to the root mean square of the child's own weights, W_in or W_out, as they
@@ -196,12 +197,7 @@ def add_noise(mlp: MLPWeights, k: int, noise: str, sigma: float, generator: torc
         noise: one of the above.
         sigma: at least 0.
         generator: of the noise.
-
-    Raises:
-        BadInput: no such noise.
     """
-    if noise not in ("none", "zero_sum", "w_in", "antithetic", "w_out"):
-        raise BadInput(f"noise: {noise!r} is none that there is")
     if noise == "none" or sigma == 0 or k == 1:
         return mlp
     on_w_in = noise in ("w_in", "antithetic")

@@ -253,9 +253,7 @@ def test_the_seed_decides_the_draws():
     assert not torch.equal(first.w_out, other.w_out)
 
 
-def test_what_cannot_be_is_refused():
+def test_a_dirichlet_split_needs_a_generator():
     mlp = drawn("relu", (3, 4, 2), 0)
     with pytest.raises(BadInput, match="needs a generator"):
         copy_neurons(mlp, "relu", 2, "dirichlet")
-    with pytest.raises(BadInput, match="'white' is none that there is"):
-        add_noise(mlp, 2, "white", 0.1, generator_of("a"))
