@@ -70,10 +70,21 @@ class Sampler:
             own: replicas that each draw for themselves; None for one set that all share (replica 0's).
             first: index of the first of these replicas: 10 replicas from 20 on are the last 10 of 30.
         """
+        return self.worth(self.draws(n, seed, stream, own, first))
+
+    def draws(
+        self, n: int, seed: int, stream: str | int, own: int | None = None, first: int = 0
+    ) -> Float[Tensor, "1 rep width batch"]:
+        """What `sample` rests on, the same for every instance: for who wants some instances or replicas at a time."""
         width = self.n_features * (2 if self.active else 1)
-        draws = _uniform(width, n, 1 if own is None else own, first, seed, stream)
+        return _uniform(width, n, 1 if own is None else own, first, seed, stream)
+
+    def worth(self, draws: Float[Tensor, "1 rep width batch"]) -> Float[Tensor, "inst rep batch feat"]:
+        """The samples that rest on such draws, made by this sampler or by one of other instances."""
         if not self.active:
-            return _worth(self._paired(draws), self.probability, self.values).mT
+            if self.pairs == "independent":
+                return _worth(draws, self.probability, self.values, marked=False).mT
+            return _worth(self._paired(draws), self.probability, self.values, marked=True).mT
         order, u = draws[:, :, : self.n_features], draws[:, :, self.n_features :]
         # Places and not a threshold on the draws: 24 bits leave ties.
         places = order.argsort(dim=2, stable=True)
@@ -81,20 +92,18 @@ class Sampler:
         for instance, active in enumerate(self.active):
             some = places[0, :, :active]
             chosen[instance].scatter_(1, some, u[0].gather(1, some))
-        return _worth(chosen, torch.ones(1, 1, 1, 1), self.values).mT
+        return _worth(chosen, torch.ones(1, 1, 1, 1), self.values, marked=True).mT
 
     def _paired(self, u: Float[Tensor, "1 rep feat batch"]) -> Float[Tensor, "_ rep feat batch"]:
-        """Draws of which the odd features' say what the law of the pairs asks of them."""
-        if self.pairs == "independent":
-            return u
+        """Draws that follow the law of the pairs, below their probability or else `_NEVER`."""
         p = self.probability[:, :, ::2]
         even, odd = u[:, :, ::2], u[:, :, 1::2]
         if self.pairs == "correlated":
             partner = torch.where(even < p, odd * p, _NEVER)
         else:
             # The interval after the one that activates the even feature; p <= 1/2 leaves room for it.
-            partner = torch.where(even < p, _NEVER, even - p)
-        return torch.stack([even.expand_as(partner), partner], dim=3).flatten(2, 3)
+            partner = torch.where((even >= p) & (even < 2 * p), even - p, _NEVER)
+        return torch.stack([torch.where(even < p, even, _NEVER), partner], dim=3).flatten(2, 3)
 
 
 def _uniform(
@@ -120,19 +129,26 @@ def _uniform(
 
 
 def _worth(
-    u: Float[Tensor, "_ rep feat batch"], p: Float[Tensor, "_ 1 _ 1"], values: ValuesConfig
+    u: Float[Tensor, "_ rep feat batch"], p: Float[Tensor, "_ 1 _ 1"], values: ValuesConfig, marked: bool
 ) -> Float[Tensor, "inst rep feat batch"]:
-    """The value of each feature where its draw lies below its probability, 0 elsewhere."""
+    """The value of each feature where its draw lies below its probability, 0 elsewhere.
+
+    `marked` says that the draws of inactive features are `_NEVER`, so that rounding cannot part what is paired.
+    """
     if values.kind == "choice":
         worth = torch.zeros(torch.broadcast_shapes(u.shape, p.shape))
-        for i in reversed(range(len(values.choices))):
-            worth = torch.where(u < p * ((i + 1) / len(values.choices)), values.choices[i], worth)
+        edges = [p * ((i + 1) / len(values.choices)) for i in range(len(values.choices))]
+        if marked:
+            edges[-1] = torch.full_like(p, (1 + _NEVER) / 2)
+        for edge, choice in zip(reversed(edges), reversed(values.choices), strict=True):
+            worth = torch.where(u < edge, choice, worth)
         return worth
     # high - u (high - low) / p falls from high to low as u rises to p: one affine map, cut off below low.
     low, high = values.low, values.high
     slope = torch.where(p > 0, (low - high) / p, 0.0)
-    start = torch.where(p > 0, high, low - 1.0)
-    below_low = float(np.nextafter(np.float32(low), np.float32(-np.inf)))
-    # Fresh memory costs as much as the draws, so that of the draws is written over where the sizes allow it.
-    worth = u.mul_(slope) if len(u) >= len(p) else u * slope
+    start = torch.where(p > 0, high, 2 * low - high)
+    # Of marked draws, what is inactive comes out at least high - low below low.
+    below_low = low - (high - low) / 2 if marked else float(np.nextafter(np.float32(low), np.float32(-np.inf)))
+    # Fresh memory costs as much as the draws, so that of marked draws, which nobody else holds, is written over.
+    worth = u.mul_(slope) if marked and len(u) >= len(p) else u * slope
     return torch.nn.functional.threshold(worth.add_(start), below_low, 0.0, inplace=True)

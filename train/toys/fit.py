@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -102,28 +102,35 @@ def fit(
     return run.train(progress, save, stop)
 
 
+def piece_sizes(config: ToyConfig, n_outputs: int) -> tuple[int, int]:
+    """How many networks are worked on at a time, and how many whole instances where those are enough for one."""
+    room = PIECE * torch.get_num_threads() // config.fit.batch
+    networks = max(1, room // max(*config.network.hidden, n_outputs))
+    return networks, max(1, min(networks // config.fit.replicas, room // config.features.n))
+
+
 def require_memory(config: ToyConfig, n_inst: int) -> None:
     """Fail before training where a config needs more memory than is free.
 
     Raises:
         EnvironmentProblem: with what is needed, what is free, and which key to lower.
     """
-    n_outputs, replicas = Target.of(config).n_outputs, config.fit.replicas
-    sizes = [math.prod(shape) for shape in shapes(config.network, config.features.n, n_outputs).values()]
-    networks = n_inst * replicas
-    drawn = n_inst * (replicas if config.fit.data == "own" else 1)
-    samples = max(drawn * config.fit.batch, n_inst * EVAL_BLOCK) * (4 * config.features.n + 2 * n_outputs)
-    width = max(*config.network.hidden, config.features.n, n_outputs)
-    piece = max(config.fit.batch, EVAL_BLOCK) * width + PIECE * torch.get_num_threads()
-    masks = (
-        drawn * config.fit.batch * sum(config.network.hidden) if config.network.dropout or config.sweep.dropout else 0
-    )
+    n_features, n_outputs, replicas = config.features.n, Target.of(config).n_outputs, config.fit.replicas
+    size = sum(math.prod(shape) for shape in shapes(config.network, n_features, n_outputs).values())
+    networks, instances = piece_sizes(config, n_outputs)
+    batch = max(config.fit.batch, EVAL_BLOCK)
+    own = config.fit.data == "own"
+    draws = (replicas if own else 1) * batch * (2 * n_features + sum(config.network.hidden))
+    at_a_time = instances * (min(replicas, networks) if own else 1)
+    samples = at_a_time * batch * (3 * n_features + 2 * n_outputs + 2 * sum(config.network.hidden))
+    activations = min(networks, instances * replicas) * batch * (2 * sum(config.network.hidden) + 4 * n_outputs)
+    trained = n_inst * replicas
     needed = {
         # Parameters, gradients, two moments, work space, the initial ones, a saved state, the final ones.
-        "fit.replicas": 4 * networks * (10 * sum(sizes)) + 3 * 8 * networks * n_outputs,
-        "fit.batch": 4 * (samples + 8 * piece + masks),
-        "fit.snapshots": 2 * 4 * config.fit.snapshots * n_inst * sum(sizes),
-        "fit.curve_points": 3 * 8 * config.fit.curve_points * networks,
+        "fit.replicas": 4 * trained * 10 * size + 3 * 8 * trained * n_outputs,
+        "fit.batch": 4 * (draws + samples + activations),
+        "fit.snapshots": 2 * 4 * config.fit.snapshots * n_inst * size,
+        "fit.curve_points": 3 * 8 * min(config.fit.curve_points, config.fit.steps + 1) * trained,
     }
     total, free = sum(needed.values()), psutil.virtual_memory().available
     if total > free:
@@ -143,10 +150,13 @@ class _Piece:
     layers: list[Layer]
     gradients: dict[str, Tensor]
     objective: Objective
+    sampler: Sampler
+    dropout: Float[Tensor, "inst 1 1 1"]
 
-    def of(self, data: Tensor) -> Tensor:
-        """These networks' part of [inst rep_or_1 ...]."""
-        return data[self.instances, self.replicas] if data.shape[1] > 1 else data[self.instances]
+    def mask(self, chance: Float[Tensor, "1 _ hidden batch"]) -> Float[Tensor, "inst _ hidden batch"]:
+        """Dropout's factors: what is kept is scaled up."""
+        mine = chance[:, self.replicas] if chance.shape[1] > 1 else chance
+        return (mine >= self.dropout).float().div_(1 - self.dropout)
 
 
 class _Run:
@@ -158,10 +168,7 @@ class _Run:
         rates = [each.fit.lr for each in configs]
         start = initial(configs, self.target.n_outputs, config.fit.seed, config.fit.replicas)
         self.adam = Adam(start.parameters, config.fit, rates)
-        self.objective = Objective.of(configs, self.target)
         self.pieces = self._cut()
-        dropout = torch.tensor([each.network.dropout for each in configs])
-        self.dropout = dropout[:, None, None, None] if dropout.any() else None
         self.curve_steps = _spread(config.fit.steps, config.fit.curve_points)
         self.snapshot_steps = _spread(config.fit.steps, config.fit.snapshots)
         self.curve: list[Tensor] = []
@@ -173,13 +180,11 @@ class _Run:
 
     def _cut(self) -> list[_Piece]:
         n_inst, replicas = len(self.configs), self.config.fit.replicas
-        width = max(*self.config.network.hidden, self.target.n_outputs)
-        at_a_time = max(1, PIECE * torch.get_num_threads() // (width * self.config.fit.batch))
-        if at_a_time >= replicas:
-            some = at_a_time // replicas
-            parts = [(slice(i, i + some), slice(0, replicas)) for i in range(0, n_inst, some)]
+        networks, instances = piece_sizes(self.config, self.target.n_outputs)
+        if networks >= replicas:
+            parts = [(slice(i, i + instances), slice(0, replicas)) for i in range(0, n_inst, instances)]
         else:
-            ranges = [slice(r, r + at_a_time) for r in range(0, replicas, at_a_time)]
+            ranges = [slice(r, r + networks) for r in range(0, replicas, networks)]
             parts = [(slice(i, i + 1), each) for i in range(n_inst) for each in ranges]
         return [self._piece(*part) for part in parts]
 
@@ -188,8 +193,16 @@ class _Run:
             {name: each[instances, replicas] for name, each in views.items()}
             for views in (self.adam.parameters, self.adam.gradients)
         )
-        layers = layers_of(self.config.network, parameters)
-        return _Piece(instances, replicas, layers, slopes, self.objective.of_instances(instances))
+        configs = self.configs[instances]
+        return _Piece(
+            instances,
+            replicas,
+            layers_of(self.config.network, parameters),
+            slopes,
+            Objective.of(configs, self.target),
+            Sampler.of(configs),
+            torch.tensor([each.network.dropout for each in configs])[:, None, None, None],
+        )
 
     def train(
         self, progress: Progress | None, save: Callable[[FitState], None] | None, stop: Callable[[], bool]
@@ -223,35 +236,39 @@ class _Run:
 
     @torch.inference_mode()
     def _advance(self, step: int) -> None:
-        fit = self.config.fit
+        fit, config = self.config.fit, self.config.network
         own = fit.replicas if fit.data == "own" else None
-        x, target = self._samples(fit.batch, step, own)
-        masks = self._masks(step, own)
-        for piece in self.pieces:
-            read, kept = piece.of(x), [piece.of(mask) for mask in masks]
-            traces = forward(piece.layers, read, kept)
-            found = gradients(self.config.network, piece.layers, read, traces, piece.of(target), piece.objective, kept)
-            for name, gradient in found.items():
-                piece.gradients[name].copy_(gradient)
+        stream = step
+        chances = self._chances(stream, own)
+        for piece, x, target in self._samples(fit.batch, stream, own):
+            masks = [piece.mask(each) for each in chances]
+            traces = forward(piece.layers, x, masks)
+            for name, slope in gradients(config, piece.layers, x, traces, target, piece.objective, masks).items():
+                piece.gradients[name].copy_(slope)
         self.adam.step(step)
 
-    def _samples(self, n: int, stream: str | int, own: int | None) -> tuple[Tensor, Tensor]:
-        """Samples and targets as columns: [inst rep_or_1 feat batch], [inst rep_or_1 out batch]."""
-        x = self.sampler.sample(n, self.config.fit.seed, stream, own)
-        columns = x.mT.contiguous()
-        return columns, self.target(columns.mT).mT.contiguous()
+    def _samples(self, n: int, stream: str | int, own: int | None) -> Iterator[tuple[_Piece, Tensor, Tensor]]:
+        """Each piece with its samples and targets as columns: [inst rep_or_1 feat batch], [inst rep_or_1 out batch]."""
+        draws = self.sampler.draws(n, self.config.fit.seed, stream, own)
+        x = target = torch.empty(0)
+        instances = None
+        for piece in self.pieces:
+            if own or piece.instances != instances:
+                instances = piece.instances
+                rows = piece.sampler.worth(draws[:, piece.replicas] if own else draws)
+                x, target = rows.mT.contiguous(), self.target(rows).mT.contiguous()
+            yield piece, x, target
 
-    def _masks(self, step: int, own: int | None) -> list[Tensor]:
-        """Dropout's factors for each hidden layer, [inst rep_or_1 hidden batch]: one draw serves all instances."""
-        if self.dropout is None:
+    def _chances(self, step: int, own: int | None) -> list[Tensor]:
+        """Uniform draws for dropout in each hidden layer, [1 rep_or_1 hidden batch]; the same for every instance."""
+        if not any(config.network.dropout for config in self.configs):
             return []
-        masks: list[Tensor] = []
+        drawn: list[Tensor] = []
         for layer, width in enumerate(self.config.network.hidden):
             words = sha256(f"{self.config.fit.seed} dropout {step} {layer}".encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(words[:4], "little"))
-            u = torch.rand(1, own or 1, width, self.config.fit.batch, generator=generator)
-            masks.append((u >= self.dropout).float().div_(1 - self.dropout))
-        return masks
+            drawn.append(torch.rand(1, own or 1, width, self.config.fit.batch, generator=generator))
+        return drawn
 
     @torch.inference_mode()
     def _evaluate(self, n: int, max_blocks: int | None = None) -> Float64[Tensor, "inst rep out"]:
@@ -259,10 +276,8 @@ class _Run:
         sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)][:max_blocks]
         found = torch.zeros(len(self.configs), self.config.fit.replicas, self.target.n_outputs, dtype=torch.float64)
         for block, size in enumerate(sizes):
-            x, target = self._samples(size, f"eval-{block}", None)
-            for piece in self.pieces:
-                output = forward(piece.layers, piece.of(x))[-1].after
-                losses = piece.objective.per_output(output, piece.of(target))
+            for piece, x, target in self._samples(size, f"eval-{block}", None):
+                losses = piece.objective.per_output(forward(piece.layers, x)[-1].after, target)
                 found[piece.instances, piece.replicas] += losses * (size / sum(sizes))
         return found
 

@@ -49,12 +49,6 @@ class Objective:
         l1 = torch.tensor([c.fit.l1 for c in configs])
         return cls(first.fit.loss, group, importances[:, None, :, None], l1[:, None, None, None] if l1.any() else None)
 
-    def of_instances(self, which: slice) -> "Objective":
-        """The same for some of the instances."""
-        return Objective(
-            self.loss, self.group, self.importances[which], self.l1[which] if self.l1 is not None else None
-        )
-
     def per_output(
         self, output: Float[Tensor, "inst rep out batch"], target: Float[Tensor, "inst rep_or_1 out batch"]
     ) -> Float[Tensor, "inst rep out"]:

@@ -286,8 +286,8 @@ def test_what_does_not_fit_into_memory_is_told_before_training(monkeypatch: pyte
     for key, config in {
         "fit.replicas": toy({"hidden": 900}, {"n": 1000}, replicas=100_000),
         "fit.batch": toy(batch=2**33),
-        "fit.snapshots": toy({"hidden": 900}, {"n": 1000}, snapshots=10**6),
-        "fit.curve_points": toy(curve_points=10**11),
+        "fit.snapshots": toy({"hidden": 900}, {"n": 1000}, snapshots=10**6, steps=10**7),
+        "fit.curve_points": toy(curve_points=10**11, steps=10**8, replicas=100_000),
     }.items():
         with pytest.raises(EnvironmentProblem, match=rf"need \d.* GB of memory, .* are free; lower {key}"):
             fit(config)
