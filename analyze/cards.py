@@ -1,6 +1,6 @@
 """Single neurons for the report: which ones, what their scores say, and the text around their examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -177,27 +177,43 @@ class Cards:
     def _examples(self, neuron: int) -> list[Example]:
         rows = shown_examples(self.acts, neuron).to_dicts()
         top = max((row["activation"] for row in rows), default=0.0)
-        return [self._example(row, top) for row in rows]
+        return [
+            example_of(
+                self.text,
+                row,
+                top,
+                lambda place: self.held.get((neuron, place)),
+                f"{row['activation']:.3g}",
+            )
+            for row in rows
+        ]
 
-    def _example(self, row: dict[str, Any], top: float) -> Example:
-        peak = row["stream_position"]
-        value = f"{row['activation']:.3g}"
-        if self.text.trouble is not None:
-            return Example(value, ())
-        first, pieces = self.text.around(peak, row["document"])
-        row_start = peak - (row["position"] - 1)
-        out = []
-        for place, piece in enumerate(pieces, first):
-            known = self.held.get((row["neuron"], place))
-            activation = row["activation"] if place == peak else known
-            text, odd = shown(piece)
-            classes = ["t", f"h{level(activation, top)}"]
-            classes += ["held"] * (activation is not None) + ["peak"] * (place == peak)
-            classes += ["far"] * (place < row_start) + ["odd"] * odd
-            label = None if activation is None else f"{activation:.3g}"
-            shades = " ".join(name for name in classes if name != "h0")
-            out.append(Piece(text, shades, label, odd or not text[:1].isalnum()))
-        return Example(value, tuple(out))
+
+def example_of(text: Text, row: dict[str, Any], top: float, held: Callable[[int], float | None], label: str) -> Example:
+    """An example with the text around it.
+
+    Args:
+        row: of a table of examples: document, stream_position, position, activation.
+        top: activation of the strongest example shown, which shades go by.
+        held: the neuron's activation at a place in the stream, where it is known.
+        label: what stands before the text.
+    """
+    peak = row["stream_position"]
+    if text.trouble is not None:
+        return Example(label, ())
+    first, pieces = text.around(peak, row["document"])
+    row_start = peak - (row["position"] - 1)
+    out = []
+    for place, piece in enumerate(pieces, first):
+        activation = row["activation"] if place == peak else held(place)
+        words, odd = shown(piece)
+        classes = ["t", f"h{level(activation, top)}"]
+        classes += ["held"] * (activation is not None) + ["peak"] * (place == peak)
+        classes += ["far"] * (place < row_start) + ["odd"] * odd
+        title = None if activation is None else f"{activation:.3g}"
+        shades = " ".join(name for name in classes if name != "h0")
+        out.append(Piece(words, shades, title, odd or not words[:1].isalnum()))
+    return Example(label, tuple(out))
 
 
 def level(activation: float | None, top: float) -> int:

@@ -16,7 +16,7 @@ from analyze.collect import check_data
 from analyze.duplicates import DUPLICATE
 from analyze.families import chosen_parents, members_of, strongest, tree
 from analyze.fission_record import FORMAT_VERSION, as_markdown, read_run
-from analyze.kinship import MATCHED, KinshipMeter, LevelMeter, Levels, TokenPass, stream_values
+from analyze.kinship import MATCHED, KinshipMeter, LevelMeter, Levels, TokenPass, as_held, stream_values
 from analyze.lineage import Descent, descent_of, weight_figures, widened_layers
 from analyze.positions import joined
 from analyze.sources import CheckpointSource
@@ -133,7 +133,7 @@ class _Measure:
         own_levels = _levels(source, passed, f"step {checkpoint.step} levels")
         meter = KinshipMeter(self._descent.families, own_levels, parent_levels)
         for (child, parent), _ in stream_values([source, self._parent], passed, f"step {checkpoint.step} kinship"):
-            meter.update(child, parent)
+            meter.update(as_held(child), as_held(parent))
         kinship = meter.kinship()
         if self._birth is None:
             self._birth = self._descent.birth.model()
@@ -237,7 +237,7 @@ class _Measure:
 def _levels(source: CheckpointSource, passed: TokenPass, what: str) -> Levels:
     meter = LevelMeter(source.facts.n_neurons, passed.n_fit)
     for (values,), kept in stream_values([source], passed, what):
-        meter.update(values, torch.from_numpy(kept.is_fit))
+        meter.update(as_held(values), torch.from_numpy(kept.is_fit))
     return meter.levels()
 
 

@@ -53,7 +53,7 @@ class LevelMeter:
         self._least = torch.full((n_neurons,), torch.inf)
 
     def update(self, values: Float[Tensor, "t n"], is_fit: Bool[Tensor, "t"]) -> None:
-        """Add tokens; values are bf16 numbers held in float32."""
+        """Add tokens; values are `as_held`."""
         self._count += len(values)
         self._sum += values.sum(0).double()
         fit = values[is_fit]
@@ -122,18 +122,18 @@ class KinshipMeter:
         self._parent_squares = torch.zeros(n_parents, dtype=torch.float64)
 
     def update(self, child: Float[Tensor, "t n"], parent: Float[Tensor, "t m"]) -> None:
-        """Add tokens; values are bf16 numbers held in float32."""
+        """Add tokens; values are `as_held`."""
         self._count += len(child)
         members = self._families.flatten()
         fires = (parent > self._parent.threshold).float()
         centred = parent - self._parent.mean.float()
         self._parent_fires += fires.sum(0).double()
         self._parent_squares += (centred * centred).sum(0).double()
-        own = (child - self.child.mean.float()).T[members]
+        values = child.T.contiguous().index_select(0, members)
+        own = values - self.child.mean.float()[members][:, None]
         self._products += own @ centred
         rows = own.view(*self._families.shape, -1)
         self._siblings += rows @ rows.mT
-        values = child.T[members]
         on = (values > self.child.threshold[members][:, None]).float()
         weight = values.clamp_(min=0).mul_(on)
         self._weight_with += weight @ fires
@@ -184,6 +184,11 @@ def matched_by_rate(rate: Float[np.ndarray, "n"], at_most: int) -> Int[np.ndarra
     return found
 
 
+def as_held(values: Float[Tensor, "t n"]) -> Float[Tensor, "t n"]:
+    """Values as a sample holds them: bf16 numbers, in float32."""
+    return values.bfloat16().float()
+
+
 @dataclass(frozen=True)
 class TokenPass:
     """Which held-out tokens are passed, in pieces of MICRO_BATCH_TOKENS that are spread evenly over the text."""
@@ -231,7 +236,7 @@ class TokenPass:
 def stream_values(
     sources: Sequence[NeuronSource], passed: TokenPass, what: str
 ) -> Iterator[tuple[list[Float[Tensor, "t n"]], TokenSample]]:
-    """Values of every source on the tokens that count, a piece at a time, rounded to bf16.
+    """Values of every source on the tokens that count, a piece at a time.
 
     Args:
         what: named by the progress bar.
@@ -239,5 +244,5 @@ def stream_values(
     with tqdm(total=passed.n_tokens, desc=what, unit="tok", unit_scale=True, disable=None, file=sys.stderr) as progress:
         for rows, flat, kept in passed.pieces():
             where = torch.from_numpy(flat)
-            yield [source.activations(rows).flatten(0, 1)[where].bfloat16().float() for source in sources], kept
+            yield [source.activations(rows).flatten(0, 1)[where] for source in sources], kept
             progress.update(len(flat))

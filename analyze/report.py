@@ -13,6 +13,7 @@ from analyze.cells import Cell, final_cells, find_cells
 from analyze.compare import comparison_of
 from analyze.comparison import Comparison
 from analyze.figures import Figure, loss_figure, score_figure, share_figure, widened_figures
+from analyze.fission_page import FissionPart, fission_part
 from analyze.html import render, versions
 from analyze.measure import JUDGES, Judge
 from analyze.notes import GLOSSARY, count, doubts, percent, place, tests_made, visible, with_interval
@@ -48,6 +49,7 @@ class Page:
     score_figure: Figure
     score_title: str
     widened_figures: tuple[Figure, ...]
+    fission: FissionPart | None
     sampling: str
     variants: tuple[VariantCards, ...]
     glossary: tuple[tuple[str, str], ...]
@@ -59,7 +61,8 @@ class Page:
     @property
     def figures(self) -> tuple[Figure, ...]:
         """All of them, in order of reading."""
-        found = (self.share_figure, self.loss_figure, self.score_figure, *self.widened_figures)
+        parted = () if self.fission is None else self.fission.figures
+        found = (self.share_figure, self.loss_figure, self.score_figure, *self.widened_figures, *parted)
         return tuple(figure for figure in found if figure is not None)
 
 
@@ -143,6 +146,7 @@ def _page(results: Path, comparison: Comparison, cells: Sequence[Cell]) -> Page:
         score_figure=score_figure(comparison, finals, cells, styles),
         score_title="K_eff",
         widened_figures=widened_figures(comparison, judge, styles),
+        fission=fission_part(results, styles),
         sampling=(
             f"Of the first seed of each variant: {N_RANDOM} scored neurons drawn at random with a fixed "
             f"seed, and, "

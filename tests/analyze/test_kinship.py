@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyze.collect import collect
-from analyze.kinship import KinshipMeter, LevelMeter, Levels, TokenPass, matched_by_rate, stream_values
+from analyze.kinship import KinshipMeter, LevelMeter, Levels, TokenPass, as_held, matched_by_rate, stream_values
 from analyze.positions import document_halves
 from tests.analyze.collected import FakeSource, write_data
 from train.errors import BadInput
@@ -37,7 +37,7 @@ def test_a_neuron_fires_here_where_it_does_for_collect(tokens: TokenFile, tmp_pa
     assert passed.n_tokens == len(acts.tokens)
     meter = LevelMeter(9, passed.n_fit)
     for (values,), kept in stream_values([source], passed, "levels"):
-        meter.update(values, torch.from_numpy(kept.is_fit))
+        meter.update(as_held(values), torch.from_numpy(kept.is_fit))
     levels = meter.levels()
     fires = acts.block(0, 9) > levels.threshold
     assert np.allclose(fires.double().mean(0).numpy(), acts.moments.firing_rate, atol=0, rtol=1e-12)
