@@ -105,10 +105,12 @@ def test_rounding_never_parts_a_pair(values: dict[str, Any]):
     # Features at the very end of their interval turn up once in 2^24 draws.
     sampler = Sampler.of([toy({"n": 2, "probability": 0.9587006, "pairs": "correlated", "values": values})])
     last = torch.tensor([1 - 2.0**-24, 0.5, 0.0, 0.9587006, 0.9587005]).expand(2, 5).clone()
-    even, odd = _worth(sampler._paired(last[None, None]), sampler.probability, sampler.values, marked=True)[0, 0]
+    even, odd = _worth(
+        sampler._paired(last[None, None]), sampler.probability, sampler.values, marked=True, spend=False
+    )[0, 0]
     assert torch.equal(even != 0, odd != 0)
     pairs = torch.cartesian_prod(last[0], last[0]).T.clone()[None, None]
-    even, odd = _worth(sampler._paired(pairs), sampler.probability, sampler.values, marked=True)[0, 0]
+    even, odd = _worth(sampler._paired(pairs), sampler.probability, sampler.values, marked=True, spend=False)[0, 0]
     assert torch.equal(even != 0, odd != 0)
 
 
@@ -174,6 +176,23 @@ def test_an_instance_is_sampled_alike_alone_and_among_others():
     together = toy({"n": 5}, {"probability": [0.1, 0.4]}).instances()
     alone = Sampler.of(together[1:]).sample(50, 0, 0)
     assert torch.equal(Sampler.of(together).sample(50, 0, 0)[1:], alone)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [{"probability": 0.5}, {"active": 2}, {"pairs": "correlated"}, {"values": {"kind": "choice", "choices": [1.0]}}],
+    ids=["independent", "active", "correlated", "choice"],
+)
+def test_draws_serve_some_instances_or_replicas_at_a_time_and_stay_as_they_are(features: dict[str, Any]):
+    sweep = {"active": [2, 1]} if "active" in features else {"probability": [0.2, 0.5]}
+    instances = toy({"n": 4} | features, sweep).instances()
+    together = Sampler.of(instances)
+    draws = together.draws(30, seed=1, stream=2, own=3)
+    before = draws.clone()
+    for i, instance in enumerate(instances):
+        some = Sampler.of([instance]).worth(draws[:, 1:])
+        assert torch.equal(some[0], together.sample(30, 1, 2, own=3)[i, 1:])
+    assert torch.equal(draws, before)
 
 
 def test_own_draws_are_independent_and_do_not_depend_on_how_many_replicas_draw():
