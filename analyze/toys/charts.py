@@ -156,7 +156,7 @@ def phases(
         return svg_of(figure)
 
 
-def _edges(values: Sequence[float]) -> Float[ndarray, "cells+1"]:
+def _edges(values: Sequence[float]) -> Float[ndarray, "edges"]:
     """Borders of cells around sorted values, midway on a logarithmic axis."""
     logs = np.log(np.sort(np.asarray(values, dtype=np.float64)))
     if logs.size == 1:

@@ -93,7 +93,7 @@ def phase_figure(view: View) -> Figure | None:
         strategy = observed_strategy(view.best.weight[i, 0])
         observed[cell] = -1 if strategy is None else strategy
         predicted[cell] = predicted_strategy(config)
-    across = np.geomspace(min(columns), max(columns), 25)
+    across = np.geomspace(min(columns), max(columns), 13)
     lower, upper = min(rows) / 2, max(rows)
     border = np.array([boundary(float(importance), lower, upper) for importance in across])
     return Figure(

@@ -54,7 +54,11 @@ class Page:
     @property
     def result(self) -> str:
         """The numbers behind the verdicts, in a line."""
-        return "; ".join(f"{each.expectation.says}: {each.best:.3g}" for each in self.verdicts) or "nothing to check"
+        found = (
+            f"{each.expectation.says} ({each.expectation.measure} {each.best:.3g}, expected {bounds(each.expectation)})"
+            for each in self.verdicts
+        )
+        return "; ".join(found) or "nothing to check"
 
     @property
     def verdict(self) -> str:

@@ -42,7 +42,7 @@ def gram_figure(view: View) -> Figure | None:
         "Heat maps of W transposed times W with the bias, and bars of the norm of each feature's column",
         "Which features are held, and which share dimensions: WᵀW is the identity where features are kept apart, and "
         "what stands off the diagonal is interference; the bars are |Wᵢ|, blue with a dimension of its own, orange "
-        f"where others fill it. Features from the top{view.by_importance}. {view.which(shown)}",
+        f"where others fill it. Features run from the top{view.by_importance}. {view.which(shown)}",
     )
 
 
@@ -68,21 +68,22 @@ def _stacks(view: View, shown: list[int]) -> list[list[weights.Stacks]]:
     share, dead = best.share[:, 0], best.dead[:, 0]
     kind = np.where(dead.numpy(), "dead", np.where((share > MONO[0]).numpy(), "mono", "poly"))
     reads, writes = _weighty(view.run.config.features.importances()), _weighty(_output_importances(view))
+    widths, is_deep = (network.hidden[0], network.hidden[-1]), len(network.hidden) > 1
     rows = []
     for i in shown:
         read = first[i].numpy()[:, :reads]
         order = weights.neuron_order(read)
         order = order[weights.spread(len(order), MOST_NEURONS)]
         title = view.title(i)
-        kinds = kind[i, : network.hidden[0]]
+        kinds = kind[i, : widths[0]]
         name = "W" if network.kind == "neuron" else "W1 (into the neurons)"
         row = [weights.Stacks(f"{title}: {name}" if title else name, read[order], tuple(kinds[order]))]
         if network.kind == "computation":
             out = last[i].T.numpy()[:, :writes]
-            if len(network.hidden) > 1:
+            if is_deep:
                 order = weights.neuron_order(out)
                 order = order[weights.spread(len(order), MOST_NEURONS)]
-            kinds = kind[i, -network.hidden[-1] :]
+            kinds = kind[i, -widths[1] :]
             name = f"W{len(network.hidden) + 1} (out of them)"
             row.append(weights.Stacks(name, out[order], tuple(kinds[order])))
         rows.append(row)

@@ -102,7 +102,7 @@ def gram(instances: Sequence[Geometry]) -> str:
             thick = 0.85 if n <= 40 else 1.0
             bars(
                 right,
-                [(0.0, i - thick / 2, norm, thick) for i, norm in enumerate(norms)],
+                [(0.0, i - thick / 2, norm, thick) for i, norm in enumerate(norms.tolist())],
                 colours(scale(each.interference)),
             )
             right.set_ylim(left.get_ylim())
@@ -294,8 +294,8 @@ def _pile(weights: Float[ndarray, "feat"], least: float) -> list[tuple[int | Non
         for feature in large:
             found.append((int(feature), at, float(weights[feature])))
             at += float(weights[feature])
-        rest = float(weights[own].sum()) - at
-        if abs(rest) >= least:
+        slight = own[np.abs(weights[own]) < least]
+        if slight.size and abs(rest := float(weights[slight].sum())) >= least:
             found.append((None, at, rest))
     return found
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,8 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from analyze.figures import Figure
 from analyze.toys import charts
-from analyze.toys.figures import figures_of, phase_figure
+from analyze.toys.figures import (
+    curve_figure,
+    dimensionality_figure,
+    figures_of,
+    learning_figure,
+    measure_figure,
+    phase_figure,
+    replica_figure,
+)
 from analyze.toys.phase import STRATEGIES
 from analyze.toys.reading import Reading
 from analyze.toys.view import View, leading
@@ -42,6 +52,11 @@ def said(svg: str) -> str:
     return " ".join(ElementTree.fromstring(svg).itertext())
 
 
+def drawn(figure: Figure | None) -> Figure:
+    assert figure is not None
+    return figure
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_toy_gets_the_figures_that_apply_to_it(runs, name):
     figures = figures_of(Reading(runs[name]))
@@ -54,17 +69,17 @@ def test_a_toy_gets_the_figures_that_apply_to_it(runs, name):
 
 
 def test_the_same_run_gives_the_same_bytes(runs):
-    first, second = (figures_of(Reading(runs["absolute"])) for _ in range(2))
-    assert [figure.svg for figure in first] == [figure.svg for figure in second]
+    first, second = (replica_figure(View(Reading(runs["absolute"]))) for _ in range(2))
+    assert first.svg == second.svg
 
 
 def test_figures_of_instances_name_what_is_swept(runs):
-    figures = {figure.name: said(figure.svg) for figure in figures_of(Reading(runs["pentagon"]))}
-    for name in ("arrows", "weights", "learning", "curves"):
-        assert all(f"p = {p}" in figures[name] for p in ("0.5", "0.1", "0.05")), name
-    assert "features_represented" in figures["measures"]
-    assert "naive: no superposition" in figures["replicas"]
-    assert "3/8" in figures["dimensionality"]
+    view = View(Reading(runs["pentagon"]))
+    for make in (arrow_figure, gram_figure, learning_figure, curve_figure):
+        words = said(drawn(make(view)).svg)
+        assert all(f"p = {p}" in words for p in ("0.5", "0.1", "0.05")), make
+    assert "features_represented" in said(drawn(measure_figure(view)).svg)
+    assert "3/8" in said(drawn(dimensionality_figure(view)).svg)
 
 
 def test_the_leading_replica_is_the_one_of_lowest_loss(runs):
@@ -84,7 +99,7 @@ def test_of_many_instances_a_few_are_drawn_evenly_and_the_caption_says_so(tmp_pa
     run = trained(tmp_path / "many", PENTAGON | {"sweep": many, "expect": [], "fit": {"replicas": 1}})
     view = View(Reading(run))
     for make in (gram_figure, arrow_figure):
-        assert (figure := make(view)) is not None
+        figure = drawn(make(view))
         assert "12 of 20 instances" in figure.caption
         assert said(figure.svg).count("p = ") == 12
         assert "p = 0.025" in said(figure.svg), "the last instance is among them"
@@ -108,7 +123,7 @@ def test_a_neurons_pieces_are_as_tall_as_its_weights(weights):
         assert height == weights[feature]
         assert bottom * height >= 0, "on its own side of zero"
     above = [(bottom, height) for _, bottom, height in pieces if height > 0]
-    assert all(a[0] + a[1] == pytest.approx(b[0]) and a[1] >= b[1] for a, b in zip(above, above[1:]))
+    assert all(a[0] + a[1] == pytest.approx(b[0]) and a[1] >= b[1] for a, b in pairwise(above))
 
 
 def test_small_weights_are_one_piece_without_a_feature():
@@ -128,11 +143,10 @@ def test_neurons_are_coloured_by_what_they_answer_to(tmp_path):
     parameters["W1"][:, :, 1, :2] = 1.0
     parameters["W2"][:, :, 0, :2] = 1.0
     view = View(Reading(replace(run, model=replace(run.model, parameters=parameters))))
-    figure = kind_figure(view)
-    assert figure is not None
+    figure = drawn(kind_figure(view))
     words = said(figure.svg)
     assert all(word in words for word in ("monosemantic", "polysemantic", "dead"))
-    assert (neuron_figure(view) or figure).svg != figure.svg
+    assert drawn(neuron_figure(view)).svg != figure.svg
 
 
 def test_a_pentagon_is_drawn_with_its_features_apart():
@@ -169,13 +183,11 @@ def test_the_phase_diagram_counts_the_cells_that_are_as_in_theory(runs):
         held = (1.0, -1.0) if row["probability"] < 0.1 else (1.0, 0.0) if row["importance_last"] <= 1 else (0.0, 1.0)
         W[i, :, 0] = torch.tensor(held)
     right = replace(run, model=replace(run.model, parameters=run.model.parameters | {"W": W}))
-    figure = phase_figure(View(Reading(right)))
-    assert figure is not None
+    figure = drawn(phase_figure(View(Reading(right))))
     assert "100 % of cells as in theory" in said(figure.svg)
     assert all(name in said(figure.svg) for name in STRATEGIES)
     W[0] = 1.0 - W[0]
-    figure = phase_figure(View(Reading(right)))
-    assert figure is not None
+    figure = drawn(phase_figure(View(Reading(right))))
     assert "83 % of cells as in theory" in said(figure.svg)
 
 
@@ -184,7 +196,7 @@ def test_losses_of_zero_and_single_replicas_can_be_drawn():
     assert "the one replica" in said(charts.replicas([""], zeros, np.zeros(1), np.zeros(1), "x"))
 
 
-def test_names_from_a_config_are_not_read_as_mathematics(tmp_path: Path):
+def test_what_is_swept_is_named_in_words(tmp_path: Path):
     run = trained(tmp_path / "odd", NEURON | {"sweep": {"init_scale": [0.5, 1.0]}})
-    words = said(figures_of(Reading(run))[0].svg)
+    words = said(replica_figure(View(Reading(run))).svg)
     assert "scale of the initial weights" in words
