@@ -1,31 +1,42 @@
-"""Jumps in a learning curve: abrupt falls of the loss between stretches in which little happens."""
+"""Jumps in a learning curve: steep falls of the loss after stretches in which little happens."""
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-FALL = 0.1
-"""Part of the loss by which it has to fall for a jump."""
 STEEP = 3.0
-"""How many times steeper than the curve's median interval a jump is."""
-STEEPEST_PLATEAU = 0.01
-"""Fall of ln loss in one interval up to which it is a plateau's, whatever the median."""
+"""How many times steeper a jump is than the plateau before it, and than the one that ends it."""
+FLAT = 0.01
+"""Fall of ln loss in one interval up to which a plateau is flat; no jump is told from what is flatter."""
+PLATEAU = 2
+"""Intervals that a plateau lasts at least."""
+FALL = 0.1
+"""Part of the loss before it by which a jump takes the loss down at least; and 1 % of the loss at the start."""
 
 
 def jumps(losses: Float[ndarray, "points"]) -> int:
-    """Abrupt falls in a curve of losses at equal distances, taken on the same samples.
+    """Counts the jumps in a curve of losses at equal distances, all taken on the same samples.
 
-    An interval is steep where ln loss falls in it by more than `STEEPEST_PLATEAU` and by more than `STEEP` times the
-    median change (in size) of the curve's intervals. Steep intervals in a row, single others between them
-    passed over, are a jump where the loss falls by more than `FALL` of itself from the first to the last. The
-    descent that a curve starts with is none: before a jump there is an interval that is not steep.
+    Steepness is the fall of ln loss in one interval. After a plateau, whose least steep interval has the steepness s
+    (or `FLAT`, if that is more), a jump starts where the curve gets steeper than `STEEP` x s; it ends where the curve
+    gets `STEEP` times less steep than the jump was at its steepest. The descent that a curve starts with
+    is none, however steep: nothing went before it. An even descent has none either.
     """
-    falls = -np.diff(np.log(np.maximum(losses, np.finfo(np.float64).tiny)))
-    steep = falls > max(STEEPEST_PLATEAU, STEEP * float(np.median(np.abs(falls))))
-    alone = ~steep[1:-1] & steep[:-2] & steep[2:]
-    steep[1:-1] |= alone
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], steep.astype(int), [0]])))
-    found = 0
-    for first, stop in zip(edges[::2], edges[1::2], strict=True):
-        found += bool(first > 0 and losses[stop] < (1 - FALL) * losses[first])
+    steepness = -np.diff(np.log(np.maximum(losses, np.finfo(np.float64).tiny)))
+    found, start, peak = 0, None, 0.0
+    flattest, rested = np.inf, PLATEAU
+    for i, now in enumerate([*steepness, -np.inf]):
+        if start is None:
+            if rested >= PLATEAU and now > STEEP * max(flattest, FLAT):
+                start, peak = i, now
+                continue
+            flattest, rested = min(flattest, now), rested + 1
+        elif now < peak / STEEP:
+            if i + 1 < len(steepness) and steepness[i + 1] >= peak / STEEP:
+                continue  # one slow interval is no plateau
+            fall = losses[start] - losses[i]
+            found += bool(fall > FALL * losses[start] and fall > 0.01 * losses[0])
+            start, flattest, rested = None, now, 1
+        else:
+            peak = max(peak, now)
     return found

@@ -36,6 +36,7 @@ TIED = Scope("bottleneck and neuron models", lambda config: config.network.kind 
 NEURONS = Scope("neuron and computation models", lambda config: config.network.kind != "bottleneck")
 SQUARED = Scope("toys with loss = 'mse'", lambda config: config.fit.loss == "mse")
 CLASSIFIES = Scope("toys with loss = 'cross_entropy'", lambda config: config.fit.loss == "cross_entropy")
+CLASSIFIES = Scope("toys with loss = 'cross_entropy'", lambda config: config.fit.loss == "cross_entropy")
 CLASSES = Scope(
     "bottleneck and neuron models with features.classes", lambda c: TIED.holds(c) and bool(c.features.classes)
 )
@@ -133,6 +134,12 @@ def loss_over_constant(of: Reading) -> PerReplica:
     model that has learned nothing."""
     constant = np.array([each.constant_loss for each in of.run.naive])
     return of.run.losses / np.where(constant > 0, constant, nan)[:, None]
+
+
+@_measure(CLASSIFIES)
+def accuracy(of: Reading) -> PerReplica:
+    """Share of held-out samples and groups of outputs whose largest logit is the right class's, 0 to 1."""
+    return of.accuracy
 
 
 @_measure(SQUARED)

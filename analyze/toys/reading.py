@@ -93,6 +93,20 @@ class Reading:
         return loss_by_active(self.run)
 
     @cached_property
+    @torch.no_grad()
+    def accuracy(self) -> Float[ndarray, "inst rep"]:
+        """Share of the groups of outputs, over the samples of the final loss, whose class is told right."""
+        n_classes, run = self.target.n_classes, self.run
+        right = torch.zeros(run.n_inst, run.n_rep, dtype=torch.float64)
+        for i, config in enumerate(self.configs):
+            model = run.model.select(instance=i)
+            for x in final_samples(config):
+                wanted = self.target(x).unflatten(-1, (-1, n_classes)).argmax(-1)
+                answer = model(x[None, None])[0].unflatten(-1, (-1, n_classes)).argmax(-1)
+                right[i] += (answer == wanted).double().mean(-1).sum(-1)
+        return (right / run.config.fit.eval_samples).numpy()
+
+    @cached_property
     def classes(self) -> list[Int[ndarray, " feat"]]:
         """The features of each class of `features.classes`, in order; empty where there are none."""
         edges = np.cumsum([0, *(each.count for each in self.run.config.features.classes)])

@@ -42,6 +42,16 @@ def test_noise_on_plateaus_is_no_jump():
     assert jumps(np.repeat([1.0, 0.3], 100) * noise) == 1
 
 
+def test_a_jump_follows_a_stretch_that_is_slow_and_need_not_be_flat():
+    falls = [0.2, 0.3, 0.2, 0.05, 0.03, 0.06, 0.3, 0.5, 0.3, 0.05, 0.02, 0.01, 0.0]
+    assert jumps(np.exp(-np.cumsum([0.0, *falls]))) == 1
+    assert jumps(np.exp(-np.cumsum([0.0, *sorted(falls, reverse=True)]))) == 0
+
+
+def test_what_moves_when_next_to_nothing_is_left_is_no_jump():
+    assert jumps(np.array([1.0, 1e-2, *[1e-9] * 9, *[1e-10] * 9])) == 0
+
+
 def test_an_interval_of_rest_within_a_fall_does_not_part_it():
     assert jumps(np.concatenate([np.full(20, 1.0), [0.8, 0.8, 0.6], np.full(20, 0.6)])) == 1
 

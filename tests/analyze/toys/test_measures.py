@@ -231,6 +231,21 @@ def test_a_constant_loss_is_the_variance_times_importance():
     assert run.naive[0].constant_loss == pytest.approx(Reading(run).constant_losses.mean(), rel=1e-6)
 
 
+def test_accuracy_is_the_share_of_classes_told_right():
+    config = toy_config(
+        features={"n": 2, "probability": 0.5, "values": {"kind": "choice", "choices": [1.0]}},
+        target={"function": "one_hot", "levels": [0.0, 1.0]},
+        network={"kind": "computation", "hidden": 1, "output": "linear"},
+        fit={"loss": "cross_entropy", "replicas": 2},
+    )
+    # Replica 0 takes every feature for inactive; replica 1 knows of feature 0 when it is not.
+    last = torch.tensor([[[[0.0], [0.0], [0.0], [0.0]], [[0.0], [1.0], [0.0], [0.0]]]])
+    bias = torch.tensor([[[0.5, 0.0, 0.5, 0.0]] * 2])
+    run = planted(config, {"W1": torch.tensor([[[[1.0, 0.0]]] * 2]), "W2": last, "b": bias}, losses=[[1.0, 0.5]])
+    assert of(run, "accuracy") == pytest.approx([0.5, 0.75], abs=0.02)
+    assert np.isnan([*of(run, "features_computed"), *of(run, "loss_of_one_active")]).all()
+
+
 def test_motifs_have_their_counts():
     run = absolute(
         [[2.0, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, -1.0]],
