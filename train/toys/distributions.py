@@ -70,7 +70,7 @@ class Sampler:
             own: replicas that each draw for themselves; None for one set that all share (replica 0's).
             first: index of the first of these replicas: 10 replicas from 20 on are the last 10 of 30.
         """
-        return self._worth(self.draws(n, seed, stream, own, first), spend=True)
+        return self.worth(self.draws(n, seed, stream, own, first))
 
     def draws(
         self, n: int, seed: int, stream: str | int, own: int | None = None, first: int = 0
@@ -81,13 +81,10 @@ class Sampler:
 
     def worth(self, draws: Float[Tensor, "1 rep width batch"]) -> Float[Tensor, "inst rep batch feat"]:
         """The samples that rest on such draws, made by this sampler or by one of other instances."""
-        return self._worth(draws, spend=False)
-
-    def _worth(self, draws: Float[Tensor, "1 rep width batch"], spend: bool) -> Float[Tensor, "inst rep batch feat"]:
         if not self.active:
             if self.pairs == "independent":
-                return _worth(draws, self.probability, self.values, marked=False, spend=spend).mT
-            return _worth(self._paired(draws), self.probability, self.values, marked=True, spend=True).mT
+                return _worth(draws, self.probability, self.values, marked=False).mT
+            return _worth(self._paired(draws), self.probability, self.values, marked=True).mT
         order, u = draws[:, :, : self.n_features], draws[:, :, self.n_features :]
         # Places and not a threshold on the draws: 24 bits leave ties.
         places = order.argsort(dim=2, stable=True)
@@ -95,7 +92,7 @@ class Sampler:
         for instance, active in enumerate(self.active):
             some = places[0, :, :active]
             chosen[instance].scatter_(1, some, u[0].gather(1, some))
-        return _worth(chosen, torch.ones(1, 1, 1, 1), self.values, marked=True, spend=True).mT
+        return _worth(chosen, torch.ones(1, 1, 1, 1), self.values, marked=True).mT
 
     def _paired(self, u: Float[Tensor, "1 rep feat batch"]) -> Float[Tensor, "_ rep feat batch"]:
         """Draws that follow the law of the pairs, below their probability or else `_NEVER`."""
@@ -136,12 +133,10 @@ def _worth(
     p: Float[Tensor, "_ 1 _ 1"],
     values: ValuesConfig,
     marked: bool,
-    spend: bool,
 ) -> Float[Tensor, "inst rep feat batch"]:
     """The value of each feature where its draw lies below its probability, 0 elsewhere.
 
-    `marked` says that the draws of inactive features are `_NEVER`, so that rounding cannot part what is paired;
-    `spend`, that nobody reads the draws again: fresh memory costs as much as the draws, so theirs is written over.
+    `marked` says that the draws of inactive features are `_NEVER`, so that rounding cannot part what is paired.
     """
     if values.kind == "choice":
         worth = torch.zeros(torch.broadcast_shapes(u.shape, p.shape))
