@@ -10,6 +10,8 @@ from analyze.toys.view import View
 FEW_REPLICAS = 5
 STILL_FALLING = 0.05
 """Part of its loss that the best replica may still lose in the last tenth of training and count as settled."""
+NEXT_TO_NOTHING = 1e-4
+"""Part of the constants' loss below which a loss is not asked whether it settled."""
 SOLITARY = 0.25
 """Share of replicas near the best below which replicas are said to disagree."""
 
@@ -18,7 +20,13 @@ def doubts(view: View, verdicts: Sequence[Verdict]) -> list[str]:
     """Sentences on superposition that was not gained, few or quarrelling replicas, and training that did not settle."""
     run = view.run
     found = []
-    above = [i for i in range(run.n_inst) if run.best_losses[i] >= run.naive[i].loss]
+    enough = [i for i in range(run.n_inst) if run.naive[i].loss == 0]
+    if enough:
+        found.append(
+            f"There is nothing that superposition could gain in {_which(view, enough)}: neurons of their own "
+            "suffice for every output, so that the naive baseline is 0."
+        )
+    above = [i for i in range(run.n_inst) if 0 < run.naive[i].loss <= run.best_losses[i]]
     if above:
         found.append(
             f"The lowest loss is not below the naive baseline in {_which(view, above)}: whatever the weights look "
@@ -68,4 +76,6 @@ def _unsettled(view: View) -> list[int]:
         return []
     own = curves.losses[:, np.arange(run.n_inst), run.best]
     fall = 1 - own[late].mean(axis=0) / np.maximum(own[before].mean(axis=0), np.finfo(np.float64).tiny)
-    return [int(i) for i in np.flatnonzero(fall > STILL_FALLING)]
+    # A loss of next to nothing has nowhere to settle.
+    matters = run.best_losses > NEXT_TO_NOTHING * np.array([each.constant_loss for each in run.naive])
+    return [int(i) for i in np.flatnonzero((fall > STILL_FALLING) & matters)]

@@ -113,8 +113,10 @@ def test_a_loss_above_the_naive_baseline_is_doubted_and_one_below_is_not(five):
     def with_naive(loss: float) -> ToyRun:
         return replace(five, naive=(Naive(loss, [loss] * 5, 2, 1.0),) * 3)
 
-    assert "naive baseline in 3 of 3 instances (p = 0.5; p = 0.1; p = 0.05)" in doubted(with_naive(0.0))
+    assert "naive baseline in 3 of 3 instances (p = 0.5; p = 0.1; p = 0.05)" in doubted(with_naive(1e-9))
     assert "naive baseline" not in doubted(with_naive(10.0))
+    assert "nothing that superposition could gain in 3 of 3" in doubted(with_naive(0.0))
+    assert "not below" not in doubted(with_naive(0.0))
 
 
 def with_losses(run: ToyRun, losses: list[float]) -> ToyRun:
