@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analyze.figures import Figure
-from analyze.toys import charts
+from analyze.toys import charts, progress
 from analyze.toys.geometry import PLATEAUS, dimensionality, dimensionality_star
 from analyze.toys.measures import MEASURES
 from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategy
@@ -162,7 +162,7 @@ def learning_figure(view: View) -> Figure | None:
     for i in shown:
         W = run.snapshots["W"][:, i]
         found.append(
-            charts.Learning(
+            progress.Learning(
                 view.title(i),
                 run.curves.steps,
                 run.curves.losses[:, i],
@@ -174,7 +174,7 @@ def learning_figure(view: View) -> Figure | None:
     some = "" if len(shown) == run.n_inst else f" {len(shown)} of {run.n_inst} instances."
     return Figure(
         "learning",
-        charts.learning(found),
+        progress.learning(found),
         "Loss and dimensionality of every feature over training steps",
         "Black: the loss of replica 0, whose features stand to the right (grey: other replicas). Features that swap "
         f"their geometry for a better one make the loss fall in jumps between plateaus.{some}",
@@ -190,7 +190,7 @@ def curve_figure(view: View) -> Figure:
     band = f", band: from the best to the worst of {run.n_rep} replicas" if run.n_rep > 1 else ""
     return Figure(
         "curves",
-        charts.loss_curves(titles, run.curves.steps, losses, run.best[shown]),
+        progress.loss_curves(titles, run.curves.steps, losses, run.best[shown]),
         "Loss over training steps of every instance",
         f"Loss on held-out samples during training (line: the replica that ends lowest{band}): a line that still falls "
         f"at the right has not settled.{some}",
