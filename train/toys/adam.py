@@ -1,7 +1,8 @@
 """Adam over all networks at once: one flat buffer, a handful of passes over it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool
@@ -26,6 +27,18 @@ def rate_factor(config: FitConfig, step: int) -> float:
             return 0.5 * (1 + math.cos(math.pi * progress))
 
 
+@dataclass(frozen=True)
+class Scales:
+    """What single parameters have the rate and epsilon multiplied by, by name; 1 for those that are not named.
+
+    Decoupled decay takes the rate without its factor: where a parameter is scaled down by k and its rate with it,
+    decay in proportion to the parameter stays.
+    """
+
+    rate: Mapping[str, float] = field(default_factory=dict)
+    epsilon: Mapping[str, float] = field(default_factory=dict)
+
+
 class Adam:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), a rate for every instance.
 
@@ -33,7 +46,7 @@ class Adam:
     each: write into `gradients`, call `step`. Networks do not interact.
     """
 
-    def __init__(self, parameters: dict[str, Tensor], config: FitConfig, rates: Sequence[float]):
+    def __init__(self, parameters: dict[str, Tensor], config: FitConfig, rates: Sequence[float], scales: Scales):
         self._config = config
         self._rates = torch.tensor(rates)[:, None]
         n = sum(each.numel() for each in parameters.values())
@@ -45,7 +58,11 @@ class Adam:
         self.second = self._views("second", parameters)
         for name, value in parameters.items():
             self.parameters[name].copy_(value)
-        self._moves = [(each.flatten(1), name.startswith("W")) for name, each in self.parameters.items()]
+        self._moves = [
+            (each.flatten(1), name.startswith("W"), scales.rate.get(name, 1.0))
+            for name, each in self.parameters.items()
+        ]
+        self._epsilons = [EPSILON * scales.epsilon.get(name, 1.0) for name in parameters]
         sizes = [each.numel() for each in parameters.values()]
         shares = self._work.split(sizes)
         self._shares = [share.view(len(rates), -1) for share in shares]
@@ -62,14 +79,16 @@ class Adam:
         second.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
         # The corrections of both moments go into the rate and epsilon, where they are one number each.
         correction = math.sqrt(1 - beta_2 ** (step + 1))
-        torch.sqrt(second, out=work).add_(EPSILON * correction)
+        torch.sqrt(second, out=work)
+        for share, epsilon in zip(self._shares, self._epsilons, strict=True):
+            share.add_(epsilon * correction)
         torch.div(first, work, out=work)
         factor = rate_factor(self._config, step)
         size = factor * correction / (1 - beta_1 ** (step + 1))
-        for (parameter, is_weight), share in zip(self._moves, self._shares, strict=True):
+        for (parameter, is_weight, scale), share in zip(self._moves, self._shares, strict=True):
             if is_weight and self._config.weight_decay:
                 parameter.mul_(1 - factor * self._config.weight_decay * self._rates)
-            parameter.addcmul_(share, self._rates, value=-size)
+            parameter.addcmul_(share, self._rates, value=-size * scale)
 
     def is_finite(self) -> Bool[Tensor, "inst rep"]:
         """Whether every parameter of a network is a finite number."""

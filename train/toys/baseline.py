@@ -9,12 +9,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.toys.config import ToyConfig
+from train.toys.distributions import Sampler
+from train.toys.fit import EVAL_BLOCK
 from train.toys.targets import TRUE_ABOVE, Target
 
 _ELEMENTS = 2**18
 """Samples x groups of outputs that are looked at together."""
 _ROUNDING = 1e-12
 """A loss below this times a constant's is none."""
+
+NAIVE_NUMBERS = 2**26
+"""Values of features that the naive baseline is taken on at most (256 MB)."""
 
 Classes = Float[Tensor, "group class batch"]
 
@@ -38,6 +43,18 @@ class _Errors:
 
     dedicated: Float[Tensor, "group class"]
     constant: Float[Tensor, "group class"]
+
+
+def naive_on_final_samples(config: ToyConfig) -> Naive:
+    """The naive baseline of one instance, on the samples that its final loss is taken on.
+
+    On fewer, but at least one block, where these are more numbers than `NAIVE_NUMBERS`.
+    """
+    n = min(config.fit.eval_samples, max(EVAL_BLOCK, NAIVE_NUMBERS // config.features.n))
+    sampler = Sampler.of([config])
+    sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)]
+    blocks = [sampler.sample(size, config.fit.seed, f"eval-{block}") for block, size in enumerate(sizes)]
+    return naive_loss(config, torch.cat(blocks, dim=2))
 
 
 def naive_loss(config: ToyConfig, samples: Float[Tensor, "*lead feat"]) -> Naive:

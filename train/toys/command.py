@@ -3,12 +3,12 @@
 import math
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 from tqdm import tqdm
@@ -17,10 +17,11 @@ from train.configfile import load_config, to_toml
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
 from train.files import MANIFEST, locked, publishing, require_space, verify
 from train.interrupt import Interruptible
-from train.toys.baseline import Naive, naive_loss
+from train.toys.armruns import train_arms
+from train.toys.arms import ToyArm, arms_directory
+from train.toys.baseline import naive_on_final_samples
 from train.toys.config import ToyConfig
-from train.toys.distributions import Sampler
-from train.toys.fit import EVAL_BLOCK, Fit, FitState, fit, require_memory
+from train.toys.fit import Fit, FitState, fit, require_memory
 from train.toys.models import shapes
 from train.toys.runs import CONFIG, ToyRun, open_toy, write_toy
 from train.toys.targets import Target
@@ -32,9 +33,6 @@ SHOWN_INSTANCES = 40
 NEAR = 1.1
 """A replica is near the best when its loss is at most this many times the lowest."""
 
-NAIVE_NUMBERS = 2**26
-"""Values of features that the naive baseline is taken on at most (256 MB)."""
-
 
 @dataclass(frozen=True)
 class ToyOutcome:
@@ -42,9 +40,23 @@ class ToyOutcome:
 
     run: ToyRun
     found: bool
+    arms: tuple[ToyArm, ...] = ()
+    arms_found: int = 0
+    """So many of them had been there before."""
 
     def text(self) -> str:
-        """The outcome as a table of the instances and one line."""
+        """The outcome as a table of the instances and one line; the same of the arms where there are any."""
+        return "\n".join([self._toy_text(), *([self._arms_text()] if self.arms else [])])
+
+    def _arms_text(self) -> str:
+        steps = self.arms[0].run.config.fit.steps
+        return (
+            f"{arm_table(self.run, self.arms)}\n"
+            f"{len(self.arms)} arms, {steps:,} steps each, {self.arms_found} of them found, "
+            f"in {arms_directory(self.run.directory)}; `python -m analyze toys {self.run.directory}` compares them"
+        )
+
+    def _toy_text(self) -> str:
         run, settings = self.run, self.run.config.fit
         seconds = f"{run.seconds:,.{0 if run.seconds >= 10 else 2}f} s"
         return (
@@ -64,11 +76,26 @@ def loss_table(run: ToyRun, limit: int = SHOWN_INSTANCES) -> str:
         near = int((losses <= NEAR * losses.min()).sum())
         values = (f"{run.instances[name][i]:g}" for name in swept)
         rows.append([str(i), *values, *(f"{each:.4g}" for each in figures), f"{near} of {run.n_rep}"])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines = _aligned(rows)
     if run.n_inst > limit:
         lines.append(f"... and {run.n_inst - limit} more in {run.directory / 'losses.parquet'}")
     return "\n".join(lines)
+
+
+def arm_table(base: ToyRun, arms: Sequence[ToyArm]) -> str:
+    """One row an arm, the toy itself first: the median loss of each instance."""
+    swept = [name for name in base.instances.columns if name != "instance"]
+    labels = [", ".join(f"{name} {base.instances[name][i]:g}" for name in swept) for i in range(base.n_inst)]
+    rows = [["median loss", "neurons", *(label or "the one instance" for label in labels)]]
+    for name, run in [("start", base), *((arm.name, arm.run) for arm in arms)]:
+        losses = (f"{each:.4g}" for each in np.median(run.losses, axis=1))
+        rows.append([name, str(run.config.network.hidden[0]), *losses])
+    return "\n".join(_aligned(rows))
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def toy_command(path: Path, out: Path | None, overrides: list[str]) -> str:
@@ -82,14 +109,14 @@ def toy_command(path: Path, out: Path | None, overrides: list[str]) -> str:
 
 
 def run_toy(config: ToyConfig, out: Path) -> ToyOutcome:
-    """Train every instance and replica of a config, or go on where an earlier start stopped.
+    """Train every instance and replica of a config, then its arms, or go on where an earlier start stopped.
 
     What is not finished lies beside `out`, in a hidden directory named after it, which goes when `out` is there.
 
     Raises:
         BadInput: `out` holds something else, or a toy of another config (naming the key).
         EnvironmentProblem: too little memory or space, or `out` cannot be written.
-        Diverged, Stopped: see `train.toys.fit.fit`.
+        Diverged, Stopped: see `train.toys.fit.fit` and `train.toys.armruns.train_arms`.
     """
     out = out.resolve() if out.name in ("", "..") else out
     unfinished = Unfinished(out)
@@ -97,7 +124,8 @@ def run_toy(config: ToyConfig, out: Path) -> ToyOutcome:
         try:
             if not (found := _is_there(config, out)):
                 _train(config, out, unfinished)
-            outcome = ToyOutcome(ToyRun.load(out), found)
+            run = ToyRun.load(out)
+            arms, arms_found = train_arms(run)
         except Diverged:
             unfinished.remove()  # it would diverge again
             raise
@@ -106,7 +134,7 @@ def run_toy(config: ToyConfig, out: Path) -> ToyOutcome:
                 unfinished.remove()
             raise
         unfinished.remove()
-    return outcome
+    return ToyOutcome(run, found, tuple(arms), arms_found)
 
 
 def _is_there(config: ToyConfig, out: Path) -> bool:
@@ -177,18 +205,6 @@ def _fit(
             save=lambda state: unfinished.save(config, state),
             stop=at_every_step,
         )
-
-
-def naive_on_final_samples(config: ToyConfig) -> Naive:
-    """The naive baseline of one instance, on the samples that its final loss is taken on.
-
-    On fewer, but at least one block, where these are more numbers than `NAIVE_NUMBERS`.
-    """
-    n = min(config.fit.eval_samples, max(EVAL_BLOCK, NAIVE_NUMBERS // config.features.n))
-    sampler = Sampler.of([config])
-    sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)]
-    blocks = [sampler.sample(size, config.fit.seed, f"eval-{block}") for block, size in enumerate(sizes)]
-    return naive_loss(config, torch.cat(blocks, dim=2))
 
 
 def _bytes_on_disk(config: ToyConfig, n_inst: int) -> int:

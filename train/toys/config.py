@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from train.config import Section
 from train.errors import did_you_mean
+from train.toys.armconfig import ArmConfig
 
 MAX_FEATURES = 10_000
 MAX_REPLICAS = 100_000
@@ -247,6 +248,15 @@ class FitConfig(Section):
         return self
 
 
+class FineTuneConfig(Section):
+    """The second training, of every arm; what is left out is as in [fit]."""
+
+    steps: int | None = Field(default=None, ge=1, le=100_000_000)
+    lr: float | None = Field(default=None, gt=0)
+    schedule: Literal["constant", "cosine", "linear"] | None = None
+    warmup_steps: int | None = Field(default=None, ge=0)
+
+
 class SweepConfig(Section):
     """The instance axis: one instance for every combination, the last key varying fastest.
 
@@ -320,6 +330,9 @@ class ToyConfig(Section):
     network: NetworkConfig
     fit: FitConfig
     sweep: SweepConfig = SweepConfig()
+    fine_tune: FineTuneConfig = FineTuneConfig()
+    arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ArmConfig] = Field(default_factory=dict)
+    """What becomes of the trained networks under each treatment, by name."""
     expect: tuple[Expectation, ...] = ()
 
     _tuples = field_validator("expect", mode="before")(_tuple)
@@ -342,12 +355,22 @@ class ToyConfig(Section):
             raise ValueError("network.output: cross_entropy reads logits; write output = 'linear'")
         if function == "one_hot":
             self._levels_are_values()
+        self._arms_fit()
         self.instances()
         rows = self.sweep.rows()
         for i, each in enumerate(self.expect):
             for side in ("where", "minus"):
                 self._names_one(rows, getattr(each, side), f"expect.{i}.{side}")
         return self
+
+    def _arms_fit(self) -> None:
+        if not self.arms:
+            return
+        if self.network.kind != "computation" or len(self.network.hidden) > 1:
+            raise ValueError('arms: need a network of kind = "computation" with one hidden layer')
+        for name in ("lr", "l1"):
+            if getattr(self.sweep, name):
+                raise ValueError(f"sweep.{name}: arms set it themselves; sweep something else or leave the arms out")
 
     def _levels_are_values(self) -> None:
         values, levels = self.features.values, self.target.levels
@@ -382,7 +405,7 @@ class ToyConfig(Section):
             return [self]
         configs = []
         for row in self.sweep.rows():
-            values = self.model_dump(exclude_unset=True) | {"sweep": {}, "expect": ()}
+            values = self.model_dump(exclude_unset=True) | {"sweep": {}, "expect": (), "arms": {}}
             for name, value in row.items():
                 home = dict(values[_HOMES[name]])
                 values[_HOMES[name]] = home | {name: value}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 import psutil
@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
-from train.toys.adam import Adam, rate_factor
+from train.toys.adam import Adam, Scales, rate_factor
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
 from train.toys.gradient import Objective, gradients
@@ -65,12 +65,23 @@ class Fit:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Start:
+    """Networks that training begins with, instead of fresh ones."""
+
+    model: ToyModel
+    steps_before: int = 0
+    """Steps that their training took: step s reads samples (and dropout) as step `steps_before` + s would there."""
+    scales: Scales = field(default_factory=Scales)
+
+
 def fit(
     config: ToyConfig,
     progress: Progress | None = None,
     resume: FitState | None = None,
     save: Callable[[FitState], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    start: Start | None = None,
 ) -> Fit:
     """Train all instances and replicas of a config.
 
@@ -89,16 +100,17 @@ def fit(
         resume: the state that `save` was given, of a fit of this config.
         save: given the state once a minute at most, at points of the curve, and where `stop` asks.
         stop: asked before every step.
+        start: what to begin with, with fresh moments; without it, `initial` networks. It stays as it is.
 
     Raises:
         Diverged: a loss is not finite; names the instance, the step and the rate.
         EnvironmentProblem: the memory that is free will not do.
-        BadInput: `resume` is of another config.
+        BadInput: `resume` or `start` is of another config.
         Stopped: `stop` said so, after `save` was called.
     """
     configs = config.instances()
     require_memory(config, len(configs))
-    run = _Run(config, configs, resume)
+    run = _Run(config, configs, resume, start)
     return run.train(progress, save, stop)
 
 
@@ -162,12 +174,16 @@ class _Piece:
 class _Run:
     """One fit on its way."""
 
-    def __init__(self, config: ToyConfig, configs: Sequence[ToyConfig], resume: FitState | None):
+    def __init__(self, config: ToyConfig, configs: Sequence[ToyConfig], resume: FitState | None, start: Start | None):
         self.config, self.configs = config, configs
         self.sampler, self.target = Sampler.of(configs), Target.of(config)
         rates = [each.fit.lr for each in configs]
-        start = initial(configs, self.target.n_outputs, config.fit.seed, config.fit.replicas)
-        self.adam = Adam(start.parameters, config.fit, rates)
+        if start is None:
+            start = Start(initial(configs, self.target.n_outputs, config.fit.seed, config.fit.replicas))
+        else:
+            self._require_fitting(start.model)
+        self.steps_before = start.steps_before
+        self.adam = Adam(start.model.parameters, config.fit, rates, start.scales)
         self.pieces = self._cut()
         self.curve_steps = _spread(config.fit.steps, config.fit.curve_points)
         self.snapshot_steps = _spread(config.fit.steps, config.fit.snapshots)
@@ -177,6 +193,12 @@ class _Run:
         if resume is not None:
             self._restore(resume)
         self.started = time.perf_counter()
+
+    def _require_fitting(self, model: ToyModel) -> None:
+        one = shapes(self.config.network, self.config.features.n, self.target.n_outputs)
+        wanted = {name: (len(self.configs), self.config.fit.replicas, *shape) for name, shape in one.items()}
+        if {name: tuple(each.shape) for name, each in model.parameters.items()} != wanted:
+            raise BadInput("the networks to start from are of another shape than the config's")
 
     def _cut(self) -> list[_Piece]:
         n_inst, replicas = len(self.configs), self.config.fit.replicas
@@ -238,7 +260,7 @@ class _Run:
     def _advance(self, step: int) -> None:
         fit, config = self.config.fit, self.config.network
         own = fit.replicas if fit.data == "own" else None
-        stream = step
+        stream = self.steps_before + step
         chances = self._chances(stream, own)
         for piece, x, target in self._samples(fit.batch, stream, own):
             masks = [piece.mask(each) for each in chances]

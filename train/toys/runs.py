@@ -40,6 +40,7 @@ KIND = "toy"
 FORMAT_VERSION = 1
 CONFIG = "toy.toml"
 SNAPSHOTS = "snapshots.safetensors"
+ARM = "arm.json"
 REQUIRED = frozenset({CONFIG, "model.safetensors", "losses.parquet", "outputs.parquet", "curves.parquet"})
 
 
@@ -165,6 +166,8 @@ class Facts(BaseModel):
 
     seconds: float = Field(ge=0)
     snapshot_steps: tuple[int, ...]
+    arm: str | None = None
+    """Of what goes on from another toy (`train.toys.arms`): its name there; arm.json says more."""
 
 
 def open_toy(directory: Path) -> tuple[ToyConfig, Facts]:
@@ -187,7 +190,7 @@ def open_toy(directory: Path) -> tuple[ToyConfig, Facts]:
     facts = validate(
         Facts, {key: value for key, value in manifest.items() if key != "files"}, f"{directory}/MANIFEST.json"
     )
-    wanted = REQUIRED | ({SNAPSHOTS} if facts.snapshot_steps else set())
+    wanted = REQUIRED | ({SNAPSHOTS} if facts.snapshot_steps else set()) | ({ARM} if facts.arm else set())
     for name in sorted(wanted ^ set(manifest["files"])):
         raise BadInput(f"{directory / name}: {'missing' if name in wanted else 'has no place in a toy'}")
     return validate(ToyConfig, read_toml(directory / CONFIG), str(directory / CONFIG)), facts

@@ -16,8 +16,8 @@ from train.toys.config import ToyConfig
 from train.toys.fit import FitState
 from train.toys.runs import CONFIG, write_tensors
 
-MAY_DIFFER = frozenset({"about", "expect"})
-"""Tables of a TOY.toml that change nothing of what is computed."""
+MAY_DIFFER = frozenset({"about", "expect", "fine_tune", "arms"})
+"""Tables of a TOY.toml that change nothing of how the toy itself is trained (arms are toys of their own)."""
 
 _KIND = "toy-state"
 _NAME = re.compile(r"state-([0-9]{9})")

@@ -16,7 +16,8 @@ from tests.train.toys.small import small_toy
 from train.configfile import to_toml
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
 from train.files import MANIFEST, locked, verify
-from train.toys.command import loss_table, naive_on_final_samples, run_toy
+from train.toys.baseline import naive_on_final_samples
+from train.toys.command import loss_table, run_toy
 from train.toys.distributions import Sampler
 from train.toys.fit import _Run, fit
 from train.toys.runs import ToyRun
@@ -117,7 +118,7 @@ def test_losses_are_those_of_the_weights_on_samples_that_stand_beside_the_baseli
 def test_the_naive_baseline_takes_fewer_samples_where_they_would_not_fit(monkeypatch):
     config = small_toy(fit__eval_samples=5000).instances()[1]
     whole = naive_on_final_samples(config)
-    monkeypatch.setattr("train.toys.command.NAIVE_NUMBERS", 4)
+    monkeypatch.setattr("train.toys.baseline.NAIVE_NUMBERS", 4)
     part = naive_on_final_samples(config)
     assert part.loss != whole.loss
     assert part == naive_on_final_samples(small_toy(fit__eval_samples=1024).instances()[1])

@@ -1,0 +1,53 @@
+"""The `[arms.NAME]` and `[fine_tune]` tables of a TOY.toml: what is done with its trained networks afterwards."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from train.config import WidenPlan
+
+
+class ArmConfig(WidenPlan):
+    """One arm: the trained networks, widened as a `[widen]` table says, and trained on; or wide ones from scratch.
+
+    Factor 1 is the narrow network trained on. Every arm trains the same parameters (W1, W2 and biases) on the same
+    samples for the same number of steps; a network from scratch also takes the steps that the others' start took.
+    """
+
+    layers: Literal["all"] | tuple[int, ...] = "all"
+    """There is one hidden layer."""
+    factor: int = Field(default=1, ge=1, le=100)
+    scratch: bool = False
+    """A network of `factor` times the neurons from fresh initial weights, trained at the same rates on the same
+    samples as the narrow network and, after it, its continuation."""
+    l1: float = Field(default=0.0, ge=0)
+    """Times the mean over samples of the sum of |hidden activations|: all along from scratch, else from here on."""
+    widened_rates: Literal["tied", "full"] = "tied"
+    """`tied`: W2 at lr / factor with epsilon and decay to match, so that equal copies follow the narrow network's
+    path (`train.optim`). `full`: one rate for all. Fresh neurons and networks from scratch take one rate."""
+    expectation: str = ""
+    """Written before the run; it changes nothing of what is computed."""
+
+    @model_validator(mode="after")
+    def _scratch_copies_nothing(self) -> "ArmConfig":
+        if self.scratch:
+            told = type(self).model_fields
+            for name in ("layers", "copies", "split", "concentration", "noise", "sigma", "exact", "widened_rates"):
+                if getattr(self, name) != told[name].default:
+                    raise ValueError(f"{name}: a network from scratch has no parents; leave it out")
+        return self
+
+    @property
+    def copies_neurons(self) -> bool:
+        """Whether neurons have siblings, and a rate of their own for W2."""
+        return self.factor > 1 and self.copies == "tiled" and not self.scratch
+
+    @property
+    def is_noiseless_copy(self) -> bool:
+        """The control for noise: equal copies, which nothing parts, and no L1."""
+        return self.copies_neurons and self.split == "equal" and self.l1 == 0 and not self.is_noisy
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether noise is added to copies."""
+        return self.copies_neurons and self.noise != "none" and self.sigma > 0
