@@ -78,7 +78,8 @@ class Reading:
     @cached_property
     def computed(self) -> Bool[ndarray, "inst rep out"]:
         """Outputs whose loss is well below their best constant's; see `analyze.toys.neurons.computed`."""
-        losses = torch.from_numpy(np.asarray(self.run.per_output, dtype=np.float64))
+        # A copy, since what was read from a file cannot be written to.
+        losses = torch.tensor(self.run.per_output, dtype=torch.float64)
         return computed(losses, torch.from_numpy(self.constant_losses)[:, None]).numpy()
 
     @cached_property

@@ -12,6 +12,7 @@ from analyze.toys.measures import MEASURES, measure_named
 from analyze.toys.reading import Reading
 from tests.analyze.toys.planted import planted, toy_config
 from train.errors import BadInput
+from train.toys.command import run_toy
 from train.toys.runs import Curves, ToyRun
 
 
@@ -271,6 +272,18 @@ def test_every_measure_says_what_it_is_and_gives_one_number_a_replica():
             values = measure(reading)
             assert (measure.name, values.shape, values.dtype) == (name, run.losses.shape, np.float64)
             assert measure.says.endswith(".")
+
+
+def test_measures_read_a_toy_from_its_directory(tmp_path):
+    config = toy_config(
+        features={"n": 4, "values": {"low": -1.0}},
+        target={"function": "abs"},
+        network={"kind": "computation", "hidden": 3},
+        fit={"steps": 3, "replicas": 2, "curve_points": 3},
+    )
+    reading = Reading(run_toy(config, tmp_path / "toy").run)
+    applies = [name for name, measure in MEASURES.items() if measure.scope.holds(config)]
+    assert {name: MEASURES[name](reading).shape for name in applies} == dict.fromkeys(applies, (1, 2))
 
 
 def test_an_unknown_measure_is_told_with_the_nearest_name():

@@ -1,15 +1,18 @@
 """Verdicts: the word follows from the best replica and from the good ones, and comes with its counts."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from analyze.toys.measures import measure_named
 from analyze.toys.verdicts import Verdict, bounds, judge
 from tests.analyze.toys.planted import planted, toy_config
+from train.configfile import load_config
 from train.errors import BadInput
-from train.toys.config import Expectation
+from train.toys.config import Expectation, ToyConfig
 from train.toys.runs import ToyRun
 
 SAYS = {"says": "as many as there are", "measure": "features_represented"}
@@ -93,3 +96,12 @@ def test_a_measure_that_does_not_apply_is_told_with_what_it_is_for():
     run = run_of([[1]], [[1.0]], measure="n_mono_pairs", at_least=2)
     with pytest.raises(BadInput, match=r"'n_mono_pairs' does not apply to this bottleneck model; it is for comp"):
         judge(run)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[3] / "configs" / "toy").glob("*.toml")), ids=lambda path: path.stem
+)
+def test_every_shipped_expectation_names_a_measure_that_applies(path):
+    config = load_config(ToyConfig, path)
+    for each in config.expect:
+        assert measure_named(each.measure).scope.holds(config), each.measure
