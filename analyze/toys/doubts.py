@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analyze.toys.verdicts import GOOD, Verdict
+from analyze.toys.verdicts import Verdict
 from analyze.toys.view import View
 
 FEW_REPLICAS = 5
@@ -37,11 +37,11 @@ def doubts(view: View, verdicts: Sequence[Verdict]) -> list[str]:
             f"{run.n_rep} replica{'s' * (run.n_rep > 1)} of each instance: another initialisation may end in a lower "
             "loss and another solution."
         )
-    near = (run.losses <= GOOD * run.best_losses[:, None]).mean(axis=1)
+    near = run.good.mean(axis=1)
     if run.n_rep > 1 and (apart := [i for i in range(run.n_inst) if near[i] < SOLITARY]):
         found.append(
-            f"Replicas disagree in {_which(view, apart)}: fewer than {100 * SOLITARY:.0f} % of them end within "
-            "10 % of the lowest loss, so that the leading one may not be the best there is."
+            f"Replicas disagree in {_which(view, apart)}: fewer than {100 * SOLITARY:.0f} % of them end as "
+            "well as the leading one, so that it may not be the best there is."
         )
     if unsettled := _unsettled(view):
         found.append(
@@ -51,8 +51,7 @@ def doubts(view: View, verdicts: Sequence[Verdict]) -> list[str]:
     alone = [each for each in verdicts if each.word == "held" and each.good.sum() == 1]
     if alone and run.n_rep > 1:
         found.append(
-            f"{len(alone)} of {len(verdicts)} expectations held by a single replica: no other one ends within 10 % of "
-            "its loss."
+            f"{len(alone)} of {len(verdicts)} expectations held by a single replica: no other one ends as well."
         )
     return found
 

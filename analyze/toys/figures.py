@@ -10,7 +10,6 @@ from analyze.toys.geometry import PLATEAUS, dimensionality, dimensionality_star
 from analyze.toys.measures import MEASURES
 from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategy
 from analyze.toys.reading import Reading
-from analyze.toys.verdicts import GOOD
 from analyze.toys.view import View
 from analyze.toys.weight_figures import arrow_figure, gram_figure, kind_figure, neuron_figure
 
@@ -62,7 +61,7 @@ def measure_figure(view: View) -> Figure | None:
                 title=name,
                 values=values,
                 best=values[np.arange(len(rows)), run.best[rows]],
-                good=run.losses[rows] <= GOOD * run.best_losses[rows, None],
+                good=run.good[rows],
                 bounds=bounds,
             )
         )
@@ -73,7 +72,7 @@ def measure_figure(view: View) -> Figure | None:
         charts.measures([view.short(i) for i in shown], panels, view.label),
         f"Measures {', '.join(names)} over {view.label}",
         "What was expected, over all instances: the diamond is the replica of lowest loss"
-        + (f", dots are all {run.n_rep} replicas (dark: loss within 10 % of the lowest)" if several else "")
+        + (f", dots are all {run.n_rep} replicas (dark: good ones)" if several else "")
         + ", green bands the bounds of single expectations; a bound on a difference of instances has no band. "
         + (f"{len(shown)} of {run.n_inst} instances. " if len(shown) < run.n_inst else "")
         + says,

@@ -16,7 +16,7 @@ from analyze.tables import Table
 from analyze.toys.doubts import doubts
 from analyze.toys.figures import figures_of
 from analyze.toys.reading import Reading
-from analyze.toys.verdicts import GOOD, Verdict, bounds, judge
+from analyze.toys.verdicts import Verdict, bounds, judge
 from analyze.toys.view import View
 from train.configfile import load_config, to_toml
 from train.errors import BadInput
@@ -149,7 +149,7 @@ def _size(config: ToyConfig) -> str:
 
 
 def _near(run: ToyRun) -> list[int]:
-    return (run.losses <= GOOD * run.best_losses[:, None]).sum(axis=1).tolist()
+    return run.good.sum(axis=1).tolist()
 
 
 def instance_table(view: View) -> Table:
@@ -167,9 +167,9 @@ def instance_table(view: View) -> Table:
     return Table(
         "Losses",
         f"Mean of {unit} over samples and outputs. Naive: neurons of their own for as many outputs as they "
-        "suffice for, the best constant for the rest; only below it is there a gain from superposition. Within 10 %: "
-        "replicas whose loss is at most 1.1 times the lowest.",
-        ("instance", "best", "median", "naive", "constants", "best / naive", "within 10 %"),
+        "suffice for, the best constant for the rest; only below it is there a gain from superposition. Good: "
+        "replicas whose loss is within 10 % of the lowest, or within a thousandth of the constants' loss from it.",
+        ("instance", "best", "median", "naive", "constants", "best / naive", "good"),
         tuple(rows),
     )
 
@@ -197,7 +197,7 @@ def expectations(view: View, verdicts: Sequence[Verdict]) -> Table:
     return Table(
         "Expectations",
         "Found: the replica of lowest loss. Held: it lies within the bounds, and so do at least half of the good "
-        "replicas, those whose loss is within 10 % of the lowest. Did not hold: neither. Unclear: one of the two.",
+        "replicas. Did not hold: neither. Unclear: one of the two.",
         ("expected", "verdict", "measure", "instance", "bounds", "found", "of good replicas", "of all"),
         tuple(rows),
     )

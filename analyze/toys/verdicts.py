@@ -13,9 +13,6 @@ from train.errors import BadInput
 from train.toys.config import Expectation
 from train.toys.runs import ToyRun
 
-GOOD = 1.1
-"""A replica is good where its final loss is at most this times the lowest of its instance."""
-
 Word = Literal["held", "did not hold", "unclear"]
 
 
@@ -29,7 +26,7 @@ class Verdict:
     values: Float[ndarray, " rep"]
     """Of every replica (less that of the other instance's best)."""
     good: Bool[ndarray, " rep"]
-    """Replicas whose loss is within 10 % of the lowest."""
+    """Replicas that end as well as the leading one: `ToyRun.good`."""
 
     @property
     def satisfies(self) -> Bool[ndarray, " rep"]:
@@ -97,8 +94,7 @@ def verdict(reading: Reading, expectation: Expectation, index: int = 0) -> Verdi
     if expectation.minus is not None:
         other = run.config.instance_of(expectation.minus)
         values = values - table[other, run.best[other]]
-    losses = run.losses[instance]
-    return Verdict(expectation, float(values[run.best[instance]]), values, losses <= GOOD * losses.min())
+    return Verdict(expectation, float(values[run.best[instance]]), values, run.good[instance])
 
 
 def _within(values: Float[ndarray, " n"], expectation: Expectation) -> Bool[ndarray, " n"]:

@@ -30,9 +30,6 @@ from train.toys.unfinished import Unfinished, require_same
 SHOWN_INSTANCES = 40
 """Rows of the table that `train toy` prints; losses.parquet has all."""
 
-NEAR = 1.1
-"""A replica is near the best when its loss is at most this many times the lowest."""
-
 
 @dataclass(frozen=True)
 class ToyOutcome:
@@ -67,13 +64,13 @@ class ToyOutcome:
 
 
 def loss_table(run: ToyRun, limit: int = SHOWN_INSTANCES) -> str:
-    """One row an instance: what is swept, best and median loss, the baselines, replicas within 10 % of the best."""
+    """One row an instance: what is swept, best and median loss, the baselines, replicas as good as the best."""
     swept = [name for name in run.instances.columns if name != "instance"]
-    rows = [["instance", *swept, "best", "median", "naive", "constant", "within 10 %"]]
+    rows = [["instance", *swept, "best", "median", "naive", "constant", "good"]]
     for i in range(min(run.n_inst, limit)):
         losses, naive = run.losses[i], run.naive[i]
         figures = (losses.min(), np.median(losses), naive.loss, naive.constant_loss)
-        near = int((losses <= NEAR * losses.min()).sum())
+        near = int(run.good[i].sum())
         values = (f"{run.instances[name][i]:g}" for name in swept)
         rows.append([str(i), *values, *(f"{each:.4g}" for each in figures), f"{near} of {run.n_rep}"])
     lines = _aligned(rows)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -92,6 +92,14 @@ class ToyRun:
     def best_losses(self) -> Float[np.ndarray, " inst"]:
         """The lowest loss of each instance."""
         return self.losses.min(axis=1)
+
+    @property
+    def good(self) -> Bool[np.ndarray, "inst rep"]:
+        """Replicas that end as well as the leading one: a loss of at most 1.1 times the instance's lowest, or above it
+        by no more than a thousandth of the loss of constants (a tenth of 1e-8 says nothing)."""
+        lowest = self.best_losses[:, None]
+        constant = np.array([each.constant_loss for each in self.naive])[:, None]
+        return self.losses <= np.maximum(1.1 * lowest, lowest + 1e-3 * constant)
 
     @property
     def best_model(self) -> ToyModel:

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,8 +155,8 @@ def test_instances_are_listed_with_everything_that_is_swept(tmp_path):
 
 def test_the_table_names_instances_losses_baselines_and_replicas_near_the_best(finished):
     lines = loss_table(finished).splitlines()
-    assert lines[0].split() == ["instance", "probability", "best", "median", "naive", "constant", "within", "10", "%"]
-    near = int((finished.losses[1] <= 1.1 * finished.losses[1].min()).sum())
+    assert lines[0].split() == ["instance", "probability", "best", "median", "naive", "constant", "good"]
+    near = int(finished.good[1].sum())
     naive = finished.naive[1]
     figures = [finished.losses[1].min(), np.median(finished.losses[1]), naive.loss, naive.constant_loss]
     assert lines[2].split() == ["1", "0.5", *(f"{each:.4g}" for each in figures), str(near), "of", "3"]
@@ -449,3 +450,12 @@ def test_a_directory_that_is_none_or_no_toy_is_refused(tmp_path):
         ToyRun.load(tmp_path / "nowhere")
     with pytest.raises(BadInput, match="not a whole result"):
         ToyRun.load(tmp_path)
+
+
+def test_good_replicas_end_within_ten_percent_of_the_lowest_loss_or_a_thousandth_of_the_constants(finished):
+    constant = finished.naive[0].constant_loss
+    losses = np.array([[0.1, 0.1099, 0.1101], [1e-9, 9e-4, 1.1e-3]]) * constant
+    planted = replace(finished, losses=losses, naive=(finished.naive[0],) * 2)
+    assert planted.good.tolist() == [[True, True, False], [True, True, False]]
+    far = replace(planted, losses=losses[:1] * 100, naive=(finished.naive[0],))
+    assert far.good.tolist() == [[True, True, False]]
