@@ -454,8 +454,7 @@ def test_a_directory_that_is_none_or_no_toy_is_refused(tmp_path):
 
 def test_good_replicas_end_within_ten_percent_of_the_lowest_loss_or_a_thousandth_of_the_constants(finished):
     constant = finished.naive[0].constant_loss
-    losses = np.array([[0.1, 0.1099, 0.1101], [1e-9, 9e-4, 1.1e-3]]) * constant
-    planted = replace(finished, losses=losses, naive=(finished.naive[0],) * 2)
-    assert planted.good.tolist() == [[True, True, False], [True, True, False]]
-    far = replace(planted, losses=losses[:1] * 100, naive=(finished.naive[0],))
-    assert far.good.tolist() == [[True, True, False]]
+    for row in ([0.1, 0.1099, 0.1101], [1e-9, 9e-4, 1.1e-3], [10, 10.9, 11.1]):
+        losses = np.tile(np.array(row) * constant, (finished.n_inst, 1))
+        planted = replace(finished, losses=losses, naive=(finished.naive[0],) * finished.n_inst)
+        assert planted.good.tolist() == [[True, True, False]] * finished.n_inst
