@@ -23,8 +23,10 @@ class ArmConfig(WidenPlan):
     l1: float = Field(default=0.0, ge=0)
     """Times the mean over samples of the sum of |hidden activations|: all along from scratch, else from here on."""
     widened_rates: Literal["tied", "full"] = "tied"
-    """`tied`: W2 at lr / factor with epsilon and decay to match, so that equal copies follow the narrow network's
-    path (`train.optim`). `full`: one rate for all. Fresh neurons and networks from scratch take one rate."""
+    """`tied`: W2 at lr / factor, so that a step of all copies together moves the function as a step of the narrow
+    network would, and equal copies follow its path (epsilon and decay to match, `train.optim`); from scratch as well,
+    where one rate for all grows too large with the width (Yang et al. 2022, "Tensor Programs V", table 3). `full`: one
+    rate for all. Fresh neurons, which have no siblings, take one rate."""
     expectation: str = ""
     """Written before the run; it changes nothing of what is computed."""
 
@@ -32,14 +34,14 @@ class ArmConfig(WidenPlan):
     def _scratch_copies_nothing(self) -> "ArmConfig":
         if self.scratch:
             told = type(self).model_fields
-            for name in ("layers", "copies", "split", "concentration", "noise", "sigma", "exact", "widened_rates"):
+            for name in ("layers", "copies", "split", "concentration", "noise", "sigma", "exact"):
                 if getattr(self, name) != told[name].default:
                     raise ValueError(f"{name}: a network from scratch has no parents; leave it out")
         return self
 
     @property
     def copies_neurons(self) -> bool:
-        """Whether neurons have siblings, and a rate of their own for W2."""
+        """Whether neurons have siblings."""
         return self.factor > 1 and self.copies == "tiled" and not self.scratch
 
     @property

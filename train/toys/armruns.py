@@ -1,6 +1,7 @@
 """Training the arms of a toy, one after the other; what is finished is found again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from train.toys.arms import (
     ToyArm,
     arm_config,
     arms_directory,
+    fresh_start,
     parents,
     read_facts,
     require_from,
-    scales_of,
     scratch_config,
     start_of,
     weights_hash,
@@ -92,8 +93,9 @@ def _train(base: ToyRun, name: str, out: Path, interrupt: Interruptible) -> None
     arm, config = _arm(base, name), arm_config(base.config, name)
     moved = 0.0
     if arm.scratch:
-        before = _fit(scratch_config(base.config, name), f"{name}, first part", interrupt)
-        start = Start(before.model, base.config.fit.steps, scales_of(arm, base.config.network.activation))
+        fresh = fresh_start(base.config, name)
+        before = _fit(scratch_config(base.config, name), f"{name}, first part", interrupt, fresh)
+        start = replace(fresh, model=before.model, steps_before=base.config.fit.steps)
     else:
         start, moved = start_of(base, name)
     trained = _fit(config, name, interrupt, start)
@@ -116,7 +118,7 @@ def _train(base: ToyRun, name: str, out: Path, interrupt: Interruptible) -> None
         raise EnvironmentProblem(f"{out}: could not be written ({failure.strerror or failure})") from None
 
 
-def _fit(config: ToyConfig, name: str, interrupt: Interruptible, start: Start | None = None) -> Fit:
+def _fit(config: ToyConfig, name: str, interrupt: Interruptible, start: Start) -> Fit:
     with tqdm(total=config.fit.steps, unit="step", desc=name, disable=None, dynamic_ncols=True) as bar:
 
         def at_every_step() -> bool:

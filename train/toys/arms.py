@@ -27,8 +27,9 @@ from train.toys.armconfig import ArmConfig
 from train.toys.config import NetworkConfig, ToyConfig
 from train.toys.distributions import Sampler
 from train.toys.fit import EVAL_BLOCK, Start
-from train.toys.models import ToyModel
+from train.toys.models import ToyModel, initial
 from train.toys.runs import ARM, ToyRun
+from train.toys.targets import Target
 
 EXACT_TOLERANCE = 1e-5
 """Largest relative L2 change of a network's answers in fp32 by a scheme that promises exactness."""
@@ -217,11 +218,12 @@ def _initial_deviation(config: NetworkConfig, n_features: int, n_hidden: int) ->
 
 
 def scales_of(arm: ArmConfig, activation: str) -> Scales:
-    """The rates that let equal copies follow the narrow network's path under Adam (`train.optim`)."""
-    if not arm.copies_neurons or arm.widened_rates == "full":
+    """What `ArmConfig.widened_rates` makes of the rates of single parameters."""
+    if arm.widened_rates == "full" or not (arm.copies_neurons or arm.scratch):
         return Scales()
     assert ACTIVATIONS[activation].w_out_over_k, "toys have activations whose copies share W2"
-    return Scales(rate={"W2": 1 / arm.factor}, epsilon={"W1": 1 / arm.factor, "b1": 1 / arm.factor})
+    epsilon = {} if arm.scratch else {"W1": 1 / arm.factor, "b1": 1 / arm.factor}
+    return Scales(rate={"W2": 1 / arm.factor}, epsilon=epsilon)
 
 
 def parents(config: ToyConfig, arm: ArmConfig) -> Int[np.ndarray, " hidden"] | None:
@@ -243,6 +245,14 @@ def start_of(base: ToyRun, name: str) -> tuple[Start, float]:
         raise PolysemError(f"arms.{name}: widening was to be exact and moved the answers by {moved:.1e}; refused")
     steps = base.config.fit.steps
     return Start(wide, steps, scales_of(arm, base.config.network.activation)), moved
+
+
+def fresh_start(base: ToyConfig, name: str) -> Start:
+    """What an arm from scratch begins with: initial networks of its width."""
+    config = scratch_config(base, name)
+    n_outputs = Target.of(config).n_outputs
+    model = initial(config.instances(), n_outputs, config.fit.seed, config.fit.replicas)
+    return Start(model, 0, scales_of(base.arms[name], base.network.activation))
 
 
 @torch.no_grad()

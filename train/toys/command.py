@@ -42,25 +42,23 @@ class ToyOutcome:
     """So many of them had been there before."""
 
     def text(self) -> str:
-        """The outcome as a table of the instances and one line; the same of the arms where there are any."""
-        return "\n".join([self._toy_text(), *([self._arms_text()] if self.arms else [])])
-
-    def _arms_text(self) -> str:
-        steps = self.arms[0].run.config.fit.steps
-        return (
-            f"{arm_table(self.run, self.arms)}\n"
-            f"{len(self.arms)} arms, {steps:,} steps each, {self.arms_found} of them found, "
-            f"in {arms_directory(self.run.directory)}; `python -m analyze toys {self.run.directory}` compares them"
-        )
-
-    def _toy_text(self) -> str:
+        """The outcome as a table of the instances and, where there are arms, one of these; the last line sums it up."""
         run, settings = self.run, self.run.config.fit
         seconds = f"{run.seconds:,.{0 if run.seconds >= 10 else 2}f} s"
-        return (
-            f"{loss_table(run)}\n{'found' if self.found else 'wrote'} {run.directory}: "
+        lines = [loss_table(run)]
+        if self.arms:
+            steps = self.arms[0].run.config.fit.steps
+            lines.append(arm_table(run, self.arms))
+            lines.append(
+                f"{len(self.arms)} arms, {steps:,} steps each, {self.arms_found} of them found, "
+                f"in {arms_directory(run.directory)}; `python -m analyze toys {run.directory}` compares them"
+            )
+        lines.append(
+            f"{'found' if self.found else 'wrote'} {run.directory}: "
             f"{run.n_inst} instance{'s' * (run.n_inst > 1)} x {run.n_rep} replica{'s' * (run.n_rep > 1)}, "
             f"{settings.steps:,} steps of {settings.batch:,} samples, trained in {seconds}"
         )
+        return "\n".join(lines)
 
 
 def loss_table(run: ToyRun, limit: int = SHOWN_INSTANCES) -> str:

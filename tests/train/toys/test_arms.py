@@ -21,6 +21,7 @@ from train.toys.arms import (
     ToyArm,
     arm_config,
     arms_directory,
+    fresh_start,
     load_arms,
     parents,
     relative_change,
@@ -156,13 +157,14 @@ def test_equal_copies_at_tied_rates_follow_the_narrow_network():
     assert ((untied.losses - narrow.losses).abs() / narrow.losses).max() > 5e-3
 
 
-def test_tied_rates_belong_to_copies_alone():
+def test_tied_rates_are_for_what_grows_with_the_width():
     tied = Scales(rate={"W2": 0.25}, epsilon={"W1": 0.25, "b1": 0.25})
     assert scales_of(ArmConfig(factor=4, noise="none"), "relu") == tied
+    assert scales_of(ArmConfig(factor=4, scratch=True), "relu") == Scales(rate={"W2": 0.25})
     for plain in (
         ArmConfig(),
         ArmConfig(factor=4, widened_rates="full"),
-        ArmConfig(factor=4, scratch=True),
+        ArmConfig(factor=4, scratch=True, widened_rates="full"),
         ArmConfig(factor=4, copies="fresh", noise="none"),
     ):
         assert scales_of(plain, "relu") == Scales()
@@ -192,7 +194,7 @@ def test_every_arm_is_a_toy_of_its_own_that_says_where_it_comes_from(outcome, ar
 
 def test_a_network_from_scratch_takes_the_steps_before_as_well(arms):
     config = toy()
-    before = fit(scratch_config(config, "x2-scratch"))
+    before = fit(scratch_config(config, "x2-scratch"), start=fresh_start(config, "x2-scratch"))
     assert before.model.parameters["W1"].shape == (2, 3, 10, 4)
     np.testing.assert_allclose(arms["x2-scratch"].run.curves.losses[0], before.curve_losses[-1].numpy(), rtol=1e-6)
     assert scratch_config(config, "x2-scratch").fit.l1 == 1e-3
