@@ -227,12 +227,15 @@ def _contrast(
     reference: str,
     judge: Judge,
 ) -> dict[str, Any]:
-    """Difference of the monosemantic share to the reference's same layer and hook, paired by seed."""
+    """Difference of the monosemantic share to the reference's same layer and hook, paired by seed.
+
+    Each cluster of duplicates counts once, so that copies do not move it.
+    """
     variant, layer, hook = key
     partner = measured.get((reference, layer, hook)) or measured.get((reference, layer, "mid")) or {}
     seeds = sorted(set(measured[key]) & set(partner)) if variant != reference else []
-    own = [measured[key][seed].figures[f"{judge.name}_mono_share"] for seed in seeds]
-    theirs = [partner[seed].figures[f"{judge.name}_mono_share"] for seed in seeds]
+    own = [measured[key][seed].figures[f"{judge.name}_mono_once_share"] for seed in seeds]
+    theirs = [partner[seed].figures[f"{judge.name}_mono_once_share"] for seed in seeds]
     p = sign_flip_if_enough([a - b for a, b in zip(own, theirs)])
     deltas = [cliffs_delta(measured[key][seed].ranks[judge.name], partner[seed].ranks[judge.name]) for seed in seeds]
     found = paired_interval(own, theirs)

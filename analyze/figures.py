@@ -13,7 +13,7 @@ import polars as pl
 from analyze import plots
 from analyze.cells import Cell, read_metrics
 from analyze.comparison import Comparison
-from analyze.measure import Judge
+from analyze.measure import Judge, over_clusters
 from analyze.notes import number, place, visible
 from analyze.scores.k_eff import MONO
 
@@ -139,7 +139,8 @@ def score_figure(
         "k-eff",
         svg,
         visible(f"Cumulative distribution of K_eff. {listed}."),
-        f"Cumulative share of judged neurons with at most this K_eff, all seeds together. Left of the "
+        f"Cumulative share of judged neurons with at most this K_eff, all seeds together, each "
+        f"cluster of duplicates once. Left of the "
         f"dotted line "
         f"at {MONO} a neuron is called monosemantic. A trained curve that runs with its rotated or "
         f"untrained "
@@ -148,8 +149,9 @@ def score_figure(
 
 
 def _judged(cell: Cell, null: str) -> np.ndarray:
+    """K_eff of the judged neurons, each cluster of duplicates once."""
     rows = cell.neurons(null).filter(pl.col("k_eff_mono").is_not_null())
-    return rows["k_eff"].cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
+    return over_clusters(rows, "k_eff").to_numpy()
 
 
 def widened_figures(comparison: Comparison, judge: Judge, styles: dict[str, Any]) -> tuple[Figure, ...]:

@@ -77,7 +77,7 @@ def measure(
         mono = judged.filter(pl.col(judge.verdict).cast(pl.Boolean))
         n_mono, n_judged = _counts(own, judge)
         figures |= {
-            f"{judge.name}_median": _median(judged[judge.value]),
+            f"{judge.name}_median": _median(over_clusters(judged, judge.value)),
             f"{judge.name}_na_share": 1 - judged.height / max(int(np.sum(status == SCORED)), 1),
             f"{judge.name}_n_judged": float(judged.height),
             f"{judge.name}_mono_share": float(verdict.mean()) if judged.height else nan,
@@ -106,6 +106,12 @@ def cluster_ids(neurons: pl.DataFrame) -> Int[ndarray, "n"]:
     """Cluster of duplicates of each neuron; one that is in none gets a negative number of its own."""
     ids = neurons["duplicate_cluster"].cast(pl.Int64).fill_null(-1).to_numpy()
     return np.where(ids < 0, -1 - neurons["neuron"].cast(pl.Int64).to_numpy(), ids)
+
+
+def over_clusters(neurons: pl.DataFrame, column: str) -> pl.Series:
+    """A figure of every neuron, each cluster of duplicates once, at the mean of its members that have one."""
+    known = neurons.select(pl.Series("cluster", cluster_ids(neurons)), pl.col(column).cast(pl.Float64).fill_nan(None))
+    return known.drop_nulls().group_by("cluster", maintain_order=True).mean()[column]
 
 
 def _counts(neurons: pl.DataFrame, judge: Judge) -> tuple[float, float]:

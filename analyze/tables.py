@@ -63,7 +63,8 @@ def headline(comparison: Comparison, judge: Judge) -> Table:
     return Table(
         f"Monosemantic neurons by {judge.title}",
         "Mean over seeds [95 % t interval over seeds]. Loss: nats a token on held-out text. "
-        "Difference: percentage points of the share of scored, paired by seed.",
+        "Median and difference count each cluster of duplicates once; difference: percentage points of the share "
+        "of scored, paired by seed.",
         (
             "variant",
             "seeds",

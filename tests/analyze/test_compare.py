@@ -133,6 +133,20 @@ def test_copies_do_not_multiply_monosemantic_neurons(put, tmp_path):
     assert row["k_eff_mono_once_share"] == pytest.approx(0.5)
 
 
+def test_copies_move_neither_median_nor_difference(put, tmp_path):
+    """A widened layer whose ten monosemantic neurons were copied four times, and whose others were not."""
+    put("gelu", 0, 10)
+    originals = mono_scores(40, 10)
+    copies = originals.tail(10)
+    wide = pl.concat([originals, *[copies] * 4]).with_columns(neuron=pl.int_range(80).cast(originals.schema["neuron"]))
+    put("gelu-x2", 0, 0, scores=wide, n_neurons=80, factor=2)
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    row = row_of(comparison, "gelu-x2")
+    assert row["k_eff_mono_share"] == pytest.approx(50 / 80)
+    assert row["k_eff_difference"] == pytest.approx(0)
+    assert row["k_eff_median"] == row_of(comparison, "gelu")["k_eff_median"] == 3
+
+
 def test_each_share_stands_beside_the_untrained_network_and_the_rotation(put, tmp_path):
     for seed in (0, 1):
         put("gelu", seed, 1, step=0)
