@@ -16,11 +16,14 @@ from analyze.tables import Table
 from analyze.toys.doubts import doubts
 from analyze.toys.figures import figures_of
 from analyze.toys.reading import Reading
+from analyze.toys.trial import Trial
+from analyze.toys.trial_page import TrialPage, trial_page
 from analyze.toys.verdicts import Verdict, bounds, judge
 from analyze.toys.view import View
 from train.configfile import load_config, to_toml
 from train.errors import BadInput
 from train.files import write_atomic
+from train.toys.arms import arms_directory
 from train.toys.config import ToyConfig
 from train.toys.listing import SHIPPED
 from train.toys.runs import ToyRun
@@ -44,6 +47,8 @@ class Page:
     instances: Table
     is_folded: bool
     figures: tuple[Figure, ...]
+    arms: TrialPage | None
+    """What became of the networks under each treatment; None for a toy without arms."""
     toml: str
     commands: tuple[str, ...]
     provenance: str
@@ -74,6 +79,8 @@ class Page:
 def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
     """Write <out>/<name>.html, <name>.json and <name>/figures/*.svg of every toy, index.html and experiments.md.
 
+    A toy with arms has them on its page, and their tables in <name>-arms.md.
+
     Args:
         directories: finished toys; a directory's name is the page's.
 
@@ -81,9 +88,12 @@ def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
         The pages, index.html last.
 
     Raises:
-        BadInput: no directory; something that is not a finished toy, or is damaged; two of one name; an
-            [[expect]] whose measure is not known or does not apply.
+        BadInput: no directory; something that is not a finished toy, or is damaged; two of one name; an arm
+            that is missing or damaged; an [[expect]] whose measure is not known or does not apply.
     """
+    # A shell's `toy/*` names the arms of a toy beside it; they are on its page.
+    beside = {arms_directory(each) for each in directories}
+    directories = [each for each in directories if each.resolve() not in beside]
     if not directories:
         raise BadInput("no directory of a finished toy was given")
     names = [directory.resolve().name for directory in directories]
@@ -94,9 +104,11 @@ def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
         page = page_of(name, ToyRun.load(directory))
         figures = out / name / "figures"
         figures.mkdir(parents=True, exist_ok=True)
-        for figure in page.figures:
+        for figure in (*page.figures, *([page.arms.figure] if page.arms else [])):
             write_atomic(figures / f"{figure.name}.svg", figure.svg.encode())
         write_atomic(out / f"{name}.json", json.dumps(page.summary, indent=2, allow_nan=False).encode() + b"\n")
+        if page.arms:
+            write_atomic(out / f"{name}-arms.md", page.arms.markdown().encode())
         write_atomic(out / f"{name}.html", render("toy.html.j2", page=page).encode())
         pages.append(page)
     write_atomic(out / "experiments.md", experiments(pages).encode())
@@ -113,6 +125,8 @@ def page_of(name: str, run: ToyRun) -> Page:
     doubted = doubts(view, verdicts)
     settings = run.config.fit
     made = commands(name, run)
+    trial = Trial.of(run)
+    arms = None if trial is None else trial_page(view, trial)
     replicas = f"{run.n_rep} replica{'s' * (run.n_rep > 1)}"
     return Page(
         name=name,
@@ -128,6 +142,7 @@ def page_of(name: str, run: ToyRun) -> Page:
         instances=table,
         is_folded=run.n_inst > FOLDED,
         figures=tuple(figures_of(reading)),
+        arms=arms,
         toml=to_toml(run.config),
         commands=made,
         provenance=(
@@ -137,7 +152,7 @@ def page_of(name: str, run: ToyRun) -> Page:
             f"sha256 of the run's manifest: {run.hash}."
         ),
         versions=versions(),
-        summary=summary(name, view, verdicts, doubted, made),
+        summary=summary(name, view, verdicts, doubted, made) | ({"arms": arms.numbers} if arms else {}),
     )
 
 
