@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -136,7 +137,12 @@ def tree(parent: int, parents: pl.DataFrame, children: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _told(row: dict[str, object]) -> str:
+def called(row: dict[str, Any]) -> str:
+    """A child's verdict in words; one that is new and yet related to its parent is called so."""
+    return "new, related" if row["verdict"] == "new" and row["related"] else row["verdict"]
+
+
+def _told(row: dict[str, Any]) -> str:
     if row["verdict"] == "dead":
         return f"{row['neuron']} dead"
     shares = [
@@ -149,7 +155,7 @@ def _told(row: dict[str, object]) -> str:
             ("correlation", "correlation"),
         )
     ]
-    return f"{row['neuron']} {row['verdict']}: {', '.join(shares)}"
+    return f"{row['neuron']} {called(row)}: {', '.join(shares)}"
 
 
 def value(figure: object) -> str:

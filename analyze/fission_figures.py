@@ -10,7 +10,6 @@ from analyze import plots
 from analyze.figures import Figure
 from analyze.fission_record import Fission
 from analyze.notes import visible
-from analyze.verdicts import VERDICTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +19,14 @@ MEASURES = (
     ("cos_out_mean", "cosine of W_out"),
     ("correlation_mean", "correlation of activations"),
 )
-SHADES = {"same": "#0072B2", "specialised": "#009E73", "new": "#D55E00", "duplicate": "#D0D0D0", "dead": "#6E6E6E"}
+SHADES = {
+    "same": "#0072B2",
+    "specialised": "#009E73",
+    "new, related": "#F2B48C",
+    "new": "#D55E00",
+    "duplicate": "#D0D0D0",
+    "dead": "#6E6E6E",
+}
 
 
 def arms_of(found: Sequence[Fission]) -> dict[tuple[str, int], dict[int, list[Fission]]]:
@@ -140,23 +146,23 @@ def verdict_figure(found: Sequence[Fission], styles: dict[str, tuple[str, Any]])
     for variant in styles:
         for arm in (arm for arm in arms if arm[0] == variant):
             ends = [steps[-1] for steps in arms[arm].values()]
-            means = {name: float(np.mean([_mean(one.parents, name) for one in ends])) for name in VERDICTS}
+            means = {name: float(np.mean([_mean(one.parents, name) for one in ends])) for name in SHADES}
             rows.append((arm_title(arm), means))
     with plots.look():
         canvas = Canvas(figsize=(9.0, 0.36 * len(rows) + 1.5), layout="constrained")
         axes = canvas.subplots()
         for line, (_, means) in enumerate(rows):
             left = 0.0
-            for name in VERDICTS:
-                axes.barh(line, means[name], left=left, height=0.62, color=SHADES[name], linewidth=0)
+            for name, colour in SHADES.items():
+                axes.barh(line, means[name], left=left, height=0.62, color=colour, linewidth=0)
                 left += means[name]
         axes.set_yticks(range(len(rows)), [visible(title) for title, _ in rows], parse_math=False)
         axes.tick_params(axis="y", length=0, pad=9)
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlabel("children a parent")
         axes.spines["left"].set_visible(False)
-        handles = [Patch(color=SHADES[name], label=name) for name in VERDICTS]
-        canvas.legend(handles=handles, frameon=False, fontsize=9, ncols=len(VERDICTS), loc="outside upper left")
+        handles = [Patch(color=colour, label=name) for name, colour in SHADES.items()]
+        canvas.legend(handles=handles, frameon=False, fontsize=9, ncols=len(SHADES), loc="outside upper left")
         svg = plots.svg_of(canvas)
     listed = "; ".join(
         f"{title}: " + ", ".join(f"{mean:.2f} {name}" for name, mean in means.items() if mean) for title, means in rows
@@ -165,10 +171,15 @@ def verdict_figure(found: Sequence[Fission], styles: dict[str, tuple[str, Any]])
         "fission-verdicts",
         svg,
         visible(f"What the children of one parent became, mean over parents and seeds. {listed}."),
-        "Of the children of one parent at the run's last step, mean over parents and seeds. Grey children have not "
+        "Of the children of one parent at the run's last step, mean over parents and seeds. New, related: more of it "
+        "inside its parent than inside any matched parent, yet too little to be a part of it. Grey children have not "
         "become neurons of their own.",
     )
 
 
 def _mean(parents: pl.DataFrame, name: str) -> float:
-    return float(parents[name].sum()) / max(parents.height, 1)
+    counts = {
+        "new, related": parents["n_related"],
+        "new": parents["new"] - parents["n_related"],
+    }.get(name)
+    return float((parents[name] if counts is None else counts).sum()) / max(parents.height, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from analyze.cards import Card, Example, Text, example_of
-from analyze.families import MEDIAN, MOST, RANDOM, RULE, SHOWN, chosen_parents, shown_children, value
+from analyze.families import MEDIAN, MOST, RANDOM, RULE, SHOWN, called, chosen_parents, shown_children, value
 from analyze.figures import Figure
 from analyze.fission_figures import arm_title, arms_of, divergence_figure, verdict_figure
 from analyze.fission_record import Fission, find_fission, plan_line
@@ -136,7 +136,7 @@ def _family(one: Fission, reason: str, parent: int, text: Text) -> Family:
         if row["duplicate_of"] is None:
             copies = [str(each["neuron"]) for each in rows.values() if each["duplicate_of"] == row["neuron"]]
             duplicates = f"; {len(copies)} duplicate{'s' * (len(copies) > 1)}: {', '.join(copies)}" if copies else ""
-            branches.append(Branch(f"neuron {row['neuron']} {row['verdict']}", duplicates))
+            branches.append(Branch(f"neuron {row['neuron']} {called(row)}", duplicates))
     layer, hook = one.meta["layer"], one.meta["hook"]
     fires = ("fires on", f"{100 * own['parent_firing_rate']:.2g} % of tokens")
     cards = [
@@ -167,7 +167,7 @@ def _family(one: Fission, reason: str, parent: int, text: Text) -> Family:
         ]
         title = f"Child: L{layer}.{hook} neuron {neuron}"
         examples = tuple(_examples(one, parent, neuron, False, text))
-        cards.append(Card(title, row["verdict"], row["verdict"], tuple(facts), (), "", examples))
+        cards.append(Card(title, called(row), row["verdict"], tuple(facts), (), "", examples))
     n_left = own["n_clusters"] - len(shown)
     told = ", ".join(f"{own[name]} {name}" for name in VERDICTS if own[name])
     rest = f"{n_left} more children are not shown (the first {SHOWN} are)." if n_left else ""

@@ -1,4 +1,4 @@
-"""Run a whole study: prepare, train, widen and fine-tune, collect, score, compare, report.
+"""Run a whole study: prepare, train, widen and fine-tune, collect, score, tell fission, compare, report.
 
 Every stage is a command of `python -m train` or `python -m analyze`, run once: a stage whose result is there,
 made from the same inputs, is found and not run again. Stop it at any point; the same command goes on.
@@ -130,7 +130,8 @@ def run_study(command: Study, words: list[str]) -> None:
     results = root / "results" / name
     planned = plan(study, base, root, name, str(command.config))
     n_collected = sum(1 if run.is_arm else 2 for run in planned)
-    stages = Stages(total=1 + len(planned) + 2 * n_collected + 2)
+    n_widened = sum(run.config.widen is not None for run in planned)
+    stages = Stages(total=1 + len(planned) + 2 * n_collected + n_widened + 2)
     start = time.perf_counter()
     with locked(results):
         with stages.stage("prepare", base["data"]) as say:
@@ -143,6 +144,8 @@ def run_study(command: Study, words: list[str]) -> None:
                 say(_train(config, out, results / "configs" / f"{run.name}.toml", command.launch))
             for step in (None,) if run.is_arm else (0, None):
                 _measure(stages, run.name, out, step, data, results, study)
+            if config.widen is not None:
+                _follow(stages, run.name, out, data, results)
         _compare(stages, study, results, planned)
     _close(stages, results, planned, root / "checkpoints" / name, time.perf_counter() - start)
 
@@ -201,6 +204,19 @@ def _measure(
         scored = [score_directory(directory, drop_samples=not analysis.keep_samples) for directory in directories]
         n_neurons = sum(one.n_neurons for one in scored)
         say(f"{'found, ' if all(one.found for one in scored) else ''}{n_neurons:,} neurons")
+
+
+def _follow(stages: Stages, name: str, run: Path, data: Path, results: Path) -> None:
+    """Tell who became what in a widened run: its birth, its last step, and those between that move anything."""
+    from analyze.fission import fission
+    from train.checkpoint import steps
+
+    saved, said = steps(run), []
+    moving = [step for step in saved if step == 0 or 64 * step >= saved[-1]]
+    with stages.stage("fission", name) as say:
+        fission(run, data, results, only=moving, say=said.append)
+        found = all(line.startswith("found") for line in said)
+        say(f"{'found, ' if found else ''}{len(said)} steps")
 
 
 def _compare(stages: Stages, study: StudyConfig, results: Path, planned: list[PlannedRun]) -> None:

@@ -43,6 +43,7 @@ def test_a_study_leaves_a_table_a_report_and_says_where(smoke):
     assert variants == ["gelu_new", "solu_ln-2l", "narrow-continued", "x4-zero-sum"]
     page = (results / "report.html").read_text()
     assert "default-src 'none'" in page
+    assert "Who became what" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page
     stages = json.loads((results / "stages.json").read_text())["stages"]
@@ -69,9 +70,10 @@ def test_a_second_start_finds_every_stage_and_changes_no_number(smoke):
     results = root / "results/smoke"
     before = (results / "comparison.csv").read_bytes()
     said = study("configs/study/smoke.toml", "--out", str(root)).stdout
-    trained = [line for line in said.splitlines() if "] train" in line or "] score" in line or "] collect" in line]
-    assert len(trained) == 16
-    assert all("found" in line for line in trained)
+    kinds = ("train", "score", "collect", "fission")
+    done = [line for line in said.splitlines() if any(f"] {kind}" in line for kind in kinds)]
+    assert len(done) == 17
+    assert all("found" in line for line in done)
     assert (results / "comparison.csv").read_bytes() == before
 
 

@@ -20,12 +20,15 @@ from analyze.store import open_activations
 from analyze.verdicts import VERDICTS
 from tests.analyze.test_commands import analyze
 from tests.analyze.widened import small_study
+from tests.train.fixtures import small_data, small_run
 from train.checkpoint import step_directory, steps
-from train.config import DataConfig
+from train.config import DataConfig, WidenPlan
 from train.configfile import validate
 from train.errors import BadInput
 from train.files import manifest_hash
 from train.prepare import prepare
+from train.runs import run
+from train.widening import widen_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +255,33 @@ def test_bad_input_is_one_clear_line(place: Path, monkeypatch, capsys, words: li
     assert len([line for line in said.splitlines() if line.startswith("error: ")]) == 1
     assert said.strip().splitlines()[-1].startswith("error: ")
     assert not (place / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("act", "layers", "widen"),
+    [
+        ("relu", 1, {"noise": "none"}),
+        ("solu", 1, {"noise": "zero_sum"}),
+        ("gelu_ln", 2, {"split": "dirichlet"}),
+        ("solu_ln", 2, {"noise": "zero_sum"}),
+        ("gelu_new", 1, {"noise": "none", "copies": "fresh"}),
+    ],
+)
+def test_at_birth_every_copy_is_the_same_neuron_whatever_the_activation(
+    tmp_path: Path, act: str, layers: int, widen: dict
+) -> None:
+    """SoLU's copies are a k-th of their parent: firing and correlation do not see scale."""
+    data = small_data(tmp_path)
+    run(small_run(data, model__act=act, model__n_layers=layers), tmp_path / "runs/parent-s0")
+    plan = WidenPlan(layers=tuple(range(layers)), factor=3, **widen)
+    widen_checkpoint(tmp_path / "runs/parent-s0", plan, data, tmp_path / "runs/wide-s0")
+    paths = fission(tmp_path / "runs/wide-s0", data, tmp_path / "results", say=lambda _: None)
+    assert [path.name for path in paths] == [f"fission-L{layer}.md" for layer in range(layers)]
+    for one in find_fission(tmp_path / "results"):
+        fresh = plan.copies == "fresh"
+        assert (one.meta["n_children"], one.meta["n_fresh"]) == ((1, 32) if fresh else (3, 0))
+        alive = one.children.filter((pl.col("verdict") != "dead") & (pl.col("n_fires") > 0))
+        assert alive.height > 8
+        assert set(alive["verdict"]) <= {"same", "duplicate"}
+        assert alive.filter(pl.col("copy") == 0)["verdict"].unique().to_list() == ["same"]
+        assert one.parents["correlation_mean"].null_count() == (16 if fresh else one.parents["parent_dead"].sum())
