@@ -4,7 +4,7 @@ A replica is a seed: it has initial weights, samples and noise of its own, and e
 differences are paired. Neurons that are nearly the same count once, else copying alone would move every share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,6 +25,10 @@ SAMPLES = 4096
 """On which activations are correlated, the same ones for every arm."""
 LEVEL = 0.05
 """Of a claim's sign-flip tests, under Holm over all claims of a trial."""
+CONTROLS = ("narrow", "no noise", "narrow with L1")
+"""Kinds of arms that another must lie above before it may be said to reduce superposition."""
+BESIDE = ("fresh neurons", "from scratch")
+"""Kinds that it is compared with besides: whether copies do more than the room they make."""
 START = "start"
 """What the narrow networks, before any arm, are called."""
 
@@ -108,7 +112,7 @@ class Comparison:
 
     control: str
     why: str
-    """`narrow`, `no noise` or `narrow with L1`."""
+    """One of `CONTROLS` or `BESIDE`."""
     once: Estimate
     """Difference of de-duplicated shares."""
     computed: Estimate
@@ -140,6 +144,11 @@ class Result:
         """Mean over seeds of a field of `Outcome`, with its 95 % t interval."""
         return mean_interval(getattr(self.outcome, measure)[self.instance].tolist())
 
+    @property
+    def required(self) -> list[Comparison]:
+        """The comparisons that a claim rests on."""
+        return [each for each in self.comparisons if each.why in CONTROLS]
+
     def less(self, why: str) -> Comparison | None:
         """The comparison with a kind of control."""
         return next((each for each in self.comparisons if each.why == why), None)
@@ -153,10 +162,10 @@ class Result:
 
     @property
     def p(self) -> float | None:
-        """Of the claim to lie above every control: the largest p of the comparisons (an intersection-union test, which
-        is of its level without a correction: Berger 1982). None for no claim, or with too few seeds."""
-        found = [each.p for each in self.comparisons if each.p is not None]
-        return max(found) if self.is_claim and len(found) == len(self.comparisons) else None
+        """Of the claim to lie above every control: the largest p of those comparisons (an intersection-union test
+        needs no correction for them: Berger 1982). None for no claim, or with too few seeds."""
+        found = [each.p for each in self.required if each.p is not None]
+        return max(found) if self.is_claim and len(found) == len(self.required) else None
 
     @property
     def verdict(self) -> str:
@@ -169,7 +178,7 @@ class Result:
             return "control" if is_control else "a control is missing"
         if self.adjusted_p is None:
             return "too few seeds"
-        if self.adjusted_p > LEVEL or not all(each.once.low > 0 for each in self.comparisons):
+        if self.adjusted_p > LEVEL or not all(each.once.low > 0 for each in self.required):
             return "not shown"
         return "reduced" if narrow.computed.mean >= 0 else "fewer features"
 
@@ -230,25 +239,25 @@ class Trial:
 
 
 def controls_of(outcome: Outcome, outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
-    """What an arm is compared with: (kind, control). The start and the narrow network trained on: nothing."""
+    """What an arm is compared with: (kind, arm), the first of each kind. The start and the narrow network trained on:
+    nothing; fresh neurons and networks from scratch not with their like."""
     own = outcome.settings
     if own is None or is_narrow(own, 0.0):
         return []
-    found = [("narrow", each) for each in outcomes if each.settings is not None and is_narrow(each.settings, 0.0)][:1]
+    wanted: dict[str, Callable[[ArmConfig], bool]] = {"narrow": lambda it: is_narrow(it, 0.0)}
     if own.factor > 1 and not own.is_noiseless_copy:
-        same = [
-            each
-            for each in outcomes
-            if each.settings is not None and each.settings.is_noiseless_copy and each.settings.factor == own.factor
-        ]
-        found += [("no noise", each) for each in same][:1]
+        wanted["no noise"] = lambda it: it.is_noiseless_copy and it.factor == own.factor
     if own.l1 > 0 and not is_narrow(own):
-        found += [
-            ("narrow with L1", each)
-            for each in outcomes
-            if each.settings is not None and is_narrow(each.settings, own.l1)
-        ][:1]
-    return found
+        wanted["narrow with L1"] = lambda it: is_narrow(it, own.l1)
+    if own.copies_neurons and not own.is_noiseless_copy:
+        alike = (own.factor, own.l1)
+        wanted["fresh neurons"] = lambda it: it.copies == "fresh" and (it.factor, it.l1) == alike
+        wanted["from scratch"] = lambda it: it.scratch and (it.factor, it.l1) == alike
+    found = (
+        (why, next((each for each in outcomes if each.settings is not None and fits(each.settings)), None))
+        for why, fits in wanted.items()
+    )
+    return [(why, each) for why, each in found if each is not None]
 
 
 def is_narrow(settings: ArmConfig, l1: float | None = None) -> bool:

@@ -19,8 +19,6 @@ PANELS = (
     ("loss", "loss"),
 )
 MARKERS = ("o", "s", "D", "^")
-LEAST_LOSS = 1e-9
-"""Losses below it are drawn at it."""
 
 
 def trial_figure(view: View, trial: Trial) -> Figure:
@@ -40,13 +38,11 @@ def trial_figure(view: View, trial: Trial) -> Figure:
                 aside = (i - (len(rows) - 1) / 2) * 0.36
                 _dots(axes, results, measure, COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], aside)
             _frame(axes, title, rows[0])
-            if measure == "loss":
-                axes.set_xscale("log")
-            elif measure == "once":
+            if measure == "once":
                 axes.set_xlim(-0.03, 1.03)
         grid[0].set_yticks(range(len(names)), names)
         grid[0].set_ylim(len(names) - 0.4, -0.6)
-        handles = [axes_line for axes_line in grid[0].lines if axes_line.get_label()[:1] != "_"]
+        handles = [line for line in grid[0].lines if str(line.get_label()) in MARKERS]
         labels = [view.title(instance) or "the one instance" for instance in shown]
         canvas.legend(handles[: len(labels)], labels, loc="outside upper right", ncols=len(labels), frameon=False)
         svg = svg_of(canvas)
@@ -65,15 +61,15 @@ def trial_figure(view: View, trial: Trial) -> Figure:
 def _dots(axes: "Axes", results: Sequence[Result], measure: str, colour: str, marker: str, aside: float) -> None:
     found = [each.estimate(measure) for each in results]
     places = np.arange(len(found)) + aside
-    least = LEAST_LOSS if measure == "loss" else -np.inf
-    means, low, high = (np.maximum([getattr(each, name) for each in found], least) for name in ("mean", "low", "high"))
+    means, low, high = ([getattr(each, name) for each in found] for name in ("mean", "low", "high"))
     axes.hlines(places, low, high, color=colour, linewidth=1.2)
     axes.plot(means, places, linestyle="none", marker=marker, markersize=3.6, color=colour, label=marker)
     for each in results:
         own = each.outcome.settings
         if own is not None and own.factor == 1 and own.l1 == 0 and not own.scratch:
-            level = max(each.estimate(measure).mean, least)
-            axes.axvline(level, color=colour, linewidth=0.7, linestyle=(0, (3, 3)), alpha=0.7, zorder=0)
+            axes.axvline(
+                each.estimate(measure).mean, color=colour, linewidth=0.7, linestyle=(0, (3, 3)), alpha=0.7, zorder=0
+            )
 
 
 def _frame(axes: "Axes", title: str, results: Sequence[Result]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from analyze.figures import Figure
 from analyze.statistics import Estimate
 from analyze.tables import Table
-from analyze.toys.trial import DUPLICATE, LEVEL, SAMPLES, Comparison, Result, Trial
+from analyze.toys.trial import BESIDE, CONTROLS, DUPLICATE, LEVEL, SAMPLES, Comparison, Result, Trial
 from analyze.toys.trial_figures import trial_figure
 from analyze.toys.view import View
 
@@ -23,7 +23,7 @@ class TrialPage:
     summary: tuple[str, ...]
     """A sentence an instance."""
     tables: tuple[Table, ...]
-    """Of every instance what the arms came to, and how they differ from their controls."""
+    """All instances side by side; then of each what the arms came to, and how they differ from their controls."""
     figure: Figure
     caption: str
     numbers: list[dict[str, Any]]
@@ -39,7 +39,7 @@ class TrialPage:
 
 def trial_page(view: View, trial: Trial) -> TrialPage:
     """The section of a toy whose arms have been trained."""
-    tables = []
+    tables = [overview_table(view, trial)]
     for instance, results in enumerate(trial.results):
         name = view.title(instance) or "the one instance"
         tables += [outcome_table(name, results), difference_table(name, results)]
@@ -58,18 +58,17 @@ def trial_page(view: View, trial: Trial) -> TrialPage:
 
 def caption(trial: Trial) -> str:
     """How the tables are read, and what the verdict rests on."""
-    steps = trial.arms[0].run.config.fit.steps
+    steps, before = trial.arms[0].run.config.fit.steps, trial.base.config.fit.steps
     return (
-        f"Means over {trial.n_seeds} seeds [95 % t interval]. Every arm took {steps:,} steps on the same samples "
-        f"after the {trial.base.config.fit.steps:,} of the start (from scratch: both), and trained W1, W2 "
-        "and the biases. Alive: neurons through which more than 1 % of the strongest passes. Different: of these, each "
-        f"group of duplicates (|correlation| above {DUPLICATE:g} on {SAMPLES:,} samples, transitively) counted once. Mono: "
-        "living neurons of whose responses one feature makes up more than 0.9 (0.999); once: each group counted once. "
-        "Features: outputs whose squared error is below 0.25 of their best constant's. Reduced: the de-duplicated "
-        "share lies above that of the narrow networks trained on, of copies without noise and, with L1, of the narrow "
-        "ones under the same L1, and no fewer features are computed; every interval of the differences above 0, and "
-        f"the largest p of an arm's exact sign-flip tests at most {LEVEL:g} after Holm's correction over "
-        f"{trial.n_claims} such claims."
+        f"Means over {trial.n_seeds} seeds [95 % t interval]. Every arm took {steps:,} steps on the same samples after "
+        f"the {before:,} of the start (from scratch: both), and trained W1, W2 and the biases. Alive: neurons through "
+        "which more than 1 % of the strongest passes. Different: of these, each group of duplicates (|correlation| "
+        f"above {DUPLICATE:g} on {SAMPLES:,} samples, transitively) counted once. Mono: living neurons of whose "
+        "responses one feature makes up more than 0.9 (0.999); once: each group counted once. Features: outputs whose "
+        "squared error is below 0.25 of their best constant's. Reduced: the de-duplicated share lies above that of the "
+        "narrow networks trained on, of copies without noise and, with L1, of the narrow ones under the same L1, and "
+        "no fewer features are computed; every interval of the differences above 0, and the largest p of an arm's "
+        f"exact sign-flip tests at most {LEVEL:g} after Holm's correction over {trial.n_claims} such claims."
     )
 
 
@@ -91,11 +90,29 @@ def summary(view: View, trial: Trial, instance: int) -> str:
     return f"{view.title(instance) or 'The one instance'}: {'; '.join(found) or 'nothing but controls'}."
 
 
+def overview_table(view: View, trial: Trial) -> Table:
+    """What matters most, of all instances side by side."""
+    titles = [view.title(i) or "the one instance" for i in range(trial.base.n_inst)]
+    rows = []
+    for i, outcome in enumerate(trial.outcomes):
+        cells = []
+        for of_instance in trial.results:
+            each = of_instance[i]
+            cells += [
+                interval(each.estimate("once"), _share),
+                interval(each.estimate("computed"), _count),
+                each.verdict if each.is_claim else "–",
+            ]
+        expectation = "" if outcome.settings is None else outcome.settings.expectation
+        rows.append((outcome.name, f"{outcome.n_neurons:,}", *cells, expectation))
+    heads = [f"{title}: {what}" for title in titles for what in ("mono > 0.9, once", "features", "superposition")]
+    return Table("All arms", "", ("arm", "neurons", *heads, "expected before"), tuple(rows))
+
+
 def outcome_table(title: str, results: list[Result]) -> Table:
     """What every arm came to."""
     rows = []
     for each in results:
-        settings = each.outcome.settings
         rows.append(
             (
                 each.outcome.name,
@@ -107,7 +124,6 @@ def outcome_table(title: str, results: list[Result]) -> Table:
                 interval(each.estimate("once"), _share),
                 interval(each.estimate("computed"), _count),
                 interval(each.estimate("loss"), _loss),
-                "" if settings is None else settings.expectation,
             )
         )
     return Table(
@@ -123,7 +139,6 @@ def outcome_table(title: str, results: list[Result]) -> Table:
             "mono > 0.9, once",
             "features",
             "loss",
-            "expected before",
         ),
         tuple(rows),
     )
@@ -139,7 +154,7 @@ def difference_table(title: str, results: list[Result]) -> Table:
         rows.append(
             (
                 each.outcome.name,
-                *(_difference(each.less(why)) for why in ("narrow", "no noise", "narrow with L1")),
+                *(_difference(each.less(why)) for why in (*CONTROLS, *BESIDE)),
                 "–" if narrow is None else interval(narrow.computed, _signed_count),
                 "–" if each.p is None else f"{each.p:.2g}",
                 "–" if each.adjusted_p is None else f"{each.adjusted_p:.2g}",
@@ -151,9 +166,7 @@ def difference_table(title: str, results: list[Result]) -> Table:
         "",
         (
             "mono > 0.9, once",
-            "less narrow",
-            "less no noise",
-            "less narrow with L1",
+            *(f"less {why}" for why in (*CONTROLS, *BESIDE)),
             "features less narrow",
             "p",
             "adjusted p",

@@ -167,6 +167,16 @@ def test_reduced_needs_both_controls_to_be_beaten():
     assert judged(outcome("arm", seeds(0.5), NOISE), better, copies).verdict == "not shown"
 
 
+def test_networks_from_scratch_stand_beside_a_claim_and_not_in_its_way():
+    others = [outcome("narrow", seeds(0.1)), outcome("none", seeds(0.1), COPY)]
+    better = outcome("scratch", seeds(0.9), ArmConfig(factor=2, scratch=True))
+    found = judged(outcome("arm", seeds(0.5), NOISE), *others, better)
+    assert found.verdict == "reduced"
+    beside = found.less("from scratch")
+    assert beside is not None
+    assert beside.once.mean == pytest.approx(-0.4)
+
+
 def test_an_arm_with_l1_must_beat_the_narrow_network_under_the_same_l1():
     both = (outcome("narrow", seeds(0.1)), outcome("none", seeds(0.1), COPY))
     arm = outcome("arm", seeds(0.5), NOISE.model_copy(update={"l1": 1e-3}))
@@ -213,17 +223,24 @@ def test_controls_are_those_of_the_same_factor():
             "x4-w-in": ArmConfig(factor=4, noise="w_in"),
             "x4-still": ArmConfig(factor=4, noise="w_in", sigma=0.0),
             "x2-scratch": ArmConfig(factor=2, scratch=True),
+            "x2-fresh": ArmConfig(factor=2, copies="fresh", noise="none"),
         }.items()
     ]
     named = {arm.name: [(why, each.name) for why, each in controls_of(arm, arms)] for arm in arms}
     assert named == {
         "narrow": [],
         "x2": [("narrow", "narrow")],
-        "x2-dirichlet": [("narrow", "narrow"), ("no noise", "x2")],
+        "x2-dirichlet": [
+            ("narrow", "narrow"),
+            ("no noise", "x2"),
+            ("fresh neurons", "x2-fresh"),
+            ("from scratch", "x2-scratch"),
+        ],
         "x4": [("narrow", "narrow")],
         "x4-w-in": [("narrow", "narrow"), ("no noise", "x4")],
         "x4-still": [("narrow", "narrow")],
         "x2-scratch": [("narrow", "narrow"), ("no noise", "x2")],
+        "x2-fresh": [("narrow", "narrow"), ("no noise", "x2")],
     }
     assert is_narrow(ArmConfig(l1=0.1))
     assert not is_narrow(ArmConfig(scratch=True))
@@ -257,7 +274,7 @@ def test_the_page_shows_the_arms_and_leaves_their_tables_as_markdown(base, trial
     assert '<h2 id="arms">' in html
     assert "x2-w-in" in html
     markdown = (tmp_path / "six-arms.md").read_text()
-    assert markdown.count("| x2-w-in ") == 4, "two tables for each of two instances"
+    assert markdown.count("| x2-w-in ") == 5, "one table of all, two for each of two instances"
     assert "It \\| parts." in markdown
     svg = (tmp_path / "six" / "figures" / "arms.svg").read_text()
     assert "x2-none" in svg
