@@ -33,7 +33,7 @@ from train.toys.arms import (
 )
 from train.toys.command import ToyOutcome, run_toy
 from train.toys.config import ToyConfig
-from train.toys.fit import Start, fit
+from train.toys.fit import FitState, Start, fit
 from train.toys.models import ToyModel
 from train.toys.runs import ToyRun
 
@@ -142,6 +142,26 @@ def test_a_continued_network_reads_the_samples_that_come_next():
     gradient = (second - start.model.parameters["W1"]).sign()
     longer = fit(toy(**settings | {"fit__steps": 2})).model.parameters["W1"]
     assert torch.equal((longer - start.model.parameters["W1"]).sign(), gradient)
+
+
+def test_training_from_a_start_resumes_exactly():
+    config, model = trained()
+    start = Start(widened(model, config.arms["x2-w-in"], [1.0, 1.0]), 40, scales_of(config.arms["x2-w-in"], "relu"))
+    own = arm_config(config, "x2-w-in")
+    asked = iter([*[False] * 7, True])
+    states: list[FitState] = []
+    with pytest.raises(Stopped):
+        fit(own, save=states.append, stop=lambda: next(asked), start=start)
+    assert states[-1].step == 7
+    resumed, unbroken = fit(own, resume=states[-1], start=start), fit(own, start=start)
+    for name, each in unbroken.model.parameters.items():
+        assert torch.equal(resumed.model.parameters[name], each)
+
+
+def test_networks_of_another_shape_are_no_start():
+    config, model = trained()
+    with pytest.raises(BadInput, match="another shape"):
+        fit(arm_config(config, "x2-none"), start=Start(model, 40))
 
 
 def test_equal_copies_at_tied_rates_follow_the_narrow_network():
