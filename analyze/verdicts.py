@@ -10,6 +10,9 @@
 least half of the way from what falls on those of other parents of the same firing rate to all. Tokens are weighted by
 the child's activation: one that keeps only a faint part of its parent's contexts has a lower level of its own, and so
 fires on the tokens at which the parent stays just below its level; counted alike, they would make it new.
+
+A GELU neuron that never leaves its negative tail fires nowhere: dead here, whatever it correlates with, since there are
+no contexts to compare.
 """
 
 import numpy as np
@@ -43,7 +46,8 @@ THRESHOLDS = (
     f"same: correlation > {DUPLICATE:g} with the parent, or inside >= {WITHIN:g} and cover >= {COVERS:g}; "
     f"specialised: inside >= {WITHIN:g} alone; either only where (inside - null) / (1 - null) >= {BEYOND_CHANCE:g}, "
     "null the mean of inside with the other parents whose firing rates are nearest; new: any other that fires; "
-    "dead: no token, or a range of 1e-6 of the layer's median"
+    "dead: fires on no token (`collect` calls such a neuron rare while it varies), or has a range of 1e-6 of the "
+    "layer's median"
 )
 """Said with every table of verdicts."""
 
