@@ -55,6 +55,11 @@ class Outcome:
     """Outputs whose loss is below 0.25 of their best constant's."""
     loss: Float[ndarray, "inst rep"]
 
+    @property
+    def mono(self) -> Float[ndarray, "inst rep"]:
+        """Different monosemantic neurons: `once` of `distinct`."""
+        return self.once * self.distinct
+
     @classmethod
     def of(cls, name: str, settings: ArmConfig | None, run: ToyRun) -> "Outcome":
         """Measure a finished toy."""

@@ -13,7 +13,9 @@ from analyze.toys.trial import BESIDE, CONTROLS, DUPLICATE, LEVEL, SAMPLES, Comp
 from analyze.toys.trial_figures import trial_figure
 from analyze.toys.view import View
 
-MEASURES = ("alive", "distinct", "share", "strict", "once", "computed", "loss")
+NAMED = 6
+"""So many arms of one kind are named in the summary; the tables have all."""
+MEASURES = ("alive", "distinct", "mono", "share", "strict", "once", "computed", "loss")
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,29 @@ def caption(trial: Trial) -> str:
 
 def summary(view: View, trial: Trial, instance: int) -> str:
     """Which arms the rule lets one call reduced, in one instance."""
-    results = trial.results[instance]
+    claims = [each for each in trial.results[instance] if each.is_claim]
+    if not claims:
+        return f"{view.title(instance) or 'The one instance'}: no arm has the controls that a statement needs."
     kinds = {
-        kind: [each.outcome.name for each in results if each.verdict == kind]
-        for kind in ("reduced", "fewer features", "not shown", "too few seeds", "a control is missing")
+        kind: [each.outcome.name for each in claims if each.verdict == kind]
+        for kind in ("reduced", "fewer features", "not shown", "too few seeds")
     }
     said = {
-        "reduced": "superposition is reduced by",
-        "fewer features": "the share rises but fewer features are computed under",
-        "not shown": "no reduction is shown for",
-        "too few seeds": "too few seeds to judge",
-        "a control is missing": "a control is missing for",
+        "reduced": "superposition is reduced in",
+        "fewer features": "the share rises but fewer features are computed in",
+        "not shown": "no reduction is shown in",
+        "too few seeds": "there are too few seeds for",
     }
-    found = [f"{said[kind]} {', '.join(names)}" for kind, names in kinds.items() if names]
-    return f"{view.title(instance) or 'The one instance'}: {'; '.join(found) or 'nothing but controls'}."
+    found = []
+    for kind, names in kinds.items():
+        if names:
+            listed = f" ({', '.join(names)})" if len(names) <= NAMED else ""
+            found.append(f"{said[kind]} {len(names)} of {len(claims)} arms{listed}")
+    floor = [each for each in trial.results[instance] if each.verdict == "control"]
+    note = ""
+    if kinds["reduced"] and all(np.nan_to_num(each.outcome.once[instance]).max() == 0 for each in floor):
+        note = " No control has a monosemantic neuron in any seed, so that any share beats them: read how large it is."
+    return f"{view.title(instance) or 'The one instance'}: {'; '.join(found)}.{note}"
 
 
 def overview_table(view: View, trial: Trial) -> Table:
@@ -119,6 +130,7 @@ def outcome_table(title: str, results: list[Result]) -> Table:
                 f"{each.outcome.n_neurons:,}",
                 interval(each.estimate("alive"), _count),
                 interval(each.estimate("distinct"), _count),
+                interval(each.estimate("mono"), _count),
                 interval(each.estimate("share"), _share),
                 interval(each.estimate("strict"), _share),
                 interval(each.estimate("once"), _share),
@@ -134,6 +146,7 @@ def outcome_table(title: str, results: list[Result]) -> Table:
             "neurons",
             "alive",
             "different",
+            "different mono",
             "mono > 0.9",
             "mono > 0.999",
             "mono > 0.9, once",

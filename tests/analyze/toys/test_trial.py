@@ -111,6 +111,7 @@ def test_a_cluster_counts_once_in_every_number_of_an_arm():
     assert found.share[0, 0] == pytest.approx(3 / 4)
     assert found.strict[0, 0] == pytest.approx(3 / 4)
     assert found.once[0, 0] == pytest.approx(2 / 3)
+    assert found.mono[0, 0] == pytest.approx(2)
 
 
 def test_exact_copies_leave_every_number_but_the_neurons_as_it_was():
@@ -284,6 +285,23 @@ def test_the_page_shows_the_arms_and_leaves_their_tables_as_markdown(base, trial
     assert last["loss"]["mean"] == pytest.approx(trial.outcomes[-1].loss[1].mean())
     assert last["less"]["narrow"]["control"] == "narrow"
     assert last["neurons"] == 16
+
+
+def test_the_summary_names_few_arms_and_warns_of_controls_at_zero(base, trial, monkeypatch):
+    view = View(Reading(base))
+    said = trial_page(view, trial).summary
+    assert [each.split(":")[0] for each in said] == ["p = 0.5", "p = 0.1"]
+    assert all("1 of 1 arms (x2-w-in)" in each for each in said)
+    for each in trial.outcomes:
+        shares = 0.5 + 0.01 * np.arange(12).reshape(2, 6) if each.name == "x2-w-in" else np.zeros((2, 6))
+        monkeypatch.setitem(each.__dict__, "once", shares)
+        monkeypatch.setitem(each.__dict__, "computed", np.ones((2, 6)))
+    monkeypatch.delitem(trial.__dict__, "results")
+    monkeypatch.setattr("analyze.toys.trial.LEVEL", 0.07)
+    monkeypatch.setattr("analyze.toys.trial_page.NAMED", 0)
+    for each in trial_page(view, trial).summary:
+        assert "superposition is reduced in 1 of 1 arms. No control has" in each
+    trial.__dict__.pop("results")
 
 
 def test_the_same_trial_gives_the_same_figure(base, trial):
