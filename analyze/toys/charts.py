@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAIVE, CONSTANT = COLOURS[1], "#777777"
-STRATEGY_COLOURS = ("#D9D9D9", COLOURS[0], COLOURS[5], "#FFFFFF")
-"""Ignored, dedicated, antipodal, and something else."""
+STRATEGY_COLOURS = ("#D9D9D9", COLOURS[0], COLOURS[5], COLOURS[1], "#FFFFFF")
+"""Ignored, dedicated, antipodal, dedicated with two others antipodal, and something else."""
 GRID = "#EEEEEE"
 
 
@@ -106,13 +106,13 @@ def phases(
     across, up = _edges(columns), _edges(rows)
     order_x, order_y = np.argsort(columns), np.argsort(rows)
     agree = float((observed == predicted).mean())
-    colours, scale = ListedColormap(STRATEGY_COLOURS), BoundaryNorm(np.arange(5) - 0.5, 4)
+    colours, scale = ListedColormap(STRATEGY_COLOURS), BoundaryNorm(np.arange(6) - 0.5, 5)
     with look():
         figure = Figure(figsize=(9.4, 4.4), layout="constrained")
         grid = figure.subplots(1, 2, sharex=True, sharey=True)
         titles = ("cheapest in theory", f"best of the trained ({100 * agree:.0f} % of cells as in theory)")
         for axes, table, title in zip(grid, (predicted, observed), titles):
-            cells = np.where(table < 0, 3, table)[np.ix_(order_y, order_x)]
+            cells = np.where(table < 0, 4, table)[np.ix_(order_y, order_x)]
             axes.pcolormesh(
                 across,
                 up,
@@ -124,8 +124,8 @@ def phases(
                 rasterized=cells.size > 900,
             )
             axes.plot(*border, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
-            # Above the border one of the features gets the dimension: the more important one.
-            top = np.interp(1.0, border[0], border[1])
+            # Above the border the more important feature gets the dimension; of three, also below it.
+            top = np.interp(1.0, border[0], border[1]) if len(names) == 3 else up.min()
             axes.plot([1.0, 1.0], [top, up.max()], color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
             axes.set_xscale("log")
             axes.set_yscale("log")
@@ -138,7 +138,7 @@ def phases(
             Patch(facecolor=colour, edgecolor=FAINT, label=name) for colour, name in zip(STRATEGY_COLOURS, names)
         ]
         if (observed < 0).any():
-            handles.append(Patch(facecolor=STRATEGY_COLOURS[3], edgecolor=FAINT, label="something else"))
+            handles.append(Patch(facecolor=STRATEGY_COLOURS[4], edgecolor=FAINT, label="something else"))
         figure.legend(handles=handles, loc="outside upper right", ncols=4, frameon=False, fontsize=9)
         return svg_of(figure)
 

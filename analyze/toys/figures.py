@@ -8,7 +8,7 @@ from analyze.figures import Figure
 from analyze.toys import charts, progress
 from analyze.toys.geometry import PLATEAUS, dimensionality, dimensionality_star
 from analyze.toys.measures import MEASURES
-from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategy
+from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategies
 from analyze.toys.reading import Reading
 from analyze.toys.view import View
 from analyze.toys.weight_figures import arrow_figure, gram_figure, kind_figure, neuron_figure
@@ -91,13 +91,16 @@ def phase_figure(view: View) -> Figure | None:
         cell = rows.index(values["probability"]), columns.index(values["importance_last"])
         strategy = observed_strategy(view.best.weight[i, 0])
         observed[cell] = -1 if strategy is None else strategy
-        predicted[cell] = predicted_strategy(config)
+        # Where strategies cost the same, the one that was found, if it is among them.
+        cheapest = predicted_strategies(config)
+        predicted[cell] = strategy if strategy in cheapest else cheapest[0]
     across = np.geomspace(min(columns), max(columns), 13)
     lower, upper = min(rows) / 2, max(rows)
-    border = np.array([boundary(float(importance), lower, upper) for importance in across])
+    n = run.config.features.n
+    border = np.array([boundary(float(importance), lower, upper, n) for importance in across])
     return Figure(
         "phases",
-        charts.phases(rows, columns, observed, predicted, (across, border), STRATEGIES),
+        charts.phases(rows, columns, observed, predicted, (across, border), STRATEGIES[: 3 if n == 2 else 4]),
         "Strategy for the last feature over probability and importance, in theory and as trained",
         "What becomes of the last feature: left, the strategy of lowest loss by numerical integration; right, what the "
         f"replica of lowest loss of {run.n_rep} did in each cell. Dashed: where the theory's strategies change, the "

@@ -14,7 +14,7 @@ from analyze.toys.geometry import PLATEAUS, cosines, dimensionality, interferenc
 from analyze.toys.geometry import dimensionality_star as _dimensionality_star
 from analyze.toys.geometry import represented as is_represented
 from analyze.toys.neurons import CONNECTED, MONO, Motif
-from analyze.toys.phase import has_phase_diagram, observed_strategy, predicted_strategy
+from analyze.toys.phase import has_phase_diagram, observed_strategy, predicted_strategies
 from analyze.toys.reading import Reading
 from train.errors import BadInput, did_you_mean
 from train.toys.config import ToyConfig
@@ -305,7 +305,8 @@ def pair_cosine_between(of: Reading) -> PerReplica:
 
 @_measure(PHASES)
 def strategy(of: Reading) -> PerReplica:
-    """What became of the last feature: 0 ignored, 1 dedicated, 2 antipodal; NaN for something else."""
+    """What became of the last feature: 0 ignored, 1 dedicated, 2 antipodal, 3 dedicated with two others
+    antipodal; NaN for something else."""
     found = [[observed_strategy(one) for one in replicas] for replicas in of.weight]
     return np.array(found, dtype=np.float64)
 
@@ -313,8 +314,9 @@ def strategy(of: Reading) -> PerReplica:
 @_measure(PHASES)
 def agrees_with_phase(of: Reading) -> PerReplica:
     """1 where the strategy is the one of lowest loss in theory (analyze.toys.phase), else 0."""
-    predicted = np.array([predicted_strategy(config) for config in of.configs])
-    return (strategy(of) == predicted[:, None]).astype(np.float64)
+    predicted = [predicted_strategies(config) for config in of.configs]
+    agrees = [np.isin(found, cheapest) for found, cheapest in zip(strategy(of), predicted, strict=True)]
+    return np.array(agrees, dtype=np.float64)
 
 
 @_measure(PHASES)

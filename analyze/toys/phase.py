@@ -17,8 +17,8 @@ from torch import Tensor
 from analyze.toys.geometry import REPRESENTED, geometry
 from train.toys.config import ToyConfig
 
-STRATEGIES = ("ignored", "dedicated", "antipodal")
-"""What becomes of the last feature; a strategy's number is its index."""
+STRATEGIES = ("ignored", "dedicated", "antipodal", "dedicated, two others antipodal")
+"""What becomes of the last feature; a strategy's number is its index. The last one needs three features."""
 
 _NODES = 24  # of Gauss-Legendre on [0, 1] an axis: the kink of the ReLU costs less than 1e-3 of the loss
 
@@ -27,26 +27,41 @@ _NODES = 24  # of Gauss-Legendre on [0, 1] an axis: the kink of the ReLU costs l
 class PhaseLosses:
     """Loss of each strategy at its best: summed over features, importance x squared error; divide by n for the mean.
 
-    Every feature but the last, and but the one that makes room for it, has a dimension of its own and costs
-    nothing, so that the sums do not depend on n.
+    Every feature but the two that share a dimension, or the one that is given up, has a dimension of its own and
+    costs nothing, so that the sums depend on n only in whether there are two others to share one.
     """
 
     ignored: float
     dedicated: float
     antipodal: float
+    others_antipodal: float
+    """Infinite where there is but one other feature."""
     norms: tuple[float, float]
     """|W| of the other feature and of the last where the antipodal loss is lowest."""
+    others_norms: tuple[float, float]
+    """The same for two others."""
+
+    @property
+    def strategies(self) -> tuple[int, ...]:
+        """The cheapest ones' indices in `STRATEGIES`: more than one where they cost the same, as they do for
+        features that matter equally.
+
+        The antipodal families hold the first two as limits, in which one of their features has the norm 0. They
+        count only where both norms are above `REPRESENTED`, as a trained model's have to be.
+        """
+        losses = np.array([self.ignored, self.dedicated, self.antipodal, self.others_antipodal])
+        losses[2:][[min(self.norms) <= REPRESENTED, min(self.others_norms) <= REPRESENTED]] = np.inf
+        return tuple(int(i) for i in np.flatnonzero(losses <= losses.min() * (1 + 1e-9)))
 
     @property
     def strategy(self) -> int:
-        """The cheapest one's index in `STRATEGIES`.
+        """The first of `strategies`."""
+        return self.strategies[0]
 
-        The antipodal family holds the other two as limits, in which one of its features has the norm 0. It counts
-        as antipodal only where both norms are above `REPRESENTED`, as a trained model's have to be.
-        """
-        if min(self.norms) > REPRESENTED and self.antipodal < min(self.ignored, self.dedicated):
-            return 2
-        return 0 if self.ignored <= self.dedicated else 1
+    @property
+    def in_superposition(self) -> bool:
+        """Whether two features share a dimension where it is cheapest."""
+        return self.strategy >= 2
 
 
 def variance(probability: float) -> float:
@@ -55,7 +70,7 @@ def variance(probability: float) -> float:
 
 
 @lru_cache(maxsize=4096)
-def phase_losses(probability: float, importance: float) -> PhaseLosses:
+def phase_losses(probability: float, importance: float, n: int = 2) -> PhaseLosses:
     """Loss of each strategy for the last feature.
 
     ignored: the others have their own dimension, the last is answered by its mean: importance x Var(x).
@@ -64,9 +79,12 @@ def phase_losses(probability: float, importance: float) -> PhaseLosses:
         y' = relu(a^2 y - a c x + b), x' = relu(c^2 x - a c y + d),
     with the a, c, b, d that cost least. Neither integral nor optimum has a short closed form: the expectation is
     a Gauss-Legendre sum over the four cases of which feature is active, the optimum found by BFGS.
+    dedicated, two others antipodal: of n >= 3 features, two of importance 1 do that, so that the last need not.
     """
     constant = variance(probability)
-    return PhaseLosses(importance * constant, constant, *_antipodal(probability, importance))
+    antipodal, norms = _antipodal(probability, importance)
+    others, others_norms = _antipodal(probability, 1.0) if n >= 3 else (np.inf, (0.0, 0.0))
+    return PhaseLosses(importance * constant, constant, antipodal, others, norms, others_norms)
 
 
 def _antipodal(p: float, importance: float) -> tuple[float, tuple[float, float]]:
@@ -98,31 +116,33 @@ def _antipodal(p: float, importance: float) -> tuple[float, tuple[float, float]]
     return float(found.fun), (abs(float(found.x[0])), abs(float(found.x[1])))
 
 
-def boundary(importance: float, low: float = 1e-4, high: float = 1.0) -> float:
-    """The probability at which the last feature stops being antipodal: below it superposition is cheapest.
+def boundary(importance: float, low: float = 1e-4, high: float = 1.0, n: int = 2) -> float:
+    """The probability below which superposition is cheapest: two features share a dimension, the last or not.
 
     By bisection to a factor of 1.001; `high` where it is cheapest up to there, `low` where it is nowhere.
     """
-    if phase_losses(high, importance).strategy == 2:
+    if phase_losses(high, importance, n).in_superposition:
         return high
-    if phase_losses(low, importance).strategy != 2:
+    if not phase_losses(low, importance, n).in_superposition:
         return low
     while high / low > 1.001:
         middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if phase_losses(middle, importance).strategy == 2 else (low, middle)
+        low, high = (middle, high) if phase_losses(middle, importance, n).in_superposition else (low, middle)
     return low
 
 
 def observed_strategy(weight: Float[Tensor, "hidden feat"]) -> int | None:
     """What a trained W did with its last feature, as an index into `STRATEGIES`; None for something else.
 
-    Not represented: ignored; represented and orthogonal to all others that are: dedicated; one of an antipodal
-    pair: antipodal. Something else is, say, one of a triangle.
+    Not represented: ignored; represented and orthogonal to all others that are: dedicated, with or without an
+    antipodal pair among the others; one of an antipodal pair: antipodal. Something else is, say, one of a triangle.
     """
-    structure = geometry(weight).structure_of(weight.shape[-1] - 1)
+    found = geometry(weight)
+    structure = found.structure_of(weight.shape[-1] - 1)
     if structure is None:
         return 0
-    return {"dedicated": 1, "antipodal pair": 2}.get(structure.name)
+    dedicated = 3 if found.count("antipodal pair") else 1
+    return {"dedicated": dedicated, "antipodal pair": 2}.get(structure.name)
 
 
 def has_phase_diagram(config: ToyConfig) -> bool:
@@ -143,12 +163,13 @@ def has_phase_diagram(config: ToyConfig) -> bool:
     )
 
 
-def predicted_strategy(config: ToyConfig) -> int:
-    """The cheapest strategy for an instance, as an index into `STRATEGIES`.
+def predicted_strategies(config: ToyConfig) -> tuple[int, ...]:
+    """The cheapest strategy for an instance, or several where they cost the same, as indices into `STRATEGIES`.
 
     Raises:
         ValueError: the theory does not speak of it (`has_phase_diagram`).
     """
     if not has_phase_diagram(config):
         raise ValueError("a phase diagram is of n features in n - 1 dimensions that differ in the last's importance")
-    return phase_losses(config.features.probabilities()[0], config.features.importances()[-1]).strategy
+    features = config.features
+    return phase_losses(features.probabilities()[0], features.importances()[-1], features.n).strategies

