@@ -157,7 +157,10 @@ def _train(config: ToyConfig, out: Path, unfinished: Unfinished) -> None:
     unfinished.clear_leftovers()
     resume = unfinished.load(config)
     configs = config.instances()
-    require_memory(config, len(configs))
+    try:
+        require_memory(config, len(configs))
+    except EnvironmentProblem as failure:
+        raise EnvironmentProblem(f"{out}: {failure}") from None
     require_space(out.parent, _bytes_on_disk(config, len(configs)))
     watched = tqdm(configs, "naive baselines", unit="instance", leave=False, disable=None, dynamic_ncols=True)
     naive = [naive_on_final_samples(each) for each in watched]

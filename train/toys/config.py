@@ -125,8 +125,6 @@ class FeaturesConfig(Section):
         p = self.probabilities()
         if any(p[i] != p[i + 1] for i in range(0, self.n, 2)):
             raise ValueError("pairs: both features of a pair need the same probability")
-        if self.pairs == "anticorrelated" and max(p) > 0.5:
-            raise ValueError(f"probability: {max(p)} is above 0.5, which no two features that exclude each other have")
 
     def probabilities(self) -> tuple[float, ...]:
         """Of every feature to be active."""
@@ -275,6 +273,14 @@ class SweepConfig(Section):
 
     _tuples = field_validator("*", mode="before")(_tuple)
 
+    @model_validator(mode="after")
+    def _values_differ(self) -> "SweepConfig":
+        for name in type(self).model_fields:
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name}: {list(values)} names a value twice; seeds are fit.replicas")
+        return self
+
     def rows(self) -> list[dict[str, float | int]]:
         """The swept values of every instance."""
         given = {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name)}
@@ -355,6 +361,9 @@ class ToyConfig(Section):
             raise ValueError("network.output: cross_entropy reads logits; write output = 'linear'")
         if function == "one_hot":
             self._levels_are_values()
+        # Asked of every instance: where it is swept, what [features] says of the probability is never used.
+        if self.features.pairs == "anticorrelated" and self.sweep == SweepConfig():
+            self._exclude_each_other()
         self._arms_fit()
         self.instances()
         rows = self.sweep.rows()
@@ -362,6 +371,12 @@ class ToyConfig(Section):
             for side in ("where", "minus"):
                 self._names_one(rows, getattr(each, side), f"expect.{i}.{side}")
         return self
+
+    def _exclude_each_other(self) -> None:
+        if (p := max(self.features.probabilities())) > 0.5:
+            raise ValueError(
+                f"features.probability: {p} is above 0.5, which no two features that exclude each other have"
+            )
 
     def _arms_fit(self) -> None:
         if not self.arms:

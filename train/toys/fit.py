@@ -148,7 +148,7 @@ def require_memory(config: ToyConfig, n_inst: int) -> None:
     if total > free:
         key = max(needed, key=lambda name: needed[name])
         raise EnvironmentProblem(
-            f"toy: {n_inst} instances of {replicas} replicas need {total / 1e9:.1f} GB of memory, "
+            f"{n_inst} instances of {replicas} replicas need {total / 1e9:.1f} GB of memory, "
             f"{free / 1e9:.1f} GB are free; lower {key}"
         )
 

@@ -122,7 +122,7 @@ def test_features_that_cannot_be_are_refused(toy_file: Path, words: list[str], s
         ),
         (
             ["--features.pairs", "anticorrelated", "--features.probability", "0.6"],
-            "features: probability: 0.6 is above 0.5",
+            "features.probability: 0.6 is above 0.5",
         ),
         (
             [*COMPUTATION, "--target.function", "max", "--features.n", "3"],
@@ -241,6 +241,7 @@ def test_levels_that_hold_every_value_fit(toy_file: Path):
         (["--sweep.importance_decay", "[2.0]"], "sweep.importance_decay.0: Input should be less than or equal to 1"),
         (["--sweep.l1", "[-1.0]"], "sweep.l1.0: Input should be greater than or equal to 0"),
         (["--sweep.init_scale", "[0.0]"], "sweep.init_scale.0: Input should be greater than 0"),
+        (["--sweep.lr", "[1e-3, 1e-2, 1e-3]"], "sweep: lr: [0.001, 0.01, 0.001] names a value twice"),
         (["--sweep.active", "[5]"], "features: active: 5 of 4 features"),
         (
             ["--sweep.probability", "[0.1]", "--features.active", "2"],
@@ -255,7 +256,7 @@ def test_levels_that_hold_every_value_fit(toy_file: Path):
                 "--features.probability",
                 "0.1",
             ],
-            "features: probability: 0.6 is above 0.5",
+            "features.probability: 0.6 is above 0.5",
         ),
     ],
 )
@@ -429,3 +430,8 @@ def test_whatever_a_key_holds_there_is_a_toy_or_bad_input(data: st.DataObject):
     except BadInput:
         return
     assert validate(ToyConfig, tomllib.loads(to_toml(config)), "read back") == config
+
+
+def test_features_that_exclude_each_other_may_have_their_probability_swept_alone(toy_file: Path):
+    words = ["--features.pairs", "anticorrelated", "--features.probability", "1.0", "--sweep.probability", "[0.1, 0.5]"]
+    assert len(load_config(ToyConfig, toy_file, words).instances()) == 2
