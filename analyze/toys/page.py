@@ -163,20 +163,16 @@ def _size(config: ToyConfig) -> str:
     return f"{config.features.n} features, {hidden} hidden {unit} ({network.kind} model, {network.output} output)"
 
 
-def _near(run: ToyRun) -> list[int]:
-    return run.good.sum(axis=1).tolist()
-
-
 def instance_table(view: View) -> Table:
     """Losses of every instance beside its baselines."""
     run = view.run
     rows = []
-    for i, near in enumerate(_near(run)):
+    for i, good in enumerate(run.good.sum(axis=1).tolist()):
         best, naive = float(run.best_losses[i]), run.naive[i]
         ratio = f"{best / naive.loss:.3g}" if naive.loss > 0 else "–"
         losses = (best, float(np.median(run.losses[i])), naive.loss, naive.constant_loss)
         rows.append(
-            (view.title(i) or "the one instance", *(f"{each:.4g}" for each in losses), ratio, f"{near} of {run.n_rep}")
+            (view.title(i) or "the one instance", *(f"{each:.4g}" for each in losses), ratio, f"{good} of {run.n_rep}")
         )
     unit = "cross-entropy in nats" if run.config.fit.loss == "cross_entropy" else "importance x squared error"
     return Table(
@@ -242,7 +238,7 @@ def summary(
 ) -> dict[str, Any]:
     """The page's numbers, for programs."""
     run, about = view.run, view.run.config.about
-    near = _near(run)
+    good = run.good.sum(axis=1).tolist()
     return {
         "name": name,
         **{key: getattr(about, key) for key in ("title", "problem", "source", "question", "expectation", "outcome")},
@@ -274,7 +270,7 @@ def summary(
                 "median": float(np.median(run.losses[i])),
                 "naive": run.naive[i].loss,
                 "constant": run.naive[i].constant_loss,
-                "within_10_percent": near[i],
+                "within_10_percent": good[i],
             }
             for i in range(run.n_inst)
         ],

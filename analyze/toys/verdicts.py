@@ -10,7 +10,7 @@ from numpy import ndarray
 from analyze.toys.measures import measure_named
 from analyze.toys.reading import Reading
 from train.errors import BadInput
-from train.toys.config import Expectation
+from train.toys.experiment import Expectation
 from train.toys.runs import ToyRun
 
 Word = Literal["held", "did not hold", "unclear"]

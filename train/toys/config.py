@@ -1,4 +1,4 @@
-"""What a TOY.toml may hold: features, target, network, training, instances and what is expected of them."""
+"""What a TOY.toml may hold: features, target, network, training, instances and what is done with them after."""
 
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -8,13 +8,13 @@ from pydantic import Field, field_validator, model_validator
 from train.config import Section
 from train.errors import did_you_mean
 from train.toys.armconfig import ArmConfig
+from train.toys.experiment import About, Expectation
 
 MAX_FEATURES = 10_000
 MAX_REPLICAS = 100_000
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Importance = Annotated[float, Field(ge=0)]
-Scalar = float | int | str
 
 TargetFunction = Literal[
     "identity", "abs", "square", "relu", "and", "or", "xor", "max", "max_abs", "product", "one_hot", "argmax"
@@ -25,23 +25,6 @@ PAIRED: tuple[TargetFunction, ...] = ("and", "or", "xor", "max", "max_abs", "pro
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-class About(Section):
-    """What the experiment asks. It changes nothing of what is computed."""
-
-    title: str
-    problem: str = ""
-    """Number in "200 Concrete Open Problems in Mechanistic Interpretability", such as "4.2"; "" for none."""
-    source: str = ""
-    """The paper and section that the set-up comes from."""
-    question: str
-    expectation: str
-    """Written before the run; the checkable part stands in [[expect]]."""
-    run_time: str
-    """How long it takes, and on what."""
-    outcome: str = ""
-    """Whether it came true, in a sentence, with figures; written after the run."""
 
 
 class ValuesConfig(Section):
@@ -285,33 +268,6 @@ class SweepConfig(Section):
         """The swept values of every instance."""
         given = {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name)}
         return [dict(zip(given, values, strict=True)) for values in product(*given.values())]
-
-
-class Expectation(Section):
-    """One checkable sentence: a measure of an instance (less that of another) within bounds."""
-
-    says: str
-    measure: str
-    """A name of `analyze.toys.measures.MEASURES`."""
-    where: dict[str, float] = Field(default_factory=dict)
-    """Swept values that name the instance; may be left out where there is one instance."""
-    minus: dict[str, float] | None = None
-    """Swept values of the instance whose measure is taken away."""
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @field_validator("where", "minus", mode="before")
-    @classmethod
-    def _numbers(cls, value: Any) -> Any:
-        return {key: float(v) for key, v in value.items()} if isinstance(value, dict) else value
-
-    @model_validator(mode="after")
-    def _bounded(self) -> "Expectation":
-        if self.at_least is None and self.at_most is None:
-            raise ValueError("at_least: give at_least, at_most or both")
-        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"at_least: {self.at_least} lies above at_most = {self.at_most}")
-        return self
 
 
 _HOMES = {

@@ -74,6 +74,7 @@ def test_small_bottlenecks_settle_in_the_known_geometry_from_as_many_seeds(n, hi
     structures = geometry(found.model.parameters["W"][0, int(found.best[0])]).multiplicities()
     assert ", ".join(f"{count} {each}" for each, count in sorted(structures.items())) == name
     reached = int(((dimensionalities - leading).abs() < 0.02).all(-1).sum())
+    print(f"{n}, {hidden}, {p}: D {[round(float(each), 3) for each in leading]}, {reached} of {SEEDS} seeds")
     chance = fisher_exact([[reached, SEEDS - reached], [reach, SEEDS - reach]]).pvalue
     assert chance > 0.01, f"{reached} of {SEEDS} seeds reach it, {reach} are known to"
 
@@ -128,6 +129,7 @@ def test_a_small_initialisation_computes_most_absolute_values_when_a_larger_one_
     )
     is_computed = computed(fit(config).per_output, torch.full((20,), variance(0.05)))
     small, large = is_computed.double().sum(-1).mean(-1).tolist()
+    print(f"computed from a scale of 0.3: {small}, of 1: {large}")
     assert small == pytest.approx(18.5, abs=1.5)
     assert large == pytest.approx(11, abs=4)
 
@@ -149,5 +151,6 @@ def test_a_higher_rate_takes_neurons_from_polysemantic_to_monosemantic():
         alive = ~dead(responses, found.model.layers[1].weight)
         mono = (largest_share(responses) > 0.9) & alive
         shares[steps] = (mono.flatten(1).sum(1) / alive.flatten(1).sum(1)).tolist()
+    print(f"share monosemantic at 3e-3 and 1e-2, by steps: {shares}")
     np.testing.assert_allclose(shares[800], [0.01, 0.95], atol=0.05)
     assert shares[2000][0] > 0.8

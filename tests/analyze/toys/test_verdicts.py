@@ -12,7 +12,8 @@ from analyze.toys.verdicts import Verdict, bounds, judge
 from tests.analyze.toys.planted import planted, toy_config
 from train.configfile import load_config
 from train.errors import BadInput
-from train.toys.config import Expectation, ToyConfig
+from train.toys.config import ToyConfig
+from train.toys.experiment import Expectation
 from train.toys.runs import ToyRun
 
 SAYS = {"says": "as many as there are", "measure": "features_represented"}
