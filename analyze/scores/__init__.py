@@ -1,6 +1,8 @@
 """Scores of neurons: one file a score, SCORES their registry, `score` the table."""
 
+import pkgutil
 from collections.abc import Iterable
+from importlib import import_module
 
 import numpy as np
 import polars as pl
@@ -8,12 +10,18 @@ import polars as pl
 from analyze.duplicates import duplicate_clusters
 from analyze.nulls import can_rotate, rotated
 from analyze.scores.base import NeuronScore
-from analyze.scores.k_eff import KEff
-from analyze.scores.rule_share import RuleShare
 from analyze.store import Activations
 from train.errors import BadInput, did_you_mean
 
-SCORES: dict[str, NeuronScore] = {one.name: one for one in (KEff(), RuleShare())}
+
+def _found() -> dict[str, NeuronScore]:
+    """The SCORE of every module in this package, so that adding a score is adding a file."""
+    modules = (import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
+    scores: list[NeuronScore] = [module.SCORE for module in modules if hasattr(module, "SCORE")]
+    return {one.name: one for one in sorted(scores, key=lambda one: (one.number, one.name))}
+
+
+SCORES: dict[str, NeuronScore] = _found()
 
 __all__ = ["SCORES", "score", "score_with_null"]
 

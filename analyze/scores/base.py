@@ -19,8 +19,13 @@ class NeuronScore(Protocol):
         ...
 
     @property
+    def number(self) -> int:
+        """Its place in tables; 0 is the one that reports lead with."""
+        ...
+
+    @property
     def needs(self) -> tuple[str, ...]:
-        """What of the activations it reads: "sample", "examples", "text" (the data directory)."""
+        """What it reads: "sample", "examples", "text" (the data directory), "labels", "weights", "token_sums"."""
         ...
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:

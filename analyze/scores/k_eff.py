@@ -139,6 +139,7 @@ class KEff:
     """1 / K_eff, between 0.25 (four rules with nothing in common) and 1 (one rule, or rules alike)."""
 
     name = "k_eff"
+    number = 0
     needs = ("sample", "text")
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
@@ -171,3 +172,6 @@ class KEff:
             columns[f"rule_{rank + 1}"] = pl.Series(rules, dtype=pl.String)
             columns[f"gain_{rank + 1}"] = pl.Series(gains, dtype=pl.Float64)
         return pl.DataFrame(columns)
+
+
+SCORE = KEff()

@@ -70,6 +70,7 @@ class RuleShare:
     """Share of the 20 strongest held-out examples that the rule of the 20 strongest fit examples covers."""
 
     name = "rule_share"
+    number = 1
     needs = ("examples", "text")
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
@@ -97,3 +98,6 @@ class RuleShare:
                 ),
             }
         )
+
+
+SCORE = RuleShare()
