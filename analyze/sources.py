@@ -39,6 +39,7 @@ class SourceFacts:
     unigram_loss: float | None
     bigram_loss: float | None
     checkpoint_hash: str
+    checkpoint_dir: str
     n_ctx: int
     tokenizer_sha256: str
     max_neurons: int | None = None
@@ -143,6 +144,7 @@ def facts_of(
         unigram_loss=evaluation.get("unigram"),
         bigram_loss=evaluation.get("bigram"),
         checkpoint_hash=checkpoint.hash,
+        checkpoint_dir=str(checkpoint.directory),
         n_ctx=checkpoint.config.n_ctx,
         tokenizer_sha256=state["data"]["tokenizer_sha256"],
         max_neurons=max_neurons,

@@ -24,7 +24,7 @@ from analyze.sample import SAMPLE_FILE, Sample, SampleFile
 from train.errors import BadInput
 from train.files import canonical_json, manifest_hash, publishing, read_manifest, remove_directory, verify
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SCORED, DEAD, RARE = 0, 1, 2
 STATUS_NAMES = ("scored", "dead", "rare")
 
@@ -56,6 +56,8 @@ class ActivationsMeta:
     unigram_loss: float | None
     bigram_loss: float | None
     checkpoint_hash: str
+    checkpoint_dir: str
+    """Where the checkpoint lay when it was collected: a hint, to be checked against its hash when used."""
     data_hash: str
     data_dir: str
     n_ctx: int
@@ -196,7 +198,7 @@ def read_meta(directory: Path) -> ActivationsMeta:
         raise BadInput(f"{directory}: holds {manifest.get('kind', 'something')!r}, not activations")
     version = manifest.get("format_version")
     if version != FORMAT_VERSION:
-        raise BadInput(f"{directory}: format version {version}, this program reads {FORMAT_VERSION}")
+        raise BadInput(f"{directory}: format version {version}, this program reads {FORMAT_VERSION}; collect again")
     path = directory / "meta.json"
     try:
         given = json.loads(path.read_bytes())

@@ -71,6 +71,7 @@ class FakeSource:
             unigram_loss=None,
             bigram_loss=None,
             checkpoint_hash=f"{name}{seed}",
+            checkpoint_dir=f"checkpoints/{name}",
             n_ctx=n_ctx,
             tokenizer_sha256=sha256(b"{}"),
         )

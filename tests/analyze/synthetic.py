@@ -10,6 +10,7 @@ import torch
 
 from analyze.sample import SAMPLE_FILE, HeldSample, SampleWriter
 from analyze.store import (
+    FORMAT_VERSION,
     Activations,
     ActivationsMeta,
     Moments,
@@ -148,7 +149,7 @@ def made_up_scores(n: int, k_eff: np.ndarray, rng: np.random.Generator, null: st
 def meta_of(data: Path, tokens: TokenSample, variant: str, seed: int, step: int, **over: Any) -> ActivationsMeta:
     """Believable facts about a run; `over` replaces any of them."""
     facts: dict[str, Any] = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "run": f"{variant}-s{seed}",
         "variant": variant,
         "seed": seed,
@@ -166,6 +167,7 @@ def meta_of(data: Path, tokens: TokenSample, variant: str, seed: int, step: int,
         "unigram_loss": 6.87,
         "bigram_loss": 4.74,
         "checkpoint_hash": f"{variant}-{seed}-{step}",
+        "checkpoint_dir": f"checkpoints/{variant}-s{seed}/step-{step:09d}",
         "data_hash": manifest_hash(data),
         "data_dir": str(data),
         "n_ctx": N_CTX,

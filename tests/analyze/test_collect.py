@@ -348,6 +348,7 @@ def test_a_checkpoint_is_collected_at_every_layer_and_hook(checkpoint: Path, tmp
     acts = open_activations(made[2])
     assert (acts.meta.layer, acts.meta.hook, acts.n_neurons) == (1, "mid", 20)
     assert (acts.meta.run, acts.meta.seed, acts.meta.eval_loss) == ("solu-s3", 3, 3.0)
+    assert load(acts.meta.checkpoint_dir).hash == acts.meta.checkpoint_hash
     tokens = TokenFile.open(tmp_path / "data", "eval")
     with torch.no_grad():
         values = load(checkpoint).model().mlp_activations(tokens.plain_rows(0, 1)[:, :N_CTX], 1, "mid")[0]
