@@ -3,7 +3,7 @@
 from typing import Protocol, runtime_checkable
 
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from analyze.store import Activations
@@ -34,4 +34,23 @@ class NeuronScore(Protocol):
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """Every column this score adds to scores.parquet, one row a neuron."""
+        ...
+
+
+@runtime_checkable
+class ReadsToys(Protocol):
+    """A score that can also be read where there is no text: on a toy whose features are known.
+
+    Toys are the second truth (`python -m analyze truth --toys`): the share of each neuron's responses that one
+    feature makes up is known there. A score of decision lists takes `features` for its rules, a score of
+    labels for its labels, a score of contexts for what the contexts are compared by.
+    """
+
+    def toy(self, y: Float[ndarray, "t n"], features: Bool[ndarray, "t f"]) -> Float[ndarray, " n"]:
+        """The score of every neuron, as `NeuronScore` gives it, from t samples of a toy.
+
+        Args:
+            y: activations of n neurons. A sample is a document of its own; the even ones are the fit half.
+            features: which features are active in each sample.
+        """
         ...
