@@ -2,6 +2,7 @@
 
 results/<study>/<run>/step-000000489/L0.mid.fission/   sealed: children.parquet parents.parquet, and of the
                                                        run's last step examples.parquet passages.parquet tree.txt
+                              L0.mid.split/            sealed: what each split was worth (analyze.splits)
 results/<study>/<run>/fission-L0.md                    the same in tables, over all steps that were measured
 """
 
@@ -20,6 +21,7 @@ from analyze.kinship import MATCHED, KinshipMeter, LevelMeter, Levels, TokenPass
 from analyze.lineage import Descent, descent_of, weight_figures, widened_layers
 from analyze.positions import joined
 from analyze.sources import CheckpointSource
+from analyze.splits import write_splits
 from analyze.verdicts import (
     BEYOND_CHANCE,
     COVERS,
@@ -124,6 +126,8 @@ class _Measure:
         layer = self._descent.layer
         final = out / checkpoint.state["run"] / f"step-{checkpoint.step:09d}" / f"L{layer}.{HOOK}.fission"
         depends = self._depends(checkpoint, is_last)
+        if is_last:
+            write_splits(checkpoint, layer, self._descent.families, self._tokens, final)
         if final.is_dir() and canonical_json(read_manifest(final).get("depends")) == canonical_json(depends):
             self._say(f"found {final}")
             return

@@ -12,7 +12,8 @@ from analyze.families import MEDIAN, MOST, RANDOM, RULE, SHOWN, called, chosen_p
 from analyze.figures import Figure
 from analyze.fission_figures import arm_title, arms_of, divergence_figure, verdict_figure
 from analyze.fission_record import Fission, find_fission, plan_line
-from analyze.notes import count, number, visible
+from analyze.notes import count, number, percent, visible
+from analyze.splits import n_worth
 from analyze.tables import Table
 from analyze.verdicts import FEW_TOKENS, THRESHOLDS, VERDICTS
 
@@ -102,6 +103,7 @@ def arms_table(arms: dict[tuple[str, int], dict[int, list[Fission]]]) -> Table:
                 count(sums["n_related"]),
                 number(sums["n_clusters"] / parents.height),
                 count(sums["n_few"]),
+                *_worth(ends),
             )
         )
     return Table(
@@ -109,10 +111,32 @@ def arms_table(arms: dict[tuple[str, int], dict[int, list[Fission]]]) -> Table:
         f"At the last step, all seeds together. {THRESHOLDS}. Related: new, yet more of it inside its parent than "
         "inside any of the matched ones. Different a parent: children alive, duplicates counted once. On little: of "
         f"these, those that fire on fewer than {FEW_TOKENS} tokens. What an arm without noise shows as new is drift, "
-        "not fission: its siblings are one neuron.",
-        ("arm", "seeds", "children", *VERDICTS, "related", "different a parent", "on little"),
+        "not fission: its siblings are one neuron. Merged: millinats a token that the loss rises by when the children "
+        "of every parent are given the mean of their weights, mean over seeds; parents worth it: of those merged one "
+        "at a time, the share where it rises by more than two standard errors over held-out rows.",
+        (
+            "arm",
+            "seeds",
+            "children",
+            *VERDICTS,
+            "related",
+            "different a parent",
+            "on little",
+            "merged",
+            "parents worth it %",
+        ),
         tuple(rows),
     )
+
+
+def _worth(ends: Sequence[Fission]) -> tuple[str, str]:
+    """What merging costs, and the share of parents whose split was worth something."""
+    known = [one for one in ends if one.splits is not None and one.worth is not None]
+    if not known:
+        return number(None), percent(None)
+    shares = [n_worth(one.splits) / one.splits.height for one in known if one.splits is not None]
+    worths = [one.worth for one in known if one.worth is not None]
+    return number(1000 * sum(worths) / len(worths)), percent(sum(shares) / len(shares))
 
 
 def _arm(arm: tuple[str, int], one: Fission, colour: str) -> Arm:

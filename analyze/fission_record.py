@@ -9,6 +9,7 @@ import polars as pl
 
 from analyze.families import RULE, chosen_parents, tree
 from analyze.kinship import MATCHED
+from analyze.splits import ROWS, n_worth, read_splits
 from analyze.store import find_directories
 from analyze.tables import Table
 from analyze.verdicts import FEW_TOKENS, THRESHOLDS, VERDICTS
@@ -33,6 +34,16 @@ class Fission:
     examples: pl.DataFrame | None
     """See `analyze.families.strongest`; of the run's last step alone."""
     passages: pl.DataFrame | None
+    splits: pl.DataFrame | None
+    """See `analyze.splits.measure_splits`; of the run's last step alone."""
+    loss: float | None
+    """On the rows that splits were measured on."""
+    loss_all_merged: float | None
+
+    @property
+    def worth(self) -> float | None:
+        """Nats a token that all splits together recovered."""
+        return None if self.loss is None or self.loss_all_merged is None else self.loss_all_merged - self.loss
 
 
 def read_fission(directory: Path) -> Fission:
@@ -45,6 +56,7 @@ def read_fission(directory: Path) -> Fission:
     if manifest.get("kind") != "fission" or manifest.get("format_version") != FORMAT_VERSION:
         raise BadInput(f"{directory}: not fission of format version {FORMAT_VERSION}; measure again")
     tables = {path.stem: pl.read_parquet(path) for path in directory.glob("*.parquet")}
+    splits, loss, merged = read_splits(directory) or (None, None, None)
     return Fission(
         directory,
         manifest["meta"],
@@ -52,6 +64,9 @@ def read_fission(directory: Path) -> Fission:
         tables["parents"],
         tables.get("examples"),
         tables.get("passages"),
+        splits,
+        loss,
+        merged,
     )
 
 
@@ -79,11 +94,27 @@ def as_markdown(found: Sequence[Fission]) -> str:
     ]
     for table in (divergence_table(found), verdict_table(found)):
         parts += [f"## {table.title}", table.caption, table.markdown()]
+    told = splits_line(last)
+    if told:
+        parts += ["## What the splits were worth", told]
     if last.examples is not None:
         parts += ["## Three families", RULE]
         for reason, parent in chosen_parents(last.parents, meta["layer"]).items():
             parts += [f"### {reason}", "```\n" + tree(parent, last.parents, last.children) + "\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def splits_line(one: Fission) -> str:
+    """What the splits of a run's last step recovered, in words; empty where it was not measured."""
+    if one.splits is None or one.worth is None:
+        return ""
+    total = one.splits["recovered"].sum()
+    return (
+        f"Merging the children of every parent again (each given the mean of its siblings' weights) costs "
+        f"{1000 * one.worth:.2f} millinats a token (loss {one.loss:.4f} on {ROWS} held-out rows, "
+        f"{one.loss_all_merged:.4f} merged). Parent by parent, the rest left split: {1000 * total:.2f} in sum, more "
+        f"than two standard errors over rows for {n_worth(one.splits):,} of {one.splits.height:,} parents."
+    )
 
 
 def plan_line(plan: dict[str, Any]) -> str:

@@ -71,6 +71,18 @@ def test_copies_are_born_as_one_neuron(found: list[Fission]) -> None:
     assert born.children["moved_in"].max() == 0
 
 
+def test_what_splits_were_worth_is_told_at_the_last_step_alone(place: Path, found: list[Fission]) -> None:
+    *earlier, last = found
+    assert all(one.splits is None and one.worth is None for one in earlier)
+    assert last.splits is not None
+    assert last.splits["parent"].to_list() == list(range(16))
+    assert last.worth is not None
+    assert last.worth != 0
+    told = (place / "results" / "wide-s0" / "fission-L0.md").read_text()
+    assert "What the splits were worth" in told
+    assert f"{1000 * last.worth:.2f} millinats a token" in told
+
+
 def test_siblings_part_and_move_as_they_train(found: list[Fission]) -> None:
     cosines = [one.parents["cos_in_mean"].median() for one in found]
     moved = [one.children["moved_out"].mean() for one in found]
