@@ -34,7 +34,10 @@ class Label:
     truth: Truth
     """exact: true by definition; rule: a rule on text that can be fooled; tagger: what a tagger says."""
     causal: bool
-    """A function of the text up to and including the token, so that a model can know it there."""
+    """A function of the text up to the end of the token, so that a model can know it there.
+
+    Where a token ends amid a character, that whole character counts: text is read as characters.
+    """
     note: str = ""
 
 
@@ -83,8 +86,19 @@ class Passage:
 
     def tokens_of(self, start: int, stop: int) -> range:
         """The tokens that bear a label on characters start..stop."""
-        ends = self.last_character
-        return range(bisect_left(ends, start), bisect_left(ends, stop))  # type: ignore[arg-type]
+        return range(bisect_left(self.ends, start), bisect_left(self.ends, stop))
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """`last_character` as a list, which is quicker one by one."""
+        return self.last_character.tolist()
+
+    def token_at(self, start: int, stop: int) -> tuple[int, int] | None:
+        """Span of the first token that ends in characters start..stop, as the character it ends on."""
+        at = bisect_left(self.ends, start)
+        if at < len(self.ends) and self.ends[at] < stop:
+            return self.ends[at], self.ends[at] + 1
+        return None
 
 
 @dataclass(frozen=True)
@@ -199,6 +213,31 @@ class Family:
 def declared(family: str, truth: Truth, causal: bool, *names: str, note: str = "") -> tuple[Label, ...]:
     """Labels that share everything but their names."""
     return tuple(Label(name, family, truth, causal, note) for name in names)
+
+
+class Pattern(NamedTuple):
+    """A label as a regular expression: its group `at`, or all that it matches, bears the label."""
+
+    name: str
+    regex: str
+    causal: bool
+    truth: Truth = "rule"
+    note: str = ""
+
+
+def pattern_family(family: str, patterns: Sequence[Pattern], wanted: Callable[[Passage], bool] = bool) -> Family:
+    """A family of regular expressions, each matched on its own against every document that is `wanted`."""
+    labels = [Label(one.name, family, one.truth, one.causal, one.note) for one in patterns]
+    compiled = [re.compile(one.regex, re.MULTILINE) for one in patterns]
+    groups = ["at" if "at" in regex.groupindex else 0 for regex in compiled]
+
+    def spans(passage: Passage) -> Iterator[Span]:
+        if wanted(passage):
+            for label, regex, group in zip(labels, compiled, groups):
+                for match in regex.finditer(passage.text):
+                    yield Span(label.name, *match.span(group))
+
+    return span_family(labels, spans)
 
 
 def span_family(labels: Sequence[Label], spans: Callable[[Passage], Iterable[Span | tuple[str, int, int]]]) -> Family:

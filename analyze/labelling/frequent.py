@@ -1,0 +1,70 @@
+"""The training text's most frequent words, across tokens and in any case: the word, the word after it, pairs.
+
+They are counted in the training text, so that nothing about them is chosen on the held-out text.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from analyze.labelling.base import Family, Found, Label, Passage, Span, Stream, span_family
+
+N_WORDS, N_BEFORE, N_PAIRS = 40, 20, 30
+BOS = 0
+_WORD = re.compile(r"(?<![\w'’])[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)")
+_FAMILIES = ("frequent words", "after frequent words", "frequent pairs of words")
+
+
+def counted(stream: Stream) -> tuple[list[str], list[tuple[str, str]]]:
+    """The most frequent words and pairs of words one blank apart; ties in the order of the alphabet."""
+    words: Counter[str] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()
+    ends = np.flatnonzero(stream.training == BOS)
+    for part in np.split(stream.training, ends):
+        pieces = (stream.vocabulary.pieces[token] for token in part.tolist() if token != BOS)
+        text = b"".join(pieces).decode("utf-8", errors="surrogateescape")
+        before, end = "", -2
+        for match in _WORD.finditer(text):
+            word = match.group().lower()
+            words[word] += 1
+            if match.start() == end + 1 and text[end] == " ":
+                pairs[before, word] += 1
+            before, end = word, match.end()
+    return (
+        [word for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0]))[:N_WORDS]],
+        [pair for pair, _ in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:N_PAIRS]],
+    )
+
+
+def _find(stream: Stream) -> Found:
+    words, pairs = counted(stream)
+    alone = {word: f"the word `{word}`" for word in words}
+    after = {word: f"in the word after `{word}`" for word in words[:N_BEFORE]}
+    paired = {pair: f"`{pair[1]}` right after `{pair[0]}`" for pair in pairs}
+    note = "in any case, with or without a space before it, across tokens; frequent in the training text"
+    labels = [
+        *(Label(name, _FAMILIES[0], "exact", False, note) for name in alone.values()),
+        *(Label(name, _FAMILIES[1], "exact", True, note) for name in after.values()),
+        *(Label(name, _FAMILIES[2], "exact", False, note) for name in paired.values()),
+    ]
+
+    def spans(passage: Passage) -> Iterator[Span]:
+        text, before, end = passage.text, "", -2
+        for match in _WORD.finditer(text):
+            word = match.group().lower()
+            if word in alone:
+                yield Span(alone[word], *match.span())
+            if match.start() == end + 1 and text[end] == " " and (before, word) in paired:
+                yield Span(paired[before, word], *match.span())
+            before, end = word, match.end()
+            if word in after and text[end : end + 1] == " " and (then := _LETTERS.match(text, end + 1)):
+                yield Span(after[word], *then.span())
+
+    yield from span_family(labels, spans).find(stream)
+
+
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+FAMILIES = (Family("frequent words", _find),)
