@@ -25,10 +25,11 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
-from train.config import RunConfig, StudyConfig
+from train.config import RunConfig
 from train.configfile import merge, parse_overrides, read_toml, to_toml, validate
 from train.errors import BadInput, PolysemError, exit_with_one_line
 from train.files import locked, write_atomic
+from train.study_config import StudyConfig
 
 MUST_BE_EQUAL = ("precision", "compile")
 """Keys of [train] in which the variants of a study may not differ: twins differ in one thing only."""

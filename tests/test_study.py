@@ -106,8 +106,9 @@ def test_a_study_that_cannot_be_is_refused_in_one_line(tmp_path, words, message)
 
 
 def test_every_shipped_config_is_one():
-    from train.config import DataConfig, RunConfig, StudyConfig
+    from train.config import DataConfig, RunConfig
     from train.configfile import load_config
+    from train.study_config import StudyConfig
 
     for kind, model in (("data", DataConfig), ("run", RunConfig), ("study", StudyConfig)):
         paths = sorted((ROOT / "configs" / kind).glob("*.toml"))
