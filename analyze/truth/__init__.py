@@ -1,0 +1,1 @@
+"""Neurons whose meaning is known, and what scores make of them."""
