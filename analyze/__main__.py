@@ -10,9 +10,23 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 from train.errors import exit_with_one_line
+
+
+def _score_names(default: str) -> str:
+    """Called when help is shown, since the registry imports much."""
+    from analyze.scores import SCORES, default_names
+
+    names = ", ".join(name if name in default_names() else f"{name} (optional)" for name in SCORES)
+    return f"(of: all, {names}; default: {default})"
+
+
+def _null_names(default: str) -> str:
+    from analyze.nulls import NULLS
+
+    return f"(of: {', '.join(NULLS)}; the untrained null is step 0, scored like any step; default: {default})"
 
 
 @dataclass(frozen=True)
@@ -43,14 +57,16 @@ class Collect:
 
 @dataclass(frozen=True)
 class Score:
-    """Score every neuron of collected activations, and a Haar rotation of them."""
+    """Score every neuron of collected activations, and nulls of them: what chance looks like."""
 
     directories: Positional[tuple[Path, ...]]
     """activations directories, or directories that hold some at any depth"""
-    scores: tuple[str, ...] = ("all",)
-    """k_eff, rule_share, or all"""
+    scores: Annotated[tuple[str, ...], arg(help_behavior_hint=_score_names)] = ("all",)
+    """which scores; all: those that are not optional"""
+    nulls: Annotated[tuple[str, ...], arg(help_behavior_hint=_null_names)] = ("rotated",)
+    """which nulls to score beside the neurons; z is against the first"""
     seed: int = 0
-    """of the rotation"""
+    """of the nulls"""
     drop_samples: bool = False
     """delete the whole activations once scored; collect makes them again"""
     debug: bool = False
@@ -147,11 +163,13 @@ def _collect(command: Collect) -> None:
 
 
 def _score(command: Score) -> None:
+    from analyze.scores import default_names
     from analyze.scoring import activations_under, score_directory
 
-    names = None if command.scores == ("all",) else list(command.scores)
+    names = [name for given in command.scores for name in (default_names() if given == "all" else [given])]
     for directory in activations_under(list(command.directories)):
-        print(score_directory(directory, names, command.seed, command.drop_samples).line(), flush=True)
+        done = score_directory(directory, names, command.seed, command.drop_samples, command.nulls)
+        print(done.line(), flush=True)
 
 
 def _fission(command: Fission) -> None:

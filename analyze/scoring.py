@@ -1,28 +1,30 @@
 """Scores of activations directories on disk: each made once, found again, redone when its input changed."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from analyze.collect import collection_settings
+from analyze.nulls import DEFAULT_NULLS
 from analyze.passages import keep_passages
-from analyze.scores import SCORES, score_with_null
+from analyze.scores import checked_names, checked_nulls, score_with_null
 from analyze.sources import hooks_of
 from analyze.store import (
     drop_sample,
     find_directories,
     open_activations,
     read_meta,
+    read_scores,
     scores_are_current,
     scores_directory,
     write_scores,
 )
 from train.checkpoint import load
-from train.errors import BadInput, did_you_mean
-from train.files import read_manifest
+from train.errors import BadInput
 from train.tokens import TokenFile
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """Counts up when a change to a score changes its numbers, so that older results are made again."""
 
 
@@ -34,12 +36,14 @@ class Scored:
     found: bool
     n_neurons: int
     seconds: float
+    without: tuple[str, ...] = ()
+    """Nulls that were asked for and that the activations do not allow."""
 
     def line(self) -> str:
         """The outcome in one line."""
-        return (
-            f"{'found' if self.found else 'wrote'} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s"
-        )
+        did = "found" if self.found else "wrote"
+        without = f"; cannot be made of it: {', '.join(self.without)}" if self.without else ""
+        return f"{did} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s{without}"
 
 
 def activations_under(paths: list[Path]) -> list[Path]:
@@ -60,42 +64,58 @@ def activations_under(paths: list[Path]) -> list[Path]:
 
 
 def score_directory(
-    directory: Path, names: list[str] | None = None, seed: int = 0, drop_samples: bool = False
+    directory: Path,
+    names: Iterable[str] | None = None,
+    seed: int = 0,
+    drop_samples: bool = False,
+    nulls: Iterable[str] = DEFAULT_NULLS,
 ) -> Scored:
-    """Score one activations directory, beside a Haar rotation of its neurons, unless that is done.
+    """Score one activations directory, beside its nulls, unless that is done.
 
     Args:
-        names: which of SCORES; all by default.
-        seed: of the rotation.
+        names: which of SCORES; by default all that are not optional.
+        seed: of the nulls.
         drop_samples: delete the sample of whole activations once scores stand; `collect` makes it again.
+        nulls: which of NULLS; z is against the first.
 
     Raises:
-        BadInput: a score that is not known, or a sample that is gone while scores are to be made.
+        BadInput: a score or null that is not known, or a sample that is gone while scores are to be made.
     """
-    names = list(SCORES) if names is None else names
-    for name in names:
-        if name not in SCORES:
-            raise BadInput(f"--scores: {name!r} is not known{did_you_mean(name, list(SCORES))}")
-    settings = _settings(names, seed)
+    names, nulls = checked_names(names), checked_nulls(nulls)
+    settings = _settings(names, seed, nulls)
     found = scores_are_current(directory, settings)
     if not found:
         start = time.perf_counter()
         acts = open_activations(directory)
-        write_scores(directory, score_with_null(acts, names, seed), settings, time.perf_counter() - start)
-    facts = read_manifest(scores_directory(directory))
+        table = score_with_null(acts, names, seed, nulls)
+        write_scores(directory, table, settings, time.perf_counter() - start)
+    scores, facts = read_scores(scores_directory(directory))
     if drop_samples:
         keep_passages(directory)  # before the sample goes: what the report highlights
         drop_sample(directory)
-    return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"])
+    made = set(scores["null"].unique())
+    without = tuple(null for null in nulls if null not in made)
+    return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"], without)
 
 
 def scored_step(
-    checkpoint: Path, data: Path, results: Path, sample_tokens: int | None, max_neurons: int | None = None
+    checkpoint: Path,
+    data: Path,
+    results: Path,
+    sample_tokens: int | None,
+    max_neurons: int | None = None,
+    names: Iterable[str] | None = None,
+    nulls: Iterable[str] = DEFAULT_NULLS,
 ) -> list[Path]:
     """The activations directories of a checkpoint that need nothing more: collected so, and scored; else empty.
 
     For a study that deletes samples after scoring: what is scored need not be collected again.
+
+    Args:
+        names: as for `score_directory`, whose other defaults are meant.
+        nulls: likewise.
     """
+    settings = _settings(checked_names(names), 0, checked_nulls(nulls))
     opened = load(checkpoint)
     tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
     step = results / opened.state["run"] / f"step-{opened.step:09d}"
@@ -110,10 +130,10 @@ def scored_step(
         same_inputs = meta.checkpoint_hash == opened.hash and meta.data_hash == tokens.data_hash
         if not same_inputs or meta.settings != wanted_settings:
             return []
-        if not scores_are_current(directory, _settings(list(SCORES), 0)):
+        if not scores_are_current(directory, settings):
             return []
     return wanted
 
 
-def _settings(names: list[str], seed: int) -> dict[str, object]:
-    return {"scores": names, "rotation_seed": seed, "scoring_version": SCORING_VERSION}
+def _settings(names: list[str], seed: int, nulls: list[str]) -> dict[str, object]:
+    return {"scores": names, "nulls": nulls, "null_seed": seed, "scoring_version": SCORING_VERSION}

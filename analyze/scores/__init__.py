@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analyze.duplicates import duplicate_clusters
-from analyze.nulls import can_rotate, rotated
+from analyze.nulls import DEFAULT_NULLS, NULLS, match
 from analyze.scores.base import NeuronScore
 from analyze.store import Activations
 from train.errors import BadInput, did_you_mean
@@ -23,7 +23,39 @@ def _found() -> dict[str, NeuronScore]:
 
 SCORES: dict[str, NeuronScore] = _found()
 
-__all__ = ["SCORES", "score", "score_with_null"]
+__all__ = ["SCORES", "default_names", "score", "score_with_null"]
+
+
+def default_names() -> list[str]:
+    """Every score but those that ask to be named: SCORES without the `optional` ones."""
+    return [name for name, one in SCORES.items() if not getattr(one, "optional", False)]
+
+
+def checked_names(names: Iterable[str] | None) -> list[str]:
+    """`names`, each once, or the default ones.
+
+    Raises:
+        BadInput: no such score.
+    """
+    names = default_names() if names is None else list(dict.fromkeys(names))
+    for name in names:
+        if name not in SCORES:
+            raise BadInput(f"score {name!r} is not known{did_you_mean(name, list(SCORES))}")
+    return names
+
+
+def checked_nulls(nulls: Iterable[str]) -> list[str]:
+    """`nulls`, each once, as given.
+
+    Raises:
+        BadInput: no such null.
+    """
+    nulls = list(dict.fromkeys(nulls))
+    for null in nulls:
+        if null not in NULLS:
+            note = "; it is the run's step 0, collected and scored like any step" if null == "untrained" else ""
+            raise BadInput(f"null {null!r} is not known{note or did_you_mean(null, list(NULLS))}")
+    return nulls
 
 
 def score(acts: Activations, names: Iterable[str] | None = None, null: str = "none") -> pl.DataFrame:
@@ -32,16 +64,13 @@ def score(acts: Activations, names: Iterable[str] | None = None, null: str = "no
     What cannot be scored is null.
 
     Args:
-        names: which of SCORES; all by default.
+        names: which of SCORES; by default `default_names`.
         null: what the rows are: "none" for the neurons themselves, or the name of a null.
 
     Raises:
         BadInput: no such score, or a data directory that does not belong to the activations.
     """
-    names = list(SCORES) if names is None else list(names)
-    for name in names:
-        if name not in SCORES:
-            raise BadInput(f"score {name!r} is not known{did_you_mean(name, list(SCORES))}")
+    names = checked_names(names)
     moments = acts.moments
     table = pl.DataFrame(
         {
@@ -58,10 +87,50 @@ def score(acts: Activations, names: Iterable[str] | None = None, null: str = "no
     return pl.concat([table, *added], how="horizontal").fill_nan(None).with_columns(null=pl.lit(null))
 
 
-def score_with_null(acts: Activations, names: Iterable[str] | None = None, seed: int = 0) -> pl.DataFrame:
-    """`score` of the neurons, and below it of a Haar rotation of them (null = "rotated")."""
-    names = None if names is None else list(names)
-    own = score(acts, names)
-    if not can_rotate(acts):
-        return own
-    return pl.concat([own, score(rotated(acts, seed), names, null="rotated")])
+def score_with_null(
+    acts: Activations, names: Iterable[str] | None = None, seed: int = 0, nulls: Iterable[str] = DEFAULT_NULLS
+) -> pl.DataFrame:
+    """`score` of the neurons, below it of each null (column null = its name), and how far the two are apart.
+
+    Two columns a score, for the neurons: `<score>_null`, the mean score of null rows that fire about as often, and
+    `<score>_z`, (score - mean) / sd over them, both against the first of `nulls` (see analyze.nulls.match). The score
+    is the one that is higher for the more monosemantic: for k_eff the column k_eff_score, 1 / K_eff.
+
+    A null that the activations do not allow has no rows (see analyze.nulls).
+
+    Args:
+        seed: of the nulls.
+        nulls: which of NULLS.
+
+    Raises:
+        BadInput: no such score or null, or data that do not belong to the activations.
+    """
+    names, nulls = checked_names(names), checked_nulls(nulls)
+    parts = [score(acts, names)]
+    for null in nulls:
+        made = NULLS[null](acts, seed)
+        if made is not None:
+            parts.append(score(made, names, null))
+        del made  # before the next is made: each holds its activations in memory
+    return with_matched(pl.concat(parts, how="vertical_relaxed"), names, nulls[0] if nulls else None)
+
+
+def with_matched(table: pl.DataFrame, names: Iterable[str], null: str | None) -> pl.DataFrame:
+    """`table` with `<score>_null` and `<score>_z` of the rows that are no null's, against those of `null`.
+
+    The scores' columns are `<score>_score` where the table has one, else `<score>`.
+    """
+    own, theirs = table["null"] == "none", table["null"] == null if null else pl.repeat(False, table.height, eager=True)
+    rate = table["firing_rate"].to_numpy()
+    added: dict[str, np.ndarray] = {}
+    for name in names:
+        column = f"{name}_score" if f"{name}_score" in table.columns else name
+        values = table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        ours, null_rows = own.to_numpy(), theirs.to_numpy()
+        found = match(values[ours], rate[ours], values[null_rows], rate[null_rows])
+        for suffix, figure in (("null", found.mean), ("z", found.z)):
+            whole = np.full(table.height, np.nan)
+            whole[ours] = figure
+            added[f"{name}_{suffix}"] = whole
+    columns = [pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in added.items()]
+    return table.with_columns(columns)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze import nulls
+from analyze.nulls import held
 from analyze.nulls import can_rotate, haar, rotated
 from analyze.scores import score
 from analyze.store import TokenSample
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_null_and_another_seed_another(made_up: tup
 
 
 def test_a_wide_layer_is_rotated_in_part(made_up: tuple, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(nulls, "MOST_ROTATED", 3)
+    monkeypatch.setattr(held, "MOST", 3)
     tokens, data = made_up
     acts = activations_of(np.random.default_rng(0).random((len(tokens), 10)), data, tokens)
     chosen = rotated(acts, 0).meta.settings["neurons"]

@@ -1,0 +1,54 @@
+"""What chance looks like: networks and neurons that have no features, which every score takes for a layer.
+
+NULLS names what can be made from collected activations, in memory, of at most MOST neurons:
+
+- `rotated`: a Haar rotation after the activation.
+- `w_in_rotated`: W_in rotated, biases refitted to the same firing rates, the layer run again.
+- `shifted`: each neuron's activations moved along the corpus.
+- `random_sets`: each neuron's values on a random set of token ids.
+
+One more null is no function of trained activations: `untrained`, the same network at step 0. It is collected and
+scored like any step (training keeps it), and comparisons find it beside the run of the root variant.
+"""
+
+from collections.abc import Callable
+
+from analyze.nulls.held import MOST as MOST_ROTATED
+from analyze.nulls.matching import FEWEST, NEAREST, Matched, match
+from analyze.nulls.rotation import can_rotate, haar, rotated
+from analyze.nulls.text_free import random_sets, shifted
+from analyze.nulls.w_in import w_in_rotated
+from analyze.store import Activations
+
+Null = Callable[[Activations, int], Activations | None]
+"""Of some activations and a seed, on which alone it depends; None where they do not allow it."""
+
+
+def _rotated_or_none(acts: Activations, seed: int) -> Activations | None:
+    return rotated(acts, seed) if can_rotate(acts) else None
+
+
+NULLS: dict[str, Null] = {
+    "rotated": _rotated_or_none,
+    "w_in_rotated": w_in_rotated,
+    "shifted": shifted,
+    "random_sets": random_sets,
+}
+DEFAULT_NULLS = ("rotated",)
+
+__all__ = [
+    "DEFAULT_NULLS",
+    "FEWEST",
+    "MOST_ROTATED",
+    "NEAREST",
+    "NULLS",
+    "Matched",
+    "Null",
+    "can_rotate",
+    "haar",
+    "match",
+    "random_sets",
+    "rotated",
+    "shifted",
+    "w_in_rotated",
+]

@@ -1,0 +1,73 @@
+"""What nulls share: which neurons they take, and how values in memory become activations again."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import BFloat16, Int
+from torch import Tensor
+
+from analyze.examples import TopExamples
+from analyze.moments import StreamMoments, combine, sampled_statistics
+from analyze.positions import select
+from analyze.sample import HeldSample, blocks
+from analyze.store import DEAD, Activations
+
+MOST = 512
+"""Neurons that a null is made of at most: 2 bytes a token and neuron are held in memory."""
+CHUNK = 8192
+"""Tokens whose activations are held in fp32 at a time."""
+
+
+def living(acts: Activations, seed: int, most: int | None = None) -> Int[np.ndarray, "n"]:
+    """The neurons that are not dead, in order; of more than `most` (default: MOST), so many drawn by `seed`."""
+    alive, most = np.flatnonzero(acts.moments.status != DEAD), MOST if most is None else most
+    if len(alive) > most:
+        alive = np.sort(np.random.default_rng(seed).choice(alive, most, replace=False))
+    return alive
+
+
+def values_of(acts: Activations, neurons: Int[np.ndarray, "n"]) -> BFloat16[Tensor, "t n"]:
+    """The activations of some neurons, in ascending order, on all sampled tokens."""
+    values = torch.empty(len(acts.tokens), len(neurons), dtype=torch.bfloat16)
+    for first, stop in blocks(acts.n_neurons):
+        inside = np.flatnonzero((neurons >= first) & (neurons < stop))
+        if len(inside):
+            block = acts.block(first, stop)[:, torch.from_numpy(neurons[inside] - first)]
+            values[:, inside[0] : inside[-1] + 1] = block.bfloat16()
+    return values
+
+
+def activations_of(
+    acts: Activations,
+    values: BFloat16[Tensor, "t n"],
+    null: str,
+    seed: int,
+    neurons: Int[np.ndarray, "n"],
+    **settings: Any,
+) -> Activations:
+    """Activations whose values are `values`: moments, status and examples computed again, on the sampled tokens.
+
+    Args:
+        acts: what the null was made from; its tokens and facts stay.
+        neurons: of `acts`, that the null was made from; column i of `values` belongs to neurons[i] where the
+            null keeps neurons apart.
+        settings: further facts for meta.settings, beside `null`, `null_seed` and `neurons`.
+    """
+    n = len(neurons)
+    stream, examples = StreamMoments(n), TopExamples(n)
+    for first in range(0, len(values), CHUNK):
+        piece = values[first : first + CHUNK].float()
+        stream.update(piece)
+        examples.update(piece, select(acts.tokens, np.arange(first, first + len(piece))))
+    sample = HeldSample(values)
+    meta = replace(
+        acts.meta,
+        n_neurons=n,
+        n_tokens=len(acts.tokens),
+        sample_hash=None,
+        settings=acts.meta.settings | {"null": null, "null_seed": seed, "neurons": neurons.tolist()} | settings,
+    )
+    moments = combine(stream, sampled_statistics(sample, acts.tokens, n))
+    return Activations(meta, acts.tokens, moments, examples.finish(), sample)

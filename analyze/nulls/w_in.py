@@ -1,0 +1,303 @@
+"""W_in rotated: a layer of neurons that read random mixtures of what the real ones read, and fire as often.
+
+The rotation after the activation mixes firing values, so its rows fire on what any of hundreds of neurons
+fires on. Here the mixing comes before the activation: each row is a neuron, with its threshold, its sparsity
+and its rectified tail, whose input direction is a random one in the span of the layer's. A layer that beats
+this null has neurons that read better directions than chance.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyze.nulls.held import CHUNK, MOST, activations_of, living
+from analyze.nulls.rotation import haar
+from analyze.origin import origin_of
+from analyze.sample import blocks
+from analyze.store import Activations
+from train.errors import BadInput
+from train.model import MLP, Block, Transformer
+from train.tokens import TokenFile
+
+MOST_COUPLED = 4096
+"""Neurons that are turned among one another where the activation couples them (solu): the matrix of all of
+51,200 would be 10.5 GB in fp32."""
+FITTED_TOKENS = 65_536
+"""Tokens, evenly spaced, that the biases of coupled neurons are fitted on at most."""
+LEAST_RATE = 2e-4
+"""A neuron fires above 0.1 x the 99.99th percentile, so no bias makes one fire much more seldom than this."""
+ROUNDS = 20
+BISECTIONS = 60
+MICRO_BATCH_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Neurons of a layer with W_in rotated among them, biases not yet fitted."""
+
+    neurons: Int[np.ndarray, "m"]
+    """Which of the layer's."""
+    weight: Float[Tensor, "m d_model"]
+    rate: Float[np.ndarray, "m"]
+    """Firing rate that each direction is to have: that of the neuron at its place."""
+
+
+def w_in_rotated(acts: Activations, seed: int = 0) -> Activations | None:
+    """The layer with its living neurons' W_in replaced by R^T W_in, and biases refitted to their firing rates.
+
+    R is a Haar rotation of those neurons, so pre-activations less their biases are those of the layer times R. Row i
+    gets the bias at which it fires as often as the neuron at its place (meta.settings["neurons"][i]), so the rates
+    of the rows are those of the neurons. The network is then run again on the sampled tokens, activation, mid
+    LayerNorm and all.
+
+    relu and the gelus act on each neuron alone: MOST neurons are turned, and the bias is exact in fp32 (see
+    `elementwise_biases`); the activations are held in bf16, which moves the rate by a few parts in a thousand.
+    solu couples a layer's neurons through its softmax, and a mid LayerNorm couples what is behind it (`post`): there
+    up to MOST_COUPLED living neurons are turned among one another (of more, so many drawn by `seed`), biases are
+    fitted together on at most FITTED_TOKENS tokens (see `coupled_biases`), and MOST rows of them are kept. A
+    rate is reached only about, and not at all where no bias within reach has it; meta.settings["rate_error"] is
+    the median |ln(rate / wanted)| over the rows. Neurons that were not turned keep their weights, and their
+    part in the softmax and the LayerNorm.
+
+    None where fewer than two neurons are alive or the checkpoint is gone (see `origin_of`).
+
+    Memory: 4 x d_model bytes a sampled token, 2 x 512 for what is kept, and four fp32 copies of a block of 256
+    neurons; where neurons are coupled also 2 x FITTED_TOKENS + 16 x CHUNK bytes a turned one.
+
+    Raises:
+        BadInput: the data directory has gone or is not the one that was collected on.
+    """
+    origin, hook = origin_of(acts), acts.meta.hook
+    if origin is None:
+        return None
+    model = origin.checkpoint.model()
+    mlp = model.mlp(acts.meta.layer)
+    coupled = is_solu(mlp) or (hook == "post" and mlp.ln is not None)
+    alive = living(acts, seed, MOST_COUPLED if coupled else MOST)
+    if len(alive) < 2:
+        return None
+    inputs = mlp_inputs(model, acts)
+    place = origin.neurons[alive]
+    turn = haar(len(alive), seed)
+    with torch.no_grad():
+        weight = (turn.T @ mlp.fc_in.weight[torch.from_numpy(place)].double()).float()
+    turned = Turned(place, weight, acts.moments.firing_rate[alive])
+    fit = acts.tokens.is_fit
+    if coupled:
+        bias = coupled_biases(mlp, turned, inputs, fit, hook)
+    else:
+        bias = elementwise_biases(mlp.activation.function, turned, inputs, fit)
+    kept = np.arange(len(alive))
+    if len(alive) > MOST:
+        kept = np.sort(np.random.default_rng([seed, 1]).choice(len(alive), MOST, replace=False))
+    values = run_again(mlp, turned, bias, inputs, kept, coupled, hook)
+    null = activations_of(acts, values, "w_in_rotated", seed, alive[kept], turned=len(alive))
+    error = rate_error(null.moments.firing_rate, turned.rate[kept])
+    null.meta.settings["rate_error"] = error
+    return null
+
+
+def rate_error(rate: Float[np.ndarray, "n"], wanted: Float[np.ndarray, "n"]) -> float:
+    """Median |ln(rate / wanted)|, rates at least LEAST_RATE."""
+    return float(np.median(np.abs(np.log(np.maximum(rate, LEAST_RATE) / np.maximum(wanted, LEAST_RATE)))))
+
+
+@torch.no_grad()
+def mlp_inputs(model: Transformer, acts: Activations) -> Float[Tensor, "t d_model"]:
+    """What the layer's W_in reads at each sampled token.
+
+    Raises:
+        BadInput: the data directory has gone or is not the one that was collected on.
+    """
+    data = TokenFile.open(Path(acts.meta.data_dir), split="eval", n_ctx=acts.meta.n_ctx)
+    if data.data_hash != acts.meta.data_hash:
+        raise BadInput(f"{acts.meta.data_dir}: not the data that the activations were collected on; collect again")
+    n_ctx, row = data.n_ctx, acts.tokens.stream_position // data.n_ctx
+    inputs = torch.empty(len(row), model.config.d_model)
+    step = max(1, MICRO_BATCH_TOKENS // n_ctx)
+    for first in range(0, int(row.max()) + 1, step):
+        low, high = np.searchsorted(row, (first, first + step))
+        if low == high:
+            continue
+        x = model.embed(data.plain_rows(first, min(step, data.n_rows - first))[:, :n_ctx])
+        for index, block in enumerate(model.layers):
+            assert isinstance(block, Block)
+            if index == acts.meta.layer:
+                x = block.ln2(x + block.attn(block.ln1(x)))
+                break
+            x = block(x)
+        at = torch.from_numpy(row[low:high] - first), torch.from_numpy(acts.tokens.position[low:high].astype(np.int64))
+        inputs[low:high] = x[at]
+    return inputs
+
+
+@torch.no_grad()
+def elementwise_biases(
+    function: Callable[[Tensor], Tensor],
+    turned: Turned,
+    inputs: Float[Tensor, "t d_model"],
+    fit: np.ndarray,
+) -> Float[Tensor, " m"]:
+    """The bias at which each direction fires at its rate, for an activation that is 0 at 0 and rises above it.
+
+    A direction with values u = x W fires where f(u + b) > 0.1 f(p + b), p the 99.99th percentile of u on fit
+    tokens. So it fires on the wanted share of tokens where f(q + b) = 0.1 f(p + b), q being the value that this
+    share of u exceeds; bisected on b from -p, where nothing fires, up.
+    """
+    fitted = torch.from_numpy(np.flatnonzero(fit) if fit.any() else np.arange(len(fit)))
+    bias = torch.empty(len(turned.weight))
+    for first, stop in blocks(len(turned.weight)):
+        u = (turned.weight[first:stop] @ inputs.T).contiguous()
+        p = peaks(u[:, fitted])
+        q = torch.empty_like(p)
+        for index, rate in enumerate(turned.rate[first:stop].tolist()):
+            above = round(max(rate, LEAST_RATE) * u.shape[1])
+            q[index] = u[index].kthvalue(max(u.shape[1] - above, 1)).values
+        p, q = p.double(), q.double()
+        # With p - q well above the activation's bend f is a line, and b = (0.1 p - q) / 0.9.
+        low, high = -p, (0.1 * p - q) / 0.9 + 10 * (p - q).clamp(min=1)
+        for _ in range(BISECTIONS):
+            b = (low + high) / 2
+            fires = function(q + b) > 0.1 * function(p + b)
+            low, high = torch.where(fires, low, b), torch.where(fires, b, high)
+        bias[first:stop] = ((low + high) / 2).float()
+    return bias
+
+
+def peaks(values: Float[Tensor, "m t"]) -> Float[Tensor, " m"]:
+    """The 99.99th percentile of each row, as `analyze.moments` takes it."""
+    above = values.shape[1] - max(int(np.ceil(0.9999 * values.shape[1] - 1e-9)), 1)
+    return values.topk(above + 1, dim=1).values[:, -1]
+
+
+@dataclass(frozen=True)
+class Others:
+    """What the neurons that keep their weights do to the turned ones at each token, [t] each."""
+
+    n: int
+    """Neurons of the whole layer."""
+    log_total: Float[Tensor, " t"]
+    """Of solu: log sum exp of their pre-activations. -inf where there are none."""
+    total: Float[Tensor, " t"]
+    """Sum of their values; of solu those they have among one another alone."""
+    squares: Float[Tensor, " t"]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, mlp: MLP, turned: Turned, inputs: Float[Tensor, "t d_model"]) -> "Others":
+        """Of the layer's neurons that are not turned."""
+        n, length = mlp.fc_in.weight.shape[0], len(inputs)
+        stay = torch.ones(n, dtype=torch.bool)
+        stay[torch.from_numpy(turned.neurons)] = False
+        found = cls(n, torch.full((length,), -torch.inf), torch.zeros(length), torch.zeros(length))
+        weight, offset = mlp.fc_in.weight[stay], mlp.fc_in.bias[stay]
+        for first in range(0, length if len(weight) else 0, MICRO_BATCH_TOKENS):
+            part = slice(first, first + MICRO_BATCH_TOKENS)
+            pre = F.linear(inputs[part], weight, offset)
+            mid = mlp.activation.function(pre)
+            found.log_total[part], found.total[part] = pre.logsumexp(1), mid.sum(1)
+            found.squares[part] = mid.square().sum(1)
+        return found
+
+    def values(
+        self, mlp: MLP, turned: Turned, pre: Float[Tensor, "m c"], part: slice, hook: str
+    ) -> Float[Tensor, "m c"]:
+        """The turned neurons' values at `hook` from their pre-activations at the tokens of `part`."""
+        total, squares = self.total[part], self.squares[part]
+        if is_solu(mlp):
+            log_total = torch.logaddexp(pre.logsumexp(0), self.log_total[part])
+            mid = pre * (pre - log_total).exp()
+            share = (self.log_total[part] - log_total).exp()
+            total, squares = total * share, squares * share**2
+        else:
+            mid = mlp.activation.function(pre)
+        if hook == "mid" or mlp.ln is None:
+            return mid
+        mean = (mid.sum(0) + total) / self.n
+        variance = (mid.square().sum(0) + squares) / self.n - mean**2
+        rows = torch.from_numpy(turned.neurons)
+        scaled = (mid - mean) * (variance.clamp(min=0) + mlp.ln.eps).rsqrt()
+        return scaled * mlp.ln.weight[rows, None] + mlp.ln.bias[rows, None]
+
+
+@torch.no_grad()
+def coupled_biases(
+    mlp: MLP, turned: Turned, inputs: Float[Tensor, "t d_model"], fit: np.ndarray, hook: str
+) -> Float[Tensor, " m"]:
+    """Biases at which directions that see one another, in a softmax or a LayerNorm, fire at about their rates.
+
+    The bias of one changes the others, so they move together: in each round every bias takes a step up where
+    its direction fires too seldom, down where too often; a step that turned back is halved, one that did not grows by
+    a fifth (Riedmiller and Braun, "RPROP", 1993). Started at the biases of the neurons at their place, and held
+    within 4 deviations of the pre-activations around the range of those. Of all rounds the one stands whose rates
+    are nearest, by the mean |ln(rate / wanted)|.
+    """
+    chosen = np.unique(np.linspace(0, len(inputs) - 1, min(FITTED_TOKENS, len(inputs))).astype(np.int64))
+    x, in_fit = inputs[torch.from_numpy(chosen)], fit[chosen]
+    fitted = torch.from_numpy(np.flatnonzero(in_fit) if in_fit.any() else np.arange(len(chosen)))
+    others = Others.of(mlp, turned, x)
+    wanted = torch.from_numpy(np.maximum(turned.rate, LEAST_RATE)).float()
+    bias = mlp.fc_in.bias[torch.from_numpy(turned.neurons)].clone()
+    spread = (x[:CHUNK] @ turned.weight.T).std(0)
+    low, high = bias.min() - 4 * spread.max(), bias.max() + 4 * spread.max()
+    step, before = spread / 2, torch.zeros(len(bias))
+    best, least = bias, torch.inf
+    values = torch.empty(len(bias), len(x), dtype=torch.bfloat16)
+    for _ in range(ROUNDS):
+        for first in range(0, len(x), MICRO_BATCH_TOKENS):
+            part = slice(first, first + MICRO_BATCH_TOKENS)
+            pre = turned.weight @ x[part].T + bias[:, None]
+            values[:, part] = others.values(mlp, turned, pre, part, hook).bfloat16()
+        rate = torch.empty(len(bias))
+        for first, stop in blocks(len(bias)):
+            block = values[first:stop].float()
+            threshold = 0.1 * peaks(block[:, fitted])
+            rate[first:stop] = (block > threshold[:, None]).float().mean(1)
+        error = (rate.clamp(min=LEAST_RATE) / wanted).log()
+        if float(error.abs().mean()) < least:
+            best, least = bias, float(error.abs().mean())
+        way = -error.sign()
+        step = step * torch.where(way * before < 0, 0.5, torch.where(way * before > 0, 1.2, 1.0))
+        bias, before = (bias + way * step).clamp(low, high), way
+    return best
+
+
+def is_solu(mlp: MLP) -> bool:
+    """Whether the activation couples a layer's neurons."""
+    return mlp.activation.name.startswith("solu")
+
+
+@torch.no_grad()
+def run_again(
+    mlp: MLP,
+    turned: Turned,
+    bias: Float[Tensor, " m"],
+    inputs: Float[Tensor, "t d_model"],
+    kept: Int[np.ndarray, "k"],
+    coupled: bool,
+    hook: str,
+) -> Tensor:
+    """The kept turned neurons' values at `hook` on all tokens, bf16 [t k]. `mlp` is changed.
+
+    Where neurons do not see one another, only those that are kept are run.
+    """
+    rows = torch.from_numpy(turned.neurons)
+    mlp.fc_in.weight[rows], mlp.fc_in.bias[rows] = turned.weight, bias
+    wanted = rows[torch.from_numpy(kept)]
+    values = torch.empty(len(inputs), len(kept), dtype=torch.bfloat16)
+    weight, offset = mlp.fc_in.weight[wanted], mlp.fc_in.bias[wanted]
+    size = MICRO_BATCH_TOKENS if coupled else CHUNK
+    for first in range(0, len(inputs), size):
+        x = inputs[first : first + size]
+        if coupled:
+            piece = mlp.neurons(x[None], hook)[0, :, wanted]  # pyright: ignore[reportArgumentType]
+        else:
+            piece = mlp.activation.function(F.linear(x, weight, offset))
+        values[first : first + size] = piece.bfloat16()
+    return values
