@@ -2,14 +2,15 @@
 
 import io
 from collections.abc import Iterable, Sequence
-from math import isfinite, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from analyze.cells import Cell, final_cells, find_cells, read_metrics, require_same_tokens
+from analyze.arms import arms_beside_controls, finite, interval
+from analyze.cells import Cell, final_cells, find_cells, require_same_tokens
 from analyze.comparison import Comparison
 from analyze.measure import JUDGES, Judge, Measured, measure
 from analyze.statistics import (
@@ -110,7 +111,9 @@ def comparison_of(
         "bigram_loss": losses[1][0] if len(set(losses[1])) == 1 else None,
     }
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    return Comparison(frame, _arms(rows, measured), judges, reference, tuple(primaries), n_tests, facts)
+    return Comparison(
+        frame, arms_beside_controls(rows, measured, judges), judges, reference, tuple(primaries), n_tests, facts
+    )
 
 
 def _untrained(cell: Cell, at_birth: dict[tuple[str, int, tuple[int, str]], Cell]) -> Cell | None:
@@ -118,16 +121,6 @@ def _untrained(cell: Cell, at_birth: dict[tuple[str, int, tuple[int, str]], Cell
     root, seed, (layer, hook) = cell.meta["root_variant"], cell.meta["seed"], cell.place
     found = at_birth.get((root, seed, (layer, hook))) or at_birth.get((root, seed, (layer, "mid")))
     return None if found is cell else found
-
-
-def _known(value: float) -> float | None:
-    return value if isfinite(value) else None
-
-
-def _interval(name: str, found: Estimate, least: float = -np.inf, most: float = np.inf) -> dict[str, Any]:
-    """`name`, `name_low`, `name_high`; an interval of shares or counts ends where shares and counts do."""
-    low, high = (float(np.clip(end, least, most)) for end in (found.low, found.high))
-    return {name: _known(found.mean), f"{name}_low": _known(low), f"{name}_high": _known(high)}
 
 
 def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any]:
@@ -158,7 +151,7 @@ def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any
         "n_neurons": first["n_neurons"],
     }
     losses = [nan if meta["eval_loss"] is None else float(meta["eval_loss"]) for meta in metas]
-    row |= _interval("eval_loss", mean_interval(losses))
+    row |= interval("eval_loss", mean_interval(losses))
     for baseline in ("unigram_loss", "bigram_loss"):
         known = [meta[baseline] for meta in metas if meta[baseline] is not None]
         row[baseline] = float(np.mean(known)) if known else None
@@ -173,15 +166,15 @@ def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any
             "mono_share_all",
             "single_token_share",
         ):
-            row[f"{name}_{figure}"] = _known(over_seeds(f"{name}_{figure}").mean)
+            row[f"{name}_{figure}"] = finite(over_seeds(f"{name}_{figure}").mean)
         if name == "k_eff":
-            row["k_eff_reach"] = _known(over_seeds("k_eff_reach").mean)
-        row |= _interval(f"{name}_mono_share", over_seeds(f"{name}_mono_share"), 0.0, 1.0)
+            row["k_eff_reach"] = finite(over_seeds("k_eff_reach").mean)
+        row |= interval(f"{name}_mono_share", over_seeds(f"{name}_mono_share"), 0.0, 1.0)
         row[f"{name}_mono_share_by_seed"] = listed(f"{each.figures[f'{name}_mono_share']:.6g}" for each in measured)
-        row |= _interval(f"{name}_mono_number", over_seeds(f"{name}_mono_number"), 0.0)
-        row |= _interval(f"{name}_mono_once", over_seeds(f"{name}_mono_once"), 0.0)
-        row |= _interval(f"{name}_mono_once_share", over_seeds(f"{name}_mono_once_share"), 0.0, 1.0)
-        row |= _interval(f"{name}_mono_share_within", _within(measured, name), 0.0, 1.0)
+        row |= interval(f"{name}_mono_number", over_seeds(f"{name}_mono_number"), 0.0)
+        row |= interval(f"{name}_mono_once", over_seeds(f"{name}_mono_once"), 0.0)
+        row |= interval(f"{name}_mono_once_share", over_seeds(f"{name}_mono_once_share"), 0.0, 1.0)
+        row |= interval(f"{name}_mono_share_within", _within(measured, name), 0.0, 1.0)
         row |= _against_chance(measured, name)
     return row
 
@@ -211,13 +204,13 @@ def _against_chance(measured: Sequence[Measured], name: str) -> dict[str, Any]:
         shares = [each.figures[f"{name}_{null}_share"] for each in measured]
         own = [each.figures[f"{name}_mono_once_share"] for each in measured]
         low, high = wilson(mono, judged)
-        row[f"{name}_{null}_share"] = _known(mean_interval(shares).mean)
-        row[f"{name}_{null}_share_low"], row[f"{name}_{null}_share_high"] = _known(low), _known(high)
+        row[f"{name}_{null}_share"] = finite(mean_interval(shares).mean)
+        row[f"{name}_{null}_share_low"], row[f"{name}_{null}_share_high"] = finite(low), finite(high)
         row[f"{name}_{null}_n"] = judged
-        row |= _interval(f"{name}_{null}_excess", paired_interval(own, shares))
+        row |= interval(f"{name}_{null}_excess", paired_interval(own, shares))
         n_mono = sum(each.figures[f"{name}_mono_once"] for each in having)
         n_own = sum(np.unique(each.clusters[name]).size for each in having)
-        row[f"{name}_{null}_z"] = _known(two_share_z((n_mono, mono), (float(n_own), judged)))
+        row[f"{name}_{null}_z"] = finite(two_share_z((n_mono, mono), (float(n_own), judged)))
     return row
 
 
@@ -240,9 +233,9 @@ def _contrast(
     deltas = [cliffs_delta(measured[key][seed].ranks[judge.name], partner[seed].ranks[judge.name]) for seed in seeds]
     found = paired_interval(own, theirs)
     return {
-        **_interval("difference", found, -1.0, 1.0),
+        **interval("difference", found, -1.0, 1.0),
         "difference_n": found.n,
-        "cliffs_delta": _known(mean_interval(deltas).mean),
+        "cliffs_delta": finite(mean_interval(deltas).mean),
         "p": p,
     }
 
@@ -254,43 +247,4 @@ def _adjust(rows: list[dict[str, Any]], judges: Sequence[Judge], primaries: Sequ
     for family, correct in ((planned, holm), (others, benjamini_hochberg)):
         given = np.array([nan if row[f"{name}_p"] is None else row[f"{name}_p"] for row, name in family])
         for (row, name), adjusted in zip(family, correct(given.astype(np.float64))):
-            row[f"{name}_p_adjusted"] = _known(float(adjusted))
-
-
-def _arms(rows: list[dict[str, Any]], measured: dict[tuple[str, int, str], dict[int, Measured]]) -> pl.DataFrame:
-    """Parents and, behind each, the variants that start from it: loss at birth and end, shares once."""
-    roots = {row["root_variant"] for row in rows if row["start_runs"]}
-    kept = [row for root in roots for row in rows if row["root_variant"] == root]
-    kept.sort(
-        key=lambda row: (
-            row["root_variant"],
-            row["layer"],
-            row["hook"],
-            bool(row["start_runs"]),
-            row["variant"],
-        )
-    )
-    table = []
-    for row in kept:
-        births = []
-        for each in measured[row["variant"], row["layer"], row["hook"]].values():
-            evals = read_metrics(each.cell.directory.parent.parent, "eval")
-            births.append(evals[0]["loss"] if evals else nan)
-        same = (
-            "variant",
-            "layer",
-            "hook",
-            "root_variant",
-            "start_runs",
-            "factor",
-            "n_seeds",
-            "n_neurons",
-            "n_params",
-        )
-        arm = {key: row[key] for key in (*same, "eval_loss", "eval_loss_low", "eval_loss_high")}
-        arm["birth_loss"] = _known(mean_interval(births).mean)
-        for key, value in row.items():
-            if "_mono_once" in key or key.endswith("_mono_share"):
-                arm[key] = value
-        table.append(arm)
-    return pl.DataFrame(table, infer_schema_length=None)
+            row[f"{name}_p_adjusted"] = finite(float(adjusted))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from train.checkpoint import Checkpoint
-from train.config import ModelConfig
+from train.config import ModelConfig, WidenPlan
 from train.errors import BadInput
 
 HOOKS = ("mid", "post")
@@ -45,6 +45,8 @@ class SourceFacts:
     max_neurons: int | None = None
     """At most so many neurons were taken, a seeded random choice; None: all of them."""
     parent: Int[np.ndarray, "n"] | None = None
+    scheme: str | None = None
+    """How the copies of a widened layer were told apart at birth; None where it was not widened."""
 
 
 @runtime_checkable
@@ -149,7 +151,15 @@ def facts_of(
         tokenizer_sha256=state["data"]["tokenizer_sha256"],
         max_neurons=max_neurons,
         parent=None if parent is None else np.asarray(parent, dtype=np.int32),
+        scheme=None if lineage is None or parent is None else scheme_of(lineage.plan),
     )
+
+
+def scheme_of(plan: WidenPlan) -> str:
+    """What parts the copies of a widening: its noise, else unequal shares, else that they are none at all."""
+    if plan.copies == "fresh":
+        return "fresh"
+    return plan.noise if plan.noise != "none" or plan.split == "equal" else plan.split
 
 
 def run_directory(checkpoint: Checkpoint) -> Path:
