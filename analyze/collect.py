@@ -4,22 +4,21 @@ Forward passes run on canonical micro-batches (a fixed number of rows, the last 
 a micro-batch at a time in fp64, so the result is the same, bit for bit, however many rows are read at once.
 """
 
+import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
-from tqdm import tqdm
 
-from analyze.examples import N_EXAMPLES, TopExamples
-from analyze.moments import COLUMNS, MIN_DOCUMENTS, PIECE_BYTES, StreamMoments, combine, sampled_statistics
-from analyze.positions import Plan, is_sampled, kept_tokens, make_plan, sample_share
-from analyze.sample import SAMPLE_FILE, SampleFile, SampleWriter
+from analyze.bands import N_IN_BAND
+from analyze.examples import N_EXAMPLES
+from analyze.histograms import Histograms
+from analyze.moments import MIN_DOCUMENTS, combine
+from analyze.needs import needs
+from analyze.positions import Plan, make_plan, sample_share
+from analyze.sample import SAMPLE_FILE
 from analyze.sources import CheckpointSource, NeuronSource, SourceFacts, hooks_of, run_directory
 from analyze.store import (
     FORMAT_VERSION,
@@ -31,6 +30,9 @@ from analyze.store import (
     sample_directory,
     write_activations,
 )
+from analyze.sweeps import Sweeps
+from analyze.token_sums import TOKEN_SUMS_FILE, write_token_sums
+from analyze.unfinished import Say, unfinished
 from train.checkpoint import load
 from train.errors import BadInput, EnvironmentProblem
 from train.files import canonical_json, manifest_hash, publishing, require_space
@@ -38,10 +40,10 @@ from train.tokens import TokenFile
 
 MICRO_BATCH_TOKENS = 2048
 """Tokens of a canonical micro-batch: 8 rows of 256."""
+HELD_BYTES = 2**29
+"""Activations of a piece of the stream that are held at once, where the sample does not hold all tokens."""
 ENOUGH_DOCUMENTS = 60
 """Fewer evaluation documents can hardly give a neuron 30 to fire in and 20 examples in each half."""
-
-Say = Callable[[str], None]
 
 
 def collect(
@@ -88,7 +90,7 @@ def collect(
             say(f"{out}: already collected")
             return open_activations(out)
     plan = make_plan(tokens, n_rows, share)
-    tell(plan, facts, out, say)
+    tell(plan, facts, tokens.d_vocab, out, say)
     identity = {
         "checkpoint_hash": facts.checkpoint_hash,
         "data_hash": tokens.data_hash,
@@ -98,26 +100,37 @@ def collect(
     }
     sealed = {"kind": "sample", "format_version": FORMAT_VERSION, **identity}
     remove_leftovers(sample_directory(out))
-    with publishing(sample_directory(out), sealed, replace=True) as aside:
-        path = aside / SAMPLE_FILE
-        stream, examples = stream_through(source, tokens, plan, path, batch)
-        sample = SampleFile(path, len(plan.tokens), facts.n_neurons)
-        statistics = sampled_statistics(sample, plan.tokens, facts.n_neurons)
-    own = {field.name for field in fields(SourceFacts)} & {field.name for field in fields(ActivationsMeta)}
-    meta = ActivationsMeta(
-        **{name: getattr(facts, name) for name in own},
-        format_version=FORMAT_VERSION,
-        data_hash=tokens.data_hash,
-        data_dir=str(tokens.directory),
-        n_tokens=plan.n_tokens,
-        n_sampled_tokens=len(plan.tokens),
-        n_documents=plan.n_documents,
-        quantiles="all tokens" if share == 1 else "sample",
-        sample_hash=manifest_hash(sample_directory(out)),
-        settings=settings,
-    )
-    moments = combine(stream, statistics, facts.parent)
-    write_activations(Activations(meta, plan.tokens, moments, examples.finish(), sample), out, replace=True)
+    with unfinished(out, sealed) as work:
+        sweeps = Sweeps(source, tokens, plan, work, micro_batch_rows(tokens.n_ctx), settings["piece_rows"], batch)
+        statistics = sweeps.run(say)
+        with publishing(sample_directory(out), sealed, replace=True) as aside:
+            os.link(sweeps.sample.path, aside / SAMPLE_FILE)
+            sums = sweeps.firing.sums.tables()
+            occurrences, remainder = sweeps.firing.occurrences, sweeps.remainder()
+            write_token_sums(aside / TOKEN_SUMS_FILE, sums, facts.n_neurons, occurrences, remainder)
+        own = {field.name for field in fields(SourceFacts)} & {field.name for field in fields(ActivationsMeta)}
+        meta = ActivationsMeta(
+            **{name: getattr(facts, name) for name in own},
+            format_version=FORMAT_VERSION,
+            data_hash=tokens.data_hash,
+            data_dir=str(tokens.directory),
+            n_tokens=plan.n_tokens,
+            n_sampled_tokens=len(plan.tokens),
+            n_documents=plan.n_documents,
+            quantiles="all tokens" if share == 1 else "sample",
+            sample_hash=manifest_hash(sample_directory(out)),
+            settings=settings,
+        )
+        acts = Activations(
+            meta,
+            plan.tokens,
+            combine(sweeps.moments, statistics, facts.parent),
+            sweeps.examples.finish(),
+            sweeps.sample,
+            histograms=Histograms(sweeps.tally.counts),
+            bands=sweeps.firing.bands.table(),
+        )
+        write_activations(acts, out, replace=True)
     return open_activations(out)
 
 
@@ -185,8 +198,21 @@ def collection_settings(
         "max_neurons": max_neurons,
         "sample_share": sample_share(n_rows * (tokens.n_ctx - 1), n_neurons, sample_tokens),
         "examples": N_EXAMPLES,
+        "examples_in_band": N_IN_BAND,
         "micro_batch_tokens": MICRO_BATCH_TOKENS,
+        "piece_rows": piece_rows(tokens.n_ctx, n_neurons),
     }
+
+
+def micro_batch_rows(n_ctx: int) -> int:
+    """Rows of a canonical micro-batch."""
+    return max(1, MICRO_BATCH_TOKENS // n_ctx)
+
+
+def piece_rows(n_ctx: int, n_neurons: int) -> int:
+    """Rows of a piece of the stream, a whole number of micro-batches: what of it is held stays near HELD_BYTES."""
+    size = micro_batch_rows(n_ctx)
+    return size * max(1, HELD_BYTES // (2 * n_neurons * size * n_ctx))
 
 
 def check_data(facts: SourceFacts, tokens: TokenFile) -> None:
@@ -221,21 +247,19 @@ def check_same(out: Path, facts: SourceFacts, tokens: TokenFile, settings: dict[
             raise BadInput(f"{out}: collected with {name} = {there}, now {now}; remove it or choose another --out")
 
 
-def tell(plan: Plan, facts: SourceFacts, out: Path, say: Say) -> None:
+def tell(plan: Plan, facts: SourceFacts, d_vocab: int, out: Path, say: Say) -> None:
     """Say what collecting will take before it takes it.
 
     Raises:
         EnvironmentProblem: the disk cannot hold it, or cannot be written.
     """
-    n, held = facts.n_neurons, len(plan.tokens)
-    disk = 2 * held * n + 40 * held + 1000 * n
-    piece = 3 * max(PIECE_BYTES, 4 * held)
-    passing = 4 * 4 * MICRO_BATCH_TOKENS * n + 2 * 8 * MICRO_BATCH_TOKENS * min(n, COLUMNS)
-    memory = 4 * facts.n_params + 40 * held + 2 * 20 * N_EXAMPLES * n + max(piece, passing)
-    whole = "all of them" if plan.share == 1 else f"{held:,}"
+    size = micro_batch_rows(facts.n_ctx) * facts.n_ctx
+    piece = piece_rows(facts.n_ctx, facts.n_neurons) * facts.n_ctx
+    needed = needs(facts, plan, d_vocab, size, piece, torch.get_num_threads())
+    whole = "all of them" if plan.share == 1 else f"{len(plan.tokens):,}"
     say(
-        f"{out}: {n:,} neurons, {plan.n_tokens:,} tokens of {plan.n_documents:,} documents, {whole} held "
-        f"whole; about {memory / 1e6:,.0f} MB of memory and {disk / 1e6:,.0f} MB of disk"
+        f"{out}: {facts.n_neurons:,} neurons, {plan.n_tokens:,} tokens of {plan.n_documents:,} documents, {whole} "
+        f"held whole; at most {needed.memory / 1e6:,.0f} MB of memory and {needed.disk / 1e6:,.0f} MB of disk"
     )
     if plan.n_documents < ENOUGH_DOCUMENTS:
         say(
@@ -246,7 +270,7 @@ def tell(plan: Plan, facts: SourceFacts, out: Path, say: Say) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
         raise EnvironmentProblem(f"{out.parent}: cannot be written ({failure.strerror})") from None
-    require_space(out.parent, disk)
+    require_space(out.parent, needed.disk)
 
 
 def remove_leftovers(directory: Path) -> None:
@@ -255,60 +279,3 @@ def remove_leftovers(directory: Path) -> None:
         pid = path.name.rpartition("-")[2]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(path, ignore_errors=True)
-
-
-def micro_batches(tokens: TokenFile, n_rows: int, size: int, batch: int) -> Iterator[Int[Tensor, "rows row"]]:
-    """Rows in stream order, `size` at a time (the last may be fewer), read `batch` at a time."""
-    waiting = torch.empty(0, tokens.n_ctx + 1, dtype=torch.int64)
-    for first in range(0, n_rows, batch):
-        waiting = torch.cat((waiting, tokens.plain_rows(first, min(batch, n_rows - first))))
-        while len(waiting) >= size:
-            yield waiting[:size]
-            waiting = waiting[size:]
-    if len(waiting):
-        yield waiting
-
-
-@torch.no_grad()
-def stream_through(
-    source: NeuronSource, tokens: TokenFile, plan: Plan, path: Path, batch: int
-) -> tuple[StreamMoments, TopExamples]:
-    """The pass itself; the sample is written to `path` as it goes.
-
-    Raises:
-        BadInput: a value that is not finite.
-    """
-    facts, n_ctx = source.facts, tokens.n_ctx
-    size = max(1, MICRO_BATCH_TOKENS // n_ctx)
-    moments, examples = StreamMoments(facts.n_neurons), TopExamples(facts.n_neurons)
-    progress = tqdm(
-        total=plan.n_rows * n_ctx,
-        desc=f"{facts.run} step {facts.step} L{facts.layer}.{facts.hook}",
-        unit="tok",
-        unit_scale=True,
-        disable=None,
-        file=sys.stderr,
-    )
-    first = 0
-    with progress, SampleWriter(path, len(plan.tokens), facts.n_neurons) as writer:
-        for rows in micro_batches(tokens, plan.n_rows, size, batch):
-            padded = torch.zeros(size, n_ctx, dtype=torch.int64)
-            padded[: len(rows)] = rows[:, :n_ctx]
-            values = source.activations(padded).reshape(size * n_ctx, facts.n_neurons)
-            flat, kept = kept_tokens(tokens, first, rows, plan.is_fit)
-            first += len(rows)
-            progress.update(len(rows) * n_ctx)
-            if not len(flat):
-                continue
-            values = values.index_select(0, torch.from_numpy(flat))
-            moments.update(values)
-            broken = moments.not_finite()
-            if broken:
-                raise BadInput(
-                    f"{facts.name}: layer {facts.layer}, hook {facts.hook}: {len(broken)} of "
-                    f"{facts.n_neurons} neurons (first: {broken[0]}) give values that are not finite"
-                )
-            examples.update(values, kept)
-            held = is_sampled(kept.stream_position, plan.share)
-            writer.append(values if held.all() else values[torch.from_numpy(held)])
-    return moments, examples

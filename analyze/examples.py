@@ -8,7 +8,6 @@ import polars as pl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.moments import document_starts
 from analyze.store import TokenSample
 
 N_EXAMPLES = 20
@@ -111,6 +110,24 @@ class TopExamples:
             both = np.concatenate((store[half, rows], new), axis=1)
             store[half, rows] = np.take_along_axis(both, order, axis=1)
 
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays, to be changed in place on going on, and the document that is open."""
+        names = ("values", "documents", "stream_positions", "positions")
+        arrays = {name: getattr(self, name) for name in names}
+        if self._open is not None:
+            one = self._open
+            arrays |= {"open": np.array([one.document, one.half], dtype=np.int64), "open.values": one.values}
+            arrays |= {"open.stream_position": one.stream_position, "open.position": one.position}
+        return arrays
+
+    def reopen(self, state: dict[str, np.ndarray]) -> None:
+        """Take up the open document of a state."""
+        if "open" in state:
+            document, half = state["open"].tolist()
+            self._open = Peak(
+                document, half, state["open.values"], state["open.stream_position"], state["open.position"]
+            )
+
     def finish(self) -> pl.DataFrame:
         """Close the last document and give the table of examples (see Activations)."""
         if self._open is not None:
@@ -138,6 +155,12 @@ NO_TOKENS = TokenSample(
     stream_position=np.zeros(0, dtype=np.int64),
     is_fit=np.zeros(0, dtype=bool),
 )
+
+
+def document_starts(document: Int[np.ndarray, "t"]) -> list[int]:
+    """Where each run of one document begins, and t behind them."""
+    changes = np.flatnonzero(document[1:] != document[:-1]) + 1
+    return [0, *changes.tolist(), len(document)]
 
 
 def half_of(tokens: TokenSample, index: int) -> int:

@@ -1,13 +1,14 @@
 """Per-neuron figures: sums streamed over all tokens, quantiles and firing read from the sampled ones."""
 
 from dataclasses import dataclass, fields
-from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import BFloat16, Bool, Float, Int, Int16
+from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor
 
+from analyze.histograms import Histograms, Tally
+from analyze.keys import from_sort_keys, key_below, sort_keys
 from analyze.sample import BLOCK, Sample
 from analyze.store import DEAD, RARE, SCORED, Moments, TokenSample
 
@@ -17,10 +18,10 @@ MIN_DOCUMENTS = 30
 """A neuron that fires in fewer documents is rare: no score."""
 DEAD_SHARE = 1e-6
 """A neuron is dead where its range is at most this share of the layer's median range."""
-COLUMNS = 2048
-"""Neurons whose fp64 copies are held at a time."""
+COLUMNS = 64
+"""Neurons whose fp64 copies are held at a time: those of a micro-batch stay in the cache."""
 PIECE_BYTES = 2**26
-"""Size in fp32 of the piece of the sample that is held while its quantiles are found."""
+"""Size in fp32 of the piece of a sample that is held while its quantiles are found."""
 
 
 class StreamMoments:
@@ -32,11 +33,9 @@ class StreamMoments:
 
     def __init__(self, n_neurons: int) -> None:
         self.count = 0
-        self.shift = torch.zeros(n_neurons, dtype=torch.float64)
-        self.sums = torch.zeros(n_neurons, dtype=torch.float64)
-        self.squares = torch.zeros(n_neurons, dtype=torch.float64)
-        self.minimum = torch.full((n_neurons,), torch.inf)
-        self.maximum = torch.full((n_neurons,), -torch.inf)
+        self.shift, self.sums, self.squares = np.zeros((3, n_neurons))
+        self.minimum = np.full(n_neurons, np.inf, dtype=np.float32)
+        self.maximum = np.full(n_neurons, -np.inf, dtype=np.float32)
 
     def update(self, values: Float[Tensor, "t n"]) -> None:
         """Add a micro-batch, t >= 1. Values that are not finite leave sums that are not finite."""
@@ -44,112 +43,114 @@ class StreamMoments:
             part = slice(first, first + COLUMNS)
             wide = values[:, part].double()
             if self.count == 0:
-                self.shift[part] = wide.mean(0)
-            wide -= self.shift[part]
-            self.sums[part] += wide.sum(0)
+                self.shift[part] = wide.mean(0).numpy()
+            wide -= torch.from_numpy(self.shift[part])
+            self.sums[part] += wide.sum(0).numpy()
             wide *= wide
-            self.squares[part] += wide.sum(0)
-        torch.minimum(self.minimum, values.amin(0), out=self.minimum)
-        torch.maximum(self.maximum, values.amax(0), out=self.maximum)
+            self.squares[part] += wide.sum(0).numpy()
+        np.minimum(self.minimum, values.numpy().min(axis=0), out=self.minimum)
+        np.maximum(self.maximum, values.numpy().max(axis=0), out=self.maximum)
         self.count += len(values)
 
     def not_finite(self) -> list[int]:
         """Neurons that have given a value that is not finite."""
-        return (~torch.isfinite(self.squares)).nonzero().flatten().tolist()
+        return np.flatnonzero(~np.isfinite(self.squares)).tolist()
 
     def mean_and_sd(self) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """Mean and standard deviation (of the tokens, not an estimate of a population's)."""
         offset = self.sums / self.count
-        variance = (self.squares / self.count - offset**2).clamp(min=0)
-        return (self.shift + offset).numpy(), variance.sqrt().numpy()
+        variance = np.maximum(self.squares / self.count - offset**2, 0)
+        return self.shift + offset, np.sqrt(variance)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays, to be changed in place on going on; `count` apart."""
+        names = ("shift", "sums", "squares", "minimum", "maximum")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
-class SampledStatistics:
-    """What needs every sampled token of a neuron at once."""
+class Quantiles:
+    """Of each neuron's bf16 values on the sampled tokens: always a value that occurred."""
 
     median: Float[np.ndarray, "n"]
     p01: Float[np.ndarray, "n"]
     p9999: Float[np.ndarray, "n"]
+    """Of the fit tokens, like `fit_range`; of all where no document fell into the fit half."""
     fit_range: Float[np.ndarray, "n"]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of each neuron's bf16 values: how often it fires, and what lies below zero."""
+
     firing_rate: Float[np.ndarray, "n"]
     n_documents_fired: Int[np.ndarray, "n"]
+    negative_share: Float[np.ndarray, "n"]
+    negative_mass: Float[np.ndarray, "n"]
 
 
-def document_starts(document: Int[np.ndarray, "t"]) -> list[int]:
-    """Where each run of one document begins, and t behind them."""
-    changes = np.flatnonzero(document[1:] != document[:-1]) + 1
-    return [0, *changes.tolist(), len(document)]
+@dataclass(frozen=True)
+class SampledStatistics:
+    """What needs every token of a neuron at once."""
+
+    quantiles: Quantiles
+    rates: Rates
 
 
-def sort_keys(values: BFloat16[Tensor, "..."]) -> Int16[Tensor, "..."]:
-    """Integers in the order of their bf16 values: numpy selects among 16-bit integers 5 times as fast."""
-    bits = values.view(torch.int16)
-    turned = (bits >> 15).bitwise_and_(0x7FFF)  # the negative ones lie in descending order of their bits
-    return turned.bitwise_xor_(bits)
+class QuantileRows:
+    """Quantiles of neurons, found one neuron at a time and in any order."""
+
+    def __init__(self, n_neurons: int, is_fit: Bool[np.ndarray, "t"]) -> None:
+        self.is_fit = is_fit if is_fit.any() else np.ones_like(is_fit)
+        self.n_fit = int(np.count_nonzero(self.is_fit))
+        self.found = Quantiles(*(np.zeros(n_neurons) for _ in fields(Quantiles)))
+
+    def add(self, neuron: int, keys: Int16[np.ndarray, "t"], ordered: Int16[np.ndarray, "t"]) -> None:
+        """Read them off a neuron's sort keys, in the tokens' order and in ascending order."""
+        lowest = np.where(self.is_fit, keys, 0x7FFF).min()
+        p9999, highest = self._strongest(keys, ordered)
+        ends = ordered[[place(0.5, len(ordered)), place(0.01, len(ordered))]]
+        row = from_sort_keys(np.array([*ends, p9999, highest, lowest], dtype=np.int16))
+        self.found.median[neuron], self.found.p01[neuron], self.found.p9999[neuron] = row[:3]
+        self.found.fit_range[neuron] = row[3] - row[4]
+
+    def _strongest(self, keys: Int16[np.ndarray, "t"], ordered: Int16[np.ndarray, "t"]) -> tuple[np.int16, np.int16]:
+        """The 99.99th percentile and the maximum of the fit tokens."""
+        wanted = self.n_fit - place(0.9999, self.n_fit)
+        reach = 4 * wanted + 16  # about half of the strongest tokens are fit tokens
+        while True:
+            among = np.flatnonzero(keys >= ordered[max(len(ordered) - reach, 0)])
+            found = np.sort(keys[among[self.is_fit[among]]])
+            if len(found) >= wanted:
+                return found[-wanted], found[-1]
+            reach *= 8
 
 
-def from_sort_keys(keys: Int16[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    """The values (float64) that `sort_keys` gave these integers; 0 where it was -0."""
-    bits = torch.from_numpy(keys ^ ((keys >> 15) & 0x7FFF))
-    return bits.view(torch.bfloat16).double().numpy() + 0.0
-
-
-def key_below(values: Float[np.ndarray, "n"]) -> Int16[np.ndarray, "n"]:
-    """Key of the largest bf16 number that is not above each value."""
-    exact = torch.from_numpy(values)
-    near = exact.bfloat16() + 0.0
-    return (sort_keys(near) - (near.double() > exact).to(torch.int16)).numpy()
-
-
-def counts(mask: Bool[np.ndarray, "n t"]) -> Int[np.ndarray, "n"]:
-    """How many are true in each row. One row at a time is 10 times as fast as numpy's count along an axis."""
-    return np.array([np.count_nonzero(row) for row in mask])
-
-
-def quantile(keys: Int16[np.ndarray, "n t"], share: float) -> Float[np.ndarray, "n"]:
-    """The first value of each row with at least a share `share` of its values at or below it."""
-    rank = max(int(np.ceil(share * keys.shape[1] - 1e-9)) - 1, 0)
-    below, zeros = counts(keys < 0), counts(keys == 0)
-    found = np.zeros(len(keys), dtype=np.int16)
-    rest = (rank < below) | (rank >= below + zeros)
-    # relu leaves rows of mostly zeros: numpy's selection is 20 times slower among ties, its sort is not.
-    tied = zeros > 0.05 * keys.shape[1]
-    for rows, order in ((rest & tied, np.sort), (rest & ~tied, partial(np.partition, kth=rank))):
-        if rows.any():
-            found[rows] = order(keys[rows], axis=1)[:, rank]
-    return from_sort_keys(found)
+def place(share: float, count: int) -> int:
+    """Where in ascending order the first value stands with at least a share `share` of all at or below it."""
+    return max(int(np.ceil(share * count - 1e-9)) - 1, 0)
 
 
 def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> SampledStatistics:
-    """Quantiles (the inverse empirical distribution: always a value that occurred), firing, documents.
-
-    All of the activations in bf16, as the sample is on disk. `p9999` and `fit_range` are of the fit tokens,
-    or of all where no document fell into the fit half. The sample is read in pieces of 64 MB.
-    """
-    n_tokens = len(tokens)
-    fit = np.flatnonzero(tokens.is_fit) if tokens.is_fit.any() else np.arange(n_tokens)
-    starts = document_starts(tokens.document)[:-1]
-    width = max(1, min(BLOCK, PIECE_BYTES // (4 * n_tokens)))
-    found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(SampledStatistics)}
+    """Everything about a sample that holds all the tokens there are, read in pieces of 64 MB."""
+    quantiles, tally = QuantileRows(n_neurons, tokens.is_fit), Tally(n_neurons)
+    fired, documents = np.zeros((2, n_neurons), dtype=np.int64)
+    run = np.concatenate(([0], np.cumsum(tokens.document[1:] != tokens.document[:-1])))
+    width = max(1, min(BLOCK, PIECE_BYTES // (4 * len(tokens))))
     for first in range(0, n_neurons, width):
         values = sample.read(first, min(first + width, n_neurons)).bfloat16()
-        keys = sort_keys(values.T.contiguous()).numpy()
-        in_fit = keys.take(fit, axis=1)
-        p9999 = quantile(in_fit, 0.9999)
-        threshold = key_below(FIRING_SHARE * p9999)[:, None]
-        peaks = np.maximum.reduceat(keys, starts, axis=1)
-        figures = {
-            "p9999": p9999,
-            "fit_range": from_sort_keys(in_fit.max(axis=1)) - from_sort_keys(in_fit.min(axis=1)),
-            "firing_rate": counts(keys > threshold) / n_tokens,
-            "n_documents_fired": counts(peaks > threshold),
-            "median": quantile(keys, 0.5),
-            "p01": quantile(keys, 0.01),
-        }
-        for name, figure in figures.items():
-            found[name].append(figure)
-    return SampledStatistics(**{name: np.concatenate(parts) for name, parts in found.items()})
+        for neuron, keys in enumerate(sort_keys(values.T.contiguous()).numpy(), start=first):
+            ordered = np.sort(keys)
+            quantiles.add(neuron, keys, ordered)
+            tally.add(neuron, ordered)
+            threshold = key_below(FIRING_SHARE * quantiles.found.p9999[neuron : neuron + 1])[0]
+            at = np.flatnonzero(keys > threshold)
+            fired_in = np.zeros(run[-1] + 1, dtype=bool)
+            fired_in[run[at]] = True
+            fired[neuron], documents[neuron] = len(at), np.count_nonzero(fired_in)
+    shares = Histograms(tally.counts).negative_share()
+    rates = Rates(fired / len(tokens), documents, shares, tally.negative_mass())
+    return SampledStatistics(quantiles.found, rates)
 
 
 def combine(stream: StreamMoments, sampled: SampledStatistics, parent: Int[np.ndarray, "n"] | None = None) -> Moments:
@@ -160,24 +161,27 @@ def combine(stream: StreamMoments, sampled: SampledStatistics, parent: Int[np.nd
     documents. Flags dense and always_on are of neurons that are not dead.
     """
     mean, sd = stream.mean_and_sd()
-    ranges = sampled.fit_range
+    quantiles, rates = sampled.quantiles, sampled.rates
+    ranges = quantiles.fit_range
     moving = ranges[ranges > 0]
     dead = ranges <= (DEAD_SHARE * np.median(moving) if len(moving) else 0.0)
-    rare = ~dead & (sampled.n_documents_fired < MIN_DOCUMENTS)
+    rare = ~dead & (rates.n_documents_fired < MIN_DOCUMENTS)
     return Moments(
         n_tokens=np.full(len(mean), stream.count, dtype=np.int64),
         mean=mean,
         sd=sd,
-        minimum=stream.minimum.double().numpy(),
-        maximum=stream.maximum.double().numpy(),
-        median=sampled.median,
-        p01=sampled.p01,
-        p9999=sampled.p9999,
-        threshold=FIRING_SHARE * sampled.p9999,
-        firing_rate=sampled.firing_rate,
-        n_documents_fired=sampled.n_documents_fired,
+        minimum=stream.minimum.astype(np.float64),
+        maximum=stream.maximum.astype(np.float64),
+        median=quantiles.median,
+        p01=quantiles.p01,
+        p9999=quantiles.p9999,
+        threshold=FIRING_SHARE * quantiles.p9999,
+        firing_rate=rates.firing_rate,
+        n_documents_fired=rates.n_documents_fired,
         status=np.where(dead, DEAD, np.where(rare, RARE, SCORED)).astype(np.int8),
-        dense=~dead & (sampled.firing_rate > 0.5),
-        always_on=~dead & (sampled.p01 > 0),
+        dense=~dead & (rates.firing_rate > 0.5),
+        always_on=~dead & (quantiles.p01 > 0),
+        negative_share=rates.negative_share,
+        negative_mass=rates.negative_mass,
         parent=parent,
     )

@@ -6,10 +6,12 @@ import struct
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int16
 from torch import Tensor
 
+from analyze.keys import turned
 from train.errors import BadInput
 
 BLOCK = 256
@@ -55,10 +57,13 @@ class SampleWriter:
     """Fills a safetensors file row by row: the header first, then each block at its offset.
 
     `safetensors` itself writes whole tensors only, and a sample of a wide layer is larger than memory.
+
+    Args:
+        written: rows that an earlier writer left in the file; the next ones follow them.
     """
 
-    def __init__(self, path: Path, n_tokens: int, n_neurons: int) -> None:
-        self.n_tokens, self.written = n_tokens, 0
+    def __init__(self, path: Path, n_tokens: int, n_neurons: int, written: int = 0) -> None:
+        self.n_tokens, self.written = n_tokens, written
         self.blocks = blocks(n_neurons)
         header: dict[str, dict[str, object]] = {}
         self._starts: list[int] = []
@@ -71,12 +76,12 @@ class SampleWriter:
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)  # the format wants the data aligned to 8 bytes
         self._data = 8 + len(text)
-        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if written else os.O_TRUNC), 0o644)
         os.pwrite(self._handle, struct.pack("<Q", len(text)) + text, 0)
         os.ftruncate(self._handle, self._data + end)
 
     def append(self, activations: Float[Tensor, "t n"]) -> None:
-        """Write the next rows of every block."""
+        """Write the next rows of every block; in bf16, if they are not already."""
         low = activations.to(torch.bfloat16)
         for (first, stop), start in zip(self.blocks, self._starts):
             piece = low[:, first:stop].contiguous().view(torch.int16).numpy()
@@ -86,6 +91,10 @@ class SampleWriter:
                 count = os.pwrite(self._handle, waiting, offset)
                 waiting, offset = waiting[count:], offset + count
         self.written += len(low)
+
+    def sync(self) -> None:
+        """Force what has been written to the disk."""
+        os.fsync(self._handle)
 
     def __enter__(self) -> "SampleWriter":
         return self
@@ -118,6 +127,30 @@ class SampleFile:
             BadInput: the sample has been deleted or does not fit.
         """
         return self._read((first, stop), (0, self.n_neurons))
+
+    def read_keys(self, first: int, stop: int) -> Int16[np.ndarray, "n t"]:
+        """Sort keys (analyze.keys) of neurons first..stop, a row a neuron; the neurons are of one block.
+
+        Raises:
+            BadInput: the sample has been deleted or does not fit.
+        """
+        begin = first // BLOCK * BLOCK
+        width = min(BLOCK, self.n_neurons - begin)
+        try:
+            with self.path.open("rb") as file:
+                offset = 8 + struct.unpack("<Q", file.read(8))[0]
+                if offset + 2 * self.n_tokens * self.n_neurons != self.path.stat().st_size:
+                    raise BadInput(f"{self.path}: of another size than its collection; collect again")
+                offset += 2 * self.n_tokens * begin
+
+                def bits(low: int, high: int) -> Int16[np.ndarray, "t n"]:
+                    data = os.pread(file.fileno(), 2 * (high - low) * width, offset + 2 * low * width)
+                    rows = np.frombuffer(data, dtype="<i2").reshape(high - low, width)
+                    return rows[:, first - begin : stop - begin]
+
+                return turned(bits, self.n_tokens, stop - first)
+        except (OSError, struct.error) as failure:
+            raise BadInput(f"{self.path}: {failure}; collect again") from None
 
     def _read(self, tokens: tuple[int, int], neurons: tuple[int, int]) -> Tensor:
         from safetensors import SafetensorError, safe_open

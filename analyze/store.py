@@ -1,7 +1,9 @@
 """What `collect` and the scores leave on disk, and the nouns in memory that stand for it.
 
-    step-000000500/L0.mid/          sealed: meta.json moments.safetensors examples.parquet tokens.parquet
-    step-000000500/L0.mid.sample/   sealed: sample.safetensors, the bulk (2 bytes a sampled token and neuron)
+    step-000000500/L0.mid/          sealed: meta.json moments.safetensors examples.parquet bands.parquet
+                                    histograms.parquet tokens.parquet
+    step-000000500/L0.mid.sample/   sealed: the bulk, which is sample.safetensors (2 bytes a sampled token and
+                                    neuron) and token_sums.safetensors
     step-000000500/L0.mid.scores/   sealed: scores.parquet
 
 The sample is a directory of its own so that it can be deleted once the scores stand (`drop_sample`) without
@@ -20,11 +22,14 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from analyze.histograms import Histograms, from_table
 from analyze.sample import SAMPLE_FILE, Sample, SampleFile
+from analyze.token_sums import TOKEN_SUMS_FILE, TokenSums
 from train.errors import BadInput
 from train.files import canonical_json, manifest_hash, publishing, read_manifest, remove_directory, verify
 
 FORMAT_VERSION = 2
+_BANDS, _HISTOGRAMS = "bands.parquet", "histograms.parquet"
 SCORED, DEAD, RARE = 0, 1, 2
 STATUS_NAMES = ("scored", "dead", "rare")
 
@@ -62,14 +67,16 @@ class ActivationsMeta:
     data_dir: str
     n_ctx: int
     n_tokens: int
-    """Tokens that moments and examples are taken over."""
+    """Tokens that were passed: moments, rates, histograms, sums per token and examples are of these."""
     n_sampled_tokens: int
-    """Tokens whose activations are held whole: quantiles and firing statistics are of these."""
+    """Tokens whose activations are held whole: quantiles, and so firing thresholds, are of these."""
     n_documents: int
     quantiles: str
     """`all tokens`, or `sample` where the sample is a part of the tokens. Of bf16 values either way."""
     sample_hash: str | None
     settings: dict[str, Any]
+    scheme: str | None = None
+    """How the copies of a widened layer were told apart at birth: "none", "zero_sum", ...; None: not widened."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class TokenSample:
 
 @dataclass(frozen=True)
 class Moments:
-    """One figure a neuron. Mean, sd, minimum, maximum over all tokens; the rest over the sampled ones."""
+    """One figure a neuron, over all tokens; median, p01 and p9999 over the sampled ones."""
 
     n_tokens: Int[np.ndarray, "n"]
     mean: Float[np.ndarray, "n"]
@@ -115,6 +122,10 @@ class Moments:
     """Fires on more than half of the tokens."""
     always_on: Bool[np.ndarray, "n"]
     """1st percentile above zero."""
+    negative_share: Float[np.ndarray, "n"] | None = None
+    """Share of tokens below zero, of bf16 values like the next one; over all tokens."""
+    negative_mass: Float[np.ndarray, "n"] | None = None
+    """Share of the sum of |a| that comes from tokens below zero: the tail that strong examples never show."""
     parent: Int[np.ndarray, "n"] | None = None
     """Which neuron of the parent checkpoint each was copied from, where the layer was widened."""
 
@@ -125,6 +136,8 @@ class Activations:
 
     `examples` has one row an example: neuron, half ("fit" / "eval"), rank from 0, document, stream_position,
     position, activation; the 20 strongest of each neuron and half over all tokens, at most one a document.
+    `bands` has neuron, half, band 0 to 9, rank, and the same four: examples from the whole range, see analyze.bands.
+    What was not streamed from a source (planted neurons, rotations) need not have the last three nouns.
     """
 
     meta: ActivationsMeta
@@ -133,6 +146,10 @@ class Activations:
     examples: pl.DataFrame
     sample: Sample
     directory: Path | None = None
+    histograms: Histograms | None = None
+    bands: pl.DataFrame | None = None
+    token_sums: TokenSums | None = None
+    """Read from the sample's directory when asked for; gone when the sample is dropped."""
 
     @property
     def n_neurons(self) -> int:
@@ -167,7 +184,7 @@ def drop_sample(directory: Path) -> None:
 
 
 def write_activations(acts: Activations, directory: Path, replace: bool = False) -> Path:
-    """Seal everything but the sample into `directory`.
+    """Seal everything but the sample and the sums per token into `directory`.
 
     Raises:
         BadInput: it is taken and `replace` is false.
@@ -182,6 +199,10 @@ def write_activations(acts: Activations, directory: Path, replace: bool = False)
         held = {name: np.ascontiguousarray(array) for name, array in moments.items() if array is not None}
         save_file(held, aside / "moments.safetensors")
         acts.examples.write_parquet(aside / "examples.parquet")
+        if acts.bands is not None:
+            acts.bands.write_parquet(aside / _BANDS)
+        if acts.histograms is not None:
+            acts.histograms.table().write_parquet(aside / _HISTOGRAMS)
         columns = {field.name: getattr(acts.tokens, field.name) for field in fields(TokenSample)}
         pl.DataFrame(columns).write_parquet(aside / "tokens.parquet")
     return directory
@@ -230,6 +251,8 @@ def open_activations(directory: Path | str, check_hashes: bool = True) -> Activa
     beside = sample_directory(directory)
     if beside.is_dir() and manifest_hash(beside) != meta.sample_hash:
         raise BadInput(f"{beside}: belongs to another collection than {directory}; collect again")
+    tables = {name: pl.read_parquet(directory / name) for name in (_BANDS, _HISTOGRAMS) if (directory / name).is_file()}
+    histograms = tables.get(_HISTOGRAMS)
     return Activations(
         meta=meta,
         tokens=TokenSample(**{field.name: table[field.name].to_numpy() for field in fields(TokenSample)}),
@@ -237,6 +260,9 @@ def open_activations(directory: Path | str, check_hashes: bool = True) -> Activa
         examples=pl.read_parquet(directory / "examples.parquet"),
         sample=SampleFile(beside / SAMPLE_FILE, meta.n_sampled_tokens, meta.n_neurons),
         directory=directory,
+        histograms=None if histograms is None else from_table(histograms, meta.n_neurons),
+        bands=tables.get(_BANDS),
+        token_sums=TokenSums(beside / TOKEN_SUMS_FILE, meta.n_neurons) if histograms is not None else None,
     )
 
 

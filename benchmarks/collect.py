@@ -33,10 +33,11 @@ from collections.abc import Callable
 
 import torch
 
-from analyze.collect import MICRO_BATCH_TOKENS, collect, micro_batches
+from analyze.collect import MICRO_BATCH_TOKENS, collect
 from analyze.examples import N_EXAMPLES, TopExamples
 from analyze.positions import document_halves, kept_tokens
 from analyze.sources import CheckpointSource
+from analyze.sweeps import micro_batches
 from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
 from train.lens import to_bridge

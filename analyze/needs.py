@@ -1,0 +1,65 @@
+"""What a collection takes of memory and disk, told before it runs.
+
+Most of the memory does not grow with the tokens: the weights, a few micro-batches of activations, about 20 kB a neuron
+for moments, histogram, examples and the tables made of them, and either a block of neurons of the sample a thread or,
+where the sample holds only a part, a piece of the stream of 512 MB.
+
+Sums per token are held sparsely because a dense table cannot be: for 51,200 neurons and 48,262 token ids one fp32
+figure takes 4 x 51,200 x 48,262 = 9.9 GB, and the three kept here in full precision 49 GB. An entry of the sparse
+table takes 24 bytes, and there are as many as pairs of a neuron and a token id on which it fired.
+"""
+
+from dataclasses import dataclass
+
+from analyze.bands import N_BANDS, N_IN_BAND
+from analyze.examples import HALVES, N_EXAMPLES
+from analyze.histograms import N_BINS
+from analyze.pieces import width_for
+from analyze.positions import Plan
+from analyze.sources import SourceFacts
+from analyze.token_sums import BLOCK, ENTRY_BYTES
+
+PROGRAM_BYTES = 450_000_000
+"""Python with torch and what else a collection imports."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes, at most, as far as they can be known beforehand."""
+
+    memory: int
+    disk: int
+
+
+def dense_bytes(n_neurons: int, d_vocab: int) -> int:
+    """What one fp32 figure for every neuron and token id takes."""
+    return 4 * n_neurons * d_vocab
+
+
+def sparse_bytes(n_neurons: int, d_vocab: int, density: float) -> int:
+    """What the sums per token take where a share `density` of the pairs of a neuron and an id has an entry."""
+    return round(ENTRY_BYTES * n_neurons * d_vocab * density)
+
+
+def needs(facts: SourceFacts, plan: Plan, d_vocab: int, micro_batch: int, piece: int, threads: int) -> Needs:
+    """Of collecting these neurons over the tokens of a plan.
+
+    Args:
+        micro_batch: tokens of a micro-batch.
+        piece: tokens of a piece of the stream, where the sample holds a part of them.
+    """
+    n, held = facts.n_neurons, len(plan.tokens)
+    whole = plan.share == 1
+    turned = held if whole else min(piece, plan.n_tokens)
+    an_example = 4 + 4 + 8 + 4 + 8
+    per_neuron = 4 * N_BINS + an_example * len(HALVES) * (N_EXAMPLES + N_BANDS * N_IN_BAND) + 100
+    tables = 4 * per_neuron  # of the rows of histograms, bands and examples, as parquet is written
+    of_tokens = 40 * held + 100 * turned
+    passing = 20 * micro_batch * n
+    turning = threads * (2 * width_for(turned) + 40) * turned
+    writing = 2 * ENTRY_BYTES * min(BLOCK, n) * min(d_vocab, plan.n_tokens)
+    gathered = 0 if whole else 2 * piece * n
+    memory = PROGRAM_BYTES + 4 * facts.n_params + per_neuron * n + of_tokens + gathered
+    memory += max(passing, turning, writing, tables * n)
+    entries = n * min(d_vocab, plan.n_tokens)
+    return Needs(memory, 2 * held * n + 40 * held + 3000 * n + 2 * ENTRY_BYTES * entries)

@@ -1,0 +1,299 @@
+"""The passes over the tokens that make a collection.
+
+Thresholds come from quantiles, and quantiles need every value first. So the first sweep runs the source over all
+tokens for moments and the strongest examples, and writes the sample. Where the sample holds all tokens, it is then
+read back, a block of neurons at a time, for everything else. Where it holds a part, histograms are made in the first
+sweep, quantiles come from the sample, and a second sweep runs the source again for what needs the thresholds; both
+go by pieces of the stream that are held in memory, turned and counted a block of neurons at a time.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int16
+from torch import Tensor
+from tqdm import tqdm
+
+from analyze.examples import TopExamples
+from analyze.firing import Firing, blocks_for
+from analyze.histograms import Histograms, Tally
+from analyze.keys import turned
+from analyze.moments import QuantileRows, Quantiles, Rates, SampledStatistics, StreamMoments
+from analyze.pieces import piece_of
+from analyze.positions import Plan, is_sampled, joined, kept_tokens
+from analyze.sample import SAMPLE_FILE, SampleFile, SampleWriter
+from analyze.sources import NeuronSource
+from analyze.store import TokenSample
+from analyze.token_sums import TokenTable
+from analyze.unfinished import Say, State, Unfinished
+from train.errors import BadInput
+from train.tokens import TokenFile
+
+ReadKeys = Callable[[int, int], Int16[np.ndarray, "n t"]]
+
+
+def micro_batches(
+    tokens: TokenFile, n_rows: int, size: int, batch: int, first: int = 0
+) -> Iterator[Int[Tensor, "rows row"]]:
+    """Rows from `first` on in stream order, `size` at a time (the last may be fewer), read `batch` at a time."""
+    waiting = torch.empty(0, tokens.n_ctx + 1, dtype=torch.int64)
+    for begin in range(first, n_rows, batch):
+        waiting = torch.cat((waiting, tokens.plain_rows(begin, min(batch, n_rows - begin))))
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+    if len(waiting):
+        yield waiting
+
+
+class Sweeps:
+    """One collection while it runs.
+
+    Args:
+        size: rows of a canonical micro-batch.
+        piece_rows: rows of a piece where the sample does not hold all tokens; a multiple of `size`.
+        batch: rows read at a time.
+    """
+
+    def __init__(
+        self,
+        source: NeuronSource,
+        tokens: TokenFile,
+        plan: Plan,
+        work: Unfinished,
+        size: int,
+        piece_rows: int,
+        batch: int,
+    ) -> None:
+        n = source.facts.n_neurons
+        self.source, self.tokens, self.plan, self.work = source, tokens, plan, work
+        self.n_neurons, self.size, self.piece_rows, self.batch = n, size, piece_rows, batch
+        self.is_whole = plan.share == 1
+        self.moments, self.examples, self.tally = StreamMoments(n), TopExamples(n), Tally(n)
+        self.quantiles = QuantileRows(n, plan.tokens.is_fit)
+        self.firing = Firing(n, tokens.d_vocab, work.directory)
+        self.sample = SampleFile(work.directory / SAMPLE_FILE, len(plan.tokens), n)
+        self.rows = self.second_rows = self.written = 0
+        """Rows that each sweep has passed, and tokens of the sample that are written."""
+        self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()))
+
+    def run(self, say: Say) -> SampledStatistics:
+        """Make all sweeps, or what is left of them.
+
+        Raises:
+            BadInput: values that are not finite.
+            Stopped: asked by a signal; the state is saved.
+        """
+        saved = self.work.load(say)
+        if saved is not None and self._take_up(saved):
+            say(f"{self.work.out}: goes on at {self._share():.0%}")
+        total = self.plan.n_rows * self.tokens.n_ctx * (1 if self.is_whole else 2)
+        facts = self.source.facts
+        self._progress = tqdm(
+            total=total,
+            initial=(self.rows + self.second_rows) * self.tokens.n_ctx,
+            desc=f"{facts.run} step {facts.step} L{facts.layer}.{facts.hook}",
+            unit="tok",
+            unit_scale=True,
+            disable=None,
+            file=sys.stderr,
+        )
+        try:
+            with self._progress, torch.no_grad():
+                if self.rows < self.plan.n_rows:
+                    self._first()
+                if self.is_whole:
+                    self._read_whole()
+                else:
+                    if not self.second_rows:
+                        self._read_quantiles()
+                    self._second()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+        rates = Rates(
+            firing_rate=self.firing.fired / self.plan.n_tokens,
+            n_documents_fired=self.firing.documents,
+            negative_share=Histograms(self.tally.counts).negative_share(),
+            negative_mass=self.tally.negative_mass(),
+        )
+        return SampledStatistics(self.quantiles.found, rates)
+
+    def remainder(self) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """Count, sum and sum of squares of the bf16 values at or below each neuron's threshold."""
+        count = self.plan.n_tokens - self.firing.fired
+        some = count > 0
+        total = np.where(some, self.tally.sums - self.firing.total, 0.0)
+        return count, total, np.where(some, np.maximum(self.tally.squares - self.firing.squares, 0.0), 0.0)
+
+    def _passed(self, first: int) -> Iterator[tuple[int, Float[Tensor, "t n"], TokenSample]]:
+        """Rows passed so far, and the next micro-batch's values and tokens, without BOS and separators."""
+        n_ctx, size = self.tokens.n_ctx, self.size
+        for rows in micro_batches(self.tokens, self.plan.n_rows, size, self.batch, first):
+            padded = torch.zeros(size, n_ctx, dtype=torch.int64)
+            padded[: len(rows)] = rows[:, :n_ctx]
+            values = self.source.activations(padded).reshape(size * n_ctx, self.n_neurons)
+            flat, kept = kept_tokens(self.tokens, first, rows, self.plan.is_fit)
+            first += len(rows)
+            yield first, values.index_select(0, torch.from_numpy(flat)), kept
+            self._progress.update(len(rows) * n_ctx)
+
+    def _first(self) -> None:
+        path, held = self.sample.path, len(self.plan.tokens)
+        piece = None if self.is_whole else Gathered(self.piece_rows * self.tokens.n_ctx, self.n_neurons)
+        with SampleWriter(path, held, self.n_neurons, self.written) as writer:
+            for rows, values, kept in self._passed(self.rows):
+                self.rows = rows
+                if len(kept):
+                    self.moments.update(values)
+                    self._check_finite()
+                    self.examples.update(values, kept)
+                    low = values.bfloat16()
+                    chosen = is_sampled(kept.stream_position, self.plan.share)
+                    writer.append(low if chosen.all() else low[torch.from_numpy(chosen)])
+                    self.written = writer.written
+                    if piece is not None:
+                        piece.add(low, kept)
+                if piece is not None:
+                    if rows % self.piece_rows and rows < self.plan.n_rows:
+                        continue
+                    if len(piece):
+                        self._each_block(len(piece), piece.read_keys, self._tally)
+                        piece.clear()
+                self._boundary(writer.sync)
+
+    def _check_finite(self) -> None:
+        broken = self.moments.not_finite()
+        if broken:
+            facts = self.source.facts
+            raise BadInput(
+                f"{facts.name}: layer {facts.layer}, hook {facts.hook}: {len(broken)} of "
+                f"{facts.n_neurons} neurons (first: {broken[0]}) give values that are not finite"
+            )
+
+    def _each_block(
+        self, n_tokens: int, read_keys: ReadKeys, count: Callable[[int, Int16[np.ndarray, "n t"]], TokenTable | None]
+    ) -> None:
+        """Turn a piece a block of neurons at a time, on all threads, and give each block to `count`."""
+
+        def work(block: tuple[int, int]) -> TokenTable | None:
+            return count(block[0], read_keys(*block))
+
+        blocks = blocks_for(self.n_neurons, n_tokens)
+        for (first, _), table in zip(blocks, self._pool.map(work, blocks)):
+            if table is not None:
+                self.firing.sums.add(first, table)
+
+    def _tally(self, first: int, keys: Int16[np.ndarray, "n t"]) -> None:
+        for neuron, row in enumerate(keys, start=first):
+            self.tally.add(neuron, np.sort(row))
+
+    def _quantiles(self, first: int, keys: Int16[np.ndarray, "n t"]) -> None:
+        for neuron, row in enumerate(keys, start=first):
+            self.quantiles.add(neuron, row, np.sort(row))
+
+    def _read_whole(self) -> None:
+        """Everything that needs all values of a neuron, from the sample that holds them all."""
+        firing = self.firing.begin(piece_of(self.plan.tokens))
+
+        def count(first: int, keys: Int16[np.ndarray, "n t"]) -> TokenTable:
+            for neuron, row in enumerate(keys, start=first):
+                ordered = np.sort(row)
+                self.quantiles.add(neuron, row, ordered)
+                self.tally.add(neuron, ordered)
+            self.firing.know(first, self.quantiles.found.p9999[first : first + len(keys)])
+            return firing.add(first, keys)
+
+        self._each_block(len(self.plan.tokens), self.sample.read_keys, count)
+
+    def _read_quantiles(self) -> None:
+        self._each_block(len(self.plan.tokens), self.sample.read_keys, self._quantiles)
+        self.firing.know(0, self.quantiles.found.p9999)
+
+    def _second(self) -> None:
+        piece = Gathered(self.piece_rows * self.tokens.n_ctx, self.n_neurons)
+        for rows, values, kept in self._passed(self.second_rows):
+            piece.add(values.bfloat16(), kept)
+            if rows % self.piece_rows and rows < self.plan.n_rows:
+                continue
+            if len(piece):
+                self._each_block(len(piece), piece.read_keys, self.firing.begin(piece_of(piece.tokens())).add)
+                self.firing.sums.compact()
+                piece.clear()
+            self.second_rows = rows
+            self._boundary(self.firing.sums.sync)
+
+    def _share(self) -> float:
+        return (self.rows + self.second_rows) / (self.plan.n_rows * (1 if self.is_whole else 2))
+
+    def _boundary(self, sync: Callable[[], None]) -> None:
+        def state() -> State:
+            sync()
+            return self._state()
+
+        if self.work.boundary(state, self._share()):
+            self.firing.sums.forget()
+
+    def _parts(self) -> dict[str, dict[str, np.ndarray]]:
+        found = {field.name: getattr(self.quantiles.found, field.name) for field in fields(Quantiles)}
+        parts = {"moments": self.moments.state(), "examples": self.examples.state(), "tally": self.tally.state()}
+        return parts | {"quantiles": found, "firing": self.firing.state()}
+
+    def _state(self) -> State:
+        facts = {
+            "rows": self.rows,
+            "second_rows": self.second_rows,
+            "written": self.written,
+            "count": self.moments.count,
+        }
+        arrays = {f"{part}/{name}": array for part, held in self._parts().items() for name, array in held.items()}
+        return State(facts, arrays | {"spill": self.firing.sums.state()})
+
+    def _take_up(self, saved: State) -> bool:
+        """Go on from a state; False where the work files it speaks of are not there."""
+        facts: dict[str, Any] = saved.facts
+        if not self.sample.path.is_file() or not self.firing.sums.take_up(saved.arrays["spill"]):
+            return False
+        self.rows, self.second_rows = facts["rows"], facts["second_rows"]
+        self.written, self.moments.count = facts["written"], facts["count"]
+        for part, held in self._parts().items():
+            for name, array in held.items():
+                array[...] = saved.arrays[f"{part}/{name}"]
+        prefix = "examples/"
+        self.examples.reopen({k.removeprefix(prefix): v for k, v in saved.arrays.items() if k.startswith(prefix)})
+        return True
+
+
+class Gathered:
+    """A piece of the stream as it comes in: bf16 values of all neurons, and the tokens they are of."""
+
+    def __init__(self, n_tokens: int, n_neurons: int) -> None:
+        self._values = torch.empty(n_tokens, n_neurons, dtype=torch.bfloat16)
+        self._tokens: list[TokenSample] = []
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def add(self, values: Tensor, tokens: TokenSample) -> None:
+        """Take the next micro-batch."""
+        self._values[self._length : self._length + len(values)] = values
+        self._tokens.append(tokens)
+        self._length += len(values)
+
+    def clear(self) -> None:
+        """Begin the next piece."""
+        self._tokens, self._length = [], 0
+
+    def tokens(self) -> TokenSample:
+        """The tokens so far."""
+        return joined(self._tokens)
+
+    def read_keys(self, first: int, stop: int) -> Int16[np.ndarray, "n t"]:
+        """Sort keys of neurons first..stop, a row a neuron."""
+        bits = self._values[: self._length, first:stop].view(torch.int16).numpy()
+        return turned(lambda low, high: bits[low:high], self._length, stop - first)
