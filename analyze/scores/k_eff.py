@@ -1,7 +1,9 @@
 """K_eff: the effective number of different rules that a neuron answers to (the headline score)."""
 
+from collections import deque
 from dataclasses import dataclass
 from math import exp, nan
+from weakref import ref
 
 import numpy as np
 import polars as pl
@@ -40,6 +42,7 @@ class Fitted:
 
 
 NOTHING = Fitted((), (), nan, nan)
+_KEPT: deque[tuple[ref[Activations], ref[Grammar], list[Fitted]]] = deque(maxlen=1)
 
 
 def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
@@ -123,8 +126,14 @@ def fit_block(
 
 
 def fit_all(acts: Activations, grammar: Grammar | None = None) -> list[Fitted]:
-    """The decision list of every neuron; NOTHING for those that are dead or rare."""
+    """The decision list of every neuron; NOTHING for those that are dead or rare.
+
+    Those of the last activations are kept, since more than one score asks for them.
+    """
     grammar = grammar or grammar_of(acts)
+    for of_acts, of_grammar, held in _KEPT:
+        if of_acts() is acts and of_grammar() is grammar:
+            return held
     fitted: list[Fitted] = []
     for first, stop in blocks(acts.n_neurons):
         scored = (acts.moments.status[first:stop] == SCORED).astype(np.int64)
@@ -132,6 +141,7 @@ def fit_all(acts: Activations, grammar: Grammar | None = None) -> list[Fitted]:
             fitted += fit_block(acts.block(first, stop), acts.moments.median[first:stop], scored, grammar)
         else:
             fitted += [NOTHING] * (stop - first)
+    _KEPT.append((ref(acts), ref(grammar), fitted))
     return fitted
 
 

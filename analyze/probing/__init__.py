@@ -1,0 +1,1 @@
+"""Linear probes on few neurons: choosing them, fitting them, judging them."""

@@ -1,0 +1,307 @@
+"""Labelled features: how many different labels of a bank a neuron answers to, where labels reach it at all."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from hashlib import sha256
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from analyze.labels import LabelBank, bank_of
+from analyze.positions import position_hash
+from analyze.probing.forward import forward_selection
+from analyze.rules import FEWEST_TOKENS
+from analyze.sample import blocks
+from analyze.scores.k_eff import LEAST_REACH, rectified
+from analyze.scores.k_eff import fit_all as label_free
+from analyze.store import SCORED, Activations, TokenSample
+
+N_LABELS = 8
+"""Labels taken at most."""
+N_SHOWN = 4
+LEAST_SHARE = 0.7
+"""Of what rules read from text alone explain (K_eff's reach), labels must explain this much, or there is no score."""
+MONO = 1.3
+"""A neuron with an effective number of labels at most this is called monosemantic."""
+AT_ONCE = 64
+"""Neurons whose activations are held in fp64 at a time."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Labels of a bank that a sample of tokens supports, with every product that a fit needs of them."""
+
+    names: tuple[str, ...]
+    fit: sp.csr_array
+    """[labels, fit tokens], ones."""
+    eval: sp.csr_array
+    share: Float[ndarray, "l"]
+    """Share of the fit tokens."""
+    gram_fit: Float[ndarray, "l l"]
+    """Products of the labels centred on their fit means, over the fit tokens."""
+    gram_eval: Float[ndarray, "l l"]
+    """The same over the eval tokens, centred on the fit means too."""
+    similarity: Float[ndarray, "l l"]
+
+    @classmethod
+    def of(cls, names: Collection[str], held: sp.csc_array, is_fit: Bool[ndarray, "t"]) -> "Bench":
+        """Leave out labels with fewer than FEWEST_TOKENS fit tokens inside or outside, and repeated ones.
+
+        Args:
+            names: of the columns of `held`.
+            held: [t, labels], ones.
+            is_fit: which tokens are of the fit half.
+        """
+        by_label = sp.csr_array(held.T, dtype=np.float64)
+        of_fit, n_tokens = np.flatnonzero(is_fit), int(is_fit.sum())
+        fit, other = (sp.csr_array(by_label[:, half]) for half in (of_fit, np.flatnonzero(~is_fit)))
+        n_fit = np.diff(fit.indptr)
+        seen: set[bytes] = set()
+        kept = []
+        for label in np.flatnonzero((n_fit >= FEWEST_TOKENS) & (n_fit <= n_tokens - FEWEST_TOKENS)).tolist():
+            code = np.sort(by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]).tobytes()
+            if code not in seen:
+                seen.add(code)
+                kept.append(label)
+        fit, other = sp.csr_array(fit[kept]), sp.csr_array(other[kept])
+        together_fit, together_eval = (fit @ fit.T).toarray(), (other @ other.T).toarray()
+        n_fit, n_eval = np.diag(together_fit), np.diag(together_eval)
+        share = n_fit / max(n_tokens, 1)
+        gram_eval = together_eval - np.outer(share, n_eval) - np.outer(n_eval, share)
+        listed = list(names)
+        return cls(
+            names=tuple(listed[label] for label in kept),
+            fit=fit,
+            eval=other,
+            share=share,
+            gram_fit=together_fit - np.outer(share, n_fit),
+            gram_eval=gram_eval + np.outer(share, share) * int((~is_fit).sum()),
+            similarity=likeness(together_fit, n_tokens),
+        )
+
+    @classmethod
+    def on(cls, bank: LabelBank, tokens: TokenSample, families: frozenset[str] | None = None) -> "Bench":
+        """The labels of a bank, or of some of its families, on a sample of tokens."""
+        held = bank.matrix(np.asarray(tokens.stream_position))
+        wanted = [i for i, label in enumerate(bank.labels) if families is None or label.family in families]
+        names = [bank.labels[i].name for i in wanted]
+        return cls.of(names, sp.csc_array(held[:, wanted]), np.asarray(tokens.is_fit, dtype=np.bool_))
+
+
+def likeness(together: Float[ndarray, "l l"], n: int) -> Float[ndarray, "l l"]:
+    """Loevinger's H of every two sets of `n` tokens, clipped to [0, 1]: 1 where one lies in the other, 0 at chance.
+
+    H = (o - e) / (m - e), o tokens in both, e the number expected of independent sets, m the most there could be,
+    the size of the smaller set (Loevinger, Psychological Bulletin 45, 1948). So "digits" and "a number" are one
+    thing, while a rare label that merely meets a frequent one now and then is not like it.
+
+    Args:
+        together: tokens in both of two sets; on the diagonal, in each.
+    """
+    size = np.diag(together)
+    expected, most = np.outer(size, size) / max(n, 1), np.minimum(size[:, None], size)
+    room = most - expected
+    h = np.where(room > 0, (together - expected) / np.where(room > 0, room, 1.0), 0.0)
+    z = np.clip(h, 0.0, 1.0)
+    np.fill_diagonal(z, 1.0)
+    return z
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What labels make of some neurons: those taken, in order (-1: none), and their held-out gains."""
+
+    order: Int[ndarray, "n k"]
+    gains: Float[ndarray, "n k"]
+    """Share of the eval variance each explains beside those before it; below zero where it does harm."""
+    reach: Float[ndarray, " n"]
+    """Sum of the gains above zero; NaN where the activations do not vary."""
+    effective: Float[ndarray, " n"]
+    """Effective number of labels; NaN where the reach is below LEAST_REACH."""
+
+
+def nothing(n: int) -> Fits:
+    """The fits of n neurons that are not scored."""
+    empty = np.full((n, N_LABELS), np.nan)
+    return Fits(np.full((n, N_LABELS), -1, np.int64), empty, np.full(n, np.nan), np.full(n, np.nan))
+
+
+def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], bench: Bench) -> Fits:
+    """Least squares of each neuron on up to N_LABELS labels, chosen forward on fit tokens, judged on eval tokens.
+
+    Each step takes, among labels that the neuron rises with beside those it has, the one with the largest
+    fit gain times (1 - 1 / sqrt n), as K_eff does; n + 1 stands for n in its square. Held-out gain of a step:
+    what the squared errors on eval tokens fall by, over those about the fit mean. With p = gains above zero /
+    reach, the effective number is exp(-sum_i p_i log sum_j Z_ij p_j) (Leinster and Cobbold, Ecology 93, 2012),
+    Z = `likeness`.
+    """
+    n = y_fit.shape[1]
+    found = nothing(n)
+    mean = np.ascontiguousarray(y_fit.T).mean(axis=1)
+    total = np.square(np.ascontiguousarray(y_eval.T) - mean[:, None]).sum(axis=1)
+    alive = np.flatnonzero((total > 0) & (mean > 0))
+    if not len(alive) or not len(bench.names):
+        found.reach[alive] = 0.0
+        return found
+    n_fit = bench.share * len(y_fit)
+    on_fit = (bench.fit @ y_fit).T - mean[:, None] * n_fit
+    on_eval = (bench.eval @ y_eval).T - mean[:, None] * np.diff(bench.eval.indptr)
+    on_eval -= bench.share * (y_eval.sum(axis=0) - mean * len(y_eval))[:, None]
+    worth = 1 - 1 / np.sqrt(n_fit)
+    chosen = forward_selection(bench.gram_fit, on_fit[alive], N_LABELS, ridge=1.0, worth=worth, only_positive=True)
+    for row, neuron in enumerate(alive.tolist()):
+        order = chosen.order[row][chosen.order[row] >= 0]
+        gains = held_out_gains(order, on_fit[neuron], on_eval[neuron], bench) / total[neuron]
+        found.order[neuron, : len(order)] = order
+        found.gains[neuron, : len(order)] = gains
+        found.reach[neuron] = np.maximum(gains, 0.0).sum()
+        found.effective[neuron] = effective_number(gains, bench.similarity[np.ix_(order, order)])
+    return found
+
+
+def held_out_gains(
+    order: Int[ndarray, "k"], on_fit: Float[ndarray, "l"], on_eval: Float[ndarray, "l"], bench: Bench
+) -> Float[ndarray, "k"]:
+    """What the eval sum of squared errors falls by with each further label, all coefficients of the fit tokens."""
+    explained = [0.0]
+    gram_fit = bench.gram_fit[np.ix_(order, order)] + np.eye(len(order))
+    gram_eval = bench.gram_eval[np.ix_(order, order)]
+    for k in range(1, len(order) + 1):
+        w = np.linalg.solve(gram_fit[:k, :k], on_fit[order[:k]])
+        explained.append(float(2 * w @ on_eval[order[:k]] - w @ gram_eval[:k, :k] @ w))
+    return np.diff(explained)
+
+
+def effective_number(gains: Float[ndarray, "k"], z: Float[ndarray, "k k"]) -> float:
+    """Similarity-sensitive diversity of order 1 of the gains above zero; NaN where they sum to little."""
+    p = np.maximum(gains, 0.0)
+    if p.sum() < LEAST_REACH:
+        return float("nan")
+    p = p / p.sum()
+    held = p > 0
+    return float(np.exp(-(p[held] @ np.log((z @ p)[held]))))
+
+
+def fit_block(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], bench: Bench, is_fit: ndarray) -> Fits:
+    """`fit_labels` of rectified activations, AT_ONCE neurons at a time; the activations are overwritten."""
+    y = rectified(activations, median)
+    parts = []
+    halves = [torch.from_numpy(np.flatnonzero(half)) for half in (is_fit, ~is_fit)]
+    for first in range(0, y.shape[1], AT_ONCE):
+        piece = y[:, first : first + AT_ONCE].double()
+        y_fit, y_eval = (piece.index_select(0, half).numpy() for half in halves)
+        parts.append(fit_labels(y_fit, y_eval, bench))
+    return joined(parts)
+
+
+def joined(parts: list[Fits]) -> Fits:
+    """Blocks of neurons as one."""
+    return Fits(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Fits)})
+
+
+def fit_all(acts: Activations, bench: Bench) -> Fits:
+    """The labels of every neuron; `nothing` for those that are dead or rare."""
+    is_fit = np.asarray(acts.tokens.is_fit, dtype=np.bool_)
+    parts = []
+    for first, stop in blocks(acts.n_neurons):
+        scored = np.flatnonzero(acts.moments.status[first:stop] == SCORED)
+        part = nothing(stop - first)
+        if len(scored):
+            held = acts.block(first, stop)[:, torch.from_numpy(scored)]
+            fitted = fit_block(held, acts.moments.median[first:stop][scored], bench, is_fit)
+            for field in fields(Fits):
+                getattr(part, field.name)[scored] = getattr(fitted, field.name)
+        parts.append(part)
+    return joined(parts)
+
+
+def half_of(families: Collection[str], other: bool = False) -> frozenset[str]:
+    """Half of some families (the larger half where they are odd), by a hash of their names; or the other half."""
+    ranked = sorted(set(families), key=lambda family: sha256(f"half-of-families/{family}".encode()).hexdigest())
+    middle = (len(ranked) + 1) // 2
+    return frozenset(ranked[middle:] if other else ranked[:middle])
+
+
+class Labelled:
+    """1 / effective number of labels, between 1/8 and 1; NaN where labels explain too little of a neuron.
+
+    A neuron is scored where its labels reach LEAST_SHARE of what K_eff's rules do (and those LEAST_REACH).
+    """
+
+    name = "labelled"
+    number = 6
+    needs = ("sample", "text", "labels")
+
+    def __init__(self, families: Collection[str] | None = None) -> None:
+        """Of all labels, or of those of some families alone."""
+        self.families = None if families is None else frozenset(families)
+        self._bench: tuple[LabelBank, TokenSample, Bench] | None = None
+
+    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
+        """The score of every neuron; NaN for dead and rare neurons and where labels reach too little."""
+        return self._scores(acts, fit_all(acts, self.bench(acts)))
+
+    def table(self, acts: Activations) -> pl.DataFrame:
+        """labelled, labelled_mono, labelled_reach, and the four labels that explain most, with their gains."""
+        bench = self.bench(acts)
+        fits = fit_all(acts, bench)
+        score = self._scores(acts, fits)
+        mono = [None if np.isnan(one) else bool(1 / one <= MONO) for one in score]
+        columns = {
+            "labelled": pl.Series(score, dtype=pl.Float64),
+            "labelled_mono": pl.Series(mono, dtype=pl.Boolean),
+            "labelled_reach": pl.Series(fits.reach, dtype=pl.Float64),
+        }
+        by_gain = np.argsort(-np.nan_to_num(fits.gains, nan=-np.inf), axis=1, kind="stable")
+        order, gains = (np.take_along_axis(held, by_gain, axis=1) for held in (fits.order, fits.gains))
+        for rank in range(N_SHOWN):
+            names = [bench.names[label] if label >= 0 else None for label in order[:, rank].tolist()]
+            columns[f"labelled_{rank + 1}"] = pl.Series(names, dtype=pl.String)
+            columns[f"labelled_gain_{rank + 1}"] = pl.Series(gains[:, rank], dtype=pl.Float64)
+        return pl.DataFrame(columns)
+
+    def metric(self, y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+        """The held-out gain of one set of tokens: fitted on one half of the tokens, judged on the other, both ways.
+
+        Halves by a hash of the place in the arrays. NaN where y does not vary or the set holds none or all of a half.
+        """
+        half = position_hash(np.arange(len(y))) % np.uint64(2) == 0
+        gains = []
+        for fit in (half, ~half):
+            n, mean = int(covered[fit].sum()), float(y[fit].mean()) if fit.any() else 0.0
+            residual = y[~fit] - mean
+            total, share = float(np.square(residual).sum()), n / max(int(fit.sum()), 1)
+            if total <= 0 or not 0 < share < 1:
+                return float("nan")
+            w = float((y[fit] - mean) @ covered[fit]) / (n * (1 - share) + 1)
+            centred = covered[~fit] - share
+            gains.append(float(2 * w * residual @ centred - w * w * centred @ centred) / total)
+        return float(np.mean(gains))
+
+    def toy(self, y: Float[ndarray, "t n"], features: Bool[ndarray, "t f"]) -> Float[ndarray, " n"]:
+        """The score with a toy's own features for labels; NaN where they explain less than LEAST_REACH."""
+        is_fit = np.arange(len(y)) % 2 == 0
+        names = [f"feature {index}" for index in range(features.shape[1])]
+        bench = Bench.of(names, sp.csc_array(features.astype(np.float64)), is_fit)
+        held = torch.from_numpy(y.astype(np.float32))
+        return 1.0 / fit_block(held, np.median(y, axis=0), bench, is_fit).effective
+
+    def bench(self, acts: Activations) -> Bench:
+        """The labels on the sample of `acts`; kept until another bank or sample is asked for."""
+        bank = bank_of(acts)
+        if self._bench is None or self._bench[0] is not bank or self._bench[1] is not acts.tokens:
+            self._bench = bank, acts.tokens, Bench.on(bank, acts.tokens, self.families)
+        return self._bench[2]
+
+    def _scores(self, acts: Activations, fits: Fits) -> Float[ndarray, " n"]:
+        needed = np.array([one.reach for one in label_free(acts)])
+        scorable = (needed >= LEAST_REACH) & (fits.reach >= LEAST_SHARE * needed)
+        return np.where(scorable, 1.0 / fits.effective, np.nan)
+
+
+SCORE = Labelled()
