@@ -37,6 +37,8 @@ WINDOW = 8
 """Tokens before the current one that the window view averages; fewer at the start of a document or row."""
 STRONG = 0.25
 """A token counts as a strong firing where the neuron is above this share of its maximum."""
+FEWEST_DOCUMENTS = 10
+"""A neuron that fires strongly in fewer documents of either half is not scored by what it fires on."""
 MOST_TRAINING_TOKENS = 10_000_000
 _CHUNK = 16_384
 
@@ -69,6 +71,21 @@ class Contexts:
         return tuple(view.name for view in self.views)
 
 
+def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
+    """max(activation - median, 0), written over the activations."""
+    return activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
+
+
+def least_strong(a: Float[Tensor, "t n"], is_fit: Bool[ndarray, "t"]) -> Float[Tensor, " n"]:
+    """STRONG x the largest rectified activation over the fit tokens, of each neuron; 0 where there are none."""
+    strongest = torch.zeros(a.shape[1])
+    # Piece by piece: a copy of the fit rows would double the memory of a block.
+    for piece in torch.from_numpy(np.flatnonzero(is_fit)).split(_CHUNK):
+        if len(piece):
+            strongest = torch.maximum(strongest, a[piece].amax(dim=0))
+    return STRONG * strongest
+
+
 def strong_firings(
     activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], is_fit: Bool[ndarray, "t"]
 ) -> Float[Tensor, "t n"]:
@@ -77,13 +94,8 @@ def strong_firings(
     Rectified and never min-max scaled: that would lift the zero of GELU, whose values reach below it, to a
     positive weight. The threshold comes from the fit tokens alone. Written over the activations.
     """
-    a = activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
-    # Piece by piece: a copy of the fit rows would double the memory of a block.
-    strongest = torch.zeros(a.shape[1])
-    fit = torch.from_numpy(np.flatnonzero(is_fit))
-    for piece in fit.split(_CHUNK):
-        strongest = torch.maximum(strongest, a[piece].amax(dim=0))
-    least = STRONG * strongest
+    a = rectified(activations, median)
+    least = least_strong(a, is_fit)
     for piece in a.split(_CHUNK):
         piece.mul_(piece > least)
     return a

@@ -15,13 +15,11 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.contexts import Contexts, contexts_of, strong_firings
+from analyze.contexts import FEWEST_DOCUMENTS, Contexts, contexts_of, strong_firings
 from analyze.embeddings import unit_rows
 from analyze.sample import blocks
 from analyze.store import SCORED, Activations
 
-FEWEST_DOCUMENTS = 10
-"""A neuron that fires strongly in fewer documents of either half is not scored."""
 _PIECE = 4096
 _TIE = 9
 """Decimals of a value that count when views are compared: two views of one token both give 1."""

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.contexts import contexts_of
+from analyze.contexts import FEWEST_DOCUMENTS, contexts_of
 from analyze.embeddings import unit_rows
 from analyze.rules import Grammar
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore, ReadsToys
-from analyze.scores.ms import FEWEST_DOCUMENTS, Half, Ms, find_all, judge, mean_null, null_of, pair_sums
+from analyze.scores.ms import Half, Ms, find_all, judge, mean_null, null_of, pair_sums
 from analyze.store import TokenSample
 from tests.analyze.scoring import activations_of, covered, grammar_on, made_up_data
 
