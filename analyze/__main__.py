@@ -1,4 +1,4 @@
-"""The commands that read checkpoints: collect | score | fission | compare | report | toys."""
+"""The commands that read checkpoints: collect | score | labels | fission | compare | report | toys."""
 
 from train.launch import with_allocator_settings
 
@@ -74,6 +74,20 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Print the bank of labels (features of tokens with known truth) that scores and probes read the text by."""
+
+    data: Path
+    """directory that `train prepare` wrote"""
+    extra: tuple[Path, ...] = ()
+    """your own: tables of spans (.csv, .jsonl, .parquet: label, document, start, stop) or .py files"""
+    out: Path | None = None
+    """directory to write labels.parquet to, with every label's stream positions"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
 class Fission:
     """Tell who became what after widening: every saved step of a run beside its parent, on the same tokens."""
 
@@ -138,6 +152,7 @@ class Toys:
 Command = (
     Annotated[Collect, subcommand("collect")]
     | Annotated[Score, subcommand("score")]
+    | Annotated[Labels, subcommand("labels")]
     | Annotated[Fission, subcommand("fission")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Report, subcommand("report")]
@@ -170,6 +185,12 @@ def _score(command: Score) -> None:
     for directory in activations_under(list(command.directories)):
         done = score_directory(directory, names, command.seed, command.drop_samples, command.nulls)
         print(done.line(), flush=True)
+
+
+def _labels(command: Labels) -> None:
+    from analyze.label_table import labels
+
+    print(labels(command.data, command.extra, command.out))
 
 
 def _fission(command: Fission) -> None:
@@ -213,7 +234,15 @@ def _toys(command: Toys) -> None:
 def main() -> None:
     """Parse the command line and leave the process with the command's exit code."""
     command = tyro.cli(Command, prog="python -m analyze", description="Measure how polysemantic neurons are.")
-    handlers = {Collect: _collect, Score: _score, Fission: _fission, Compare: _compare, Report: _report, Toys: _toys}
+    handlers = {
+        Collect: _collect,
+        Score: _score,
+        Labels: _labels,
+        Fission: _fission,
+        Compare: _compare,
+        Report: _report,
+        Toys: _toys,
+    }
     exit_with_one_line(lambda: handlers[type(command)](command), command.debug)  # type: ignore[operator]
 
 

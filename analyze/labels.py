@@ -8,7 +8,7 @@ What a label is, and which token of a span bears it, stands in `analyze.labellin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,9 +21,12 @@ from numpy import ndarray
 
 from analyze.labelling import FAMILIES
 from analyze.labelling.base import TRUTHS, Family, Label, Passage, Span, Stream, Truth
+from analyze.labelling.extra import extra_families, label_family
+from analyze.labelling.speech import absent_labels
 from analyze.store import Activations
 from analyze.text import Vocabulary
 from train.errors import BadInput, EnvironmentProblem, did_you_mean
+from train.files import sha256_file
 from train.tokens import TokenFile, load_tokenizer
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "Truth",
     "bank_of",
     "bank_on",
+    "label_family",
     "stream_of",
 ]
 
@@ -66,6 +70,7 @@ class LabelBank:
     labels: tuple[Label, ...]
     positions: tuple[Int[ndarray, "_"], ...]
     n_stream: int
+    """Positions of the eval stream, separators included."""
     absent: dict[str, str] = field(default_factory=dict, repr=False)
     """Labels that could not be made here -> one line that says why and how to get them."""
 
@@ -187,29 +192,33 @@ def build_bank(stream: Stream, families: Sequence[Family]) -> LabelBank:
     Raises:
         BadInput: two labels of one name.
     """
-    labels: list[Label] = []
-    positions: list[Int[ndarray, "_"]] = []
-    seen: dict[str, str] = {}
+    return _extended(LabelBank((), (), len(stream)), stream, families)
+
+
+def _extended(bank: LabelBank, stream: Stream, families: Sequence[Family]) -> LabelBank:
+    labels, positions = list(bank.labels), list(bank.positions)
+    seen = {label.name: label.family for label in labels}
     for family in families:
         for label, where in family.find(stream):
             if label.name in seen:
-                raise BadInput(f"{family.name}: label {label.name!r} is there already (family {seen[label.name]})")
+                raise BadInput(f"{family.name}: label {label.name!r} is there already, in family {seen[label.name]!r}")
             seen[label.name] = label.family
             labels.append(label)
             positions.append(where)
-    return LabelBank(tuple(labels), tuple(positions), len(stream))
+    return LabelBank(tuple(labels), tuple(positions), bank.n_stream, bank.absent)
 
 
 def bank_on(data: TokenFile, extra: Sequence[Path | str] = ()) -> LabelBank:
     """The labels of a data directory's held-out text; made once a process for each data and `extra`.
 
     Args:
-        extra: the user's own labels: tables of spans, or .py files that register families.
+        extra: the user's own labels: tables of spans, or .py files (see `analyze.labelling.extra`).
 
     Raises:
         BadInput: an `extra` that does not fit the text, naming file, row and key.
     """
-    return _bank(data.directory.resolve(), data.data_hash, data.n_ctx)
+    read = tuple((Path(path), _digest(Path(path))) for path in extra)
+    return _bank(data.directory.resolve(), data.data_hash, data.n_ctx, read)
 
 
 def bank_of(acts: Activations, extra: Sequence[Path | str] = ()) -> LabelBank:
@@ -224,7 +233,21 @@ def bank_of(acts: Activations, extra: Sequence[Path | str] = ()) -> LabelBank:
     return bank_on(data, extra)
 
 
-@lru_cache(maxsize=4)
-def _bank(directory: Path, data_hash: str, n_ctx: int) -> LabelBank:
+def _digest(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else "not there"
+
+
+@lru_cache(maxsize=2)
+def _own(directory: Path, data_hash: str, n_ctx: int) -> tuple[Stream, LabelBank]:
+    """The stream and the labels that come with the program."""
     stream = stream_of(TokenFile.open(directory, split="eval", n_ctx=n_ctx))
-    return build_bank(stream, FAMILIES)
+    bank = build_bank(stream, FAMILIES)
+    return stream, replace(bank, absent=absent_labels())
+
+
+@lru_cache(maxsize=4)
+def _bank(directory: Path, data_hash: str, n_ctx: int, extra: tuple[tuple[Path, str], ...]) -> LabelBank:
+    stream, bank = _own(directory, data_hash, n_ctx)
+    for path, _ in extra:
+        bank = _extended(bank, stream, extra_families(path))
+    return bank

@@ -33,5 +33,5 @@ else
     # By itself and first: other packages ask for any torch, which would fetch a CUDA build of several GB.
     .venv/bin/pip install --quiet --disable-pip-version-check "$(grep '^torch==' constraints.txt)"
 fi
-.venv/bin/pip install --quiet --disable-pip-version-check -c "$constraints" -e '.[corpus,dev]'
+.venv/bin/pip install --quiet --disable-pip-version-check -c "$constraints" -e '.[corpus,labels,dev]'
 echo "$stamp" >.venv/.installed

@@ -10,7 +10,7 @@ def _found() -> tuple[Family, ...]:
     """The FAMILIES of every module in this package, so that adding a family is adding a file."""
     modules = (import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
     families = [family for module in modules for family in getattr(module, "FAMILIES", ())]
-    return tuple(sorted(families, key=lambda family: family.name))
+    return tuple(sorted(families, key=lambda family: family.name.lower()))
 
 
 FAMILIES: tuple[Family, ...] = _found()

@@ -240,15 +240,19 @@ def pattern_family(family: str, patterns: Sequence[Pattern], wanted: Callable[[P
     return span_family(labels, spans)
 
 
-def span_family(labels: Sequence[Label], spans: Callable[[Passage], Iterable[Span | tuple[str, int, int]]]) -> Family:
+Spans = Callable[[Passage], Iterable[Span | tuple[str, int, int]]]
+
+
+def found_spans(stream: Stream, labels: Sequence[Label], spans: Spans) -> Found:
+    """Every one of `labels` with the tokens of its spans in the documents of a stream."""
+    held: dict[str, list[tuple[int, int, int]]] = {label.name: [] for label in labels}
+    for passage in stream.passages:
+        for name, start, stop in spans(passage):
+            held[name].append((passage.index, start, stop))
+    for label in labels:
+        yield label, stream.positions_of(np.array(held[label.name], np.int64).reshape(-1, 3))
+
+
+def span_family(labels: Sequence[Label], spans: Spans) -> Family:
     """A family whose labels are spans of each document's text."""
-
-    def find(stream: Stream) -> Found:
-        held: dict[str, list[tuple[int, int, int]]] = {label.name: [] for label in labels}
-        for passage in stream.passages:
-            for name, start, stop in spans(passage):
-                held[name].append((passage.index, start, stop))
-        for label in labels:
-            yield label, stream.positions_of(np.array(held[label.name], np.int64).reshape(-1, 3))
-
-    return Family(labels[0].family, find)
+    return Family(labels[0].family, lambda stream: found_spans(stream, labels, spans))

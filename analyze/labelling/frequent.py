@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analyze.labelling.base import Family, Found, Label, Passage, Span, Stream, span_family
+from analyze.labelling.base import Family, Found, Label, Passage, Span, Stream, found_spans
 
 N_WORDS, N_BEFORE, N_PAIRS = 40, 20, 30
 BOS = 0
@@ -62,7 +62,7 @@ def _find(stream: Stream) -> Found:
             if word in after and text[end : end + 1] == " " and (then := _LETTERS.match(text, end + 1)):
                 yield Span(after[word], *then.span())
 
-    yield from span_family(labels, spans).find(stream)
+    yield from found_spans(stream, labels, spans)
 
 
 _LETTERS = re.compile(r"[^\W\d_]+")

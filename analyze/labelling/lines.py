@@ -40,12 +40,17 @@ _PLACES = declared(
     "the first word of a line",
     "in a line after a blank line",
     "the first token of a paragraph",
-    "in a blank line",
     "in columns 41 to 80 of a line",
     "past column 80 of a line",
 )
 _ENDS = declared(
-    "lines", "exact", False, "the last token of a line", "the last word of a line", "in the last line of a document"
+    "lines",
+    "exact",
+    False,
+    "the last token of a line",
+    "the last word of a line",
+    "in the last line of a document",
+    "in a blank line",
 )
 
 _BEGINNINGS = (

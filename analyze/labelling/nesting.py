@@ -71,7 +71,9 @@ def _bracket_spans(passage: Passage) -> Iterator[Span]:
 
 
 _QUOTED = (
-    Pattern("inside double quotation marks", r'"(?P<at>[^"\n]*)"?', True, note="in prose, from mark to mark on one line"),
+    Pattern(
+        "inside double quotation marks", r'"(?P<at>[^"\n]*)"?', True, note="in prose, from mark to mark on one line"
+    ),
     Pattern("an opening double quotation mark", r'(?P<at>")[^"\n]*"?', True),
     Pattern("a closing double quotation mark", r'"[^"\n]*(?P<at>")', True),
     Pattern("inside curly quotation marks", r"“(?P<at>[^”\n]*)", True),

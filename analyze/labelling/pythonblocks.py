@@ -177,6 +177,8 @@ def _outside_brackets(passage: Passage, tokens: list[Token], whole: bool) -> Ite
 
 
 _PARAMETERS = "in the parameters of a function"
+_ANNOTATION = "in the annotation of a parameter or return value"
+_DEFAULT = "in the default of a parameter"
 
 
 def _bracket(tokens: list[Token], at: int) -> str:
@@ -196,43 +198,35 @@ def _bracket(tokens: list[Token], at: int) -> str:
 
 
 def _in_brackets(tokens: list[Token], end: int) -> Iterator[Span]:
-    """By the innermost bracket; annotations and defaults of parameters."""
+    """By the innermost bracket; annotations and defaults of parameters, annotations of what is returned."""
     tokens = [token for token in tokens if token.kind not in ("nl", "comment")]
-    stack: list[tuple[str, int]] = []
+    stack: list[str] = []
     since = 0
     part, part_start = "", 0
     for at, token in enumerate(tokens):
-        if token.kind != "op":
-            continue
-        sign = token.text
-        of_parameters = bool(stack) and stack[-1][0] == _PARAMETERS
-        if part and (
-            (of_parameters and (sign in (",", ")") or (sign == "=" and part == _ANNOTATION)))
-            or (not token.depth and sign == ":")
-        ):
+        sign = token.text if token.kind == "op" else ""
+        of_parameters = bool(stack) and stack[-1] == _PARAMETERS
+        if of_parameters:
+            ends = sign in (",", ")") or (sign == "=" and part == _ANNOTATION)
+        else:
+            ends = not stack and (sign in (":", "->") or token.kind == "newline")
+        if part and ends:
             yield Span(part, part_start, token.start)
             part = ""
-        if of_parameters and sign in (":", "="):
-            part, part_start = (_ANNOTATION if sign == ":" else _DEFAULT), token.stop
-        elif sign == "->" and not stack:
-            part, part_start = _ANNOTATION, token.stop
-        if sign in "([{":
+        if not part and ((of_parameters and sign in (":", "=")) or (not stack and sign == "->")):
+            part, part_start = (_DEFAULT if sign == "=" else _ANNOTATION), token.stop
+        if sign and sign in "([{":
             if stack:
-                yield Span(stack[-1][0], since, token.start)
-            stack.append((_bracket(tokens, at), token.stop))
+                yield Span(stack[-1], since, token.start)
+            stack.append(_bracket(tokens, at))
             since = token.stop
-        elif sign in ")]}" and stack:
-            yield Span(stack[-1][0], since, token.start)
-            stack.pop()
+        elif sign and sign in ")]}" and stack:
+            yield Span(stack.pop(), since, token.start)
             since = token.stop
     if stack:
-        yield Span(stack[-1][0], since, end)
+        yield Span(stack[-1], since, end)
     if part:
         yield Span(part, part_start, end)
-
-
-_ANNOTATION = "in the annotation of a parameter or return value"
-_DEFAULT = "in the default of a parameter"
 
 
 def _spans(passage: Passage) -> Iterator[Span]:

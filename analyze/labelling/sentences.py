@@ -72,10 +72,10 @@ def _spans(passage: Passage) -> Iterator[Span]:
         return
     text, ending = passage.text, set()
     for number, (start, stop) in enumerate(sentences_of(text)):
+        yield Span(next(name for name, least, most in _SENTENCES if least <= number <= most), start, stop)
         words = [(match.start(), match.end()) for match in _WORD.finditer(text, start, stop)]
         if not words:
             continue
-        yield Span(next(name for name, least, most in _SENTENCES if least <= number <= most), start, stop)
         if ends := passage.token_at(words[0][0], stop):
             yield Span("the first token of a sentence", *ends)
         for place, span in enumerate(words):

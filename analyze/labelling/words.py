@@ -72,10 +72,8 @@ _LISTS = {
 }
 
 _LABELS = declared("word lists", "rule", False, *_LISTS, note="a word of a fixed list, in any case")
-_BY_WORD: dict[str, list[str]] = {}
-for _name, _words in _LISTS.items():
-    for _word in _words.lower().split():
-        _BY_WORD.setdefault(_word, []).append(_name)
+_SETS = {name: frozenset(words.lower().split()) for name, words in _LISTS.items()}
+_BY_WORD = {word: [name for name, its in _SETS.items() if word in its] for words in _SETS.values() for word in words}
 _WORD = re.compile(r"(?<![\w'’])[A-Za-z]+(?!\w)")
 
 
