@@ -26,6 +26,7 @@ from analyze.statistics import (
     wilson,
 )
 from analyze.tables import as_markdown
+from analyze.telling import tell
 from train.errors import BadInput, did_you_mean
 from train.files import write_atomic
 
@@ -111,9 +112,8 @@ def comparison_of(
         "bigram_loss": losses[1][0] if len(set(losses[1])) == 1 else None,
     }
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    return Comparison(
-        frame, arms_beside_controls(rows, measured, judges), judges, reference, tuple(primaries), n_tests, facts
-    )
+    arms, told = arms_beside_controls(rows, measured, judges), tuple(tell(cells, reference))
+    return Comparison(frame, arms, judges, reference, tuple(primaries), n_tests, told, facts)
 
 
 def _untrained(cell: Cell, at_birth: dict[tuple[str, int, tuple[int, str]], Cell]) -> Cell | None:

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from analyze.measure import Judge
+from analyze.telling import Told
 
 
 @dataclass(frozen=True)
@@ -25,5 +26,7 @@ class Comparison:
     primaries: tuple[str, ...]
     n_tests: int
     """Contrasts with the reference over all primaries: the family that Holm's correction counts."""
+    told: tuple[Told, ...]
+    """What each score tells apart, of the variants from scratch."""
     facts: dict[str, Any]
     """What all runs share: data_hash, tokens_hash, n_ctx, n_tokens, n_sampled_tokens, unigram, bigram."""

@@ -9,6 +9,7 @@ from analyze.arms import CONTROLS
 from analyze.comparison import Comparison
 from analyze.measure import Judge
 from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, visible, with_interval
+from analyze.telling import SIDES
 
 
 @dataclass(frozen=True)
@@ -249,11 +250,35 @@ def _stem(run: str) -> str:
     return head if head and tail.isdigit() else run
 
 
+def told_apart(comparison: Comparison) -> Table | None:
+    """What each score tells apart; None where nothing was trained from scratch."""
+    keys = list(dict.fromkeys((one.score, one.variant, one.layer, one.hook) for one in comparison.told))
+    if not keys:
+        return None
+    by_key = {(one.score, one.variant, one.layer, one.hook, one.side): one for one in comparison.told}
+    rows = []
+    for score, variant, layer, hook in keys:
+        cells = []
+        for side in SIDES:
+            one = by_key.get((score, variant, layer, hook, side))
+            cells.append("–" if one is None else f"{', '.join(f'{p:.2f}' for p in one.probability)} ({one.verdict})")
+        rows.append((score, f"{variant} L{layer}.{hook}", *cells))
+    return Table(
+        "What each score tells apart",
+        "Probability that a neuron of the variant scores above one of the other side (0.5: the score does not tell "
+        "them apart), one figure a seed, duplicates once. Above or below: every seed's 95 % interval lies on that side "
+        "of 0.5, neurons taken for independent and seeds for fixed. A score that tells a trained layer neither from "
+        "the untrained one nor from its rotation has shown nothing.",
+        ("score", "variant", "over untrained", "over rotated", f"over {comparison.reference}"),
+        tuple(rows),
+    )
+
+
 def all_tables(comparison: Comparison) -> list[Table]:
     """In order of reading: the headline, chance, widened models, other scores, the models themselves."""
     ranked = sorted(comparison.judges, key=lambda judge: judge.name not in comparison.primaries)
     tables = [headline(comparison, ranked[0]), chance(comparison), controls(comparison), widened(comparison)]
-    tables += [headline(comparison, judge) for judge in ranked[1:]] + [models(comparison)]
+    tables += [headline(comparison, judge) for judge in ranked[1:]] + [told_apart(comparison), models(comparison)]
     return [table for table in tables if table is not None]
 
 
