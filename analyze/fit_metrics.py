@@ -26,8 +26,8 @@ def firing_threshold(y: Float[ndarray, "t"]) -> float:
 
 def pearson(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
     """Correlation of the activation with being in the set, -1 to 1; NaN where either does not vary."""
-    y = y.astype(np.float64)
-    n, size = len(y), int(covered.sum())
+    y = np.asarray(y, np.float64)
+    n, size = len(y), int(np.count_nonzero(covered))
     if not 0 < size < n:
         return nan
     residual = y - y[0]  # exactly zero for a constant, whatever its size

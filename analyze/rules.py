@@ -24,9 +24,12 @@ DOCUMENTS_A_CLUSTER = 4
 FULL_SIMILARITY = 0.4
 """Mean pairwise cosine from which two rules count as one."""
 _STEPS_KEPT = 1024
+_COUNTS_KEPT = 4096
+_DOCUMENT_COUNTS_KEPT = 65536
 
 Kind = Literal["token", "form", "class", "context", "cluster"]
 ViewName = Literal["current", "previous", "context", "documents"]
+Half = Literal["fit", "eval"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class View:
     members: "SetsOfKeys"
     """The keys of each rule."""
     phrases: tuple[str, ...]
+    """Each rule as a sentence of its own."""
+    nouns: tuple[str, ...]
+    """What each rule says of the current token itself; "" where nothing."""
+    places: tuple[str, ...]
+    """What each rule says of where the current token stands; "" where nothing."""
     kinds: tuple[Kind, ...]
     vectors: Float[ndarray, "keys d"] | None = None
     """Embedding of each key; None where rules of this view are never alike."""
@@ -101,18 +109,13 @@ def token_views(
         *(f"{token} as the current token" for token in shown),
         *(f"{form} as the current token" for form in folded),
     ]
-    before = [*(f"after {token}" for token in shown), *(f"after {form}" for form in folded)]
+    nouns = (*shown, *folded, *(name.replace("after a space", "with its leading space") for name in classes))
+    after = tuple(f"after {name}" for name in (*shown, *folded, *classes))
+    nothing = ("",) * len(nouns)
+    alphabetic = vocabulary.alphabetic
     return (
-        View("current", ids, members, (*current, *classes), kinds, vectors, vocabulary.alphabetic),
-        View(
-            "previous",
-            previous,
-            members,
-            (*before, *(f"after {name}" for name in classes)),
-            kinds,
-            vectors,
-            vocabulary.alphabetic,
-        ),
+        View("current", ids, members, (*current, *classes), nouns, nothing, kinds, vectors, alphabetic),
+        View("previous", previous, members, after, nothing, after, kinds, vectors, alphabetic),
     )
 
 
@@ -123,16 +126,20 @@ def context_view(ids: Int[ndarray, "s"], context: ContextStates, vocabulary: Voc
         packed = packed + len(COARSE_CLASSES) * 2**index * state
     values, keys = np.unique(packed, return_inverse=True)
     coarse, bits = values % len(COARSE_CLASSES), values // len(COARSE_CLASSES)
-    sets, phrases = [], []
+    sets, phrases, nouns, places = [], [], [], []
     for index, state in enumerate(context.states):
         on = bits >> index & 1 == 1
         sets.append(np.flatnonzero(on))
         phrases.append(state)
+        nouns.append("")
         for number, name in enumerate(COARSE_CLASSES):
             sets.append(np.flatnonzero(on & (coarse == number)))
             phrases.append(f"{name}, {state}")
+            nouns.append(name)
+        places += [state] * (1 + len(COARSE_CLASSES))
     kinds = _repeated("context", len(sets))
-    return View("context", keys, SetsOfKeys(sets, len(values)), tuple(phrases), kinds)
+    members = SetsOfKeys(sets, len(values))
+    return View("context", keys, members, tuple(phrases), tuple(nouns), tuple(places), kinds)
 
 
 def document_view(
@@ -170,7 +177,8 @@ def document_view(
             phrases.append(f"in documents around {named or 'no word in particular'} ({len(members)} documents)")
     keys = np.where(inside, document, n_documents)
     kinds = _repeated("cluster", len(sets))
-    return View("documents", keys, SetsOfKeys(sets, n_documents + 1), tuple(phrases), kinds)
+    members = SetsOfKeys(sets, n_documents + 1)
+    return View("documents", keys, members, tuple(phrases), ("",) * len(sets), tuple(phrases), kinds)
 
 
 class Grammar:
@@ -185,9 +193,13 @@ class Grammar:
         self.views = tuple(_supported(view, positions, is_fit) for view in views)
         self.fit, self.eval = np.flatnonzero(is_fit), np.flatnonzero(~is_fit)
         self.phrases = tuple(phrase for view in self.views for phrase in view.phrases)
+        self.nouns = tuple(noun for view in self.views for noun in view.nouns)
+        self.places = tuple(place for view in self.views for place in view.places)
         self.kinds = tuple(kind for view in self.views for kind in view.kinds)
         self.view_of = np.concatenate([np.full(len(view.members), number) for number, view in enumerate(self.views)])
+        self.starts = np.cumsum([0, *(len(view.members) for view in self.views)])
         self._fit_keys = [view.keys[positions[self.fit]].astype(np.intp) for view in self.views]
+        self._eval_keys = [view.keys[positions[self.eval]].astype(np.int32) for view in self.views]
         self._members = sp.csr_array(sp.block_diag([view.members.matrix for view in self.views], format="csr"))
         self._fit_tokens = self._tokens(positions[self.fit])
         self._eval_tokens = self._tokens(positions[self.eval])
@@ -195,6 +207,8 @@ class Grammar:
         self.n_eval = np.diff(self._eval_tokens.ends)
         self._vectors, self._comparable = self._embedded()
         self.step = lru_cache(maxsize=_STEPS_KEPT)(self._step)
+        self.n_within = lru_cache(maxsize=_COUNTS_KEPT)(self._n_within)
+        self.n_documents = lru_cache(maxsize=_DOCUMENT_COUNTS_KEPT)(self._n_documents)
 
     def __len__(self) -> int:
         return len(self.phrases)
@@ -209,10 +223,27 @@ class Grammar:
         """Share of the eval tokens that each rule covers."""
         return self.n_eval / max(len(self.eval), 1)
 
-    def sums(self, values: Float[ndarray, "f"], tokens: Int[ndarray, "k"] | None = None) -> Float[ndarray, "rules"]:
-        """Sum of `values` over each rule's fit tokens, fp64; `tokens`: which fit tokens they are of."""
-        keys = self._fit_keys if tokens is None else [keys[tokens] for keys in self._fit_keys]
-        by_key = [np.bincount(held, values, view.members.n_keys) for held, view in zip(keys, self.views)]
+    @property
+    def fit_documents(self) -> Int[ndarray, "f"]:
+        """Document of every fit token."""
+        return self._fit_keys[[view.name for view in self.views].index("documents")]
+
+    def sums(
+        self, values: Float[ndarray, "f"], tokens: Int[ndarray, "k"] | None = None, views: tuple[int, ...] | None = None
+    ) -> Float[ndarray, "rules"]:
+        """Sum of `values` over each rule's fit tokens, fp64.
+
+        Args:
+            tokens: which fit tokens the values are of; by default all.
+            views: numbers of the views wanted, the rules of others come out as 0; by default all.
+        """
+        by_key = []
+        for number, (held, view) in enumerate(zip(self._fit_keys, self.views)):
+            if views is None or number in views:
+                keys = held if tokens is None else held[tokens]
+                by_key.append(np.bincount(keys, values, view.members.n_keys))
+            else:
+                by_key.append(np.zeros(view.members.n_keys))
         return self._members @ np.concatenate(by_key)
 
     def covers(self, positions: Int[ndarray, "n k"]) -> Int[ndarray, "n rules"]:
@@ -225,6 +256,29 @@ class Grammar:
             held = sp.csr_array((np.ones(n * k), (row, keys)), (n, view.members.n_keys))
             per_view.append((held @ view.members.matrix.T).toarray())
         return np.concatenate(per_view, axis=1).astype(np.int64)
+
+    def holds(self, positions: Int[ndarray, "k"]) -> Bool[ndarray, "k rules"]:
+        """Whether each rule covers each of some stream positions."""
+        row = np.arange(len(positions))
+        per_view = []
+        for view in self.views:
+            shape = (len(positions), view.members.n_keys)
+            held = sp.csr_array((np.ones(len(positions)), (row, view.keys[positions])), shape)
+            per_view.append((held @ view.members.matrix.T).astype(bool).toarray())
+        return np.concatenate(per_view, axis=1)
+
+    def tokens(self, half: Half, rules: tuple[int, ...]) -> Int[ndarray, "_"]:
+        """The tokens of a half, as indices into it and in order, that all of one or more `rules` cover."""
+        held, keys = (self._fit_tokens, self._fit_keys) if half == "fit" else (self._eval_tokens, self._eval_keys)
+        first, *others = sorted(rules, key=lambda rule: held.ends[rule + 1] - held.ends[rule])
+        found = held[first]
+        for rule in others:
+            number = int(self.view_of[rule])
+            members = self.views[number].members
+            inside = np.zeros(members.n_keys, bool)
+            inside[members[rule - int(self.starts[number])]] = True
+            found = found[inside[keys[number][found]]]
+        return found
 
     def similarity(self, rules: Int[ndarray, "k"]) -> Float[ndarray, "k k"]:
         """Z: 1 on the diagonal; mean pairwise cosine / FULL_SIMILARITY, clipped to [0, 1], for two alphabetic
@@ -262,6 +316,15 @@ class Grammar:
             comparable.append(view.members.matrix @ (counts * ~view.alphabetic) == 0)
         return np.concatenate(vectors), np.concatenate(comparable)
 
+    def _n_within(self, rules: tuple[int, ...]) -> Int[ndarray, "rules"]:
+        """Fit tokens that each rule shares with all of `rules`."""
+        tokens = self.tokens("fit", rules)
+        return np.rint(self.sums(np.ones(len(tokens)), tokens)).astype(np.int32)
+
+    def _n_documents(self, rules: tuple[int, ...]) -> int:
+        """Fit documents with a token that all of `rules` cover."""
+        return int(np.count_nonzero(np.bincount(self.fit_documents[self.tokens("fit", rules)])))
+
     def _step(self, rules: tuple[int, ...]) -> Step:
         """The last of `rules`, in their order."""
         new_fit, new_eval = (_not_covered(tokens, rules) for tokens in (self._fit_tokens, self._eval_tokens))
@@ -297,5 +360,7 @@ def _supported(view: View, positions: Int[ndarray, "t"], is_fit: Bool[ndarray, "
         view,
         members=SetsOfKeys(sets, n_keys),
         phrases=tuple(view.phrases[rule] for rule in kept),
+        nouns=tuple(view.nouns[rule] for rule in kept),
+        places=tuple(view.places[rule] for rule in kept),
         kinds=tuple(view.kinds[rule] for rule in kept),
     )
