@@ -11,7 +11,10 @@ from analyze.store import Activations
 
 @runtime_checkable
 class NeuronScore(Protocol):
-    """A number for every neuron: higher = more monosemantic, NaN where the neuron cannot be scored."""
+    """A number for every neuron: higher = more monosemantic, NaN where the neuron cannot be scored.
+
+    One with a class attribute `optional = True` (slow, weak) is left out unless it is named.
+    """
 
     @property
     def name(self) -> str:
