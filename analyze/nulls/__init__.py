@@ -7,6 +7,18 @@ NULLS names what can be made from collected activations, in memory, of at most M
 - `shifted`: each neuron's activations moved along the corpus.
 - `random_sets`: each neuron's values on a random set of token ids.
 
+How hard they are to beat, measured on models of 256 neurons and 3 M training tokens, as the share that K_eff (in
+brackets: rule share) calls monosemantic. No shifted row reaches enough for K_eff to judge it.
+
+                  relu        gelu_new    solu_ln mid  solu_ln post
+    the neurons   .42 (.57)   .19 (.32)   .29 (.65)    .37 (.60)
+    rotated       .07 (.52)   .05 (.27)   .07 (.59)    .03 (.39)
+    w_in_rotated  .13 (.21)   .12 (.23)   .12 (.22)    .10 (.21)
+    random_sets   .13 (.00)   .13 (.01)   .11 (.01)    .09 (.00)
+    shifted        -  (.00)    -  (.00)
+
+So for K_eff a rotation after the activation is the easiest of them, and for rule share the hardest.
+
 One more null is no function of trained activations: `untrained`, the same network at step 0. It is collected and
 scored like any step (training keeps it), and comparisons find it beside the run of the root variant.
 """

@@ -8,8 +8,10 @@ from numpy import ndarray
 
 NEAREST = 64
 """Null rows that a neuron is held against at most."""
+SHARE = 4
+"""Of few null rows a quarter is taken, so that near ones are still told from far ones."""
 FEWEST = 20
-"""With fewer scored null rows there is no z."""
+"""But never fewer than this; with fewer scored null rows there is no z."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,17 @@ def match(
     null_score: Float[ndarray, " m"],
     null_rate: Float[ndarray, " m"],
 ) -> Matched:
-    """Hold each neuron's score against the NEAREST null rows in log firing rate, among those that have a score.
+    """Hold each neuron's score against the nearest null rows in log firing rate, among those that have a score.
 
-    Rates tell how often a neuron fires; many scores rise or fall with it, null or not. Where fewer than NEAREST null
-    rows have a score all of them are taken, where fewer than FEWEST have one the result is NaN. Of equally
-    near rows the one of the lower rate is taken, then the earlier. A neuron or row that never fires takes no part.
+    Rates tell how often a neuron fires; many scores rise or fall with it, null or not. Of m null rows with a score
+    the NEAREST are taken, or a quarter of them if that is fewer, but at least FEWEST; with less than FEWEST the
+    result is NaN. Of equally near rows the one of the lower rate is taken. A neuron or row that never fires
+    takes no part. Of a neuron drawn from the null itself z has mean 0 and a deviation of 1.02 (64 rows) to 1.08 (20).
 
-    How near the nearest are is not looked at: where a null's rows all fire more often than the neurons, as
-    rotations of a sparse layer do, they are held against its sparsest rows.
+    How near the nearest are is not looked at. Rotations of a layer fire more often than its neurons: in trained
+    models of 256 neurons the rates of matched rows were off by a factor of 2.5 (gelu_new) to 7 (solu_ln, behind its
+    LayerNorm) in the median, and by 1.2 to 1.3 for the nulls that keep each neuron's rate. Where the factor is
+    large, z is of the rotation's sparsest rows and says less than z against `w_in_rotated`.
     """
     mean, z = np.full(len(score), np.nan), np.full(len(score), np.nan)
     known = np.flatnonzero(np.isfinite(null_score) & (null_rate > 0))
@@ -44,7 +49,7 @@ def match(
         return Matched(mean, z)
     order = known[np.argsort(null_rate[known], kind="stable")]
     at, values = np.log(null_rate[order]), null_score[order].astype(np.float64)
-    width = min(NEAREST, len(order))
+    width = max(FEWEST, min(NEAREST, len(order) // SHARE))
     own = np.log(rate[asked])
     # The nearest of sorted numbers are neighbours: the first window whose next member is no nearer than its first.
     starts = np.arange(len(order) - width + 1)

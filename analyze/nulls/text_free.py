@@ -56,7 +56,8 @@ def random_sets(acts: Activations, seed: int = 0) -> Activations | None:
     occurs more often than what is left to cover is passed over, and where no id fits the rest, some occurrences
     of one are taken. The neuron's firing values are shuffled over those tokens and its other values over the
     others, so that its distribution stays to the bit. What is left is density and dependence on the token
-    alone: a set of words with nothing in common, and noise in how strongly they are answered.
+    alone: a set of words with nothing in common, and noise in how strongly they are answered. Since few ids make
+    up most of a text, one frequent id often holds most of a row's set, and such a row does answer to one thing.
 
     None where nothing is alive.
     """

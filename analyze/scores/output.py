@@ -142,7 +142,12 @@ class Output:
     unembedding vector leads the ends of many rows.
 
     The table's output_agreement is the AUROC of the row at the next token, after the neuron fires against after it
-    does not, over eval documents (0.5: what it promotes follows no more often than chance).
+    does not, over eval documents (0.5: what it promotes follows no more often than chance). Any neuron that fires
+    on a token is followed by that token's usual successors, and any row has some part in bigrams, so rotations
+    agree as well: medians of .51 to .59 where those of the neurons were .56 to .70.
+
+    Cost: 2.3 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512, at d_model 64 and a
+    vocabulary of 4,096, nearly all of it for the agreement; the rows take 2 x d_model x V operations a neuron.
     """
 
     name = "output"

@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 
 from analyze import scores
+from analyze.__main__ import main
 from analyze.nulls import NULLS, match
 from analyze.scores import SCORES, default_names, score_with_null, with_matched
 from analyze.scoring import score_directory
-from analyze.store import Activations, read_scores
+from analyze.store import Activations, read_scores, scores_directory
 from tests.analyze.collected import collected
 from tests.analyze.scoring import activations_of, made_up_data
 from tests.analyze.synthetic import sampled_tokens
@@ -64,14 +65,22 @@ def test_what_the_firing_rate_alone_explains_is_no_deviation():
 
 
 def test_the_mean_and_z_are_those_of_the_nearest_rows_in_log_rate():
-    null_rate = np.exp(np.linspace(-8, -1, 200))
-    null_score = np.random.default_rng(2).random(200)
+    null_rate = np.exp(np.linspace(-8, -1, 300))
+    null_score = np.random.default_rng(2).random(300)
     rate, value = 0.011, 0.9
     nearest = np.argsort(np.abs(np.log(null_rate) - np.log(rate)))[:64]
     found = match(np.array([value]), np.array([rate]), null_score, null_rate)
     expected = null_score[nearest]
     assert found.mean[0] == pytest.approx(expected.mean(), rel=1e-12)
     assert found.z[0] == pytest.approx((value - expected.mean()) / expected.std(ddof=1), rel=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(400, 64), (200, 50), (100, 25), (60, 20), (20, 20)])
+def test_of_few_null_rows_a_quarter_is_taken_and_twenty_at_least(rows: int, taken: int):
+    null_rate = np.exp(np.linspace(-8, -1, rows))
+    null_score = np.arange(float(rows))
+    found = match(np.array([1.0]), np.array([null_rate[0] / 2]), null_score, null_rate)
+    assert found.mean[0] == pytest.approx((taken - 1) / 2)
 
 
 def test_rows_without_a_score_or_a_rate_take_no_part_and_too_few_give_no_z():
@@ -111,7 +120,7 @@ def test_a_null_that_cannot_be_made_has_no_rows_and_z_is_empty(acts):
 
 
 def test_z_of_k_eff_is_of_the_score_that_rises_with_monosemanticity():
-    n = 30
+    n = 20
     frame = pl.DataFrame(
         {
             "firing_rate": [0.1] * (n + 1),
@@ -176,3 +185,27 @@ def test_every_null_follows_its_seed_and_keeps_the_tokens(acts):
         assert not bool((values[0] == values[2]).all())
         assert first.tokens is acts.tokens
         assert first.meta.settings["null"] == name
+
+
+def test_the_help_of_score_names_what_there_is(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["analyze", "score", "--help"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    said = capsys.readouterr().out
+    assert all(name in said for name in (*SCORES, *NULLS, "untrained"))
+
+
+def test_the_command_takes_all_scores_and_optional_ones_beside_them(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setitem(SCORES, "rate", ConstantScore())
+    monkeypatch.setattr(scores, "default_names", lambda: [])
+    directory = collected(tmp_path).directory
+    words = ["--scores", "all", "rate", "--nulls", "rotated", "w_in_rotated", "--seed", "2"]
+    monkeypatch.setattr("sys.argv", ["analyze", "score", str(directory), *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    assert "cannot be made of it: w_in_rotated" in capsys.readouterr().out
+    facts = read_scores(scores_directory(Path(str(directory))))[1]
+    wanted = {"scores": ["rate"], "nulls": ["rotated", "w_in_rotated"], "null_seed": 2}
+    assert {name: facts["settings"][name] for name in wanted} == wanted
