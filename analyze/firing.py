@@ -76,9 +76,8 @@ class FiringPiece:
         ordered = keys.take(piece.by_id)
         at = np.flatnonzero(ordered > firing.thresholds[neuron])
         firing.fired[neuron] += len(at)
-        fired_in = np.zeros(piece.n_documents, dtype=bool)
-        fired_in[0] = self.carried[neuron]
-        fired_in[piece.document_run_by_id[at]] = True
+        fired_in = np.maximum.reduceat(keys, piece.document_starts) > firing.thresholds[neuron]
+        fired_in[0] |= self.carried[neuron]
         firing.documents[neuron] += np.count_nonzero(fired_in) - int(self.carried[neuron])
         firing.open[neuron] = fired_in[-1]
         bounds = np.searchsorted(at, piece.id_starts)
@@ -88,7 +87,7 @@ class FiringPiece:
         if not len(there):
             nothing = np.zeros(0)
             return TokenTable(starts, nothing.astype(np.int32), nothing.astype(np.int32), nothing, nothing)
-        values = from_sort_keys(ordered[at])
+        values = from_sort_keys(ordered.take(at))
         total = np.add.reduceat(values, bounds[there])
         squares = np.add.reduceat(values * values, bounds[there])
         firing.total[neuron] += total.sum()

@@ -135,7 +135,7 @@ def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> S
     """Everything about a sample that holds all the tokens there are, read in pieces of 64 MB."""
     quantiles, tally = QuantileRows(n_neurons, tokens.is_fit), Tally(n_neurons)
     fired, documents = np.zeros((2, n_neurons), dtype=np.int64)
-    run = np.concatenate(([0], np.cumsum(tokens.document[1:] != tokens.document[:-1])))
+    document_starts = np.flatnonzero(np.diff(tokens.document, prepend=-1))
     width = max(1, min(BLOCK, PIECE_BYTES // (4 * len(tokens))))
     for first in range(0, n_neurons, width):
         values = sample.read(first, min(first + width, n_neurons)).bfloat16()
@@ -144,10 +144,8 @@ def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> S
             quantiles.add(neuron, keys, ordered)
             tally.add(neuron, ordered)
             threshold = key_below(FIRING_SHARE * quantiles.found.p9999[neuron : neuron + 1])[0]
-            at = np.flatnonzero(keys > threshold)
-            fired_in = np.zeros(run[-1] + 1, dtype=bool)
-            fired_in[run[at]] = True
-            fired[neuron], documents[neuron] = len(at), np.count_nonzero(fired_in)
+            fired[neuron] = np.count_nonzero(keys > threshold)
+            documents[neuron] = np.count_nonzero(np.maximum.reduceat(keys, document_starts) > threshold)
     shares = Histograms(tally.counts).negative_share()
     rates = Rates(fired / len(tokens), documents, shares, tally.negative_mass())
     return SampledStatistics(quantiles.found, rates)

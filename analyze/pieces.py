@@ -27,9 +27,8 @@ class Piece:
     """Where each id's tokens begin in `by_id`, and t behind them."""
     document_run: Int[np.ndarray, "t"]
     """Their documents, counted from the piece's first."""
-    document_run_by_id: Int[np.ndarray, "t"]
-    """The same in the order of `by_id`."""
-    n_documents: int
+    document_starts: Int[np.ndarray, "documents"]
+    """Where each of them begins."""
     hashes: UInt64[np.ndarray, "t"]
     """Of their stream positions."""
     by_hash: Int[np.ndarray, "t"]
@@ -44,7 +43,9 @@ def piece_of(tokens: TokenSample) -> Piece:
     """Sort the tokens once for all neurons; t >= 1."""
     by_id = np.argsort(tokens.ids, kind="stable")
     ids, first = np.unique(tokens.ids[by_id], return_index=True)
-    runs = np.concatenate(([0], np.cumsum(tokens.document[1:] != tokens.document[:-1])))
+    changes = np.flatnonzero(tokens.document[1:] != tokens.document[:-1]) + 1
+    document_starts = np.concatenate(([0], changes))
+    runs = np.repeat(np.arange(len(document_starts)), np.diff(document_starts, append=len(tokens)))
     hashes = position_hash(tokens.stream_position)
     by_hash = np.argsort(hashes, kind="stable")
     hash_rank = np.empty_like(by_hash)
@@ -55,8 +56,7 @@ def piece_of(tokens: TokenSample) -> Piece:
         ids=ids,
         id_starts=np.append(first, len(tokens)),
         document_run=runs,
-        document_run_by_id=runs[by_id],
-        n_documents=int(runs[-1]) + 1,
+        document_starts=document_starts,
         hashes=hashes,
         by_hash=by_hash,
         hash_rank=hash_rank,

@@ -32,6 +32,7 @@ from analyze.store import TokenSample
 from analyze.token_sums import TokenTable
 from analyze.unfinished import Say, State, Unfinished
 from train.errors import BadInput
+from train.files import fsync_path
 from train.tokens import TokenFile
 
 ReadKeys = Callable[[int, int], Int16[np.ndarray, "n t"]]
@@ -74,13 +75,17 @@ class Sweeps:
         self.source, self.tokens, self.plan, self.work = source, tokens, plan, work
         self.n_neurons, self.size, self.piece_rows, self.batch = n, size, piece_rows, batch
         self.is_whole = plan.share == 1
-        self.moments, self.examples, self.tally = StreamMoments(n), TopExamples(n), Tally(n)
-        self.quantiles = QuantileRows(n, plan.tokens.is_fit)
-        self.firing = Firing(n, tokens.d_vocab, work.directory)
+        self.moments, self.examples = StreamMoments(n), TopExamples(n)
+        self._begin_counting()
         self.sample = SampleFile(work.directory / SAMPLE_FILE, len(plan.tokens), n)
         self.rows = self.second_rows = self.written = 0
         """Rows that each sweep has passed, and tokens of the sample that are written."""
         self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()))
+
+    def _begin_counting(self) -> None:
+        self.tally = Tally(self.n_neurons)
+        self.quantiles = QuantileRows(self.n_neurons, self.plan.tokens.is_fit)
+        self.firing = Firing(self.n_neurons, self.tokens.d_vocab, self.work.directory)
 
     def run(self, say: Say) -> SampledStatistics:
         """Make all sweeps, or what is left of them.
@@ -139,8 +144,8 @@ class Sweeps:
             values = self.source.activations(padded).reshape(size * n_ctx, self.n_neurons)
             flat, kept = kept_tokens(self.tokens, first, rows, self.plan.is_fit)
             first += len(rows)
-            yield first, values.index_select(0, torch.from_numpy(flat)), kept
             self._progress.update(len(rows) * n_ctx)
+            yield first, values.index_select(0, torch.from_numpy(flat)), kept
 
     def _first(self) -> None:
         path, held = self.sample.path, len(self.plan.tokens)
@@ -149,15 +154,17 @@ class Sweeps:
             for rows, values, kept in self._passed(self.rows):
                 self.rows = rows
                 if len(kept):
+                    # Examples are found in numpy, on a thread of their own meanwhile.
+                    found = self._pool.submit(self.examples.update, values, kept)
                     self.moments.update(values)
-                    self._check_finite()
-                    self.examples.update(values, kept)
                     low = values.bfloat16()
                     chosen = is_sampled(kept.stream_position, self.plan.share)
                     writer.append(low if chosen.all() else low[torch.from_numpy(chosen)])
                     self.written = writer.written
                     if piece is not None:
                         piece.add(low, kept)
+                    found.result()
+                    self._check_finite()
                 if piece is not None:
                     if rows % self.piece_rows and rows < self.plan.n_rows:
                         continue
@@ -187,6 +194,8 @@ class Sweeps:
         for (first, _), table in zip(blocks, self._pool.map(work, blocks)):
             if table is not None:
                 self.firing.sums.add(first, table)
+            if self.is_whole and self.work.asked:
+                self._stop_reading()
 
     def _tally(self, first: int, keys: Int16[np.ndarray, "n t"]) -> None:
         for neuron, row in enumerate(keys, start=first):
@@ -198,17 +207,24 @@ class Sweeps:
 
     def _read_whole(self) -> None:
         """Everything that needs all values of a neuron, from the sample that holds them all."""
-        firing = self.firing.begin(piece_of(self.plan.tokens))
+        # By names of their own, since a stop begins new ones while threads are still at work on these.
+        quantiles, tally, firing = self.quantiles, self.tally, self.firing
+        begun = firing.begin(piece_of(self.plan.tokens))
 
         def count(first: int, keys: Int16[np.ndarray, "n t"]) -> TokenTable:
             for neuron, row in enumerate(keys, start=first):
                 ordered = np.sort(row)
-                self.quantiles.add(neuron, row, ordered)
-                self.tally.add(neuron, ordered)
-            self.firing.know(first, self.quantiles.found.p9999[first : first + len(keys)])
-            return firing.add(first, keys)
+                quantiles.add(neuron, row, ordered)
+                tally.add(neuron, ordered)
+            firing.know(first, quantiles.found.p9999[first : first + len(keys)])
+            return begun.add(first, keys)
 
         self._each_block(len(self.plan.tokens), self.sample.read_keys, count)
+
+    def _stop_reading(self) -> None:
+        """Stop as if no block had been read: what a state holds of them is not whole."""
+        self._begin_counting()
+        self._boundary(lambda: fsync_path(self.sample.path))
 
     def _read_quantiles(self) -> None:
         self._each_block(len(self.plan.tokens), self.sample.read_keys, self._quantiles)

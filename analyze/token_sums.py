@@ -76,7 +76,11 @@ class TokenSums:
             low, high = max(first - index * BLOCK, 0), min(stop - index * BLOCK, BLOCK)
             starts = self._read(f"starts.{index:03d}")[low : high + 1]
             part = (int(starts[0]), int(starts[-1]))
-            columns = (self._read(f"{name}.{index:03d}", part) for name, _ in COLUMNS)
+            columns = (
+                # safetensors cannot give a slice of nothing, which is what dead neurons have
+                self._read(f"{name}.{index:03d}", part) if part[0] < part[1] else np.zeros(0, dtype=kind)
+                for name, kind in COLUMNS
+            )
             tables.append(TokenTable(starts - starts[0], *columns))
         return joined_tables(tables)
 

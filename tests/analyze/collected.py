@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyze.collect import collect
+from analyze.positions import document_halves
 from analyze.sources import SourceFacts
 from analyze.store import Activations
 from train.files import publishing, sha256
@@ -17,6 +18,8 @@ from train.tokens import TokenFile
 
 N_CTX = 16
 D_VOCAB = 50
+LENGTHS = [3 + (11 * i) % 40 for i in range(80)]
+"""Of eighty documents."""
 
 
 def write_data(directory: Path, lengths: list[int], seed: int = 0) -> Path:
@@ -91,3 +94,34 @@ def collected(root: Path, name: str = "a", seed: int = 0) -> Activations:
     tokens = TokenFile.open(data, "eval")
     out = root / name / "step-000000000" / "L0.mid"
     return collect(FakeSource(seed=seed, name=name), tokens, out, say=lambda _: None)
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def by_hand(tokens: TokenFile, source: FakeSource) -> pl.DataFrame:
+    """Every token that counts, one row each, straight from the definitions."""
+    documents = tokens.documents()
+    halves = document_halves(documents["sha256"].to_list())
+    rows = []
+    for row in range(tokens.n_rows):
+        ids = tokens.plain_rows(row, 1)[:, :N_CTX]
+        values = source.activations(ids)[0]
+        for position in range(1, N_CTX):
+            if ids[0, position] == 0:
+                continue
+            where = row * N_CTX + position - 1
+            document = int((documents["start"].to_numpy() <= where).sum()) - 1
+            rows.append(
+                {
+                    "id": int(ids[0, position]),
+                    "previous": int(ids[0, position - 1]),
+                    "document": document,
+                    "position": position,
+                    "stream_position": where,
+                    "is_fit": bool(halves[document]),
+                    "values": values[position].tolist(),
+                }
+            )
+    return pl.DataFrame(rows)

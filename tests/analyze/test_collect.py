@@ -12,10 +12,9 @@ from analyze import collect as collecting
 from analyze.collect import collect, collect_checkpoint
 from analyze.keys import from_sort_keys, sort_keys
 from analyze.moments import StreamMoments, place
-from analyze.positions import document_halves
 from analyze.sources import CheckpointSource
 from analyze.store import drop_sample, open_activations, sample_directory
-from tests.analyze.collected import D_VOCAB, N_CTX, FakeSource, write_data
+from tests.analyze.collected import D_VOCAB, LENGTHS, N_CTX, FakeSource, by_hand, quiet, write_data
 from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
 from train.errors import BadInput, EnvironmentProblem
@@ -23,43 +22,10 @@ from train.files import manifest_hash, sha256
 from train.model import Transformer
 from train.tokens import TokenFile
 
-LENGTHS = [3 + (11 * i) % 40 for i in range(80)]
-
-
-def quiet(_: str) -> None:
-    pass
-
 
 @pytest.fixture
 def tokens(tmp_path: Path) -> TokenFile:
     return TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
-
-
-def by_hand(tokens: TokenFile, source: FakeSource) -> pl.DataFrame:
-    """Every token that counts, one row each, straight from the definitions."""
-    documents = tokens.documents()
-    halves = document_halves(documents["sha256"].to_list())
-    rows = []
-    for row in range(tokens.n_rows):
-        ids = tokens.plain_rows(row, 1)[:, :N_CTX]
-        values = source.activations(ids)[0]
-        for position in range(1, N_CTX):
-            if ids[0, position] == 0:
-                continue
-            where = row * N_CTX + position - 1
-            document = int((documents["start"].to_numpy() <= where).sum()) - 1
-            rows.append(
-                {
-                    "id": int(ids[0, position]),
-                    "previous": int(ids[0, position - 1]),
-                    "document": document,
-                    "position": position,
-                    "stream_position": where,
-                    "is_fit": bool(halves[document]),
-                    "values": values[position].tolist(),
-                }
-            )
-    return pl.DataFrame(rows)
 
 
 def test_every_token_but_bos_and_separators_is_held_with_its_place(tokens: TokenFile, tmp_path: Path) -> None:
