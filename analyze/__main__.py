@@ -1,4 +1,4 @@
-"""The commands that read checkpoints: collect | score | labels | fission | compare | report | toys."""
+"""The commands that read checkpoints: collect | score | labels | truth | fission | compare | report | toys."""
 
 from train.launch import with_allocator_settings
 
@@ -7,7 +7,7 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional, arg, subcommand
@@ -88,6 +88,48 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Say how few neurons tell each label: probes on 1, 2, 4, ... neurons, judged on held-out documents."""
+
+    directories: Positional[tuple[Path, ...]]
+    """activations directories with their samples, or directories that hold some at any depth"""
+    out: Path
+    """writes OUT/probes.parquet, probes.md, figures/probes-*.svg and OUT/<run>/step-<step>/L<layer>.<hook>.probes/"""
+    labels: tuple[str, ...] | None = None
+    """names of labels (`python -m analyze labels` lists them); default: every one"""
+    families: tuple[str, ...] | None = None
+    """every label of these families"""
+    k: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    """numbers of neurons"""
+    shifts: int = 5
+    """labels moved along the corpus that say what chance is"""
+    extra: tuple[Path, ...] = ()
+    """your own labels, as for `labels`"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Measure scores on neurons whose meaning is known, planted on real text: OUT/validity/validity.md."""
+
+    data: Path
+    """directory that `train prepare` wrote"""
+    out: Path
+    """directory to write to; a second run finds its result"""
+    features: Literal["held", "tuning"] = "held"
+    """which planted features: only `tuning` may be looked at while a score is being built"""
+    scores: tuple[str, ...] = ("all",)
+    """names of scores, or all"""
+    toys: tuple[Path, ...] = ()
+    """finished toys, a second truth for the scores that can read them"""
+    publish: bool = False
+    """put what was measured on held features beside the scores in every report (analyze/validity.json)"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
 class Fission:
     """Tell who became what after widening: every saved step of a run beside its parent, on the same tokens."""
 
@@ -153,6 +195,8 @@ Command = (
     Annotated[Collect, subcommand("collect")]
     | Annotated[Score, subcommand("score")]
     | Annotated[Labels, subcommand("labels")]
+    | Annotated[Probe, subcommand("probe")]
+    | Annotated[Truth, subcommand("truth")]
     | Annotated[Fission, subcommand("fission")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Report, subcommand("report")]
@@ -191,6 +235,38 @@ def _labels(command: Labels) -> None:
     from analyze.label_table import labels
 
     print(labels(command.data, command.extra, command.out))
+
+
+def _probe(command: Probe) -> None:
+    from analyze.probes import probe
+
+    written = probe(
+        command.directories,
+        command.out,
+        labels=command.labels,
+        families=command.families,
+        ks=command.k,
+        shifts=command.shifts,
+        extra=command.extra,
+        say=lambda line: print(line, flush=True),
+    )
+    print(f"\n{written.markdown.read_text(encoding='utf-8')}\nwrote {written.markdown}, probes.parquet, figures/")
+
+
+def _truth(command: Truth) -> None:
+    from analyze.truth.command import truth
+
+    names = None if command.scores == ("all",) else command.scores
+    final = truth(
+        command.data,
+        command.out,
+        command.features,
+        names,
+        command.toys,
+        command.publish,
+        say=lambda line: print(line, flush=True),
+    )
+    print(f"{final / 'validity.md'}")
 
 
 def _fission(command: Fission) -> None:
@@ -238,6 +314,8 @@ def main() -> None:
         Collect: _collect,
         Score: _score,
         Labels: _labels,
+        Probe: _probe,
+        Truth: _truth,
         Fission: _fission,
         Compare: _compare,
         Report: _report,

@@ -1,0 +1,122 @@
+"""How well scores of tokens tell those with a label: AUPRC, F1 and what documents make of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+DRAWS = 200
+MOST_BINS = 512
+
+
+def average_precision(
+    score: Float[ndarray, "t"], y: Bool[ndarray, "t"], counts: Float[ndarray, "t"] | None = None
+) -> float:
+    """Area under the precision-recall curve as a step function: sum of rises in recall x precision.
+
+    Tokens with the same score count together (no order among ties can help). NaN where no token is positive.
+
+    Args:
+        counts: how many tokens each token stands for; 1 by default.
+    """
+    _, hits, flagged = _curve(score, y, counts)
+    if not len(hits) or hits[-1] <= 0:
+        return float("nan")
+    return float(np.sum(np.diff(hits, prepend=0.0) * hits / flagged) / hits[-1])
+
+
+def best_threshold(
+    score: Float[ndarray, "t"], y: Bool[ndarray, "t"], counts: Float[ndarray, "t"] | None = None
+) -> float:
+    """The score from which calling a token positive gives the largest F1."""
+    levels, hits, flagged = _curve(score, y, counts)
+    return float(levels[np.argmax(2 * hits / (flagged + hits[-1]))])
+
+
+def _curve(score: ndarray, y: ndarray, counts: ndarray | None) -> tuple[ndarray, ndarray, ndarray]:
+    """Distinct scores from the top, and how many positives and how many tokens score at least that."""
+    order = np.argsort(-score)  # any order among ties: they count together
+    ranked = score[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.zeros(0, np.int64)
+    n = np.ones(len(score)) if counts is None else counts[order]
+    return ranked[last], np.cumsum(n * y[order])[last], np.cumsum(n)[last]
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a threshold makes of tokens; precision 0 where none is called."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def called(score: Float[ndarray, "t"], y: Bool[ndarray, "t"], threshold: float) -> Called:
+    """Precision, recall and F1 of calling tokens at or above a threshold."""
+    above = score >= threshold
+    hits, n_above, n = float((above & y).sum()), float(above.sum()), float(y.sum())
+    return Called(hits / n_above if n_above else 0.0, hits / n if n else float("nan"), 2 * hits / max(n_above + n, 1.0))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Percentile interval over resampled documents."""
+
+    low: float
+    high: float
+
+
+class DocumentBootstrap:
+    """The same resamplings of whole documents for every score, so that scores of one label can be compared.
+
+    Tokens of one document are alike; resampling tokens would give intervals that are too narrow.
+    """
+
+    def __init__(self, document: Int[ndarray, "t"], y: Bool[ndarray, "t"], draws: int = DRAWS, seed: int = 0) -> None:
+        _, self._of = np.unique(document, return_inverse=True)
+        self._n = int(self._of.max()) + 1 if len(self._of) else 0
+        self._y = y
+        rng = np.random.default_rng(seed)
+        self._times = rng.multinomial(self._n, np.full(self._n, 1 / self._n), size=draws).astype(np.float64)
+
+    def auprc(self, score: Float[ndarray, "t"]) -> Interval:
+        """Of the AUPRC, by at most MOST_BINS steps; the point is the exact one."""
+        positive = np.unique(score[self._y])
+        if not len(positive):
+            return Interval(float("nan"), float("nan"))
+        if len(positive) > MOST_BINS:
+            positive = np.unique(np.quantile(positive, np.linspace(0, 1, MOST_BINS), method="lower"))
+        bins = np.searchsorted(positive, score, side="right")
+        n_bins = len(positive) + 1
+        cell = self._of * n_bins + bins
+        shape = self._n, n_bins
+        hits, every = (
+            np.bincount(cell[kept], minlength=self._n * n_bins).reshape(shape)[:, :0:-1].astype(np.float64)
+            for kept in (self._y, slice(None))
+        )
+        drawn = self._area(np.vstack([np.ones(self._n), self._times]), hits, every)
+        return _interval(average_precision(score, self._y) - drawn[0] + drawn[1:])
+
+    def f1(self, score: Float[ndarray, "t"], threshold: float) -> Interval:
+        """Of F1 at a threshold."""
+        above = score >= threshold
+        hits, flagged, n = (
+            self._times @ np.bincount(self._of[kept], minlength=self._n) for kept in (above & self._y, above, self._y)
+        )
+        return _interval(2 * hits / np.maximum(flagged + n, 1.0))
+
+    @staticmethod
+    def _area(times: ndarray, hits: ndarray, every: ndarray) -> ndarray:
+        found, flagged = np.cumsum(times @ hits, axis=1), np.cumsum(times @ every, axis=1)
+        rises = np.diff(found, prepend=0.0, axis=1)
+        total = np.where(found[:, -1] > 0, found[:, -1], np.nan)
+        return np.sum(rises * found / np.maximum(flagged, 1.0), axis=1) / total
+
+
+def _interval(values: ndarray) -> Interval:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(values, (0.025, 0.975))
+    return Interval(float(np.clip(low, 0.0, 1.0)), float(np.clip(high, 0.0, 1.0)))

@@ -1,0 +1,160 @@
+"""Probes on disk, one sealed directory for each one of activations, and as one table.
+
+OUT/<run>/step-000001465/L0.mid.probes/   sealed: probes.parquet, one row a probe
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+from numpy import ndarray
+
+from analyze.labels import Label
+from analyze.probing.columns import MOST_NEURONS, MOST_TOKENS
+from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, Probe, Probed
+from analyze.store import ActivationsMeta, find_directories
+from train.errors import BadInput
+from train.files import canonical_json, publishing, read_manifest, verify
+
+FORMAT_VERSION = 1
+SUFFIX = ".probes"
+TABLE = "probes.parquet"
+NAMED_NEURONS = 32
+"""Neurons of a sparse probe that the table names, the first ones taken."""
+
+SCHEMA: dict[str, Any] = {
+    "label": pl.String,
+    "family": pl.String,
+    "truth": pl.String,
+    "causal": pl.Boolean,
+    "label_hash": pl.String,
+    "tokens_fit": pl.Int64,
+    "tokens_eval": pl.Int64,
+    "documents_fit": pl.Int64,
+    "documents_eval": pl.Int64,
+    "base_rate": pl.Float64,
+    "is_there": pl.Boolean,
+    "sparsity": pl.Int64,
+    "kind": pl.String,
+    "k": pl.Int64,
+    "auprc": pl.Float64,
+    "auprc_low": pl.Float64,
+    "auprc_high": pl.Float64,
+    "f1": pl.Float64,
+    "f1_low": pl.Float64,
+    "f1_high": pl.Float64,
+    "precision": pl.Float64,
+    "recall": pl.Float64,
+    "neurons": pl.List(pl.Int64),
+    "shifted_auprc": pl.List(pl.Float64),
+    "shifted_f1": pl.List(pl.Float64),
+}
+PLACE = ("run", "variant", "seed", "step", "layer", "hook", "n_neurons")
+
+
+def label_hash(positions: Int[ndarray, "_"]) -> str:
+    """The identity of a label: the sha256 of its tokens' places in the stream."""
+    return hashlib.sha256(np.asarray(positions, dtype="<i8").tobytes()).hexdigest()
+
+
+def rows_of(label: Label, identity: str, probed: Probed) -> pl.DataFrame:
+    """One row a probe: kind "sparse" for each k, "single", "dense"; or one row of kind "NA"."""
+    support = probed.support
+    common = {
+        "label": label.name,
+        "family": label.family,
+        "truth": label.truth,
+        "causal": label.causal,
+        "label_hash": identity,
+        "tokens_fit": support.tokens_fit,
+        "tokens_eval": support.tokens_eval,
+        "documents_fit": support.documents_fit,
+        "documents_eval": support.documents_eval,
+        "base_rate": support.base_rate,
+        "is_there": probed.is_there if probed.dense is not None else None,
+        "sparsity": probed.sparsity,
+    }
+    if probed.dense is None or probed.single is None:
+        return pl.DataFrame([{**common, "kind": "NA"}], schema=SCHEMA)
+    shifted = {each.k: each for each in probed.shifted}
+    rows = []
+    for probe in (*probed.sparse, probed.single, probed.dense):
+        beside = shifted.get(probe.k) if probe.kind == "sparse" else None
+        chance = {} if beside is None else {"shifted_auprc": list(beside.auprc), "shifted_f1": list(beside.f1)}
+        rows.append({**common, **_figures(probe), **chance})
+    return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _figures(probe: Probe) -> dict[str, Any]:
+    return {
+        "kind": probe.kind,
+        "k": probe.k,
+        "auprc": probe.auprc,
+        "auprc_low": probe.auprc_interval.low,
+        "auprc_high": probe.auprc_interval.high,
+        "f1": probe.called.f1,
+        "f1_low": probe.f1_interval.low,
+        "f1_high": probe.f1_interval.high,
+        "precision": probe.called.precision,
+        "recall": probe.called.recall,
+        "neurons": list(probe.neurons[:NAMED_NEURONS]),
+    }
+
+
+def settings_of(activations_hash: str, ks: Sequence[int], shifts: int) -> dict[str, Any]:
+    """What a label's probes depend on beside the label; where it is the same they need not be made again."""
+    bounds = [FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, ENOUGH, MOST_NEURONS, MOST_TOKENS]
+    return {"activations_hash": activations_hash, "ks": sorted(set(ks)), "shifts": shifts, "bounds": bounds}
+
+
+def directory_of(out: Path, meta: ActivationsMeta) -> Path:
+    """Where the probes of some activations lie."""
+    return out / meta.run / f"step-{meta.step:09d}" / f"L{meta.layer}.{meta.hook}{SUFFIX}"
+
+
+def found_probes(directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
+    """The rows that stand in a directory, if they were made with these settings; else none.
+
+    Raises:
+        BadInput: something else in its place, or damaged.
+    """
+    if not directory.is_dir():
+        return pl.DataFrame(schema=SCHEMA)
+    manifest = _checked(directory)
+    if canonical_json(manifest.get("settings")) != canonical_json(settings):
+        return pl.DataFrame(schema=SCHEMA)
+    return pl.read_parquet(directory / TABLE)
+
+
+def write_probes(directory: Path, rows: pl.DataFrame, settings: dict[str, Any], meta: ActivationsMeta) -> None:
+    """Seal the rows of one directory of activations, replacing what was there."""
+    place = {key: getattr(meta, key) for key in PLACE}
+    facts = {"kind": "probes", "format_version": FORMAT_VERSION, "settings": settings, "place": place}
+    with publishing(directory, facts, replace=True) as aside:
+        rows.write_parquet(aside / TABLE)
+
+
+def read_probes(root: Path) -> pl.DataFrame | None:
+    """Every probe under a directory: PLACE, then the columns of SCHEMA; None where there is none.
+
+    Raises:
+        BadInput: damaged directories, or ones of another format version.
+    """
+    frames = []
+    for directory in find_directories(root, SUFFIX):
+        verify(directory)
+        place = _checked(directory)["place"]
+        rows = pl.read_parquet(directory / TABLE)
+        frames.append(rows.select(*(pl.lit(place[key]).alias(key) for key in PLACE), pl.all()))
+    return pl.concat(frames, how="vertical_relaxed") if frames else None
+
+
+def _checked(directory: Path) -> dict[str, Any]:
+    manifest = read_manifest(directory)
+    if manifest.get("kind") != "probes" or manifest.get("format_version") != FORMAT_VERSION:
+        raise BadInput(f"{directory}: not probes of format version {FORMAT_VERSION}; remove it and probe again")
+    return manifest

@@ -1,0 +1,116 @@
+"""Probes as tables for people: how sparse each label's representation is, and the figures that say so."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from analyze.notes import number
+from analyze.probing.columns import MOST_NEURONS
+from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS
+from analyze.tables import Table
+
+MOST_ROWS = 200
+"""Rows of the long table that Markdown shows; all stand in the Parquet."""
+
+RULE = (
+    "A k-sparse probe is a logistic regression on k neurons, chosen on fit documents by forward selection of least "
+    "squares (orthogonalised gains; the first is the neuron with the largest standardised mean difference), fitted "
+    "there with classes weighted by the square roots of their sizes and a ridge, and judged on eval documents. "
+    f"Sparsity is the smallest k whose AUPRC stands at least {100 * ENOUGH:.0f} % as far above the base rate as that "
+    "of the probe on all neurons (dense). AUPRC of a probe that knows nothing is the base rate. Shifted: the same "
+    "label moved along the corpus, chosen for and fitted anew. A label that the untrained network yields as well has "
+    "not been learnt: what a token is can be read off most random features."
+)
+
+
+def latest(table: pl.DataFrame) -> pl.DataFrame:
+    """The last step of every run, and its untrained one, with a column `arm`: `gelu L0.mid untrained`."""
+    last = pl.col("step") == pl.col("step").max().over("run", "layer", "hook")
+    name = pl.format("{} L{}.{}", "variant", "layer", "hook")
+    arm = pl.when(pl.col("step") == 0).then(name + pl.lit(" untrained")).otherwise(name)
+    return table.filter(last | (pl.col("step") == 0)).with_columns(arm=arm)
+
+
+def sparsity_table(table: pl.DataFrame) -> Table:
+    """Labels down, variants across: sparsity and, in brackets, AUPRC of the dense probe; seeds apart by commas."""
+    held = latest(table)
+    arms = held["arm"].unique(maintain_order=True).to_list()
+    rows = []
+    for (label, family), mine in held.group_by("label", "family", maintain_order=True):
+        cells = [_sparsities(mine.filter(pl.col("arm") == arm)) for arm in arms]
+        rows.append((str(label), str(family), *cells))
+    return Table(
+        "How few neurons tell a label",
+        f"Smallest k whose AUPRC reaches {100 * ENOUGH:.0f} % of the dense probe's above the base rate (in brackets: "
+        "the dense probe's AUPRC); `more`: none of the k does; `not found`: the dense probe does no better than a "
+        f"shifted label; NA: fewer than {FEWEST_DOCUMENTS} documents with it in a half (how many in fit + eval).",
+        ("label", "family", *arms),
+        tuple(rows),
+    )
+
+
+def _sparsities(mine: pl.DataFrame) -> str:
+    found = []
+    for row in mine.filter(pl.col("kind").is_in(["dense", "NA"])).sort("seed", "step").iter_rows(named=True):
+        if row["kind"] == "NA":
+            found.append(f"NA ({row['documents_fit']} + {row['documents_eval']})")
+        elif not row["is_there"]:
+            found.append("not found")
+        else:
+            found.append(f"{'more' if row['sparsity'] is None else row['sparsity']} ({number(row['auprc'])})")
+    return ", ".join(found) or "–"
+
+
+def auprc_table(table: pl.DataFrame, most: int = MOST_ROWS) -> Table:
+    """One row a label and run: AUPRC of the best neuron, of sparse probes and of the dense one, beside chance."""
+    held = latest(table)
+    ks = held.filter(pl.col("kind") == "sparse")["k"].unique().sort().to_list()
+    shown = [k for index, k in enumerate(ks) if index % 2 == 0 or k == ks[-1]]
+    rows = []
+    groups = held.filter(pl.col("kind") != "NA").group_by("label", "run", "arm", maintain_order=True)
+    for (label, _, arm), mine in groups:
+        dense = mine.filter(pl.col("kind") == "dense").row(0, named=True)
+        seed = f" seed {dense['seed']}" if held["seed"].n_unique() > 1 else ""
+        by_k = {row["k"]: row for row in mine.filter(pl.col("kind") == "sparse").iter_rows(named=True)}
+        last = by_k[max(by_k)]
+        rows.append(
+            (
+                str(label),
+                f"{arm}{seed}",
+                number(dense["base_rate"], 4),
+                number(mine.filter(pl.col("kind") == "single")["auprc"].item()),
+                *(number(by_k[k]["auprc"]) if k in by_k else "–" for k in shown),
+                _with_interval(dense, "auprc"),
+                _with_interval(dense, "f1"),
+                number(max(last["shifted_auprc"] or [], default=None), 4),
+            )
+        )
+    rows.sort(key=lambda row: row[0])
+    rest = f" The first {most} of {len(rows)} rows; the rest stands in probes.parquet." if len(rows) > most else ""
+    return Table(
+        "AUPRC by number of neurons",
+        "On eval documents; [95 % interval over resampled documents]. Single: the neuron with the largest AUPRC on fit "
+        f"documents. Dense: all living neurons (of more than {MOST_NEURONS:,}, those that correlate most with the "
+        f"label). Shifted: the best shifted label at the largest k.{rest}",
+        ("label", "variant", "base rate", "single", *(f"k = {k}" for k in shown), "dense", "dense F1", "shifted"),
+        tuple(rows[:most]),
+    )
+
+
+def _with_interval(row: dict[str, Any], key: str) -> str:
+    return f"{number(row[key])} [{number(row[f'{key}_low'])}, {number(row[f'{key}_high'])}]"
+
+
+def all_tables(table: pl.DataFrame) -> Sequence[Table]:
+    """In order of reading."""
+    return (sparsity_table(table), auprc_table(table))
+
+
+def as_markdown(table: pl.DataFrame) -> str:
+    """The whole probes.md."""
+    parts = ["# Sparse probes", RULE]
+    for one in all_tables(table):
+        parts += [f"## {one.title}", one.caption, one.markdown()]
+    parts.append("Every probe, with the neurons chosen, precision, recall and each shifted label: probes.parquet.")
+    return "\n\n".join(parts) + "\n"
