@@ -41,7 +41,7 @@ _CASING = (
         note="two letters or more",
     ),
     Pattern("in the part of a word after a hyphen", r"(?<=[^\W\d_]-)[^\W\d_]+", True, "exact"),
-    Pattern("in the part of a word before a hyphen", r"[^\W\d_]+(?=-[^\W\d_])", False, "exact"),
+    Pattern("in the part of a word before a hyphen", r"(?<![^\W\d_])[^\W\d_]++(?=-[^\W\d_])", False, "exact"),
     Pattern("in what follows an apostrophe within a word", r"(?<=[^\W\d_]['’])[^\W\d_]+", True, "exact"),
     Pattern("in a possessive or contracted 's", r"(?<=[^\W\d_])['’]s\b", False),
     Pattern("in a snake_case name", r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b", False, "exact"),

@@ -9,14 +9,16 @@ _ENCODED = (
         "in a URL after its scheme", r"\b(?:https?|ftp)://(?P<at>[^\s<>\"`]+)", True, note='up to a blank, < > " or `'
     ),
     Pattern("the scheme of a URL", r"\b(?:https?|ftp)(?=://)", False),
-    Pattern("in a domain name", r"\b(?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|io|uk|de|fr)\b", False),
-    Pattern("in an e-mail address", r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b", False),
+    Pattern("in a domain name", r"(?<![\w.-])(?:[A-Za-z0-9-]++\.)+(?:com|org|net|edu|gov|io|uk|de|fr)\b", False),
+    Pattern("in an e-mail address", r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+\b", False),
     Pattern(
-        "in a file path", r"(?<![\w/:])(?:\.{0,2}/)?(?:[\w.-]+/){2,}[\w.-]*|(?<![\w/])/(?:[\w.-]+/)+[\w.-]+", False
+        "in a file path",
+        r"(?<![\w/:.-])(?:\.{0,2}/)?(?:[\w.-]++/){2,}[\w.-]*|(?<![\w/.-])/(?:[\w.-]++/)+[\w.-]+",
+        False,
     ),
     Pattern(
         "in a file name",
-        r"(?<![\w/.])[\w-]+\.(?:py|txt|csv|json|html?|md|pdf|png|jpg|xml|toml|ya?ml|sh|c|h|js)\b",
+        r"(?<![\w/.-])[\w-]++\.(?:py|txt|csv|json|html?|md|pdf|png|jpg|xml|toml|ya?ml|sh|c|h|js)\b",
         False,
     ),
     Pattern("in a hexadecimal number after 0x", r"\b0[xX](?P<at>[0-9a-fA-F]+)", True, "exact"),
@@ -44,8 +46,8 @@ _MARKUP = (
     Pattern("a command after a backslash", r"\\(?P<at>[A-Za-z]+)", True, "exact", r"\alpha, \n"),
     Pattern("in a tag of HTML or XML", r"</?[A-Za-z][^<>\n]*>", False),
     Pattern("in a mathematical formula between dollar signs", r"\$(?P<at>[^$\n]+)\$", False),
-    Pattern("in a role or directive (:func:)", r":[a-z][a-z:]*:(?=`)", False),
-    Pattern("in the target of a role (:func:`x`)", r":[a-z][a-z:]*:`(?P<at>[^`\n]*)", True),
+    Pattern("in a role or directive (:func:)", r"(?<![a-z:]):[a-z][a-z:]*:(?=`)", False),
+    Pattern("in the target of a role (:func:`x`)", r"(?<![a-z:]):[a-z][a-z:]*:`(?P<at>[^`\n]*)", True),
     Pattern("in a Markdown link's address", r"\]\((?P<at>[^()\s]+)\)", False),
     Pattern("after a Python prompt (>>>)", r"^[ \t]*>>> (?P<at>.*)$", True, "exact"),
     Pattern("in a format field or placeholder", r"%[-+0-9.]*[sdifrxeg]\b|\{[\w.!:\[\]]*\}", False),

@@ -48,7 +48,7 @@ def _brackets(passage: Passage) -> Iterator[Span]:
 
 def _bracket_spans(passage: Passage) -> Iterator[Span]:
     opened: list[tuple[str, int]] = []
-    since = 0
+    since, line_end = 0, -1
     for at, sign in [*_marks(passage), (len(passage.text), "")]:
         if opened:
             yield Span(_DEPTHS[min(len(opened), 3) - 1], since, at)
@@ -60,8 +60,9 @@ def _bracket_spans(passage: Passage) -> Iterator[Span]:
         elif sign in _CLOSES:
             opened.append((sign, at + 1))
             yield Span("an opening bracket of any kind", at, at + 1)
-            stop = passage.text.find("\n", at)
-            if ends := passage.token_at(at + 1, stop if stop >= 0 else len(passage.text)):
+            if at > line_end:
+                line_end = passage.text.find("\n", at) % (len(passage.text) + 1)
+            if ends := passage.token_at(at + 1, line_end):
                 yield Span("the first token inside brackets", *ends)
         elif opened and opened[-1][0] == _OPENS[sign]:
             opened.pop()
@@ -80,9 +81,9 @@ _QUOTED = (
     Pattern("inside single quotation marks", r"(?<!\w)['‘](?P<at>[^'’\n]+)(?=['’](?!\w))", False),
     Pattern("inside backticks", r"`(?P<at>[^`\n]*)`?", True),
     Pattern("inside guillemets", r"«(?P<at>[^»\n]*)", True),
-    Pattern("a word right before a bracket", r"[^\W_]+(?= ?\()", False),
+    Pattern("a word right before a bracket", r"(?<![^\W_])[^\W_]++(?= ?\()", False),
     Pattern("in the first word inside round brackets", r"\((?P<at>[^\W_]+)", True),
-    Pattern("in the last word inside round brackets", r"[^\W_]+(?=\))", False),
+    Pattern("in the last word inside round brackets", r"(?<![^\W_])[^\W_]++(?=\))", False),
 )
 
 

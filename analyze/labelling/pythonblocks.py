@@ -143,7 +143,7 @@ def _outside_brackets(passage: Passage, tokens: list[Token], whole: bool) -> Ite
                 block = blocks.pop()
                 ended = True
                 yield Span(block.name, block.start, token.start)
-            ends = passage.token_at(token.start, token.stop)
+            ends = passage.token_at(token.start, len(passage.text))
             if ends and ended:
                 yield Span("the first token after a block of Python ends", *ends)
             if ends and token.column > column:

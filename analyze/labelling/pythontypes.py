@@ -144,7 +144,7 @@ def _spans(passage: Passage) -> Iterator[Span]:
     for at, token in enumerate(tokens):
         if token.first:
             statement, head_open = token.text, True
-            if ends := passage.token_at(token.start, token.stop):
+            if ends := passage.token_at(token.start, len(passage.text)):
                 yield Span("the first token of a Python statement", *ends)
         if token.kind == "name" or (token.kind == "string" and token.quote > token.start):
             yield from _named(tokens, at, bool(parameters) and parameters[-1])

@@ -7,9 +7,10 @@ from analyze.labelling.base import Passage, Pattern, Span, declared, pattern_fam
 
 _END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s)\s+|\n[ \t]*\n\s*")
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(\[\"'“‘])(?:[^\W\d_]|Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|vs|etc|ca|cf|al|no|No|vol|pp|Gen|Col|Lt|Capt|Rev|Inc|Ltd|Co|approx"
+    r"[\s(\[\"'“‘](?:[^\W\d_]|Mr|Mrs|Ms|Dr|St|Prof|Sr|Jr|vs|etc|ca|cf|al|no|No|vol|pp|Gen|Col|Lt|Capt|Rev|Inc|Ltd|Co|approx"
     r"|(?:[A-Za-z]\.)+[A-Za-z])$"
 )
+_LONGEST = 24
 _WORD = re.compile(r"[^\W_]+")
 _NOTE = "a full stop, white space, a capital or digit; an initial or known abbreviation ends nothing; prose alone"
 _WORDS = (
@@ -61,10 +62,16 @@ def sentences_of(text: str) -> list[tuple[int, int]]:
         else:
             # What may open a sentence tells as soon as it stands there, so nothing behind it is asked.
             opens = after.isupper() or after.isdigit() or after in tuple("\"'“‘([«")
-            begins = opens and not (match.group()[0] == "." and _ABBREVIATION.search(text, 0, match.start()))
+            begins = opens and not (match.group()[0] == "." and _abbreviated(text, match.start()))
         if begins:
             starts.append(match.end())
     return list(zip(starts, [*starts[1:], len(text)]))
+
+
+def _abbreviated(text: str, stop: int) -> bool:
+    """Whether what ends at `stop` is an initial or a known abbreviation: all of them are short."""
+    tail = text[max(stop - _LONGEST, 0) : stop]
+    return _ABBREVIATION.search(tail if stop > _LONGEST else f" {tail}") is not None
 
 
 def _spans(passage: Passage) -> Iterator[Span]:
@@ -103,11 +110,15 @@ def _spans(passage: Passage) -> Iterator[Span]:
 
 _CLAUSES = (
     Pattern("in the word after a comma", r", (?P<at>[^\W_]+)", True, "exact"),
-    Pattern("in the word before a comma", r"[^\W_]+(?=,)", False, "exact"),
+    Pattern("in the word before a comma", r"(?<![^\W_])[^\W_]++(?=,)", False, "exact"),
     Pattern("in the word after a colon or semicolon", r"[:;] (?P<at>[^\W_]+)", True, "exact"),
     Pattern("in the word after a dash between blanks", r" [-–—] (?P<at>[^\W_]+)", True, "exact"),
-    Pattern("in the word before a full stop", r"[^\W_]+(?=\.)", False, "exact"),
-    Pattern("in a list of three joined by commas and a last and or or", r"(?:\w+, )+\w+,? (?:and|or) \w+", False),
+    Pattern("in the word before a full stop", r"(?<![^\W_])[^\W_]++(?=\.)", False, "exact"),
+    Pattern(
+        "in a list of three joined by commas and a last and or or",
+        r"(?<!\w)(?<!, )(?:\w++, )+\w++,? (?:and|or) \w+",
+        False,
+    ),
 )
 
 
