@@ -237,6 +237,13 @@ class Ms:
     like the stronger one (a second at half the strength of the first brings a fifth of the like pairs). An outlier as
     the maximum leaves few strong firings. z takes firings as independent: runs of firings within a document, and
     windows that overlap, make it too large.
+
+    Nothing was tuned. On the planted neurons that may be looked at (`tuning`) a threshold of half the maximum turned
+    neurons with one strong feature among several the wrong way round (AUROC .32, .67 at a quarter); choosing the
+    view by other scales, or leaving views out, made no difference beyond .01 or made it worse.
+
+    Cost: 2.3 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512, however dense they fire;
+    1.3 s a sample for the null and 2.3 s a data directory for the views.
     """
 
     name = "ms"
