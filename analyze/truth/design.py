@@ -6,6 +6,13 @@ every token, and a bias:
     a = max(sum_i strength_i [feature_i] + noise - BIAS, 0),  noise ~ N(0, sd^2)
 
 Features of one neuron are unlike: of different roots, with at most UNLIKE of the smaller one's tokens shared.
+
+Features are drawn evenly from those admitted, so that neurons of one and of several features are made of the
+same kinds, and neurons of more features fire on more tokens: beside every AUROC stands that of the firing rate
+alone. A first draft (hash 745e9932) drew rarer features for larger k instead, so that densities were alike.
+It was given up after two scores had been read on features of part `tuning`, before any was tuned and before
+`held` was looked at: frequent features are mostly of other kinds (places in a sentence, lengths of words) than
+rare ones (word lists), so that k went with the kind of feature, which is the worse fault. It stands as one case.
 """
 
 from dataclasses import asdict, dataclass
@@ -29,11 +36,8 @@ N_CONTROLS = 40
 WORDS_OF_A_SET = 20
 """Token ids of a random set of words."""
 DENSITY = (0.006, 0.04)
-"""Share of the tokens that the features of a neuron make up together, drawn evenly on a logarithmic scale.
-
-The same for every k, by choosing rarer features where there are more. Drawn regardless, neurons of more
-features fire more, and the firing rate alone tells one feature from several (AUROC .84 on the default corpus).
-"""
+"""In the case of equal density: share of the tokens that a neuron's features make up together, drawn evenly on a
+logarithmic scale, alike for every k. Frequent features are of other kinds than rare ones: k goes with kind there."""
 NEAR = 0.25
 """How far from it, relatively, the features' shares may add up."""
 UNEQUAL = (7.0, 14.0)
@@ -53,7 +57,11 @@ class Case:
     """sd of the offset at every token."""
     strong: float = 1.0
     """Strength of the first feature; the others have 1. Half of the neurons of one feature have it as well."""
-    density: tuple[float, float] | None = DENSITY
+    rarest: float = 0.0
+    """Features on at least this share of the tokens,"""
+    commonest: float = 1.0
+    """and at most this one."""
+    density: tuple[float, float] | None = None
     """Range of the density of every neuron; None: features are drawn regardless of it."""
     unequal: bool = False
     """The first feature is about ten times as frequent as each other one (and so is that of a lone one)."""
@@ -64,12 +72,12 @@ class Case:
 MAIN = Case("symmetric", _MAIN_K, symmetric=True)
 CASES: tuple[Case, ...] = (
     MAIN,
-    Case("regardless of density", _MAIN_K, density=None, symmetric=True),
+    Case("equal density", _SMALL_K, density=DENSITY),
     Case("asymmetric", _SMALL_K, strong=2.0),
     Case("interference", _SMALL_K, noise=0.54),  # sd 0.5 beside the 0.2 of the main case
-    Case("unequal partners", tuple(min(k, 3) for k in _SMALL_K), density=None, unequal=True),
-    Case("low density", tuple(min(k, 4) for k in _SMALL_K), density=(0.005, 0.008)),
-    Case("high density", _SMALL_K, density=(0.03, 0.045)),
+    Case("unequal partners", tuple(min(k, 3) for k in _SMALL_K), unequal=True),
+    Case("rare features", _SMALL_K, commonest=0.0015),
+    Case("frequent features", _SMALL_K, rarest=0.01),
     Case("little noise", _SMALL_K, noise=0.05),
     Case("much noise", _SMALL_K, noise=0.4),
 )
@@ -121,6 +129,9 @@ def drawn(case: Case, bank: Admitted) -> list[Neuron]:
     """
     rng = generator("case", case.name, bank.features[0].part if bank.features else "")
     share, alike = bank.share, _alike(bank)
+    usable = (share >= case.rarest) & (share <= case.commonest)
+    if not usable.any():
+        raise TooFewFeatures(f"{case.name}: no feature of such a share of the tokens")
     neurons = []
     for index, k in enumerate(case.k):
         density = float(np.exp(rng.uniform(*np.log(case.density)))) if case.density else None
@@ -128,7 +139,7 @@ def drawn(case: Case, bank: Admitted) -> list[Neuron]:
             if density:
                 features = _as_dense(k, density, share, alike, rng)
             else:
-                features = _unlike(k, share, alike, case.unequal, rng)
+                features = _unlike(k, usable, share, alike, case.unequal, rng)
             if features is not None:
                 break
         else:
@@ -148,13 +159,14 @@ def _alike(bank: Admitted) -> Bool[ndarray, "f f"]:
 
 def _unlike(
     k: int,
+    usable: Bool[ndarray, "f"],
     share: Float[ndarray, "f"],
     alike: Bool[ndarray, "f f"],
     unequal: bool,
     rng: np.random.Generator,
 ) -> tuple[int, ...] | None:
-    chosen = [int(rng.integers(len(share)))]
-    free = ~alike[chosen[0]]
+    chosen = [int(rng.choice(np.flatnonzero(usable)))]
+    free = usable & ~alike[chosen[0]]
     if unequal:
         ratio = share[chosen[0]] / share
         free &= (ratio >= UNEQUAL[0]) & (ratio <= UNEQUAL[1])
@@ -249,5 +261,5 @@ def planted_hash() -> str:
     ).hexdigest()
 
 
-PLANTED_HASH = "745e9932f5a23b98c33c831a68a893da9c25e552d83cc92bd498b7a36d835fa6"
+PLANTED_HASH = "5142686ee18f05138ba730f35e57838d7f2dbbce9b4aacc3922736b4b8bcda28"
 """Of what was fixed before the first score was measured. A change is another truth, under another name."""

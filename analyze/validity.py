@@ -1,0 +1,240 @@
+"""How far each score can be trusted: what it made of neurons whose meaning is known, as last published.
+
+`python -m analyze truth --publish` measures and writes validity.json beside this file; reports print a score's
+line wherever they show the score, and lead with none that is no `headline`.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+PUBLISHED = Path(__file__).with_name("validity.json")
+FORMAT_VERSION = 1
+REQUIRED = 0.9
+"""AUROC that a headline score needs on every symmetric case,"""
+REQUIRED_ASYMMETRIC = 0.8
+"""and where one feature is twice as strong as the others."""
+UNMOVED = 1e-3
+"""Largest change of a score that counts as none."""
+LABEL_RATE = 0.95
+"""Share of neurons on which a figure of fit must fall when labels are missing, and when there are too many."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A score on one set of planted neurons, some of one feature and some of several."""
+
+    name: str
+    symmetric: bool
+    n_one: int
+    n_several: int
+    auroc: float
+    """Chance that a neuron of one feature scores above one of several; no score counts as the lowest."""
+    low: float
+    high: float
+    """Ends of a 95 % interval: bootstrap over features and neurons."""
+    auroc_scored: float
+    """Among those that have a score."""
+    correlation: float
+    """Spearman's, of the score with the number of features; -1 is best."""
+    na_one: float
+    """Share without a score,"""
+    na_several: float
+    mono_one: float | None
+    """and share called monosemantic; None where the score has no verdict."""
+    mono_several: float | None
+    by_rate: float
+    """AUROC of the firing rate alone (low = one feature): what a score must beat."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a score called neurons of one kind that is no mixture of planted features."""
+
+    name: str
+    n: int
+    mono: float
+    """Share called monosemantic: by the score's own verdict, or from its best threshold on the main case."""
+    na: float
+    """Share without a score."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a change that should not matter did to a score."""
+
+    name: str
+    largest: float
+    """Largest change of a score."""
+    n_lost: int
+    """Neurons that lost their score or came by one."""
+
+    @property
+    def unmoved(self) -> bool:
+        """Whether nothing moved that counts."""
+        return self.largest <= UNMOVED and self.n_lost == 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The figure of fit that a score rests on, when half of the true set's tokens go, and as many others come."""
+
+    n: int
+    missing: float
+    """Share of neurons on which it fell."""
+    extra: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether it fell on LABEL_RATE of them both times."""
+        return min(self.missing, self.extra) >= LABEL_RATE
+
+
+@dataclass(frozen=True)
+class Toys:
+    """A score on trained toys, where the share of a neuron's responses that is one feature's is known."""
+
+    n_neurons: int
+    n_instances: int
+    auroc: float
+    """Of share > 0.9, mean over instances that have both kinds."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Validity:
+    """What was measured of one score."""
+
+    score: str
+    part: str
+    """Features that the neurons were planted with: `held`, which no score was tuned on, or `tuning`."""
+    why_not: str
+    """Why planted neurons cannot be measured with it; empty where they can."""
+    data_hash: str
+    planted_hash: str
+    """Of the definitions and their distribution."""
+    admitted_hash: str
+    """Of the features that this corpus admitted."""
+    n_features: int
+    scoring_version: int
+    code: str
+    """sha256 of the score's module, docstrings and comments left out."""
+    cases: tuple[Case, ...] = ()
+    controls: tuple[Control, ...] = ()
+    changes: tuple[Change, ...] = ()
+    labels: Labels | None = None
+    toys: Toys | None = None
+
+    def case(self, name: str) -> Case | None:
+        """The case of this name."""
+        return next((one for one in self.cases if one.name == name), None)
+
+    @property
+    def main(self) -> Case | None:
+        """The first symmetric case: what `line` states."""
+        return next((one for one in self.cases if one.symmetric), None)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What keeps it from leading a report, each in a few words."""
+        if self.why_not:
+            return (f"not measurable on planted neurons ({self.why_not})",)
+        found = [] if self.part == "held" else ["measured on the features it may have been tuned on"]
+        if not any(one.symmetric for one in self.cases):
+            found.append("no symmetric case was measured")
+        for one in self.cases:
+            if one.symmetric and not one.auroc >= REQUIRED:
+                found.append(f"{one.name} {shown(one.auroc)} < {shown(REQUIRED)}")
+            if one.symmetric and not one.auroc > one.by_rate:
+                found.append(f"no better than the firing rate ({shown(one.by_rate)})")
+            if one.name == "asymmetric" and not one.auroc >= REQUIRED_ASYMMETRIC:
+                found.append(f"{one.name} {shown(one.auroc)} < {shown(REQUIRED_ASYMMETRIC)}")
+        found += [f"moved by {one.name}" for one in self.changes if not one.unmoved]
+        if self.labels is not None and self.labels.missing < LABEL_RATE:
+            found.append("does not fall with missing labels")
+        if self.labels is not None and self.labels.extra < LABEL_RATE:
+            found.append("does not fall with extra labels")
+        return tuple(found)
+
+    @property
+    def headline(self) -> bool:
+        """Whether it may lead a report: nothing failed that is required."""
+        return not self.failures
+
+    def line(self) -> str:
+        """For reports: the AUROC with its interval, on how many neurons, and what failed."""
+        failed = f"; fails: {', '.join(self.failures)}" if self.failures else ""
+        if self.main is None:
+            return ", ".join(self.failures)
+        one = self.main
+        figures = f"AUROC {shown(one.auroc)} [{shown(one.low)}, {shown(one.high)}]"
+        return f"{figures} on {one.n_one + one.n_several} planted neurons{failed}"
+
+
+def shown(value: float | None) -> str:
+    """A share or an AUROC with two digits: .91, 1.00, -.30; a dash for none."""
+    if value is None or isnan(value):
+        return "-"
+    text = f"{value:.2f}"
+    return text if abs(float(text)) >= 1 else text.replace("0.", ".", 1)
+
+
+def as_json(validity: Validity) -> dict[str, Any]:
+    """For validity.json: NaN as null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(one) for one in value]
+        if isinstance(value, float):
+            return None if isnan(value) else round(value, 4)
+        return value
+
+    return plain(asdict(validity))
+
+
+def from_json(given: dict[str, Any]) -> Validity:
+    """What `as_json` gave."""
+
+    def number(kind: type, row: dict[str, Any]) -> Any:
+        optional = {"mono_one", "mono_several"}
+        return kind(**{key: float("nan") if one is None and key not in optional else one for key, one in row.items()})
+
+    facts = dict(given)
+    for key, kind in (("cases", Case), ("controls", Control), ("changes", Change)):
+        facts[key] = tuple(number(kind, row) for row in given[key])
+    for key, kind in (("labels", Labels), ("toys", Toys)):
+        facts[key] = None if given[key] is None else number(kind, given[key])
+    return Validity(**facts)
+
+
+@lru_cache(maxsize=4)
+def published(path: Path = PUBLISHED) -> dict[str, Validity]:
+    """Every score's published validity; nothing where none was published or under another format."""
+    if not path.is_file():
+        return {}
+    given = json.loads(path.read_text(encoding="utf-8"))
+    if given.get("format_version") != FORMAT_VERSION:
+        return {}
+    return {one["score"]: from_json(one) for one in given["scores"]}
+
+
+def validity_of(score: str) -> Validity | None:
+    """What was published of a score; None where it has not been measured."""
+    return published().get(score)
+
+
+def publish(found: list[Validity], path: Path = PUBLISHED) -> Path:
+    """Write validity.json: these scores anew, others as they stand."""
+    from train.files import write_atomic
+
+    scores = published(path) | {one.score: one for one in found}
+    body = {"format_version": FORMAT_VERSION, "scores": [as_json(scores[name]) for name in sorted(scores)]}
+    write_atomic(path, (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    published.cache_clear()
+    return path
