@@ -21,7 +21,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -38,7 +38,7 @@ UserSpans = Callable[[Passage], Iterable[tuple[str, int, int]]]
 
 
 def label_family(
-    name: str, *, truth: Truth = "rule", causal: bool = False, note: str = ""
+    name: str, *, truth: str = "rule", causal: bool = False, note: str = ""
 ) -> Callable[[UserSpans], Family]:
     """Make a family of labels out of a function of a `Passage` that yields (label, start, stop) in characters.
 
@@ -51,10 +51,10 @@ def label_family(
         BadInput: no such truth.
     """
     if truth not in TRUTHS:
-        raise BadInput(f"family {name!r}: truth {truth!r} is not known{did_you_mean(str(truth), list(TRUTHS))}")
+        raise BadInput(f"family {name!r}: truth {truth!r} is not known{did_you_mean(truth, list(TRUTHS))}")
 
     def decorate(spans: UserSpans) -> Family:
-        return Family(name, lambda stream: _of_function(stream, spans, name, truth, causal, note))
+        return Family(name, lambda stream: _of_function(stream, spans, name, cast(Truth, truth), causal, note))
 
     return decorate
 
@@ -163,7 +163,7 @@ def _of_rows(stream: Stream, path: Path, rows: list[Row]) -> Found:
     for number, row in enumerate(rows, start=1):
         place = f"{path}: row {number}"
         _check_name(row["label"], f"{place}, key 'label'")
-        passage = stream.passages[_document(row["document"], by_hash, f"{place}, key 'document'")]
+        passage = stream.passages[_document(row["document"], by_hash, len(stream.hashes), f"{place}, key 'document'")]
         start, stop = (_integer(row[key], f"{place}, key {key!r}") for key in ("start", "stop"))
         _check_span(start, stop, passage, place)
         held.setdefault(row["label"], []).append((passage.index, start, stop))
@@ -199,10 +199,10 @@ def _integer(value: Any, place: str) -> int:
     raise BadInput(f"{place}: {value!r} is no integer")
 
 
-def _document(value: Any, by_hash: dict[str, int], place: str) -> int:
+def _document(value: Any, by_hash: dict[str, int], n_documents: int, place: str) -> int:
     if isinstance(value, str) and value in by_hash:
         return by_hash[value]
     is_hash = isinstance(value, str) and len(value) == 64
-    if not is_hash and 0 <= (index := _integer(value, place)) < len(by_hash):
+    if not is_hash and 0 <= (index := _integer(value, place)) < n_documents:
         return index
-    raise BadInput(f"{place}: {value!r} is none of the {len(by_hash)} held-out documents (their index or sha256)")
+    raise BadInput(f"{place}: {value!r} is none of the {n_documents} held-out documents (their index or sha256)")

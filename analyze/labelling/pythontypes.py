@@ -114,7 +114,7 @@ def _operator(tokens: list[Token], at: int, statement: str, head_open: bool) -> 
     starred = sign in ("*", "**") and (before is None or token.first or before.text in ("(", ",", "[", "{", "=", ":"))
     if starred:
         yield "an asterisk before arguments"
-    elif sign in _OPERATOR_OF:
+    elif sign in _OPERATOR_OF and not (sign == "@" and token.first):
         yield _OPERATOR_OF[sign]
     if sign in "([{":
         yield "an opening bracket in Python"

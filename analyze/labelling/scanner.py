@@ -40,7 +40,7 @@ _NUMBER = (
 )
 _OPERATOR = r"\*\*=|//=|>>=|<<=|\.\.\.|->|:=|[-+*/%@&|^=<>!]=|\*\*|//|>>|<<|[-+*/%@&|^=<>~:;,.()\[\]{}]"
 _TOKEN = re.compile(
-    rf"(?P<blank>[ \t\f\r]+|\\\r?\n)|(?P<nl>\n)|(?P<comment>#[^\r\n]*)"
+    rf"(?P<blank>[ \t\f\r]+|\\(?:\r?\n)?)|(?P<nl>\n)|(?P<comment>#[^\r\n]*)"
     rf"|(?P<string>(?:[rRbBuUfF]{{1,2}})?(?:\"\"\"|'''|\"|'))|(?P<number>{_NUMBER})|(?P<name>[^\W\d]\w*)"
     rf"|(?P<op>{_OPERATOR})|(?P<other>.)",
     re.DOTALL,

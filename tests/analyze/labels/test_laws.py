@@ -107,7 +107,7 @@ documents = st.one_of(
 )
 TRAINING = [["the", " word", " of", " the", " a", " of", " the", " def", " x"]]
 quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-slowly = settings(deadline=None, max_examples=1500, suppress_health_check=[HealthCheck.too_slow])
+slowly = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 
 def text_stream(pieces: list[bytes], path: str | None, whole: list[bytes]) -> Stream:
