@@ -50,16 +50,17 @@ def needs(facts: SourceFacts, plan: Plan, d_vocab: int, micro_batch: int, piece:
     """
     n, held = facts.n_neurons, len(plan.tokens)
     whole = plan.share == 1
-    turned = held if whole else min(piece, plan.n_tokens)
+    piece = min(piece, plan.n_rows * facts.n_ctx)
+    turned = held if whole else piece
     an_example = 4 + 4 + 8 + 4 + 8
     per_neuron = 4 * N_BINS + an_example * len(HALVES) * (N_EXAMPLES + N_BANDS * N_IN_BAND) + 100
-    tables = 4 * per_neuron  # of the rows of histograms, bands and examples, as parquet is written
+    tables = 2 * per_neuron  # rows of histograms, bands and examples, written and read back
     of_tokens = 40 * held + 100 * turned
     passing = 20 * micro_batch * n
     turning = threads * (2 * width_for(turned) + 40) * turned
     writing = 2 * ENTRY_BYTES * min(BLOCK, n) * min(d_vocab, plan.n_tokens)
     gathered = 0 if whole else 2 * piece * n
     memory = PROGRAM_BYTES + 4 * facts.n_params + per_neuron * n + of_tokens + gathered
-    memory += max(passing, turning, writing, tables * n)
+    memory += max(passing, turning, writing) + tables * n
     entries = n * min(d_vocab, plan.n_tokens)
     return Needs(memory, 2 * held * n + 40 * held + 3000 * n + 2 * ENTRY_BYTES * entries)

@@ -26,7 +26,7 @@ from analyze.keys import turned
 from analyze.moments import QuantileRows, Quantiles, Rates, SampledStatistics, StreamMoments
 from analyze.pieces import piece_of
 from analyze.positions import Plan, is_sampled, joined, kept_tokens
-from analyze.sample import SAMPLE_FILE, SampleFile, SampleWriter
+from analyze.sample import BLOCK, SAMPLE_FILE, SampleFile, SampleWriter, blocks
 from analyze.sources import NeuronSource
 from analyze.store import TokenSample
 from analyze.token_sums import TokenTable
@@ -80,6 +80,9 @@ class Sweeps:
         self.sample = SampleFile(work.directory / SAMPLE_FILE, len(plan.tokens), n)
         self.rows = self.second_rows = self.written = 0
         """Rows that each sweep has passed, and tokens of the sample that are written."""
+        # One for both sweeps: what is given back to the allocator is not always found again.
+        held = min(piece_rows, plan.n_rows) * tokens.n_ctx
+        self._piece = None if self.is_whole else Gathered(held, n)
         self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()))
 
     def _begin_counting(self) -> None:
@@ -145,11 +148,12 @@ class Sweeps:
             flat, kept = kept_tokens(self.tokens, first, rows, self.plan.is_fit)
             first += len(rows)
             self._progress.update(len(rows) * n_ctx)
-            yield first, values.index_select(0, torch.from_numpy(flat)), kept
+            values = values.index_select(0, torch.from_numpy(flat))
+            yield first, values, kept
 
     def _first(self) -> None:
         path, held = self.sample.path, len(self.plan.tokens)
-        piece = None if self.is_whole else Gathered(self.piece_rows * self.tokens.n_ctx, self.n_neurons)
+        piece = self._piece
         with SampleWriter(path, held, self.n_neurons, self.written) as writer:
             for rows, values, kept in self._passed(self.rows):
                 self.rows = rows
@@ -190,8 +194,8 @@ class Sweeps:
         def work(block: tuple[int, int]) -> TokenTable | None:
             return count(block[0], read_keys(*block))
 
-        blocks = blocks_for(self.n_neurons, n_tokens)
-        for (first, _), table in zip(blocks, self._pool.map(work, blocks)):
+        parts = blocks_for(self.n_neurons, n_tokens)
+        for (first, _), table in zip(parts, self._pool.map(work, parts)):
             if table is not None:
                 self.firing.sums.add(first, table)
             if self.is_whole and self.work.asked:
@@ -231,7 +235,8 @@ class Sweeps:
         self.firing.know(0, self.quantiles.found.p9999)
 
     def _second(self) -> None:
-        piece = Gathered(self.piece_rows * self.tokens.n_ctx, self.n_neurons)
+        piece = self._piece
+        assert piece is not None
         for rows, values, kept in self._passed(self.second_rows):
             piece.add(values.bfloat16(), kept)
             if rows % self.piece_rows and rows < self.plan.n_rows:
@@ -288,7 +293,8 @@ class Gathered:
     """A piece of the stream as it comes in: bf16 values of all neurons, and the tokens they are of."""
 
     def __init__(self, n_tokens: int, n_neurons: int) -> None:
-        self._values = torch.empty(n_tokens, n_neurons, dtype=torch.bfloat16)
+        # A block of neurons lies together, as in the sample: turning it from whole rows takes four times as long.
+        self._blocks = [torch.empty(n_tokens, stop - first, dtype=torch.bfloat16) for first, stop in blocks(n_neurons)]
         self._tokens: list[TokenSample] = []
         self._length = 0
 
@@ -297,7 +303,8 @@ class Gathered:
 
     def add(self, values: Tensor, tokens: TokenSample) -> None:
         """Take the next micro-batch."""
-        self._values[self._length : self._length + len(values)] = values
+        for block, (first, stop) in zip(self._blocks, blocks(values.shape[1])):
+            block[self._length : self._length + len(values)] = values[:, first:stop]
         self._tokens.append(tokens)
         self._length += len(values)
 
@@ -310,6 +317,7 @@ class Gathered:
         return joined(self._tokens)
 
     def read_keys(self, first: int, stop: int) -> Int16[np.ndarray, "n t"]:
-        """Sort keys of neurons first..stop, a row a neuron."""
-        bits = self._values[: self._length, first:stop].view(torch.int16).numpy()
+        """Sort keys of neurons first..stop, a row a neuron; the neurons are of one block."""
+        begin = first // BLOCK * BLOCK
+        bits = self._blocks[first // BLOCK].view(torch.int16).numpy()[:, first - begin : stop - begin]
         return turned(lambda low, high: bits[low:high], self._length, stop - first)

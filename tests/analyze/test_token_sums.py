@@ -9,8 +9,7 @@ from safetensors import safe_open
 
 from analyze import token_sums
 from analyze.firing import Firing
-from analyze.needs import dense_bytes, sparse_bytes
-from analyze.token_sums import ENTRY_BYTES, TOKEN_SUMS_FILE, TokenSums, write_token_sums
+from analyze.token_sums import TOKEN_SUMS_FILE, TokenSums, write_token_sums
 from tests.analyze.collected import collected
 from tests.analyze.pieces import D_VOCAB, add_in_pieces, stream_of
 from train.errors import BadInput
@@ -116,12 +115,6 @@ def test_the_remainder_and_the_bounds_of_means_hold_what_did_not_fire(tmp_path: 
                 assert low[token] - 1e-9 <= mine.mean() <= high[token] + 1e-9
             else:
                 assert np.isnan(low[token])
-
-
-def test_the_arithmetic_of_a_wide_layer_and_a_large_vocabulary() -> None:
-    assert round(dense_bytes(51_200, 48_262) / 1e9, 1) == 9.9
-    assert ENTRY_BYTES == 24
-    assert round(sparse_bytes(51_200, 48_262, 0.02) / 1e9, 1) == 1.2
 
 
 def test_sums_that_are_gone_say_how_to_get_them_again(tmp_path: Path) -> None:
