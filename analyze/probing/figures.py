@@ -61,8 +61,8 @@ def curve_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> Figu
             _panel(axes, held.filter(pl.col("label") == labels[index]), styles)
             axes.set_title(visible(labels[index][:44]), fontsize=9, parse_math=False)
         handles, names = grid[0, 0].get_legend_handles_labels()
-        canvas.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-        canvas.supxlabel("neurons of the probe; ring: all", fontsize=10)
+        canvas.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+        canvas.supxlabel("neurons of the probe; dot: all of them", fontsize=10)
         canvas.supylabel("AUPRC on eval documents", fontsize=10)
         svg = plots.svg_of(canvas)
     dense = held.filter(pl.col("kind") == "dense")
@@ -115,7 +115,7 @@ def _panel(axes: "Axes", mine: pl.DataFrame, styles: dict[str, tuple[str, Any]])
     axes.set_xscale("log", base=2)
     axes.set_xticks(ks[::2], [str(k) for k in ks[::2]])
     axes.minorticks_off()
-    axes.set_ylim(0, 1)
+    axes.set_ylim(0, 1.03)
 
 
 def sparsity_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> Figure:
@@ -124,10 +124,9 @@ def sparsity_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> F
 
     dense = held.filter((pl.col("kind") == "dense") & pl.col("is_there"))
     ks = held.filter(pl.col("kind") == "sparse")["k"].unique().sort().to_list()
-    ends: list[tuple[str, str, float]] = []
     told = []
     with plots.look():
-        canvas = Canvas(figsize=(6.4, 3.6), layout="constrained")
+        canvas = Canvas(figsize=(7.6, 3.6), layout="constrained")
         axes = canvas.subplots()
         for (variant, arm), rows in dense.group_by("variant", "arm", maintain_order=True):
             colour, dash = styles[str(variant)]
@@ -135,8 +134,8 @@ def sparsity_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> F
             reached = np.array([np.inf if k is None else k for k in rows["sparsity"].to_list()])
             share = [100 * float((reached <= k).mean()) for k in ks]
             style = UNTRAINED_DASH if is_untrained else dash
-            axes.step(ks, share, where="post", color=colour, linestyle=style, linewidth=1.1 if is_untrained else 1.8)
-            ends.append((f"{arm} ({rows.height})", colour, share[-1]))
+            width, name = 1.1 if is_untrained else 1.8, visible(f"{arm} ({rows.height})")
+            axes.step(ks, share, where="post", color=colour, linestyle=style, linewidth=width, label=name)
             told.append(f"{arm}: {share[0]:.0f} % at {ks[0]}, {share[-1]:.0f} % at {ks[-1]}")
         axes.set_xscale("log", base=2)
         axes.set_xticks(ks, [str(k) for k in ks])
@@ -144,17 +143,8 @@ def sparsity_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> F
         axes.set_ylim(0, 101)
         axes.set_xlabel("neurons")
         axes.set_ylabel("% of labels told that sparsely")
-        for (name, colour, _), height in zip(ends, plots.apart([end for *_, end in ends], 6.0)):
-            axes.text(
-                1.02,
-                height,
-                visible(name),
-                color=colour,
-                fontsize=9,
-                va="center",
-                transform=axes.get_yaxis_transform(),
-                parse_math=False,
-            )
+        if told:
+            canvas.legend(loc="outside right center", frameon=False, fontsize=9)
         svg = plots.svg_of(canvas)
     return Figure(
         "probes-sparsity",

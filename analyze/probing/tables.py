@@ -29,7 +29,8 @@ def latest(table: pl.DataFrame) -> pl.DataFrame:
     last = pl.col("step") == pl.col("step").max().over("run", "layer", "hook")
     name = pl.format("{} L{}.{}", "variant", "layer", "hook")
     arm = pl.when(pl.col("step") == 0).then(name + pl.lit(" untrained")).otherwise(name)
-    return table.filter(last | (pl.col("step") == 0)).with_columns(arm=arm)
+    shown = table.filter(last | (pl.col("step") == 0)).with_columns(arm=arm)
+    return shown.sort("variant", "layer", "hook", pl.col("step") == 0, maintain_order=True)
 
 
 def sparsity_table(table: pl.DataFrame) -> Table:

@@ -231,6 +231,13 @@ class Labelled:
     """1 / effective number of labels, between 1/8 and 1; NaN where labels explain too little of a neuron.
 
     A neuron is scored where its labels reach LEAST_SHARE of what K_eff's rules do (and those LEAST_REACH).
+
+    Cost: 2.8 s per 256 neurons and 190 k tokens with 450 labels, and once a sample 1.6 s for products of labels, one
+    thread of an Intel Xeon with AVX-512; K_eff's fit beside it, if K_eff is not asked for as well.
+
+    Known to fail: a neuron about one thing that no label states, but several do in part (months, in a bank of single
+    words), counts as several; a neuron about two things of which the bank knows one counts as one if that one carries
+    LEAST_SHARE; labels that a neuron is silent on are not seen.
     """
 
     name = "labelled"

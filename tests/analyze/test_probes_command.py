@@ -124,7 +124,7 @@ def test_the_reports_part_holds_the_variants_asked_for(results: Path, bank: Labe
     assert part is not None
     assert [figure.name for figure in part.figures] == ["probes-curves", "probes-sparsity"]
     assert all(figure.svg.startswith("<?xml") for figure in part.figures)
-    assert part.tables[0].headers == ("label", "family", "relu L0.mid untrained", "relu L0.mid")
+    assert part.tables[0].headers == ("label", "family", "relu L0.mid", "relu L0.mid untrained")
     assert probe_part(tmp_path, plots.styles_of(["solu"])) is None
 
 
