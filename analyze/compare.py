@@ -12,7 +12,7 @@ import polars as pl
 from analyze.arms import arms_beside_controls, finite, interval
 from analyze.cells import Cell, final_cells, find_cells, require_same_tokens
 from analyze.comparison import Comparison
-from analyze.measure import JUDGES, Judge, Measured, measure
+from analyze.measure import JUDGES, NULLS_SHOWN, Judge, Measured, measure
 from analyze.statistics import (
     Estimate,
     benjamini_hochberg,
@@ -197,7 +197,7 @@ def _against_chance(measured: Sequence[Measured], name: str) -> dict[str, Any]:
     independent and seeds for fixed.
     """
     row: dict[str, Any] = {}
-    for null in ("untrained", "rotated"):
+    for null in NULLS_SHOWN:
         having = [each for each in measured if (name, null) in each.chance]
         counts = [each.chance[name, null] for each in having]
         mono, judged = (float(sum(column)) for column in zip(*counts)) if counts else (0.0, 0.0)

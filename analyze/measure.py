@@ -28,6 +28,13 @@ class Judge:
     """True, false, or null where the score does not judge the neuron."""
 
 
+NULLS_SHOWN = {
+    "untrained": "the untrained network",
+    "rotated": "a rotation of the same neurons",
+    "w_in_rotated": "the same layer with W_in rotated",
+}
+"""What a comparison holds every layer against: rows of scores.parquet by that name, or the run's step 0."""
+
 JUDGES = (
     Judge("k_eff", "K_eff", "k_eff", "k_eff_score", "k_eff_mono"),
     Judge("rule_share", "rule share", "rule_share", "rule_share", "rule_share_mono"),
@@ -44,7 +51,7 @@ class Measured:
     ranks: dict[str, Float[ndarray, "n"]]
     clusters: dict[str, Int[ndarray, "n"]]
     chance: dict[tuple[str, str], tuple[float, float]]
-    """(score, "untrained" or "rotated") -> monosemantic and judged rows, each cluster counted once."""
+    """(score, one of NULLS_SHOWN) -> monosemantic and judged rows, each cluster counted once."""
 
 
 def measure(
@@ -56,7 +63,7 @@ def measure(
     """The figures of one cell and of its nulls; `memory` keeps those of untrained networks read before."""
     everything, _ = read_scores(cell.directory)
     own = everything.filter(pl.col("null") == "none")
-    rotated = everything.filter(pl.col("null") == "rotated")
+    nulls = {name: everything.filter(pl.col("null") == name) for name in NULLS_SHOWN}
     status = own["status"].to_numpy()
     figures = {
         "n_neurons": float(own.height),
@@ -94,9 +101,8 @@ def measure(
         clusters[judge.name] = cluster_ids(judged)
         if untrained is not None:
             chance[judge.name, "untrained"] = memory[untrained.directory][judge.name]
-        if rotated.height:
-            chance[judge.name, "rotated"] = _counts(rotated, judge)
-        for null in ("untrained", "rotated"):
+        chance |= {(judge.name, null): _counts(rows, judge) for null, rows in nulls.items() if rows.height}
+        for null in NULLS_SHOWN:
             n_mono, n_judged = chance.get((judge.name, null), (nan, 0.0))
             figures[f"{judge.name}_{null}_share"] = n_mono / n_judged if n_judged else nan
     return Measured(cell, figures, verdicts, ranks, clusters, chance)

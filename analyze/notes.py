@@ -3,6 +3,7 @@
 from typing import Any
 
 from analyze.comparison import Comparison
+from analyze.measure import NULLS_SHOWN
 from analyze.statistics import minimum_seeds
 
 
@@ -88,10 +89,7 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         return ", ".join(place(row) for row in rows if test(row))
 
     for judge in comparison.judges:
-        for null, what in (
-            ("untrained", "the untrained network"),
-            ("rotated", "a rotation of the same neurons"),
-        ):
+        for null, what in NULLS_SHOWN.items():
             excess = f"{judge.name}_{null}_excess"
             below = name_rows(lambda row, key=excess: row[key] is not None and row[key] <= 0)
             if below:
@@ -151,9 +149,10 @@ GLOSSARY = (
     ),
     ("single-token", "share of the monosemantic neurons that answer to one token only."),
     (
-        "untrained, rotated",
-        "the same score on the same variant at step 0, and on a random (Haar) rotation of the "
-        "trained layer's activations. A score by which a trained model beats neither has shown nothing.",
+        "untrained, rotated, W_in rotated",
+        "the same score on the same variant at step 0; on a random (Haar) rotation of the trained layer's activations; "
+        "and on the layer run again with W_in rotated and biases refitted, so that its directions fire as often as the "
+        "neurons do. A score by which a trained model beats none of them has shown nothing.",
     ),
     (
         "z",

@@ -7,7 +7,7 @@ import polars as pl
 
 from analyze.arms import CONTROLS
 from analyze.comparison import Comparison
-from analyze.measure import Judge
+from analyze.measure import NULLS_SHOWN, Judge
 from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, visible, with_interval
 from analyze.telling import SIDES
 
@@ -92,21 +92,20 @@ def _rounded(value: float | None) -> float | None:
 
 
 def chance(comparison: Comparison) -> Table:
-    """Each score's share beside the same share in the untrained network and in a Haar rotation."""
+    """Each score's share beside the same share in the untrained network and in two rotations."""
     rows = []
     for row in comparison.rows.iter_rows(named=True):
         for judge in comparison.judges:
             name = judge.name
             points = [
                 with_interval(row, f"{name}_{null}_excess", lambda value: percent(value, signed=True))
-                for null in ("untrained", "rotated")
+                for null in NULLS_SHOWN
             ]
             cells = [
                 place(row),
                 judge.title,
                 percent(row[f"{name}_mono_once_share"]),
-                percent(row[f"{name}_untrained_share"]),
-                percent(row[f"{name}_rotated_share"]),
+                *(percent(row[f"{name}_{null}_share"]) for null in NULLS_SHOWN),
                 *points,
                 number(row[f"{name}_rotated_z"], 1),
             ]
@@ -121,8 +120,10 @@ def chance(comparison: Comparison) -> Table:
             "trained %",
             "untrained %",
             "rotated %",
+            "W_in rotated %",
             "excess over untrained",
             "excess over rotated",
+            "excess over W_in rotated",
             "z over rotated",
         ),
         tuple(rows),
@@ -269,7 +270,7 @@ def told_apart(comparison: Comparison) -> Table | None:
         "them apart), one figure a seed, duplicates once. Above or below: every seed's 95 % interval lies on that side "
         "of 0.5, neurons taken for independent and seeds for fixed. A score that tells a trained layer neither from "
         "the untrained one nor from its rotation has shown nothing.",
-        ("score", "variant", "over untrained", "over rotated", f"over {comparison.reference}"),
+        ("score", "variant", "over untrained", "over rotated", "over W_in rotated", f"over {comparison.reference}"),
         tuple(rows),
     )
 

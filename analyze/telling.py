@@ -18,7 +18,7 @@ from analyze.measure import over_clusters
 from analyze.scores import SCORES
 from analyze.statistics import cliffs_delta
 
-SIDES = ("untrained", "rotated", "reference")
+SIDES = ("untrained", "rotated", "w_in_rotated", "reference")
 """What the neurons of a variant are held against."""
 _NORMAL = 1.96
 
@@ -126,8 +126,8 @@ def _other(
     ranks: Any,
 ) -> dict[str, Float[ndarray, "n"]]:
     variant, seed, (layer, hook) = cell.meta["variant"], cell.meta["seed"], cell.place
-    if side == "rotated":
-        return ranks(cell, "rotated")
+    if side in ("rotated", "w_in_rotated"):
+        return ranks(cell, side)
     if side == "untrained":
         birth = births.get((variant, seed, (layer, hook)))
         return ranks(birth) if birth is not None else {}

@@ -92,9 +92,10 @@ def score_with_null(
 ) -> pl.DataFrame:
     """`score` of the neurons, below it of each null (column null = its name), and how far the two are apart.
 
-    Two columns a score, for the neurons: `<score>_null`, the mean score of null rows that fire about as often, and
-    `<score>_z`, (score - mean) / sd over them, both against the first of `nulls` (see analyze.nulls.match). The score
-    is the one that is higher for the more monosemantic: for k_eff the column k_eff_score, 1 / K_eff.
+    Two columns a score, for the neurons: `<score>_null_mean`, the mean score of null rows that fire about as often, and
+    `<score>_null_z`, (score - mean) / sd over them, both against the first of `nulls` that has rows (see
+    analyze.nulls.match). The score is the one that is higher for the more monosemantic: for k_eff the column
+    k_eff_score, 1 / K_eff.
 
     A null that the activations do not allow has no rows (see analyze.nulls).
 
@@ -106,17 +107,18 @@ def score_with_null(
         BadInput: no such score or null, or data that do not belong to the activations.
     """
     names, nulls = checked_names(names), checked_nulls(nulls)
-    parts = [score(acts, names)]
+    parts, there = [score(acts, names)], []
     for null in nulls:
         made = NULLS[null](acts, seed)
         if made is not None:
             parts.append(score(made, names, null))
+            there.append(null)
         del made  # before the next is made: each holds its activations in memory
-    return with_matched(pl.concat(parts, how="vertical_relaxed"), names, nulls[0] if nulls else None)
+    return with_matched(pl.concat(parts, how="vertical_relaxed"), names, there[0] if there else None)
 
 
 def with_matched(table: pl.DataFrame, names: Iterable[str], null: str | None) -> pl.DataFrame:
-    """`table` with `<score>_null` and `<score>_z` of the rows that are no null's, against those of `null`.
+    """`table` with `<score>_null_mean` and `<score>_null_z` of the rows that are no null's, against those of `null`.
 
     The scores' columns are `<score>_score` where the table has one, else `<score>`.
     """
@@ -128,7 +130,7 @@ def with_matched(table: pl.DataFrame, names: Iterable[str], null: str | None) ->
         values = table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         ours, null_rows = own.to_numpy(), theirs.to_numpy()
         found = match(values[ours], rate[ours], values[null_rows], rate[null_rows])
-        for suffix, figure in (("null", found.mean), ("z", found.z)):
+        for suffix, figure in (("null_mean", found.mean), ("null_z", found.z)):
             whole = np.full(table.height, np.nan)
             whole[ours] = figure
             added[f"{name}_{suffix}"] = whole

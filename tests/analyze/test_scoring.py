@@ -105,18 +105,18 @@ def test_each_null_appends_rows_that_bear_its_name_and_only_neurons_have_z(acts)
     table = score_with_null(acts, ["rule_share"], nulls=("shifted", "rotated"))
     assert table["null"].to_list() == ["none"] * 24 + ["shifted"] * 24 + ["rotated"] * 24
     own, others = table.filter(pl.col("null") == "none"), table.filter(pl.col("null") != "none")
-    assert own["rule_share_null"].null_count() == 0
-    assert others["rule_share_null"].null_count() == others["rule_share_z"].null_count() == 48
+    assert own["rule_share_null_mean"].null_count() == 0
+    assert others["rule_share_null_mean"].null_count() == others["rule_share_null_z"].null_count() == 48
     shifted = table.filter(pl.col("null") == "shifted")
     expected = match(*(frame[name].to_numpy() for frame in (own, shifted) for name in ("rule_share", "firing_rate")))
-    np.testing.assert_allclose(own["rule_share_null"].to_numpy(), expected.mean)
+    np.testing.assert_allclose(own["rule_share_null_mean"].to_numpy(), expected.mean)
 
 
 def test_a_null_that_cannot_be_made_has_no_rows_and_z_is_empty(acts):
     table = score_with_null(acts, ["rule_share"], nulls=("w_in_rotated",))
     assert table["null"].unique().to_list() == ["none"]
-    assert table["rule_share_z"].dtype == pl.Float64
-    assert table["rule_share_z"].null_count() == table.height
+    assert table["rule_share_null_z"].dtype == pl.Float64
+    assert table["rule_share_null_z"].null_count() == table.height
 
 
 def test_z_of_k_eff_is_of_the_score_that_rises_with_monosemanticity():
@@ -130,8 +130,8 @@ def test_z_of_k_eff_is_of_the_score_that_rises_with_monosemanticity():
         }
     )
     found = with_matched(frame, ["k_eff"], "rotated")
-    assert found["k_eff_z"][0] > 0
-    assert found["k_eff_null"][0] == pytest.approx(frame["k_eff_score"][1:].mean())
+    assert found["k_eff_null_z"][0] > 0
+    assert found["k_eff_null_mean"][0] == pytest.approx(frame["k_eff_score"][1:].mean())
 
 
 def test_optional_scores_are_left_out_unless_named(acts, monkeypatch):
