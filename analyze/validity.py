@@ -51,6 +51,19 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """The main case's neurons of one feature, where the feature is of one kind."""
+
+    name: str
+    n: int
+    auroc: float
+    """Against all of several features."""
+    na: float
+    mono: float
+    """Share called monosemantic, as for controls."""
+
+
+@dataclass(frozen=True)
 class Control:
     """What a score called neurons of one kind that is no mixture of planted features."""
 
@@ -124,6 +137,7 @@ class Validity:
     code: str
     """sha256 of the score's module, docstrings and comments left out."""
     cases: tuple[Case, ...] = ()
+    kinds: tuple[Kind, ...] = ()
     controls: tuple[Control, ...] = ()
     changes: tuple[Change, ...] = ()
     labels: Labels | None = None
@@ -206,7 +220,7 @@ def from_json(given: dict[str, Any]) -> Validity:
         return kind(**{key: float("nan") if one is None and key not in optional else one for key, one in row.items()})
 
     facts = dict(given)
-    for key, kind in (("cases", Case), ("controls", Control), ("changes", Change)):
+    for key, kind in (("cases", Case), ("kinds", Kind), ("controls", Control), ("changes", Change)):
         facts[key] = tuple(number(kind, row) for row in given[key])
     for key, kind in (("labels", Labels), ("toys", Toys)):
         facts[key] = None if given[key] is None else number(kind, given[key])

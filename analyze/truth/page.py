@@ -17,6 +17,7 @@ def table(found: list[Validity]) -> pl.DataFrame:
     for one in found:
         base: dict[str, Any] = {"score": one.score, "part": one.part}
         rows += [base | {"kind": "case"} | vars(case) for case in one.cases]
+        rows += [base | {"kind": "kind of feature"} | vars(kind) for kind in one.kinds]
         rows += [base | {"kind": "control"} | vars(control) for control in one.controls]
         rows += [base | {"kind": "change"} | vars(change) for change in one.changes]
         if one.labels:
@@ -40,7 +41,7 @@ def page(
         "# Validity of the scores",
         "",
         f"Neurons planted on real text: max(sum of k features + noise - 0.3, 0), features of part `{part}`. "
-        "AUROC is the chance that a neuron of one feature scores above one of two to eight; a neuron without a score "
+        "AUROC is the chance that a neuron of one feature scores above one of two to eight; one without a score "
         "(NA) counts as the lowest. Intervals: 95 %, bootstrap over features and neurons. Firing rate: the AUROC of the "
         "firing rate alone (low = one feature).",
         "",
@@ -59,6 +60,8 @@ def page(
     lines += _cases(found)
     lines += ["", "## Scores missing (NA), and called monosemantic", ""]
     lines += _verdicts(found)
+    lines += ["", "## By kind of feature", ""]
+    lines += _kinds(found)
     lines += ["", "## Controls", ""]
     lines += [
         "Share called monosemantic, by the score's own verdict or (scores without one) from the threshold that does "
@@ -123,6 +126,20 @@ def _verdicts(found: list[Validity]) -> list[str]:
             rows.append((one.score, case.name, *map(shown, figures)))
     head = ("score", "case", "NA of one", "NA of several", "mono of one", "mono of several")
     return _markdown(head, rows)
+
+
+def _kinds(found: list[Validity]) -> list[str]:
+    rows = [
+        (one.score, kind.name, str(kind.n), *map(shown, (kind.auroc, kind.na, kind.mono)))
+        for one in _measured(found)
+        for kind in one.kinds
+    ]
+    head = ("score", "kind", "neurons", "AUROC", "NA", "mono")
+    return [
+        "The main case's neurons of one feature, by its kind, against all of several.",
+        "",
+        *_markdown(head, rows),
+    ]
 
 
 def _controls(found: list[Validity]) -> list[str]:

@@ -1,6 +1,6 @@
 """The validity of every score: what it made of planted neurons, in figures with intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from analyze.truth.labels import REFERENCES, label_tests
 from analyze.truth.plant import CHANGES, Ground
 from analyze.truth.toys import judge_toys, known_toys
 from analyze.truth.trial import Measured, Read, fingerprint, why_not
-from analyze.validity import Case, Change, Control, Labels, Validity
+from analyze.validity import Case, Change, Control, Kind, Labels, Validity
 
 
 def validities(
@@ -35,7 +35,7 @@ def validities(
     for score in scores:
         one = _blank(score, ground, bank)
         if not one.why_not:
-            one = _judged(one, score.name, measured, tests.get(score.name))
+            one = _judged(one, score.name, bank, measured, tests.get(score.name))
         if isinstance(score, ReadsToys) and instances:
             one = replace(one, toys=judge_toys(score, instances))
         say(f"{score.name}: {one.line()}")
@@ -63,7 +63,7 @@ def _blank(score: NeuronScore, ground: Ground, bank: Admitted) -> Validity:
     )
 
 
-def _judged(blank: Validity, name: str, measured: list[Measured], labels: Labels | None) -> Validity:
+def _judged(blank: Validity, name: str, bank: Admitted, measured: list[Measured], labels: Labels | None) -> Validity:
     by_name = {one.name: one for one in measured}
     main = by_name.get(MAIN.name)
     if main is None or np.isnan(main.read[name].value).all():
@@ -75,6 +75,7 @@ def _judged(blank: Validity, name: str, measured: list[Measured], labels: Labels
     return replace(
         blank,
         cases=tuple(_case(one, name, one.name in symmetric) for one in measured if one.name not in aside),
+        kinds=tuple(_kinds(main, name, bank, threshold)),
         controls=tuple(_control(by_name[one], name, threshold) for one in CONTROLS if one in by_name),
         changes=tuple(_change(one, unchanged, by_name[one].read[name].value) for one in CHANGES),
         labels=labels,
@@ -108,10 +109,28 @@ def _called(read: Read, chosen: Bool[ndarray, "n"]) -> float | None:
     return None if read.mono is None else float((read.mono[chosen] == 1).mean())
 
 
+def _kinds(main: Measured, name: str, bank: Admitted, threshold: float) -> Iterator[Kind]:
+    kind = np.array([one.kind for one in bank.features])
+    read, one = main.read[name], main.k == 1
+    mono = _mono(read, threshold)
+    own = np.where(one, kind[main.members.argmax(axis=1)], "")
+    for each in sorted(set(own[one].tolist())):
+        chosen = own == each
+        area = auroc(read.value[chosen | ~one], chosen[chosen | ~one])
+        yield Kind(
+            each, int(chosen.sum()), area, float(np.isnan(read.value[chosen]).mean()), float(mono[chosen].mean())
+        )
+
+
+def _mono(read: Read, threshold: float) -> Bool[ndarray, "n"]:
+    return read.value > threshold if read.mono is None else read.mono == 1
+
+
 def _control(measured: Measured, name: str, threshold: float) -> Control:
     read = measured.read[name]
-    mono = read.value > threshold if read.mono is None else read.mono == 1
-    return Control(measured.name, len(read.value), float(mono.mean()), float(np.isnan(read.value).mean()))
+    return Control(
+        measured.name, len(read.value), float(_mono(read, threshold).mean()), float(np.isnan(read.value).mean())
+    )
 
 
 def _change(name: str, before: Float[ndarray, "n"], after: Float[ndarray, "m"]) -> Change:
