@@ -17,9 +17,9 @@ from numpy import ndarray
 
 from analyze.rules import FEWEST_TOKENS, Grammar, Half
 
-MOST_ATOMS = 3
 FEWEST_DOCUMENTS = 5
 """A rule needs fit tokens in this many documents, and no document speaks louder than the one of this rank."""
+MOST_ATOMS = 3
 BEAM = 4
 """Conjunctions of each length that are built upon."""
 LEAST_GAIN = 1.1
@@ -27,6 +27,8 @@ LEAST_GAIN = 1.1
 MOST_BASE_RATE = 0.05
 """Share of the fit tokens beyond which a rule from examples is too broad: "letters only" would do for most sets."""
 _ALIKE = 1e-9
+_MANY = 0.25
+"""Share of active tokens from which it is quicker to add up all."""
 _TOO_BROAD = 1000.0
 
 Atoms = tuple[int, ...]
@@ -107,8 +109,10 @@ def _places(values: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
 class _Search:
     """Beam search for the conjunction of highest value. What is worth less than 0 may be built upon but not taken."""
 
-    def __init__(self, values: Values, grammar: Grammar) -> None:
-        self._values, self._grammar = values, grammar
+    def __init__(self, values: Values, grammar: Grammar, most: Callable[[Atoms], float] = lambda atoms: np.inf) -> None:
+        """`most`: what no conjunction made from some atoms is worth more than, so that those that cannot win are
+        not built upon."""
+        self._values, self._grammar, self._most = values, grammar, most
 
     def _best(self, found: Iterable[_Found], most: int) -> list[_Found]:
         """The `most` of highest value, highest first; of values alike first the one with fewer, narrower atoms."""
@@ -126,14 +130,20 @@ class _Search:
         ]
         found = level
         for _ in range(MOST_ATOMS - 1):
-            children = {one.atoms: one for parent in level for one in self._grown(parent, self._values(parent.atoms))}
-            level = [
-                *self._best((one for one in children.values() if one.value > 0), BEAM),
-                *self._best((one for one in children.values() if one.value < 0), BEAM),
-            ]
+            children: dict[Atoms, _Found] = {}
+            for parent in self._kept(level):
+                best = max((one.value for one in (*found, *children.values())), default=0.0)
+                if self._most(parent.atoms) > best:
+                    children |= {one.atoms: one for one in self._grown(parent, self._values(parent.atoms))}
+            level = list(children.values())
             found = found + level
-        best = self._best((one for one in found if one.value > 0), 1)
-        return self._pruned(best[0]).atoms if best else None
+        won = self._best((one for one in found if one.value > 0), 1)
+        return self._pruned(won[0]).atoms if won else None
+
+    def _kept(self, level: list[_Found]) -> list[_Found]:
+        """The best, and the best of those that may only be built upon."""
+        taken, built_upon = [one for one in level if one.value > 0], [one for one in level if one.value < 0]
+        return self._best(taken, BEAM) + self._best(built_upon, BEAM)
 
     def _grown(self, parent: _Found, values: Float[ndarray, "rules"]) -> list[_Found]:
         """The BEAM best conjunctions of a parent and one rule more that are worth more than the parent."""
@@ -163,7 +173,7 @@ class _Search:
         return found
 
 
-def _evened(y: Float[ndarray, "f"], documents: Int[ndarray, "f"]) -> Float[ndarray, "f"]:
+def _evened(y: Float[ndarray, "k"], documents: Int[ndarray, "k"]) -> Float[ndarray, "k"]:
     """y with the strongest documents scaled down to the sum of squares of the one of rank FEWEST_DOCUMENTS."""
     by_document = np.bincount(documents, np.square(y), FEWEST_DOCUMENTS)
     most = np.partition(by_document, -FEWEST_DOCUMENTS)[-FEWEST_DOCUMENTS]
@@ -187,25 +197,34 @@ def induce(y: Float[ndarray, "f"], conjunctions: Conjunctions) -> Atoms | None:
         None where no rule has s > 0.
     """
     grammar = conjunctions.grammar
-    y = _evened(y.astype(np.float64), grammar.fit_documents)
-    mean = float(y.mean()) if len(y) else 0.0
     active = np.flatnonzero(y != 0)  # twice as fast as of the numbers themselves
+    heights = _evened(y[active].astype(np.float64), grammar.fit_documents[active])
+    y = np.zeros(len(y))
+    y[active] = heights
+    mean = float(heights.sum()) / max(len(y), 1)
+
+    def most(atoms: Atoms) -> float:
+        # s^2 / n of any set of tokens is at most the sum of squares of its positive differences (Cauchy, Schwarz).
+        above = np.maximum(y[grammar.tokens("fit", atoms)] - mean, 0)
+        return float(np.square(above).sum()) / LEAST_GAIN ** len(atoms)
 
     def values(atoms: Atoms) -> Float[ndarray, "rules"]:
         if atoms:
             tokens = grammar.tokens("fit", atoms)
             tokens = tokens[y[tokens] != 0]
             n, allowed = grammar.n_within(atoms), conjunctions.may_join(atoms)
+            sums = grammar.sums(y[tokens], tokens, conjunctions.open_views(atoms))
         else:
-            tokens, n, allowed = active, grammar.n_fit, conjunctions.supported
-        s = grammar.sums(y[tokens], tokens, conjunctions.open_views(atoms)) - mean * n
+            n, allowed = grammar.n_fit, conjunctions.supported
+            sums = grammar.sums(y) if len(active) > _MANY * len(y) else grammar.sums(heights, active)
+        s = sums - mean * n
         value = np.full(len(grammar), -np.inf)
         kept = np.flatnonzero(allowed & (n >= FEWEST_TOKENS) & (s > _ALIKE * mean * n))
         size = n[kept]
         value[kept] = s[kept] ** 2 / size * (1 - 1 / np.sqrt(size)) / LEAST_GAIN ** len(atoms)
         return value
 
-    return _Search(values, grammar).run()
+    return _Search(values, grammar, most).run()
 
 
 def induce_from_examples(held: Bool[ndarray, "k rules"], conjunctions: Conjunctions) -> Atoms | None:

@@ -237,6 +237,8 @@ class Grammar:
             tokens: which fit tokens the values are of; by default all.
             views: numbers of the views wanted, the rules of others come out as 0; by default all.
         """
+        if tokens is None and views is None:
+            return self._members @ (self._by_key @ values)
         by_key = []
         for number, (held, view) in enumerate(zip(self._fit_keys, self.views)):
             if views is None or number in views:
@@ -245,6 +247,14 @@ class Grammar:
             else:
                 by_key.append(np.zeros(view.members.n_keys))
         return self._members @ np.concatenate(by_key)
+
+    @cached_property
+    def _by_key(self) -> sp.csr_array:
+        """[keys of all views, fit tokens], ones: sums over all tokens take half of the time that counting takes."""
+        n, ends = len(self.fit), np.cumsum([0, *(view.members.n_keys for view in self.views)])
+        keys = np.concatenate([held + start for held, start in zip(self._fit_keys, ends)])
+        tokens = np.tile(np.arange(n), len(self.views))
+        return sp.csr_array((np.ones(len(keys)), (keys, tokens)), (int(ends[-1]), n))
 
     def covers(self, positions: Int[ndarray, "n k"]) -> Int[ndarray, "n rules"]:
         """How many of each row's stream positions each rule covers."""

@@ -59,9 +59,7 @@ def fidelity(activations: Float[ndarray, "t"], median: float, threshold: float, 
     """
     grammar = conjunctions.grammar
     held_out = activations[grammar.eval]
-    y_fit, y_eval = (
-        np.maximum(a - np.float32(median), 0).astype(np.float64) for a in (activations[grammar.fit], held_out)
-    )
+    y_fit, y_eval = (np.maximum(half - np.float32(median), 0) for half in (activations[grammar.fit], held_out))
     rule = induce(y_fit, conjunctions)
     if rule is None:
         return NOTHING
@@ -73,6 +71,7 @@ def fidelity(activations: Float[ndarray, "t"], median: float, threshold: float, 
 def _explained(
     y_fit: Float[ndarray, "f"], in_fit: Int[ndarray, "_"], y_eval: Float[ndarray, "e"], in_eval: Int[ndarray, "_"]
 ) -> float:
+    y_fit, y_eval = y_fit.astype(np.float64), y_eval.astype(np.float64)
     total, within = float(y_fit.sum()), float(y_fit[in_fit].sum())
     mean, inside = total / len(y_fit), within / len(in_fit)
     outside = (total - within) / max(len(y_fit) - len(in_fit), 1)
