@@ -1,4 +1,4 @@
-"""The commands that read checkpoints: collect | score | labels | truth | fission | compare | report | toys."""
+"""The commands that read checkpoints: collect | score | labels | probe | truth | fission | compare | report | toys."""
 
 from train.launch import with_allocator_settings
 
