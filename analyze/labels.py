@@ -46,8 +46,8 @@ __all__ = [
 
 FEW_TOKENS = 10
 """A label with fewer tokens stays in the bank; whoever shows it says how few they are."""
-MOST_TRAINING_TOKENS = 500_000
-"""Frequent words are counted in at most so many training tokens, from the start of their stream."""
+MOST_TRAINING_TOKENS = 2_000_000
+"""Frequent words are chosen in at most so many training tokens, from the start of their stream."""
 SAME, NESTED = 0.95, 0.95
 """Two labels are equal from this intersection over union, nested from this share of the smaller one inside."""
 

@@ -7,7 +7,10 @@ over anything, and reads pieces that begin in the middle of a file:
 A document whose name says that it is the piece at line n > 1 ("a/b.py:120") may begin inside a docstring.
 Nothing is said of it until a line that can only be code: `def name(`, `class Name(` or `class Name:`, or a
 decorator alone on its line. What stands before that is left unlabelled (`Scan.known`), and blocks that were
-opened before it are unknown.
+opened before it are unknown. Of networkx and sympy, cut into pieces as `train.corpora.python_pieces` does, 71 %
+of the characters are known so (a fifth of the pieces that begin amid a file hold no sure line), and 99.96 % of
+these are of the kind that `tokenize` finds in the whole file; what else there is are examples in docstrings that
+hold a bare `def`.
 """
 
 import re
