@@ -5,6 +5,7 @@ from typing import Any
 from analyze.comparison import Comparison
 from analyze.measure import NULLS_SHOWN
 from analyze.statistics import minimum_seeds
+from analyze.validity import validity_of
 
 
 def visible(text: str) -> str:
@@ -89,6 +90,10 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         return ", ".join(place(row) for row in rows if test(row))
 
     for judge in comparison.judges:
+        measured = validity_of(judge.name)
+        if measured is None or not measured.headline:
+            said = "it has not been measured" if measured is None else measured.line()
+            found.append(f"{judge.title} has not passed on planted neurons, so its shares only describe: {said}.")
         for null, what in NULLS_SHOWN.items():
             excess = f"{judge.name}_{null}_excess"
             below = name_rows(lambda row, key=excess: row[key] is not None and row[key] <= 0)

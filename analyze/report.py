@@ -18,7 +18,8 @@ from analyze.html import render, versions
 from analyze.measure import JUDGES, Judge
 from analyze.notes import GLOSSARY, count, doubts, percent, place, tests_made, visible, with_interval
 from analyze.passages import N_EXTREME, N_RANDOM
-from analyze.tables import Table, all_tables
+from analyze.probe_page import ProbePart, probe_part
+from analyze.tables import Table, all_tables, may_lead, validity_line
 from train.errors import BadInput
 from train.files import manifest_hash, write_atomic
 
@@ -50,6 +51,7 @@ class Page:
     score_title: str
     widened_figures: tuple[Figure, ...]
     fission: FissionPart | None
+    probes: ProbePart | None
     sampling: str
     variants: tuple[VariantCards, ...]
     glossary: tuple[tuple[str, str], ...]
@@ -62,7 +64,8 @@ class Page:
     def figures(self) -> tuple[Figure, ...]:
         """All of them, in order of reading."""
         parted = () if self.fission is None else self.fission.figures
-        found = (self.share_figure, self.loss_figure, self.score_figure, *self.widened_figures, *parted)
+        probed = () if self.probes is None else self.probes.figures
+        found = (self.share_figure, self.loss_figure, self.score_figure, *self.widened_figures, *parted, *probed)
         return tuple(figure for figure in found if figure is not None)
 
 
@@ -147,6 +150,7 @@ def _page(results: Path, comparison: Comparison, cells: Sequence[Cell]) -> Page:
         score_title="K_eff",
         widened_figures=widened_figures(comparison, judge, styles),
         fission=fission_part(results, styles),
+        probes=probe_part(results, styles),
         sampling=(
             f"Of the first seed of each variant: {N_RANDOM} scored neurons drawn at random with a fixed "
             f"seed, and, "
@@ -179,6 +183,11 @@ def summary(comparison: Comparison, judge: Judge) -> list[str]:
     if not rows:
         return [f"No neuron could be judged by {judge.title}."]
     found = []
+    if not may_lead(name):
+        found.append(
+            f"No headline: {judge.title} has not passed on planted neurons ({validity_line(name)}), so what follows "
+            "describes what it calls monosemantic and is no count of monosemantic neurons."
+        )
     own = next((row for row in rows if row["variant"] == comparison.reference), rows[0])
     share = with_interval(own, f"{name}_mono_share", percent)
     found.append(

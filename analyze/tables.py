@@ -10,6 +10,7 @@ from analyze.comparison import Comparison
 from analyze.measure import NULLS_SHOWN, Judge
 from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, visible, with_interval
 from analyze.telling import SIDES
+from analyze.validity import validity_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ def _plain(text: str) -> str:
 
 
 def headline(comparison: Comparison, judge: Judge) -> Table:
-    """Monosemantic neurons by one score: the main table, or the same by another score."""
+    """Monosemantic neurons by one score: the main table, or the same by another score.
+
+    A score that has not passed on planted neurons is shown under a title that says so.
+    """
     rows = []
     for row in comparison.rows.iter_rows(named=True):
         name = judge.name
@@ -65,8 +69,10 @@ def headline(comparison: Comparison, judge: Judge) -> Table:
         ]
         rows.append(tuple(cells))
     return Table(
-        f"Monosemantic neurons by {judge.title}",
-        "Mean over seeds [95 % t interval over seeds]. Loss: nats a token on held-out text. "
+        f"Monosemantic neurons by {judge.title}"
+        if may_lead(judge.name)
+        else f"What {judge.title} calls monosemantic: a description, by a score that has not passed",
+        f"{validity_line(judge.name)}. Mean over seeds [95 % t interval over seeds]. Loss: nats a token, held out. "
         "Median and difference count each cluster of duplicates once; difference: percentage points of the share "
         "of scored, paired by seed.",
         (
@@ -251,6 +257,18 @@ def _stem(run: str) -> str:
     return head if head and tail.isdigit() else run
 
 
+def may_lead(name: str) -> bool:
+    """Whether a score has passed on planted neurons, so that a report may lead with it."""
+    measured = validity_of(name)
+    return measured is not None and measured.headline
+
+
+def validity_line(name: str) -> str:
+    """A score's measured validity, for every place that shows its numbers."""
+    measured = validity_of(name)
+    return f"Validity: {'not measured on planted neurons' if measured is None else measured.line()}"
+
+
 def told_apart(comparison: Comparison) -> Table | None:
     """What each score tells apart; None where nothing was trained from scratch."""
     keys = list(dict.fromkeys((one.score, one.variant, one.layer, one.hook) for one in comparison.told))
@@ -269,7 +287,9 @@ def told_apart(comparison: Comparison) -> Table | None:
         "Probability that a neuron of the variant scores above one of the other side (0.5: the score does not tell "
         "them apart), one figure a seed, duplicates once. Above or below: every seed's 95 % interval lies on that side "
         "of 0.5, neurons taken for independent and seeds for fixed. A score that tells a trained layer neither from "
-        "the untrained one nor from its rotation has shown nothing.",
+        "the untrained one nor from its rotation has shown nothing. "
+        + "; ".join(f"{name}: {validity_line(name)}" for name in dict.fromkeys(key[0] for key in keys))
+        + ".",
         ("score", "variant", "over untrained", "over rotated", "over W_in rotated", f"over {comparison.reference}"),
         tuple(rows),
     )

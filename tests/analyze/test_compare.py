@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
+import analyze.validity
 from analyze.compare import compare
+from analyze.validity import Case, Validity
 from tests.analyze.synthetic import (
     k_eff_of,
     made_up_scores,
@@ -337,3 +339,26 @@ def test_without_controls_there_is_no_table_of_them(put, tmp_path):
     put("gelu-x10", 0, 9, factor=10, start_run="checkpoints/s/gelu-s0", root_variant="gelu", scheme="zero_sum")
     compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
     assert "against their controls" not in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def measured_validity(auroc: float) -> Validity:
+    """As published of a score with this AUROC on the one symmetric case."""
+    case = Case("symmetric", True, 120, 180, auroc, auroc - 0.03, auroc + 0.02, auroc, -0.7, 0.0, 0.0, 0.8, 0.1, 0.5)
+    facts = {"why_not": "", "data_hash": "d", "planted_hash": "p", "admitted_hash": "a", "n_features": 100}
+    return Validity("k_eff", "held", scoring_version=2, code="c", cases=(case,), **facts)
+
+
+@pytest.mark.parametrize(("auroc", "leads"), [(0.95, True), (0.85, False), (None, False)])
+def test_a_score_that_has_not_passed_never_leads_and_its_validity_stands_beside_it(
+    put, tmp_path, monkeypatch, auroc, leads
+):
+    published = {} if auroc is None else {"k_eff": measured_validity(auroc)}
+    monkeypatch.setattr(analyze.validity, "published", lambda path=None: published)
+    put("gelu", 0, 4)
+    compare([tmp_path / "results"], tmp_path / "out")
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert ("## Monosemantic neurons by K_eff" in text) == leads
+    assert ("What K_eff calls monosemantic: a description, by a score that has not passed" in text) != leads
+    assert ("K_eff has not passed on planted neurons" in text.split("## Reasons to doubt")[1]) != leads
+    said = "not measured on planted neurons" if auroc is None else f"AUROC {auroc:.2f}".replace("0.", ".")
+    assert said in text.split("## ")[1]
