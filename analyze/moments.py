@@ -107,7 +107,9 @@ class QuantileRows:
 
     def add(self, neuron: int, keys: Int16[np.ndarray, "t"], ordered: Int16[np.ndarray, "t"]) -> None:
         """Read them off a neuron's sort keys, in the tokens' order and in ascending order."""
-        lowest = np.where(self.is_fit, keys, 0x7FFF).min()
+        lowest = ordered[0]
+        if not self.is_fit[keys == lowest].any():
+            lowest = np.where(self.is_fit, keys, 0x7FFF).min()
         p9999, highest = self._strongest(keys, ordered)
         ends = ordered[[place(0.5, len(ordered)), place(0.01, len(ordered))]]
         row = from_sort_keys(np.array([*ends, p9999, highest, lowest], dtype=np.int16))

@@ -7,10 +7,12 @@ second, which a busy machine disturbs less (with `--threads 1` hardly at all).
 - TransformerLens: `run_with_cache` with a names filter, top 20 of every neuron merged batch by batch; and the
   same told to stop after the layer;
 - the top 20 alone: forward to the hook, one example a document, in each half;
-- the full pass: `collect` as the command runs it, with moments, quantiles, the sample written and sealed.
+- the full pass: `collect` as the command runs it: moments, quantiles, histograms, examples of the top and of the
+  bands, sums per token, the sample; written, hashed and sealed.
 
 All in one process with the allocator settings that the project's commands run under. `--wide` instead
-collects from d_mlp = 12,800 (d_model 128, ReLU) and tells the peak memory.
+collects from d_mlp = 12,800 (d_model 128, ReLU, untrained) and tells the peak memory and the density of the sums per
+token; `--sample-tokens` then makes it hold a part of the tokens, so that the source is run twice.
 """
 
 import sys
@@ -36,6 +38,7 @@ import torch
 from analyze.collect import MICRO_BATCH_TOKENS, collect
 from analyze.examples import N_EXAMPLES, TopExamples
 from analyze.positions import document_halves, kept_tokens
+from analyze.sample import blocks
 from analyze.sources import CheckpointSource
 from analyze.sweeps import micro_batches
 from train.checkpoint import load, save_checkpoint
@@ -132,17 +135,24 @@ def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -
         )
 
 
-def wide(tokens: TokenFile, root: Path) -> None:
-    """Print speed and peak memory at d_mlp = 12,800."""
+def wide(tokens: TokenFile, root: Path, max_rows: int | None, sample_tokens: int | None) -> None:
+    """Print speed, peak memory and the sums' density at d_mlp = 12,800."""
     config = ModelConfig(
         n_layers=1, d_model=128, n_heads=4, n_ctx=256, d_vocab=tokens.d_vocab, act="relu", widths=(12_800,)
     )
     source = CheckpointSource(load(checkpoint_of(config, tokens, root)), 0)
-    start = time.perf_counter()
-    collect(source, tokens, root / "out" / "L0.mid")
-    seconds = time.perf_counter() - start
+    n_rows = min(tokens.n_rows, max_rows or tokens.n_rows)
+    clocks = time.perf_counter(), time.process_time()
+    n_tokens = n_rows * tokens.n_ctx
+    acts = collect(source, tokens, root / "out" / "L0.mid", max_tokens=n_tokens, sample_tokens=sample_tokens)
+    wall, processor = (n_tokens / (now - then) for now, then in zip((time.perf_counter(), time.process_time()), clocks))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(f"d_mlp 12,800: {tokens.n_rows * tokens.n_ctx / seconds:,.0f} tokens/s, peak memory {peak:,.0f} MB")
+    assert acts.token_sums is not None
+    entries = sum(len(acts.token_sums.block(*block).token) for block in blocks(acts.n_neurons))
+    print(
+        f"d_mlp 12,800: {n_tokens:,} tokens, {wall:,.0f} a second by the clock, {processor:,.0f} a processor second; "
+        f"peak memory {peak:,.0f} MB; sums for {entries / acts.n_neurons / tokens.d_vocab:.1%} of neurons x ids"
+    )
 
 
 def main() -> None:
@@ -153,12 +163,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-rows", type=int, help="use only the first rows")
     parser.add_argument("--wide", action="store_true")
+    parser.add_argument("--sample-tokens", type=int, help="with --wide: hold so many tokens whole")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tokens = TokenFile.open(args.data, "eval", n_ctx=256)
     with tempfile.TemporaryDirectory() as root:
         if args.wide:
-            wide(tokens, Path(root))
+            wide(tokens, Path(root), args.max_rows, args.sample_tokens)
         else:
             compare(tokens, Path(root), args.repeats, args.max_rows)
 
