@@ -63,8 +63,8 @@ class Score:
     """activations directories, or directories that hold some at any depth"""
     scores: Annotated[tuple[str, ...], arg(help_behavior_hint=_score_names)] = ("all",)
     """which scores; all: those that are not optional"""
-    nulls: Annotated[tuple[str, ...], arg(help_behavior_hint=_null_names)] = ("rotated",)
-    """which nulls to score beside the neurons; z is against the first"""
+    nulls: Annotated[tuple[str, ...], arg(help_behavior_hint=_null_names)] = ("w_in_rotated", "rotated")
+    """which nulls to score beside the neurons; z is against the first that can be made"""
     seed: int = 0
     """of the nulls"""
     drop_samples: bool = False
@@ -222,12 +222,10 @@ def _collect(command: Collect) -> None:
 
 
 def _score(command: Score) -> None:
-    from analyze.scores import default_names
     from analyze.scoring import activations_under, score_directory
 
-    names = [name for given in command.scores for name in (default_names() if given == "all" else [given])]
     for directory in activations_under(list(command.directories)):
-        done = score_directory(directory, names, command.seed, command.drop_samples, command.nulls)
+        done = score_directory(directory, command.scores, command.seed, command.drop_samples, command.nulls)
         print(done.line(), flush=True)
 
 

@@ -226,7 +226,8 @@ class ContextStates:
 
 def looks_like_code(text: bytes, path: str | None = None) -> bool:
     """Whether a document is code: by its file name's ending, else by its share of code symbols."""
-    if path is not None and path.lower().endswith(_CODE_FILES):
+    # A piece of a file is named with the line that it begins at: `graph.py:2041`.
+    if path is not None and re.sub(r":\d+$", "", path.lower()).endswith(_CODE_FILES):
         return True
     return bool(text) and float(_CODE_BYTES[np.frombuffer(text, np.uint8)].mean()) > _CODE_SHARE
 

@@ -186,7 +186,8 @@ def _measure(
     label = name if step is None else f"{name} untrained"
     analysis = study.analysis
     max_neurons = None if step is None else analysis.untrained_neurons
-    done = scored_step(source, data, results, analysis.sample_tokens, max_neurons)
+    names, nulls = analysis.scores, analysis.nulls
+    done = scored_step(source, data, results, analysis.sample_tokens, max_neurons, names, nulls)
     with stages.stage("collect", label) as say:
         if done:
             directories = done
@@ -202,7 +203,10 @@ def _measure(
             )
             say(", ".join(directory.name for directory in directories))
     with stages.stage("score", label) as say:
-        scored = [score_directory(directory, drop_samples=not analysis.keep_samples) for directory in directories]
+        scored = [
+            score_directory(directory, names, drop_samples=not analysis.keep_samples, nulls=nulls)
+            for directory in directories
+        ]
         n_neurons = sum(one.n_neurons for one in scored)
         say(f"{'found, ' if all(one.found for one in scored) else ''}{n_neurons:,} neurons")
 

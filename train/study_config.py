@@ -15,8 +15,17 @@ class AnalysisConfig(Section):
     """Held-out tokens whose activations are held whole; the same ones for every variant."""
     untrained_neurons: int = Field(default=1024, gt=0)
     """Of a wider layer's untrained network, the null, so many neurons are scored, chosen at random."""
+    scores: tuple[str, ...] = ("all",)
+    """Of `python -m analyze score`; "all": every one but the optional ones."""
+    nulls: tuple[str, ...] = ("w_in_rotated", "rotated")
+    """What each layer is held against, beside its untrained network; the first gives z."""
     keep_samples: bool = False
     """Keep the whole activations after scoring (4 MB per 1,000 tokens and 2,000 neurons); else collect again."""
+
+    @field_validator("scores", "nulls", mode="before")
+    @classmethod
+    def _lists_are_tuples(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
 
 
 class StudyConfig(Section):

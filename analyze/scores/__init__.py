@@ -32,12 +32,13 @@ def default_names() -> list[str]:
 
 
 def checked_names(names: Iterable[str] | None) -> list[str]:
-    """`names`, each once, or the default ones.
+    """`names`, each once, "all" among them meaning the default ones; these where none are given.
 
     Raises:
         BadInput: no such score.
     """
-    names = default_names() if names is None else list(dict.fromkeys(names))
+    given = ["all"] if names is None else list(names)
+    names = list(dict.fromkeys(name for one in given for name in (default_names() if one == "all" else [one])))
     for name in names:
         if name not in SCORES:
             raise BadInput(f"score {name!r} is not known{did_you_mean(name, list(SCORES))}")

@@ -74,6 +74,7 @@ def test_a_sentence_starts_after_a_full_stop_and_a_space_not_within_a_number():
 
 def test_code_is_told_from_prose():
     assert looks_like_code(b"def f(x):\n    return x[0] + {1: 2}\n")
+    assert looks_like_code(b"A docstring with no symbols in it", "networkx/classes/graph.py:2041")
     assert not looks_like_code(b"The river (in the north) flows past the city, they say.")
     assert looks_like_code(b"plain words", "a/b.py")
 
