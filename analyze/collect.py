@@ -1,7 +1,9 @@
 """Stream evaluation tokens through a source of neurons, in bounded memory, into a sealed directory.
 
 Forward passes run on canonical micro-batches (a fixed number of rows, the last one padded) and sums are taken
-a micro-batch at a time in fp64, so the result is the same, bit for bit, however many rows are read at once.
+a micro-batch or a piece of the stream at a time in fp64, so the result is the same, bit for bit, however many rows are
+read at once. What is collected and in which order stands in analyze.sweeps, what it takes in analyze.needs. One that
+was stopped or killed goes on from its last saved state (analyze.unfinished) and ends the same, bit for bit.
 """
 
 import os
@@ -56,7 +58,7 @@ def collect(
     batch: int = 64,
     say: Say = print,
 ) -> Activations:
-    """Collect one layer and hook: moments, strongest examples, and a token sample held whole.
+    """Collect one layer and hook: moments, histograms, examples, sums per token, and a token sample held whole.
 
     BOS, separators and padding are left out of everything. `out` is a directory such as `.../L0.mid`; the
     sample goes to its sibling `.../L0.mid.sample` (see analyze.store). An equal result that is there already
@@ -72,8 +74,10 @@ def collect(
         say: takes the lines that tell what is going on.
 
     Raises:
-        BadInput: data that do not fit the source, another result at `out`, values that are not finite.
+        BadInput: data that do not fit the source, another result at `out`, values that are not finite, or another
+            process that collects the same.
         EnvironmentProblem: too little room on the disk.
+        Stopped: by SIGINT or SIGTERM; the same call goes on from there.
     """
     out = Path(out)
     facts = source.facts
@@ -104,6 +108,7 @@ def collect(
         sweeps = Sweeps(source, tokens, plan, work, micro_batch_rows(tokens.n_ctx), settings["piece_rows"], batch)
         statistics = sweeps.run(say)
         with publishing(sample_directory(out), sealed, replace=True) as aside:
+            # Linked, not moved: killed in here, the collection goes on from its last state and needs the file.
             os.link(sweeps.sample.path, aside / SAMPLE_FILE)
             sums = sweeps.firing.sums.tables()
             occurrences, remainder = sweeps.firing.occurrences, sweeps.remainder()

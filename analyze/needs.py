@@ -6,7 +6,10 @@ where the sample holds only a part, a piece of the stream of 512 MB.
 
 Sums per token are held sparsely because a dense table cannot be: for 51,200 neurons and 48,262 token ids one fp32
 figure takes 4 x 51,200 x 48,262 = 9.9 GB, and the three kept here in full precision 49 GB. An entry of the sparse
-table takes 24 bytes, and there are as many as pairs of a neuron and a token id on which it fired.
+table takes 24 bytes, and there are as many as pairs of a neuron and a token id on which it fired: in trained layers of
+256 neurons, over 228 thousand tokens of 4,096 ids, 3.5 % of all pairs for relu, 6.6 % for solu_ln, 20 % for gelu_new. At
+these densities the wide layer and large vocabulary above would take 2.1, 3.9 and 12 GB on disk; in memory there is
+never more than a block of 256 neurons.
 """
 
 from dataclasses import dataclass
