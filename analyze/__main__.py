@@ -1,4 +1,4 @@
-"""The commands that read checkpoints: collect | score | labels | probe | truth | fission | compare | report | toys."""
+"""The commands that read checkpoints: collect, score, scores, labels, probe, truth, fission, compare, report, toys."""
 
 from train.launch import with_allocator_settings
 
@@ -51,6 +51,14 @@ class Collect:
     """of a wider layer take a random choice of so many; default: every neuron"""
     batch: int = 64
     """rows read at a time; does not change the result"""
+    debug: bool = False
+    """show the traceback of a failure"""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """List every score: definition, cost, null, measured validity, known failures."""
+
     debug: bool = False
     """show the traceback of a failure"""
 
@@ -194,6 +202,7 @@ class Toys:
 Command = (
     Annotated[Collect, subcommand("collect")]
     | Annotated[Score, subcommand("score")]
+    | Annotated[Scores, subcommand("scores")]
     | Annotated[Labels, subcommand("labels")]
     | Annotated[Probe, subcommand("probe")]
     | Annotated[Truth, subcommand("truth")]
@@ -227,6 +236,13 @@ def _score(command: Score) -> None:
     for directory in activations_under(list(command.directories)):
         done = score_directory(directory, command.scores, command.seed, command.drop_samples, command.nulls)
         print(done.line(), flush=True)
+
+
+def _scores(_: Scores) -> None:
+    from analyze.score_list import score_list
+
+    table = score_list()
+    print(f"{table.caption}\n\n{table.markdown()}")
 
 
 def _labels(command: Labels) -> None:
@@ -311,6 +327,7 @@ def main() -> None:
     handlers = {
         Collect: _collect,
         Score: _score,
+        Scores: _scores,
         Labels: _labels,
         Probe: _probe,
         Truth: _truth,

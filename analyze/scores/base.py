@@ -1,5 +1,6 @@
 """What a score of neurons is."""
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import polars as pl
@@ -7,6 +8,18 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from analyze.store import Activations
+
+
+@dataclass(frozen=True)
+class About:
+    """A score in a few words, for the table that `python -m analyze scores` prints."""
+
+    definition: str
+    cost: str
+    """CPU seconds per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512."""
+    null: str
+    """What it is held against beside the rows of nulls that every score has."""
+    fails: str
 
 
 @runtime_checkable
@@ -24,6 +37,11 @@ class NeuronScore(Protocol):
     @property
     def number(self) -> int:
         """Its place in tables; 0 is the one that reports lead with."""
+        ...
+
+    @property
+    def about(self) -> About:
+        """Definition, cost, null and known failures, a sentence each."""
         ...
 
     @property

@@ -15,6 +15,7 @@ from analyze.contexts import Contexts, contexts_of, strong_firings
 from analyze.embeddings import k_means, unit_rows
 from analyze.positions import position_hash
 from analyze.sample import blocks
+from analyze.scores.base import About
 from analyze.store import SCORED, Activations
 
 SIZES = (200, 100, 50, 30)
@@ -194,6 +195,12 @@ class ContextModes:
 
     name = "context_modes"
     number = 4
+    about = About(
+        definition="how far examples fall into clusters of like size beyond random tokens (silhouette), negated",
+        cost="6",
+        null="silhouette of random tokens, taken off",
+        fails="a feature that one view shows is drowned by the others; one broad feature is several clusters",
+    )
     needs = ("sample", "text")
     optional = True
 

@@ -28,6 +28,7 @@ from analyze.fit_metrics import auprc, f1, pearson
 from analyze.grammar import grammar_of
 from analyze.induction import Atoms, Conjunctions, induce
 from analyze.sample import blocks
+from analyze.scores.base import About
 from analyze.store import SCORED, Activations
 
 
@@ -119,6 +120,12 @@ class OneRuleFidelity:
 
     name = "fidelity"
     number = 2
+    about = About(
+        definition="held-out Pearson r between activation and the best single rule, a conjunction of up to three atoms",
+        cost="1.9",
+        null="r = 0 for a rule that does not hold on held-out documents",
+        fails="measures how much one sentence tells, not whether the neuron is one thing",
+    )
     needs = ("sample", "text")
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from analyze.contexts import FEWEST_DOCUMENTS, Contexts, contexts_of, strong_firings
 from analyze.embeddings import unit_rows
 from analyze.sample import blocks
+from analyze.scores.base import About
 from analyze.store import SCORED, Activations
 
 _PIECE = 4096
@@ -248,6 +249,12 @@ class Ms:
 
     name = "ms"
     number = 3
+    about = About(
+        definition="weighted mean cosine of contexts of strong firings in different documents, best of five views",
+        cost="2.3 (+ 3.6 a layer)",
+        null="the same for random tokens of equal weights, exact, taken off",
+        fails="broad features score below two narrow ones alike; interference; falls with firing rate",
+    )
     needs = ("sample", "text")
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:

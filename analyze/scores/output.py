@@ -23,6 +23,7 @@ from torch import Tensor
 from analyze.nulls import haar
 from analyze.origin import origin_of
 from analyze.sample import blocks
+from analyze.scores.base import About
 from analyze.store import SCORED, Activations
 from analyze.text import Vocabulary
 from train.errors import BadInput
@@ -152,6 +153,12 @@ class Output:
 
     name = "output"
     number = 7
+    about = About(
+        definition="ln(V / 3 PR): how few next tokens its row of W_out W_U is spread over",
+        cost="2.3",
+        null="0 for a Gaussian row; rows of rotations are rotated along",
+        fails="describes what it writes, not what it answers to; direct path alone",
+    )
     needs = ("sample", "text", "weights")
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:

@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from analyze.contexts import FEWEST_DOCUMENTS, least_strong, rectified
 from analyze.sample import blocks
+from analyze.scores.base import About
 from analyze.store import SCORED, Activations, TokenSample
 
 _COLUMNS = 32
@@ -285,6 +286,12 @@ class TokenStructure:
 
     name = "token_structure"
     number = 5
+    about = About(
+        definition="one over the effective number of tokens among strong firings, fit against eval documents",
+        cost="1.6",
+        null="a neuron that does not care has the text's own concentration",
+        fails="a class of 200 tokens is one thing and two words are two: structure, not unity",
+    )
     needs = ("sample",)
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
