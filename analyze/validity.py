@@ -163,7 +163,7 @@ class Validity:
         for one in self.cases:
             if one.symmetric and not one.auroc >= REQUIRED:
                 found.append(f"{one.name} {shown(one.auroc)} < {shown(REQUIRED)}")
-            if one.symmetric and not one.auroc > one.by_rate:
+            if one.symmetric and one.auroc <= one.by_rate:
                 found.append(f"no better than the firing rate ({shown(one.by_rate)})")
             if one.name == "asymmetric" and not one.auroc >= REQUIRED_ASYMMETRIC:
                 found.append(f"{one.name} {shown(one.auroc)} < {shown(REQUIRED_ASYMMETRIC)}")

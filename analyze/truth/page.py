@@ -41,8 +41,8 @@ def page(
         "# Validity of the scores",
         "",
         f"Neurons planted on real text: max(sum of k features + noise - 0.3, 0), features of part `{part}`. "
-        "AUROC is the chance that a neuron of one feature scores above one of two to eight; one without a score "
-        "(NA) counts as the lowest. Intervals: 95 %, bootstrap over features and neurons. Firing rate: the AUROC of the "
+        "AUROC is the chance that a neuron of one feature scores above one of two to eight; no score (NA) counts "
+        "as the lowest. Intervals: 95 %, bootstrap over features and neurons. Firing rate: the AUROC of the "
         "firing rate alone (low = one feature).",
         "",
         f"Required of a headline score: AUROC of at least {shown(REQUIRED)} on the symmetric cases (in bold) and of at "
