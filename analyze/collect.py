@@ -95,6 +95,15 @@ def collect(
             return open_activations(out)
     plan = make_plan(tokens, n_rows, share)
     tell(plan, facts, tokens.d_vocab, out, say)
+    make(source, tokens, plan, settings, out, batch, say)
+    return open_activations(out)
+
+
+def make(
+    source: NeuronSource, tokens: TokenFile, plan: Plan, settings: dict[str, Any], out: Path, batch: int, say: Say
+) -> None:
+    """Sweep over the tokens and seal what came of it; nothing of it stays in memory."""
+    facts = source.facts
     identity = {
         "checkpoint_hash": facts.checkpoint_hash,
         "data_hash": tokens.data_hash,
@@ -122,7 +131,7 @@ def collect(
             n_tokens=plan.n_tokens,
             n_sampled_tokens=len(plan.tokens),
             n_documents=plan.n_documents,
-            quantiles="all tokens" if share == 1 else "sample",
+            quantiles="all tokens" if plan.share == 1 else "sample",
             sample_hash=manifest_hash(sample_directory(out)),
             settings=settings,
         )
@@ -136,7 +145,6 @@ def collect(
             bands=sweeps.firing.bands.table(),
         )
         write_activations(acts, out, replace=True)
-    return open_activations(out)
 
 
 def collect_checkpoint(

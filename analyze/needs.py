@@ -6,10 +6,10 @@ where the sample holds only a part, a piece of the stream of 512 MB.
 
 Sums per token are held sparsely because a dense table cannot be: for 51,200 neurons and 48,262 token ids one fp32
 figure takes 4 x 51,200 x 48,262 = 9.9 GB, and the three kept here in full precision 49 GB. An entry of the sparse
-table takes 24 bytes, and there are as many as pairs of a neuron and a token id on which it fired: in trained layers of
-256 neurons, over 228 thousand tokens of 4,096 ids, 3.5 % of all pairs for relu, 6.6 % for solu_ln, 20 % for gelu_new. At
-these densities the wide layer and large vocabulary above would take 2.1, 3.9 and 12 GB on disk; in memory there is
-never more than a block of 256 neurons.
+table takes 24 bytes, and there are as many as pairs of a neuron and a token id on which it fired. In trained layers of
+256 neurons, over 228 thousand tokens of 4,096 ids, these were 3.5 % of all pairs for relu, 6.6 % for solu_ln and 20 %
+for gelu_new. At such densities the wide layer and large vocabulary above would take 2.1, 3.9 and 12 GB on disk; in
+memory there is never more than a block of 256 neurons.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def needs(facts: SourceFacts, plan: Plan, d_vocab: int, micro_batch: int, piece:
     turned = held if whole else piece
     an_example = 4 + 4 + 8 + 4 + 8
     per_neuron = 4 * N_BINS + an_example * len(HALVES) * (N_EXAMPLES + N_BANDS * N_IN_BAND) + 100
-    tables = 2 * per_neuron  # rows of histograms, bands and examples, written and read back
+    tables = 3 * per_neuron  # rows of histograms, bands and examples, written and read back
     of_tokens = 40 * held + 100 * turned
     passing = 20 * micro_batch * n
     turning = threads * (2 * width_for(turned) + 40) * turned
