@@ -158,19 +158,19 @@ class _Search:
         return grown
 
     def _pruned(self, found: _Found) -> _Found:
-        """Without the atoms that the search's path put in and that bring nothing in the end."""
-        while len(found.atoms) > 1:
-            shorter = [found]
-            for left_out in range(len(found.atoms)):
-                rest = found.atoms[:left_out] + found.atoms[left_out + 1 :]
-                value = float(self._values(rest[:-1])[rest[-1]])
-                if value > 0 and self._grammar.n_documents(rest) >= FEWEST_DOCUMENTS:
-                    shorter.append(_Found(rest, value))
-            best = self._best(shorter, 1)[0]
-            if best is found:
-                break
-            found = best
-        return found
+        """Without an atom that the search's path put in and that brings nothing in the end.
+
+        Only of three: of two atoms the search has seen each alone.
+        """
+        if len(found.atoms) < MOST_ATOMS:
+            return found
+        shorter = [found]
+        for left_out in range(len(found.atoms)):
+            rest = found.atoms[:left_out] + found.atoms[left_out + 1 :]
+            value = float(self._values(rest[:-1])[rest[-1]])
+            if value > 0 and self._grammar.n_documents(rest) >= FEWEST_DOCUMENTS:
+                shorter.append(_Found(rest, value))
+        return self._best(shorter, 1)[0]
 
 
 def _evened(y: Float[ndarray, "k"], documents: Int[ndarray, "k"]) -> Float[ndarray, "k"]:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from analyze.embeddings import k_means, unit_rows
-from analyze.text import COARSE_CLASSES, ContextStates, Vocabulary
+from analyze.text import COARSE_CLASSES, ContextStates, Vocabulary, in_backticks
 
 FEWEST_TOKENS = 10
 """A rule needs this many fit tokens."""
@@ -104,7 +104,7 @@ def token_views(
     members = SetsOfKeys([*alone, *joined.values(), *classes.values()], n)
     kinds = _repeated("token", n) + _repeated("form", len(joined)) + _repeated("class", len(classes))
     shown = [vocabulary.shown(index) for index in range(n)]
-    folded = [f"`{form}` in any case or spacing" for form in joined]
+    folded = [f"{in_backticks(form.encode())} in any case or spacing" for form in joined]
     current = [
         *(f"{token} as the current token" for token in shown),
         *(f"{form} as the current token" for form in folded),

@@ -19,15 +19,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore
-from analyze.store import SCORED, Activations, open_activations
+from analyze.store import SCORED, open_activations
 from train.errors import BadInput
 
 N_NEURONS = 256
 N_TOKENS = 190_000
 
 
-def seconds(score: NeuronScore, acts: Activations) -> tuple[float, float]:
-    """Wall and processor seconds of one table."""
+def seconds(score: NeuronScore, directory: Path) -> tuple[float, float]:
+    """Wall and processor seconds of one table, of activations opened anew: some scores keep what they found."""
+    acts = open_activations(directory)
     wall, processor = time.perf_counter(), time.process_time()
     score.table(acts)
     return time.perf_counter() - wall, time.process_time() - processor
@@ -51,8 +52,8 @@ def main() -> None:
         print(f"{directory}: {scored} scored neurons, {len(acts.tokens)} tokens, figures x {scale:.2f}")
         print(f"{'score':<20}{'first':>10}{'wall':>10}{'processor':>12}   seconds")
         for name in args.scores:
-            first, _ = seconds(SCORES[name], acts)
-            runs = [seconds(SCORES[name], acts) for _ in range(args.repeats)]
+            first, _ = seconds(SCORES[name], directory)
+            runs = [seconds(SCORES[name], directory) for _ in range(args.repeats)]
             wall, processor = (min(run[i] for run in runs) * scale for i in range(2))
             print(f"{name:<20}{first:>10.2f}{wall:>10.2f}{processor:>12.2f}", flush=True)
 

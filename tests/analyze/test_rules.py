@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from analyze.rules import FEWEST_TOKENS, Grammar
+from analyze.rules import FEWEST_TOKENS, Grammar, token_views
 from analyze.store import TokenSample
 from analyze.text import Vocabulary, byte_of_character, context_states, in_backticks, looks_like_code
 from tests.analyze.scoring import activations_of, covered, grammar_on, made_up_data
@@ -96,6 +96,14 @@ def test_rules_of_tokens_cover_exactly_their_tokens(made_up: tuple):
     either = np.isin(tokens.ids, [the, vocabulary.pieces.index(b"The")])
     form = "`the` in any case or spacing as the current token"
     np.testing.assert_array_equal(covered(grammar, tokens, form), either)
+
+
+def test_no_sentence_breaks_a_line():
+    vocabulary = Vocabulary((b"<|bos|>", b"\n", b" \n", b"a", b" A"))
+    current, previous = token_views(np.arange(5), np.arange(5), vocabulary, np.zeros((5, 2)))
+    assert "`\\n` in any case or spacing as the current token" in current.phrases
+    assert "after `a` in any case or spacing" in previous.phrases
+    assert not any("\n" in phrase for view in (current, previous) for phrase in (*view.phrases, *view.nouns))
 
 
 def test_every_rule_has_enough_fit_tokens_and_tokens_of_its_own_within_its_view(made_up: tuple):
