@@ -13,7 +13,7 @@ from weakref import ref
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -167,6 +167,14 @@ class KEff:
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """1 / K_eff of every neuron; NaN for dead and rare neurons and where reach < LEAST_REACH."""
         return 1.0 / np.array([fitted.k_eff for fitted in fit_all(acts)])
+
+    def metric(self, y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+        """The gain of one set of tokens, as each rule is judged, here on the tokens that it is fitted on."""
+        residual = y - y.mean()
+        n, s = int(covered.sum()), float(residual[covered].sum())
+        total = float(np.square(residual).sum())
+        mu = s / (n + 1)
+        return (2 * mu * s - n * mu**2) / total if total > 0 else nan
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """k_eff, k_eff_score, k_eff_mono, reach, single_token, and each rule as a sentence with its gain."""

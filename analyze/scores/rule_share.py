@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from analyze.grammar import grammar_of
@@ -98,6 +98,11 @@ class RuleShare:
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """The share of every neuron; NaN for dead and rare ones and where a half has fewer examples."""
         return share_all(acts, Conjunctions(grammar_of(acts)))[0].share
+
+    def metric(self, y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+        """Share of the 20 largest values that one set of tokens covers; 0 where it is too broad to be a rule."""
+        top = np.argsort(-y, kind="stable")[:N_EXAMPLES]
+        return float(covered[top].mean()) if covered.mean() <= MOST_BASE_RATE else 0.0
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """rule_share, the rule as a sentence, its base rate over eval tokens, whether that is mono, and

@@ -186,3 +186,12 @@ def test_k_eff_tells_one_planted_feature_from_several_on_real_text(real_text: Pa
     assert area > 0.8
     assert (k_eff <= MONO)[mono].mean() > 0.55
     assert (k_eff <= MONO)[~mono].mean() < 0.25
+
+
+def test_the_metric_is_the_gain_of_one_set_by_its_formula():
+    y = np.array([0.0, 0.0, 3.0, 1.0])
+    covered = np.array([False, False, True, True])
+    mu = (2.0 + 0.0) / 3
+    total = 1.0 + 1.0 + 4.0 + 0.0
+    assert SCORES["k_eff"].metric(y, covered) == pytest.approx((2 * mu * 2 - 2 * mu**2) / total)  # pyright: ignore[reportAttributeAccessIssue]
+    assert np.isnan(SCORES["k_eff"].metric(np.ones(4), covered))  # pyright: ignore[reportAttributeAccessIssue]

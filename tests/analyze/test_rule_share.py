@@ -117,3 +117,12 @@ def test_examples_are_read_in_order_of_rank(made_up: MadeUp):
     row_of = {position: row for row, position in enumerate(tokens.stream_position.tolist())}
     heights = [[values[row_of[p], neuron] for p in at[neuron].tolist()] for neuron in range(2)]
     assert all(row == sorted(row, reverse=True) for row in heights)
+
+
+def test_the_metric_is_coverage_of_the_top_and_zero_for_a_set_too_broad_to_be_a_rule():
+    y = np.arange(1000.0)
+    covered = np.zeros(1000, bool)
+    covered[-15:] = True
+    assert SCORE.metric(y, covered) == 15 / 20
+    covered[:40] = True
+    assert SCORE.metric(y, covered) == 0
