@@ -7,7 +7,7 @@ import polars as pl
 
 from analyze.truth.admission import Admitted
 from analyze.truth.design import MAIN, PLANTED_HASH
-from analyze.truth.labels import FALLS
+from analyze.truth.labels import FALLS, NOISE
 from analyze.validity import LABEL_RATE, REQUIRED, REQUIRED_ASYMMETRIC, UNMOVED, Labels, Validity, shown
 
 
@@ -179,7 +179,8 @@ def _labels(found: list[Validity], references: dict[str, tuple[Labels, bool]]) -
     n = next(iter(references.values()))[0].n if references else 0
     return [
         f"Share of {n} neurons of one feature on which the figure of fit falls by more than {FALLS:.0%} when a random "
-        f"half of the true set is taken away, and when as many random tokens are put in ({MAIN.name} case).",
+        f"half of the true set is taken away, and when as many random tokens are put in; "
+        f"neurons of the {MAIN.name} case with noise of sd {shown(NOISE)}.",
         "",
         *_markdown(("figure", "falls with missing", "falls with extra", "passes"), rows),
     ]

@@ -33,7 +33,7 @@ def test_auroc_is_what_comparing_every_pair_gives_with_missing_scores_lowest(row
 def test_rank_correlation_is_spearmans():
     rng = np.random.default_rng(0)
     score, k = rng.integers(0, 5, 60).astype(float), rng.integers(1, 9, 60)
-    assert rank_correlation(score, k) == pytest.approx(spearmanr(score, k).statistic)
+    assert rank_correlation(score, k) == pytest.approx(spearmanr(score, k)[0])
     assert np.isnan(rank_correlation(np.ones(60), k))
 
 
