@@ -91,7 +91,7 @@ def moments(act: str) -> list[float]:
 
 def steps() -> None:
     """What holds the tied step together, one row an activation."""
-    print(f"\nRelative L2 of logits between the narrow model and its x {training.K} after {STEPS} steps of AdamW (fp64).\n")
+    print(f"\nRelative L2 of logits, narrow model against its x {training.K}, after {STEPS} steps of AdamW (fp64).\n")
     print("| activation | all conditions | rate kept | decay kept | epsilon kept | clipped | transplanted | fresh |")
     print("|---|" + "---|" * 7)
     for act in training.ACTS:
