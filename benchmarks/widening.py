@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.train import test_copying as copying  # noqa: E402
 from tests.train import test_widen_training as training  # noqa: E402
+from train.config import WidenPlan  # noqa: E402
 from train.copying import MLPWeights, add_noise, copy_neurons, generator_of  # noqa: E402
 from train.transplant import transplanted  # noqa: E402
 
@@ -27,9 +28,10 @@ STEPS = 30
 def error(mlp: MLPWeights, act: str, k: int, split: str, noise: str, sigma: float, dtype: torch.dtype) -> float:
     """Relative L2 error of what a random MLP writes, on random inputs."""
     mlp, x = copying.in_dtype(mlp, dtype), copying.inputs(SIZES[0]).to(dtype)
-    wide = copy_neurons(mlp, act, k, split, 1.0, generator_of("shares"))
-    if noise != "none":
-        wide = add_noise(wide, k, noise, sigma, generator_of("noise"))
+    plan = WidenPlan.model_validate({"layers": (0,), "factor": k, "split": split, "noise": noise, "sigma": sigma})
+    wide = copy_neurons(mlp, act, k, plan.split, 1.0, generator_of("shares"))
+    if plan.noise != "none":
+        wide = add_noise(wide, k, plan.noise, sigma, generator_of("noise"))
     return copying.relative_l2(wide(x, act), mlp(x, act))
 
 
