@@ -193,9 +193,8 @@ def summary(comparison: Comparison, judge: Judge) -> list[str]:
     found.append(
         f"By {judge.title}, {share} per cent of the judged neurons of {place(own)} are monosemantic "
         f"({with_interval(own, f'{name}_mono_number', count)} of {count(own['n_neurons'])} neurons); "
-        f"untrained "
-        f"{percent(own[f'{name}_untrained_share'])}, rotated {percent(own[f'{name}_rotated_share'])} per "
-        f"cent."
+        f"untrained {percent(own[f'{name}_untrained_share'])}, rotated {percent(own[f'{name}_rotated_share'])}, with "
+        f"W_in rotated {percent(own[f'{name}_w_in_rotated_share'])} per cent."
     )
     others = [row for row in rows if row[f"{name}_difference"] is not None]
     if others:
