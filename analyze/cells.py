@@ -1,7 +1,7 @@
 """Which scores lie under results directories: the run, step, layer and hook of each, and its source."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,23 @@ def final_cells(cells: Sequence[Cell]) -> dict[str, dict[tuple[int, str], dict[i
             places = table.setdefault(cell.meta["variant"], {})
             places.setdefault(cell.place, {})[cell.meta["seed"]] = cell
     return {variant: dict(sorted(places.items())) for variant, places in table.items()}
+
+
+def untrained_cells(cells: Sequence[Cell]) -> dict[tuple[str, int, tuple[int, str]], Cell]:
+    """The untrained networks among some cells, by variant, seed, and layer and hook."""
+    return {
+        (cell.meta["variant"], cell.meta["seed"], cell.place): cell
+        for cell in cells
+        if cell.meta["step"] == 0 and cell.meta["start_run"] is None
+    }
+
+
+def untrained_of(cell: Cell, untrained: Mapping[tuple[str, int, tuple[int, str]], Cell]) -> Cell | None:
+    """The untrained network that a cell's weights descend from; None for that itself, and where it is not there."""
+    # A network without a mid LayerNorm has one hook, `mid`, that stands for both.
+    root, seed, (layer, hook) = cell.meta["root_variant"], cell.meta["seed"], cell.place
+    found = untrained.get((root, seed, (layer, hook))) or untrained.get((root, seed, (layer, "mid")))
+    return None if found is cell else found
 
 
 def require_same_tokens(cells: Sequence[Cell]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from analyze.arms import arms_beside_controls, finite, interval
-from analyze.cells import Cell, final_cells, find_cells, require_same_tokens
+from analyze.cells import Cell, final_cells, find_cells, require_same_tokens, untrained_cells, untrained_of
 from analyze.comparison import Comparison
 from analyze.measure import JUDGES, NULLS_SHOWN, Judge, Measured, measure
 from analyze.statistics import (
@@ -79,18 +79,13 @@ def comparison_of(
         if primary not in known:
             raise BadInput(f"primaries: no score {primary!r}{did_you_mean(primary, known)}")
 
-    at_birth = {
-        (cell.meta["variant"], cell.meta["seed"], cell.place): cell
-        for cell in cells
-        if cell.meta["step"] == 0 and cell.meta["start_run"] is None
-    }
-    untrained: dict[Path, dict[str, tuple[float, float]]] = {}
+    births = untrained_cells(cells)
+    memory: dict[Path, dict[str, tuple[float, float]]] = {}
     measured: dict[tuple[str, int, str], dict[int, Measured]] = {}
     for variant, places in finals.items():
         for place, seeds in places.items():
             measured[variant, *place] = {
-                seed: measure(cell, judges, _untrained(cell, at_birth), untrained)
-                for seed, cell in sorted(seeds.items())
+                seed: measure(cell, judges, untrained_of(cell, births), memory) for seed, cell in sorted(seeds.items())
             }
     rows = [_row(by_seed, judges) for by_seed in measured.values()]
     n_tests = 0
@@ -114,13 +109,6 @@ def comparison_of(
     frame = pl.DataFrame(rows, infer_schema_length=None)
     arms, told = arms_beside_controls(rows, measured, judges), tuple(tell(cells, reference))
     return Comparison(frame, arms, judges, reference, tuple(primaries), n_tests, told, facts)
-
-
-def _untrained(cell: Cell, at_birth: dict[tuple[str, int, tuple[int, str]], Cell]) -> Cell | None:
-    # A network without a mid LayerNorm has one hook, `mid`, that stands for both.
-    root, seed, (layer, hook) = cell.meta["root_variant"], cell.meta["seed"], cell.place
-    found = at_birth.get((root, seed, (layer, hook))) or at_birth.get((root, seed, (layer, "mid")))
-    return None if found is cell else found
 
 
 def _row(by_seed: dict[int, Measured], judges: Sequence[Judge]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from analyze import plots
-from analyze.cells import Cell, read_metrics
+from analyze.cells import Cell, read_metrics, untrained_cells, untrained_of
 from analyze.comparison import Comparison
-from analyze.measure import Judge, over_clusters
+from analyze.measure import NULLS_SHOWN, Judge, over_clusters
 from analyze.notes import number, place, visible
 from analyze.scores.k_eff import MONO
 
@@ -45,8 +45,7 @@ def _dot(row: dict[str, Any], key: str, scale: float, seeds: str = "", nulls: st
         low=scale * _or_nan(row[f"{key}_low"]) if f"{key}_low" in row else nan,
         high=scale * _or_nan(row[f"{key}_high"]) if f"{key}_high" in row else nan,
         seeds=tuple(scale * float(value) for value in row[seeds].split()) if seeds else (),
-        untrained=scale * _or_nan(row[f"{nulls}_untrained_share"]) if nulls else nan,
-        rotated=scale * _or_nan(row[f"{nulls}_rotated_share"]) if nulls else nan,
+        nulls={null: scale * _or_nan(row[f"{nulls}_{null}_share"]) for null in NULLS_SHOWN} if nulls else {},
     )
 
 
@@ -61,15 +60,13 @@ def share_figure(comparison: Comparison, judge: Judge, styles: dict[str, Any]) -
         ("mono neurons, duplicates once", numbers),
     ]
     listed = "; ".join(f"{dot.title}: {dot.mean:.1f} %" for dot in shares)
+    marks = ", ".join(f"{plots.NULL_STYLES[null].called}: {shown.phrase}" for null, shown in NULLS_SHOWN.items())
     return Figure(
         "mono-share",
         plots.dot_plot(panels, styles),
         visible(f"Share of judged neurons called monosemantic by {judge.title}. {listed}."),
-        "Left: share of judged neurons called monosemantic; dot: mean over seeds, line: 95 % t interval "
-        "over seeds "
-        "(none with one seed), ticks: single seeds, cross: the untrained network, diamond: a rotation of "
-        "the same "
-        "activations. Right: how many, each cluster of duplicates counted once.",
+        "Left: share of judged neurons called monosemantic; dot: mean over seeds, line: 95 % t interval over seeds "
+        f"(none with one seed), ticks: single seeds; {marks}. Right: how many, each cluster of duplicates once.",
     )
 
 
@@ -115,22 +112,17 @@ def score_figure(
     cells: Sequence[Cell],
     styles: dict[str, Any],
 ) -> Figure:
-    """K_eff of every variant, trained, untrained and rotated."""
-    births = {(cell.meta["variant"], cell.meta["seed"], cell.place): cell for cell in cells if cell.meta["step"] == 0}
+    """K_eff of every variant, trained and of its nulls."""
+    births = untrained_cells(cells)
     distributions = []
     for variant in styles:
         for (layer, hook), by_seed in finals[variant].items():
-            trained, untrained, rotated = [], [], []
-            for seed, cell in by_seed.items():
-                trained.append(_judged(cell, "none"))
-                rotated.append(_judged(cell, "rotated"))
-                root = cell.meta["root_variant"]
-                birth = births.get((root, seed, (layer, hook))) or births.get((root, seed, (layer, "mid")))
-                if birth is not None:
-                    untrained.append(_judged(birth, "none"))
-            title = f"{variant} L{layer}.{hook}"
-            parts = (np.concatenate(part) if part else np.empty(0) for part in (trained, untrained, rotated))
-            distributions.append(plots.Distribution(title, variant, *parts))
+            held = [(cell, untrained_of(cell, births)) for cell in by_seed.values()]
+            nulls = {"untrained": [_judged(birth, "none") for _, birth in held if birth is not None]}
+            nulls |= {null: [_judged(cell, null) for cell, _ in held] for null in NULLS_SHOWN if null not in nulls}
+            trained = _joined([_judged(cell, "none") for cell, _ in held])
+            chance = {null: _joined(parts) for null, parts in nulls.items()}
+            distributions.append(plots.Distribution(f"{variant} L{layer}.{hook}", variant, trained, chance))
     svg = plots.score_distributions(distributions, styles, MONO, "K_eff")
     listed = "; ".join(
         f"{each.title}: median {np.median(each.trained):.2f}" for each in distributions if each.trained.size
@@ -140,12 +132,13 @@ def score_figure(
         svg,
         visible(f"Cumulative distribution of K_eff. {listed}."),
         f"Cumulative share of judged neurons with at most this K_eff, all seeds together, each "
-        f"cluster of duplicates once. Left of the "
-        f"dotted line "
-        f"at {MONO} a neuron is called monosemantic. A trained curve that runs with its rotated or "
-        f"untrained "
-        "one has shown nothing.",
+        f"cluster of duplicates once. Left of the dotted line at {MONO} a neuron is called monosemantic. A trained "
+        "curve that runs with those of its nulls has shown nothing.",
     )
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _judged(cell: Cell, null: str) -> np.ndarray:

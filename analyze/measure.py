@@ -28,10 +28,18 @@ class Judge:
     """True, false, or null where the score does not judge the neuron."""
 
 
+@dataclass(frozen=True)
+class Null:
+    """What chance looks like, as tables and sentences call it."""
+
+    title: str
+    phrase: str
+
+
 NULLS_SHOWN = {
-    "untrained": "the untrained network",
-    "rotated": "a rotation of the same neurons",
-    "w_in_rotated": "the same layer with W_in rotated",
+    "untrained": Null("untrained", "the untrained network"),
+    "rotated": Null("rotated", "a rotation of the same neurons"),
+    "w_in_rotated": Null("W_in rotated", "the same layer with W_in rotated"),
 }
 """What a comparison holds every layer against: rows of scores.parquet by that name, or the run's step 0."""
 

@@ -94,8 +94,8 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         if measured is None or not measured.headline:
             said = "it has not been measured" if measured is None else measured.line()
             found.append(f"{judge.title} has not passed on planted neurons, so its shares only describe: {said}.")
-        for null, what in NULLS_SHOWN.items():
-            excess = f"{judge.name}_{null}_excess"
+        for null, shown in NULLS_SHOWN.items():
+            what, excess = shown.phrase, f"{judge.name}_{null}_excess"
             below = name_rows(lambda row, key=excess: row[key] is not None and row[key] <= 0)
             if below:
                 found.append(f"By {judge.title}, no more monosemantic neurons than {what} shows: {below}.")

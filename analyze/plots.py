@@ -2,15 +2,16 @@
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from analyze.measure import NULLS_SHOWN
 from analyze.notes import visible
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255", "#999933")
 """Okabe and Ito's colours that stand out on white, then three of Paul Tol's: fit for the colour-blind."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
-INK, FAINT, UNTRAINED, ROTATED = "#222222", "#888888", "#AA8800", "#777777"
+INK, FAINT = "#222222", "#888888"
 
 LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -44,6 +45,25 @@ LOOK: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
+class NullStyle:
+    """How a null is drawn: as a line, and as a mark."""
+
+    colour: str
+    dash: Any
+    mark: str
+    called: str
+    """The mark in a caption."""
+
+
+# Keys of NULLS_SHOWN.
+NULL_STYLES = {
+    "untrained": NullStyle("#AA8800", (0, (1.5, 1.5)), "x", "cross"),
+    "rotated": NullStyle("#777777", (0, (5, 2)), "D", "diamond"),
+    "w_in_rotated": NullStyle("#555555", (0, (5, 1.5, 1.5, 1.5)), "^", "triangle"),
+}
+
+
+@dataclass(frozen=True)
 class Curve:
     """Losses of one run: [points, 2] arrays of tokens and nats a token."""
 
@@ -60,8 +80,8 @@ class Distribution:
     title: str
     variant: str
     trained: Float[ndarray, "n"]
-    untrained: Float[ndarray, "m"]
-    rotated: Float[ndarray, "k"]
+    nulls: Mapping[str, Float[ndarray, "m"]]
+    """By their keys in NULL_STYLES."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +94,8 @@ class Dot:
     low: float
     high: float
     seeds: tuple[float, ...] = ()
-    untrained: float = float("nan")
-    rotated: float = float("nan")
+    nulls: Mapping[str, float] = field(default_factory=dict)
+    """By their keys in NULL_STYLES."""
 
 
 def styles_of(variants: Sequence[str]) -> dict[str, tuple[str, Any]]:
@@ -203,12 +223,12 @@ def _say(axes: "Axes", at: tuple[float, float], text: str, colour: str, **kind: 
 def score_distributions(
     distributions: Sequence[Distribution], styles: dict[str, tuple[str, Any]], threshold: float, label: str
 ) -> str:
-    """Share of judged neurons at or below each value, a panel a variant: trained, untrained, rotated."""
+    """Share of judged neurons at or below each value, a panel a variant: trained, and its nulls."""
     from matplotlib.figure import Figure
 
     columns = min(4, max(len(distributions), 1))
     lines = -(-max(len(distributions), 1) // columns)
-    everything = [part for each in distributions for part in (each.trained, each.untrained, each.rotated)]
+    everything = [part for each in distributions for part in (each.trained, *each.nulls.values())]
     values = np.concatenate(everything) if everything else np.array([1.0, 4.0])
     right = float(values.max()) if values.size else 4.0
     with look():
@@ -220,9 +240,9 @@ def score_distributions(
                 continue
             each = distributions[index]
             axes.axvline(threshold, color=FAINT, linewidth=0.7, linestyle=(0, (2, 2)))
+            drawn = [(NULLS_SHOWN[null].title, NULL_STYLES[null], part) for null, part in each.nulls.items()]
             for name, part, colour, dash, width in (
-                ("untrained", each.untrained, UNTRAINED, (0, (1.5, 1.5)), 1.2),
-                ("rotated", each.rotated, ROTATED, (0, (5, 2)), 1.2),
+                *((title, part, style.colour, style.dash, 1.2) for title, style, part in drawn),
                 ("trained", each.trained, styles[each.variant][0], "solid", 2.0),
             ):
                 if part.size:
@@ -254,8 +274,10 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
                     axes.plot([dot.low, dot.high], [line, line], color=colour, linewidth=1.6, alpha=0.7)
                 if dot.seeds:
                     axes.plot(dot.seeds, [line + 0.22] * len(dot.seeds), "|", color=colour, markersize=6, alpha=0.9)
-                axes.plot([dot.untrained], [line], "x", color=UNTRAINED, markersize=6, mew=1.4, clip_on=False)
-                axes.plot([dot.rotated], [line], "D", color=ROTATED, markersize=4.5, mfc="white", clip_on=False)
+                for null, value in dot.nulls.items():
+                    style = NULL_STYLES[null]
+                    size = {"markersize": 5, "mfc": "white", "mew": 1.2}
+                    axes.plot([value], [line], style.mark, color=style.colour, clip_on=False, **size)
                 axes.plot([dot.mean], [line], "o", color=colour, markersize=7, clip_on=False)
             axes.set_xlabel(label)
             axes.set_yticks(range(len(dots)), [visible(dot.title) for dot in dots], parse_math=False)

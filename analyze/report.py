@@ -15,7 +15,7 @@ from analyze.comparison import Comparison
 from analyze.figures import Figure, loss_figure, score_figure, share_figure, widened_figures
 from analyze.fission_page import FissionPart, fission_part
 from analyze.html import render, versions
-from analyze.measure import JUDGES, Judge
+from analyze.measure import JUDGES, NULLS_SHOWN, Judge
 from analyze.notes import GLOSSARY, count, doubts, percent, place, tests_made, visible, with_interval
 from analyze.passages import N_EXTREME, N_RANDOM
 from analyze.probe_page import ProbePart, probe_part
@@ -190,11 +190,11 @@ def summary(comparison: Comparison, judge: Judge) -> list[str]:
         )
     own = next((row for row in rows if row["variant"] == comparison.reference), rows[0])
     share = with_interval(own, f"{name}_mono_share", percent)
+    chances = [f"{shown.title} {percent(own[f'{name}_{null}_share'])}" for null, shown in NULLS_SHOWN.items()]
     found.append(
         f"By {judge.title}, {share} per cent of the judged neurons of {place(own)} are monosemantic "
         f"({with_interval(own, f'{name}_mono_number', count)} of {count(own['n_neurons'])} neurons); "
-        f"untrained {percent(own[f'{name}_untrained_share'])}, rotated {percent(own[f'{name}_rotated_share'])}, with "
-        f"W_in rotated {percent(own[f'{name}_w_in_rotated_share'])} per cent."
+        f"{', '.join(chances)} per cent."
     )
     others = [row for row in rows if row[f"{name}_difference"] is not None]
     if others:

@@ -124,12 +124,8 @@ def chance(comparison: Comparison) -> Table:
             "variant",
             "score",
             "trained %",
-            "untrained %",
-            "rotated %",
-            "W_in rotated %",
-            "excess over untrained",
-            "excess over rotated",
-            "excess over W_in rotated",
+            *(f"{shown.title} %" for shown in NULLS_SHOWN.values()),
+            *(f"excess over {shown.title}" for shown in NULLS_SHOWN.values()),
             "z over rotated",
         ),
         tuple(rows),
@@ -290,7 +286,7 @@ def told_apart(comparison: Comparison) -> Table | None:
         "the untrained one nor from its rotation has shown nothing. "
         + "; ".join(f"{name}: {validity_line(name)}" for name in dict.fromkeys(key[0] for key in keys))
         + ".",
-        ("score", "variant", "over untrained", "over rotated", "over W_in rotated", f"over {comparison.reference}"),
+        ("score", "variant", *(f"over {each.title}" for each in NULLS_SHOWN.values()), f"over {comparison.reference}"),
         tuple(rows),
     )
 

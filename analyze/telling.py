@@ -13,12 +13,12 @@ import polars as pl
 from jaxtyping import Float
 from numpy import ndarray
 
-from analyze.cells import Cell, final_cells
-from analyze.measure import over_clusters
+from analyze.cells import Cell, final_cells, untrained_cells, untrained_of
+from analyze.measure import NULLS_SHOWN, over_clusters
 from analyze.scores import SCORES
 from analyze.statistics import cliffs_delta
 
-SIDES = ("untrained", "rotated", "w_in_rotated", "reference")
+SIDES = (*NULLS_SHOWN, "reference")
 """What the neurons of a variant are held against."""
 _NORMAL = 1.96
 
@@ -81,11 +81,7 @@ def tell(cells: Sequence[Cell], reference: str) -> list[Told]:
         for variant, places in final_cells(cells).items()
         if all(cell.meta["start_run"] is None for seeds in places.values() for cell in seeds.values())
     }
-    births = {
-        (cell.meta["variant"], cell.meta["seed"], cell.place): cell
-        for cell in cells
-        if cell.meta["step"] == 0 and cell.meta["start_run"] is None
-    }
+    births = untrained_cells(cells)
     memory: dict[tuple[Any, str], dict[str, Float[ndarray, "n"]]] = {}
 
     def ranks(cell: Cell, null: str = "none") -> dict[str, Float[ndarray, "n"]]:
@@ -126,11 +122,11 @@ def _other(
     ranks: Any,
 ) -> dict[str, Float[ndarray, "n"]]:
     variant, seed, (layer, hook) = cell.meta["variant"], cell.meta["seed"], cell.place
-    if side in ("rotated", "w_in_rotated"):
-        return ranks(cell, side)
     if side == "untrained":
-        birth = births.get((variant, seed, (layer, hook)))
+        birth = untrained_of(cell, births)
         return ranks(birth) if birth is not None else {}
+    if side != "reference":
+        return ranks(cell, side)
     if variant == reference:
         return {}
     places = finals.get(reference, {})

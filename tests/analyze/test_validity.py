@@ -1,6 +1,7 @@
 """What reports say of a score: its measured validity, and why it may or may not lead."""
 
 import json
+import sys
 from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
@@ -8,7 +9,23 @@ from pathlib import Path
 import pytest
 
 from analyze import validity
-from analyze.validity import Case, Change, Labels, Toys, Validity, as_json, from_json, publish, published, shown
+from analyze.scores import SCORES
+from analyze.scoring import SCORING_VERSION
+from analyze.truth.design import PLANTED_HASH
+from analyze.truth.trial import fingerprint
+from analyze.validity import (
+    Case,
+    Change,
+    Labels,
+    Toys,
+    Validity,
+    as_json,
+    from_json,
+    publish,
+    published,
+    shown,
+    validity_of,
+)
 
 GOOD = Case("symmetric", True, 120, 180, 0.93, 0.9, 0.96, 0.95, -0.7, 0.1, 0.05, 0.8, 0.1, 0.82)
 ASYMMETRIC = replace(GOOD, name="asymmetric", symmetric=False, auroc=0.85)
@@ -90,3 +107,14 @@ def test_a_file_of_another_format_is_not_read(tmp_path: Path):
 
 def test_shares_are_shown_with_two_digits_and_no_nought_in_front():
     assert [shown(one) for one in (0.914, 1.0, -0.3, 0.0, None, nan)] == [".91", "1.00", "-.30", ".00", "-", "-"]
+
+
+def test_what_is_published_was_measured_of_this_code_on_the_planted_set_of_today():
+    """Where this fails a score, the planted set or the grammar has changed: `python -m analyze truth ... --publish`."""
+    for name, score in SCORES.items():
+        found = validity_of(name)
+        assert found is not None
+        if sys.version_info[:2] == (3, 11):  # as published: a syntax tree prints differently from version to version
+            assert found.code == fingerprint(type(score).__module__)
+        assert (found.planted_hash, found.scoring_version) == (PLANTED_HASH, SCORING_VERSION)
+        assert found.part == "held"
