@@ -48,7 +48,7 @@ NULLS: dict[str, Null] = {
 }
 DEFAULT_NULLS = ("w_in_rotated", "rotated")
 """z is taken against the first that the activations allow. Directions of `w_in_rotated` fire as often as the neurons
-do; those of `rotated` 2.5 to 7 times as often (medians, quickstart models), so that its rows are no match in rate."""
+do; those of `rotated` 5 to 10 times as often (medians, quickstart models), so that its rows are no match in rate."""
 
 __all__ = [
     "DEFAULT_NULLS",
