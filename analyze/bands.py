@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int, Int16
 
-from analyze.keys import from_sort_keys, key_below
+from analyze.keys import few_places, from_sort_keys, key_below
 from analyze.pieces import Piece
 
 N_BANDS = 10
@@ -68,16 +68,13 @@ class BandExamples:
         lowest = is_open.any(axis=1).argmax(axis=1)
         if not is_open.any():
             return
-        if stop - begin > len(piece) // 2:
-            columns, part = np.arange(len(piece)), keys  # what was looked through before can do no harm
-        else:
-            columns = piece.by_hash[begin:stop]
-            part = keys.take(columns, axis=1)
-        # Flat, since numpy finds places in two dimensions ten times as slowly.
+        # What was looked through before can do no harm.
+        columns = None if stop - begin > len(piece) // 2 else piece.by_hash[begin:stop]
         above = self.edges[first + np.arange(n), lowest]
-        above[~is_open.any(axis=(1, 2))] = 0x7FFF
-        row, column = np.divmod(np.flatnonzero(part > above[:, None]), part.shape[1])
-        token, key = columns[column], part[row, column]
+        rows = np.flatnonzero(is_open.any(axis=(1, 2)))
+        tokens = [tokens_above(keys[row], above[row], columns) for row in rows]
+        row, token = np.repeat(rows, [len(found) for found in tokens]), np.concatenate(tokens)
+        key = keys[row, token]
         band = np.full(len(row), -1)
         for edge in self.edges[first : first + n].T:
             band += key > edge[row]
@@ -144,6 +141,15 @@ class BandExamples:
                 "activation": from_sort_keys(self.keys[there]).astype(np.float32),
             }
         )
+
+
+def tokens_above(
+    keys: Int16[np.ndarray, "t"], key: np.int16, columns: Int[np.ndarray, "c"] | None
+) -> Int[np.ndarray, "d"]:
+    """Which tokens, of some or of all, have a neuron's keys above one."""
+    if columns is None:
+        return few_places(keys > key)
+    return columns[few_places(keys.take(columns) > key)]
 
 
 def smallest_hashes(

@@ -73,26 +73,46 @@ class FiringPiece:
     def _neuron(self, neuron: int, keys: Int16[np.ndarray, "t"]) -> TokenTable:
         """Everything about one neuron; `keys` in stream order."""
         firing, piece = self.firing, self.piece
-        ordered = keys.take(piece.by_id)
-        at = np.flatnonzero(ordered > firing.thresholds[neuron])
+        at = np.flatnonzero(keys > firing.thresholds[neuron])
         firing.fired[neuron] += len(at)
         fired_in = np.maximum.reduceat(keys, piece.document_starts) > firing.thresholds[neuron]
         fired_in[0] |= self.carried[neuron]
         firing.documents[neuron] += np.count_nonzero(fired_in) - int(self.carried[neuron])
         firing.open[neuron] = fired_in[-1]
-        bounds = np.searchsorted(at, piece.id_starts)
-        count = np.diff(bounds)
-        there = np.flatnonzero(count)
-        starts = np.array([0, len(there)])
-        if not len(there):
+        if not len(at):
             nothing = np.zeros(0)
-            return TokenTable(starts, nothing.astype(np.int32), nothing.astype(np.int32), nothing, nothing)
-        values = from_sort_keys(ordered.take(at))
-        total = np.add.reduceat(values, bounds[there])
-        squares = np.add.reduceat(values * values, bounds[there])
+            return TokenTable(np.zeros(2, int), nothing.astype(np.int32), nothing.astype(np.int32), nothing, nothing)
+        place = piece.place.take(at)
+        count = np.bincount(place, minlength=len(piece.ids))
+        there = np.flatnonzero(count)
+        found = keys.take(at)
+        if adds_exactly(int(firing.thresholds[neuron]) + 1, int(found.max()), len(at)):
+            values = from_sort_keys(found)
+            total = np.bincount(place, values)[there]
+            squares = np.bincount(place, values * values)[there]
+        else:
+            in_order = keys.take(piece.by_id)
+            values = from_sort_keys(in_order[in_order > firing.thresholds[neuron]])
+            starts = np.cumsum(count[there]) - count[there]
+            total, squares = np.add.reduceat(values, starts), np.add.reduceat(values * values, starts)
         firing.total[neuron] += total.sum()
         firing.squares[neuron] += squares.sum()
-        return TokenTable(starts, piece.ids[there].astype(np.int32), count[there].astype(np.int32), total, squares)
+        ends = np.array([0, len(there)])
+        return TokenTable(ends, piece.ids[there].astype(np.int32), count[there].astype(np.int32), total, squares)
+
+
+def adds_exactly(lowest: int, highest: int, count: int) -> bool:
+    """Whether sums of so many bf16 values and of their squares are exact in fp64, in whatever order they are added.
+
+    Above zero all values are multiples of the last place of the smallest; in it the largest has the 8 bits of a
+    bf16 number and one more an octave between them.
+
+    Args:
+        lowest: a sort key that none lies below.
+        highest: the largest sort key.
+    """
+    bits = 8 + (highest >> 7) - max(lowest >> 7, 1)
+    return lowest > 0 and count.bit_length() + 2 * bits <= 53
 
 
 def blocks_for(n_neurons: int, n_tokens: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor
 
 from analyze.histograms import Histograms, Tally
-from analyze.keys import from_sort_keys, key_below, sort_keys
+from analyze.keys import few_places, from_sort_keys, key_below, sort_keys
 from analyze.sample import BLOCK, Sample
 from analyze.store import DEAD, RARE, SCORED, Moments, TokenSample
 
@@ -103,13 +103,13 @@ class QuantileRows:
     def __init__(self, n_neurons: int, is_fit: Bool[np.ndarray, "t"]) -> None:
         self.is_fit = is_fit if is_fit.any() else np.ones_like(is_fit)
         self.n_fit = int(np.count_nonzero(self.is_fit))
+        # The larger of a token's key and this one is its key where it is a fit token, else above all keys.
+        self._raised = np.where(self.is_fit, -0x8000, 0x7FFF).astype(np.int16)
         self.found = Quantiles(*(np.zeros(n_neurons) for _ in fields(Quantiles)))
 
     def add(self, neuron: int, keys: Int16[np.ndarray, "t"], ordered: Int16[np.ndarray, "t"]) -> None:
         """Read them off a neuron's sort keys, in the tokens' order and in ascending order."""
-        lowest = ordered[0]
-        if not self.is_fit[keys == lowest].any():
-            lowest = np.where(self.is_fit, keys, 0x7FFF).min()
+        lowest = np.maximum(keys, self._raised).min()
         p9999, highest = self._strongest(keys, ordered)
         ends = ordered[[place(0.5, len(ordered)), place(0.01, len(ordered))]]
         row = from_sort_keys(np.array([*ends, p9999, highest, lowest], dtype=np.int16))
@@ -121,7 +121,7 @@ class QuantileRows:
         wanted = self.n_fit - place(0.9999, self.n_fit)
         reach = 4 * wanted + 16  # about half of the strongest tokens are fit tokens
         while True:
-            among = np.flatnonzero(keys >= ordered[max(len(ordered) - reach, 0)])
+            among = few_places(keys >= ordered[max(len(ordered) - reach, 0)])
             found = np.sort(keys[among[self.is_fit[among]]])
             if len(found) >= wanted:
                 return found[-wanted], found[-1]

@@ -23,6 +23,8 @@ class Piece:
     """Tokens in order of their ids, those of one id in stream order."""
     ids: Int[np.ndarray, "u"]
     """The ids that occur, ascending."""
+    place: Int[np.ndarray, "t"]
+    """Where each token's id stands in `ids`."""
     id_starts: Int[np.ndarray, "v"]
     """Where each id's tokens begin in `by_id`, and t behind them."""
     document_run: Int[np.ndarray, "t"]
@@ -43,6 +45,8 @@ def piece_of(tokens: TokenSample) -> Piece:
     """Sort the tokens once for all neurons; t >= 1."""
     by_id = np.argsort(tokens.ids, kind="stable")
     ids, first = np.unique(tokens.ids[by_id], return_index=True)
+    place = np.empty(len(tokens), dtype=np.intp)
+    place[by_id] = np.repeat(np.arange(len(ids)), np.diff(first, append=len(tokens)))
     changes = np.flatnonzero(tokens.document[1:] != tokens.document[:-1]) + 1
     document_starts = np.concatenate(([0], changes))
     runs = np.repeat(np.arange(len(document_starts)), np.diff(document_starts, append=len(tokens)))
@@ -54,6 +58,7 @@ def piece_of(tokens: TokenSample) -> Piece:
         tokens=tokens,
         by_id=by_id,
         ids=ids,
+        place=place,
         id_starts=np.append(first, len(tokens)),
         document_run=runs,
         document_starts=document_starts,
