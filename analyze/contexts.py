@@ -13,11 +13,9 @@ at random have a cosine near 0 and the same token twice has 1. A token without a
 training) is the zero vector, alike to nothing. No vector comes from the model under study.
 """
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,20 +24,19 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.embeddings import D_EMBED, ppmi_svd, unit_rows
+from analyze.embeddings import BOS, token_embeddings, unit_rows
+from analyze.spelling import forms
 from analyze.store import Activations
 from analyze.text import Vocabulary
 from train.errors import BadInput
 from train.tokens import TokenFile, load_tokenizer
 
-BOS = 0
 WINDOW = 8
 """Tokens before the current one that the window view averages; fewer at the start of a document or row."""
 STRONG = 0.25
 """A token counts as a strong firing where the neuron is above this share of its maximum."""
 FEWEST_DOCUMENTS = 10
 """A neuron that fires strongly in fewer documents of either half is not scored by what it fires on."""
-MOST_TRAINING_TOKENS = 10_000_000
 _CHUNK = 16_384
 
 
@@ -131,38 +128,6 @@ def by_mean(name: str, rows: sp.csr_array, table: Float[ndarray, "keys d"]) -> C
     return ContextView(name, wide, np.vstack([table, mean]))
 
 
-def spelling(vocabulary: Vocabulary, d: int = D_EMBED) -> Float[ndarray, "v d"]:
-    """Unit vectors of how each token is written, by hashed features with signs.
-
-    Half of the squared length is the character 2- and 3-grams of the folded token and the whole of it, half is
-    its shape as written (case, digits, symbols, leading space; runs counted once). The hash is CRC-32, so that
-    every machine gives the same vectors. Source: Weinberger et al., "Feature Hashing for Large Scale Multitask
-    Learning", 2009.
-    """
-    halves = []
-    for features in (_grams, _shape):
-        half = np.zeros((len(vocabulary), d))
-        for token, (piece, text) in enumerate(zip(vocabulary.pieces, vocabulary.texts)):
-            for feature in features(piece.decode("latin-1") if text is None else text, text is None):
-                code = crc32(feature.encode())
-                half[token, code % d] += 1.0 if code >> 31 else -1.0
-        halves.append(unit_rows(half))
-    return unit_rows(halves[0] + halves[1])
-
-
-def _grams(text: str, is_bytes: bool) -> list[str]:
-    folded = f"^{text if is_bytes else text.strip(' ').lower()}$"
-    return ["whole:" + folded, *(folded[i : i + n] for n in (2, 3) for i in range(len(folded) - n + 1))]
-
-
-def _shape(text: str, is_bytes: bool) -> list[str]:
-    if is_bytes:
-        return ["shape:bytes"]
-    drawn = "".join("A" if c.isupper() else "a" if c.isalpha() else "0" if c.isdigit() else c for c in text.strip(" "))
-    spaced = "spaced" if text[:1] == " " else "joined"
-    return ["shape:" + re.sub(r"(.)\1+", r"\1", drawn, flags=re.DOTALL), spaced]
-
-
 def build_contexts(
     *,
     vectors: Float[ndarray, "v d"],
@@ -208,7 +173,7 @@ def build_contexts(
             by_key("previous", np.where(inside, previous, -1), table),
             by_mean("window", sp.csr_array((share[at], (at, keys)), (n, d_vocab)), table),
             by_key("document", document, of_documents),
-            by_key("form", np.where(inside, ids, -1), spelling(vocabulary)),
+            by_key("form", np.where(inside, ids, -1), forms(vocabulary)),
         ),
         fingerprint,
     )
@@ -227,16 +192,14 @@ def document_vectors(
 
 @lru_cache(maxsize=2)
 def _contexts(directory: Path, data_hash: str, n_ctx: int) -> tuple[Contexts, Int[ndarray, "s"]]:
-    fit = TokenFile.open(directory, split="fit", n_ctx=n_ctx)
     held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
     if held_out.data_hash != data_hash:
         raise BadInput(f"{directory}: not the data that the activations were collected on; collect again")
     vocabulary = Vocabulary.of(load_tokenizer(directory / "tokenizer.json"))
-    training = fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64)
     ids = held_out.stream(0, held_out.n_tokens).astype(np.int64)
     documents = held_out.documents()
     contexts = build_contexts(
-        vectors=ppmi_svd(training, len(vocabulary), separator=BOS, d_embed=D_EMBED - 1),
+        vectors=token_embeddings(directory, data_hash),
         ids=ids,
         starts=documents["start"].to_numpy().astype(np.int64),
         lengths=documents["length"].to_numpy().astype(np.int64),

@@ -4,12 +4,20 @@ Positive pointwise mutual information of tokens within a window, factorised by a
 (Levy and Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", 2014).
 """
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 import scipy.sparse as sp
 import torch
 from jaxtyping import Float, Integer
 from numpy import ndarray
 
+from train.tokens import TokenFile
+
+BOS = 0
+MOST_TRAINING_TOKENS = 10_000_000
+"""Embeddings are fitted on at most this many training tokens, from the start of the stream."""
 WINDOW = 4
 D_EMBED = 128
 _OVERSAMPLE = 32
@@ -59,6 +67,17 @@ def ppmi_svd(
     values, rotation = np.linalg.eigh(basis.T @ (matrix @ basis))
     largest = np.argsort(-np.abs(values), kind="stable")[:d_embed]
     return unit_rows((basis @ rotation[:, largest]) * np.sqrt(np.abs(values[largest])))
+
+
+@lru_cache(maxsize=2)
+def token_embeddings(directory: Path, data_hash: str) -> Float[ndarray, "d_vocab d_embed"]:
+    """`ppmi_svd` of a data directory's training tokens; fitted once for all that compare tokens.
+
+    Args:
+        data_hash: of the directory, so that other data there are fitted anew.
+    """
+    fit = TokenFile.open(directory, split="fit")
+    return ppmi_svd(fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64), fit.d_vocab, separator=BOS)
 
 
 def _orthonormal(columns: Float[ndarray, "n k"]) -> Float[ndarray, "n k"]:

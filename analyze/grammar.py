@@ -6,24 +6,22 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.embeddings import ppmi_svd
-from analyze.rules import Grammar, View, context_view, document_view, token_views
+from analyze.embeddings import BOS, token_embeddings
+from analyze.rules import Grammar
+from analyze.spelling import spelled
 from analyze.store import Activations, TokenSample
 from analyze.text import Vocabulary, context_states, looks_like_code
+from analyze.views import View, context_view, document_view, token_views
 from train.errors import BadInput
 from train.tokens import TokenFile, load_tokenizer
-
-BOS = 0
-MOST_TRAINING_TOKENS = 10_000_000
-"""Embeddings are fitted on at most this many training tokens, from the start of the stream."""
 
 
 def build_views(
     *,
-    training: Int[ndarray, "f"],
+    vectors: Float[ndarray, "v d"],
     ids: Int[ndarray, "s"],
     starts: Int[ndarray, "documents"],
     lengths: Int[ndarray, "documents"],
@@ -33,10 +31,9 @@ def build_views(
 ) -> tuple[View, ...]:
     """Every view of the eval stream `ids`, whose documents are told by `starts` and `lengths`.
 
-    `training` is the stream that the embeddings are fitted on; `paths` are file names or titles, whose
-    endings tell code from prose where they can.
+    `vectors` are embeddings of the tokens; `paths` are file names or titles, whose endings tell code from prose where
+    they can.
     """
-    vectors = ppmi_svd(training, len(vocabulary), separator=BOS)
     previous = np.concatenate([[BOS], ids[:-1]])
     previous[::n_ctx] = BOS
     texts = (
@@ -48,7 +45,7 @@ def build_views(
         ids, starts=starts.tolist(), lengths=lengths.tolist(), code=code, vocabulary=vocabulary, n_ctx=n_ctx
     )
     return (
-        *token_views(ids, previous, vocabulary, vectors),
+        *token_views(ids, previous, vocabulary, vectors, spelled(vocabulary.texts)),
         context_view(ids, context, vocabulary),
         document_view(ids, context.document, vocabulary, vectors),
     )
@@ -57,13 +54,12 @@ def build_views(
 @lru_cache(maxsize=2)
 def _views(directory: Path, data_hash: str, n_ctx: int) -> tuple[View, ...]:
     """The views of a data directory's eval split, in rows of `n_ctx` tokens."""
-    fit = TokenFile.open(directory, split="fit", n_ctx=n_ctx)
     held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
     if held_out.data_hash != data_hash:
         raise BadInput(f"{directory}: not the data that the activations were collected on; collect again")
     documents = held_out.documents()
     return build_views(
-        training=fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64),
+        vectors=token_embeddings(directory, data_hash),
         ids=held_out.stream(0, held_out.n_tokens).astype(np.int64),
         starts=documents["start"].to_numpy(),
         lengths=documents["length"].to_numpy(),

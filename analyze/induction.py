@@ -1,7 +1,7 @@
 """Rules found for a neuron: one rule of the grammar or a conjunction of up to three, as a sentence.
 
 A conjunction ("` the` after a newline in code") holds where all of its atoms hold: rules of the grammar that
-say different things, at most one each of the current token, the previous token, the state of the text and
+say different things, at most one each of the current token, the two before it, the state of the text and
 the kind of document. Two inductions share one beam search. `induce` reads the activations on all fit tokens,
 `induce_from_examples` a few strong examples. Both charge for every further atom, so that a conjunction is taken
 over what it was made from only when it is clearly better; "or" is no part of a rule.
@@ -35,7 +35,7 @@ Atoms = tuple[int, ...]
 """A conjunction: its rules' places in the grammar, ascending. One alone is a conjunction too."""
 Values = Callable[[Atoms], Float[ndarray, "rules"]]
 """What a conjunction (`()`: nothing yet) is worth with each rule of the grammar added; -inf where that is no rule."""
-_SAYS = {"current": 1, "previous": 2, "context": 4, "documents": 8}
+_SAYS = {"current": 1, "previous": 2, "two before": 4, "context": 8, "documents": 16}
 
 
 class Conjunctions:

@@ -1,184 +1,32 @@
 """The grammar: rules over tokens that are read from text alone, as sentences and as sparse sets.
 
-A view gives every token a key (its id, the id before it, its context, its document); a rule is a set of
-keys of one view. Sums over a rule's tokens are then sums over keys followed by one small sparse product,
-which is what makes thousands of rules affordable for every neuron.
+A rule is a set of keys of one view (analyze.views). Sums over a rule's tokens are then sums over keys followed by one
+small sparse product, which is what makes thousands of rules affordable for every neuron.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.embeddings import k_means, unit_rows
-from analyze.text import COARSE_CLASSES, ContextStates, Vocabulary, in_backticks
+from analyze.views import SetsOfKeys, View
 
 FEWEST_TOKENS = 10
 """A rule needs this many fit tokens."""
-CLUSTERINGS = (8, 24, 64)
-DOCUMENTS_A_CLUSTER = 4
 FULL_SIMILARITY = 0.4
-"""Mean pairwise cosine from which two rules count as one."""
-_STEPS_KEPT = 1024
+"""Mean pairwise cosine of embeddings from which two rules count as one."""
+FULL_SPELLING = 0.2
+"""Mean pairwise cosine of spellings from which two rules count as one."""
+_MANY_TOKENS = 4000
+"""From so many on it is quicker to go through all rules than through those that cover them."""
 _COUNTS_KEPT = 4096
 _DOCUMENT_COUNTS_KEPT = 65536
 
-Kind = Literal["token", "form", "class", "context", "cluster"]
-ViewName = Literal["current", "previous", "context", "documents"]
 Half = Literal["fit", "eval"]
-
-
-@dataclass(frozen=True)
-class View:
-    """One way to look at a token: its key, and the rules over keys."""
-
-    name: ViewName
-    keys: Int[ndarray, "s"]
-    """Key of every position of the eval stream."""
-    members: "SetsOfKeys"
-    """The keys of each rule."""
-    phrases: tuple[str, ...]
-    """Each rule as a sentence of its own."""
-    nouns: tuple[str, ...]
-    """What each rule says of the current token itself; "" where nothing."""
-    places: tuple[str, ...]
-    """What each rule says of where the current token stands; "" where nothing."""
-    kinds: tuple[Kind, ...]
-    vectors: Float[ndarray, "keys d"] | None = None
-    """Embedding of each key; None where rules of this view are never alike."""
-    alphabetic: Bool[ndarray, "keys"] | None = None
-
-
-class Step(NamedTuple):
-    """What the last rule of a list covers that the earlier ones do not; indices into fit and eval tokens."""
-
-    new_fit: Int[ndarray, "f"]
-    new_eval: Int[ndarray, "e"]
-    n_left: Int[ndarray, "rules"]
-    """Fit tokens of every rule that the whole list leaves uncovered."""
-
-
-class SetsOfKeys:
-    """Sets of the integers 0 .. n_keys - 1, one after another."""
-
-    def __init__(self, sets: list[Int[ndarray, "_"]], n_keys: int) -> None:
-        self.n_keys = n_keys
-        self.ends = np.cumsum([0, *map(len, sets)])
-        self.flat = np.concatenate(sets) if sets else np.zeros(0, np.int64)
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, index: int) -> Int[ndarray, "_"]:
-        return self.flat[self.ends[index] : self.ends[index + 1]]
-
-    @cached_property
-    def matrix(self) -> sp.csr_array:
-        """[sets keys], ones."""
-        return sp.csr_array((np.ones(len(self.flat)), self.flat, self.ends), (len(self), self.n_keys))
-
-
-def _repeated(kind: Kind, n: int) -> tuple[Kind, ...]:
-    return (kind,) * n
-
-
-def token_views(
-    ids: Int[ndarray, "s"],
-    previous: Int[ndarray, "s"],
-    vocabulary: Vocabulary,
-    vectors: Float[ndarray, "v d"],
-) -> tuple[View, View]:
-    """The views of the current and of the previous token: identity, folded form, classes."""
-    n = len(vocabulary)
-    forms: dict[str, list[int]] = {}
-    for index, form in enumerate(vocabulary.folded):
-        if form is not None:
-            forms.setdefault(form, []).append(index)
-    joined = {form: np.array(members) for form, members in forms.items() if len(members) > 1}
-    classes = {name: np.flatnonzero(inside) for name, inside in vocabulary.classes.items()}
-    alone = [np.array([index]) for index in range(n)]
-    members = SetsOfKeys([*alone, *joined.values(), *classes.values()], n)
-    kinds = _repeated("token", n) + _repeated("form", len(joined)) + _repeated("class", len(classes))
-    shown = [vocabulary.shown(index) for index in range(n)]
-    folded = [f"{in_backticks(form.encode())} in any case or spacing" for form in joined]
-    current = [
-        *(f"{token} as the current token" for token in shown),
-        *(f"{form} as the current token" for form in folded),
-    ]
-    nouns = (*shown, *folded, *(name.replace("after a space", "with its leading space") for name in classes))
-    after = tuple(f"after {name}" for name in (*shown, *folded, *classes))
-    nothing = ("",) * len(nouns)
-    alphabetic = vocabulary.alphabetic
-    return (
-        View("current", ids, members, (*current, *classes), nouns, nothing, kinds, vectors, alphabetic),
-        View("previous", previous, members, after, nothing, after, kinds, vectors, alphabetic),
-    )
-
-
-def context_view(ids: Int[ndarray, "s"], context: ContextStates, vocabulary: Vocabulary) -> View:
-    """Each context state alone, and with each coarse class of the current token."""
-    packed = vocabulary.coarse[ids]
-    for index, state in enumerate(context.states.values()):
-        packed = packed + len(COARSE_CLASSES) * 2**index * state
-    values, keys = np.unique(packed, return_inverse=True)
-    coarse, bits = values % len(COARSE_CLASSES), values // len(COARSE_CLASSES)
-    sets, phrases, nouns, places = [], [], [], []
-    for index, state in enumerate(context.states):
-        on = bits >> index & 1 == 1
-        sets.append(np.flatnonzero(on))
-        phrases.append(state)
-        nouns.append("")
-        for number, name in enumerate(COARSE_CLASSES):
-            sets.append(np.flatnonzero(on & (coarse == number)))
-            phrases.append(f"{name}, {state}")
-            nouns.append(name)
-        places += [state] * (1 + len(COARSE_CLASSES))
-    kinds = _repeated("context", len(sets))
-    members = SetsOfKeys(sets, len(values))
-    return View("context", keys, members, tuple(phrases), tuple(nouns), tuple(places), kinds)
-
-
-def document_view(
-    ids: Int[ndarray, "s"],
-    document: Int[ndarray, "s"],
-    vocabulary: Vocabulary,
-    vectors: Float[ndarray, "v d"],
-) -> View:
-    """Clusters of documents: spherical k-means on tf-idf means of token embeddings, at several sizes.
-
-    Described by the words that set a cluster apart (count x log of its share against all documents').
-    """
-    n_documents = int(document.max()) + 1
-    inside = document >= 0
-    counts = sp.csr_array((np.ones(int(inside.sum())), (document[inside], ids[inside])), (n_documents, len(vocabulary)))
-    found_in = np.unique(document[inside] * len(vocabulary) + ids[inside]) % len(vocabulary)
-    rarity = np.log((1 + n_documents) / (1 + np.bincount(found_in, minlength=len(vocabulary))))
-    points = unit_rows(counts @ (vectors * rarity[:, None]))
-    worded = np.array(
-        [bool(text and text[:1] == " " and len(text) > 4 and text[1:].isalpha()) for text in vocabulary.texts]
-    )
-    share = np.asarray(counts.sum(axis=0)) + 1.0
-    sets, phrases = [], []
-    for k in CLUSTERINGS:
-        if n_documents < k * DOCUMENTS_A_CLUSTER:
-            break
-        cluster = k_means(points, k)
-        for index in np.unique(cluster):
-            members = np.flatnonzero(cluster == index)
-            own = np.asarray(counts[members].sum(axis=0))
-            telling = own * np.log((own + 0.01) / (own.sum() + 1) / (share / share.sum()))
-            words = np.argsort(-np.where(worded, telling, -np.inf), kind="stable")[:4]
-            sets.append(members)
-            named = ", ".join(f"`{vocabulary.folded[word]}`" for word in words if telling[word] > 0)
-            phrases.append(f"in documents around {named or 'no word in particular'} ({len(members)} documents)")
-    keys = np.where(inside, document, n_documents)
-    kinds = _repeated("cluster", len(sets))
-    members = SetsOfKeys(sets, n_documents + 1)
-    return View("documents", keys, members, tuple(phrases), ("",) * len(sets), tuple(phrases), kinds)
 
 
 class Grammar:
@@ -199,14 +47,14 @@ class Grammar:
         self.view_of = np.concatenate([np.full(len(view.members), number) for number, view in enumerate(self.views)])
         self.starts = np.cumsum([0, *(len(view.members) for view in self.views)])
         self._fit_keys = [view.keys[positions[self.fit]].astype(np.intp) for view in self.views]
+        self._first_keys = np.cumsum([0, *(view.members.n_keys for view in self.views)])
         self._eval_keys = [view.keys[positions[self.eval]].astype(np.int32) for view in self.views]
         self._members = sp.csr_array(sp.block_diag([view.members.matrix for view in self.views], format="csr"))
         self._fit_tokens = self._tokens(positions[self.fit])
         self._eval_tokens = self._tokens(positions[self.eval])
         self.n_fit = np.diff(self._fit_tokens.ends)
         self.n_eval = np.diff(self._eval_tokens.ends)
-        self._vectors, self._comparable = self._embedded()
-        self.step = lru_cache(maxsize=_STEPS_KEPT)(self._step)
+        self._vectors, self._spelled, self._comparable = self._embedded()
         self.n_within = lru_cache(maxsize=_COUNTS_KEPT)(self._n_within)
         self.n_documents = lru_cache(maxsize=_DOCUMENT_COUNTS_KEPT)(self._n_documents)
 
@@ -251,10 +99,44 @@ class Grammar:
     @cached_property
     def _by_key(self) -> sp.csr_array:
         """[keys of all views, fit tokens], ones: sums over all tokens take half of the time that counting takes."""
-        n, ends = len(self.fit), np.cumsum([0, *(view.members.n_keys for view in self.views)])
-        keys = np.concatenate([held + start for held, start in zip(self._fit_keys, ends)])
+        n = len(self.fit)
         tokens = np.tile(np.arange(n), len(self.views))
-        return sp.csr_array((np.ones(len(keys)), (keys, tokens)), (int(ends[-1]), n))
+        return sp.csr_array((np.ones(len(tokens)), (self._all_keys.ravel(), tokens)), (int(self._first_keys[-1]), n))
+
+    @cached_property
+    def _all_keys(self) -> Int[ndarray, "views f"]:
+        """Key of every fit token in every view, those of a view behind those of the views before it."""
+        return np.stack([held + first for held, first in zip(self._fit_keys, self._first_keys)])
+
+    @cached_property
+    def _rules_of(self) -> tuple[Int[ndarray, "keys"], Int[ndarray, "keys"], Int[ndarray, "members"]]:
+        """The rules of every key of all views one after another; before them where each key's begin and how many."""
+        by_key = sp.csr_array(self._members.T)
+        return (
+            by_key.indptr[:-1].astype(np.intp),
+            np.diff(by_key.indptr).astype(np.intp),
+            by_key.indices.astype(np.intp),
+        )
+
+    def sums_and_counts(
+        self, values: Float[ndarray, "k"], tokens: Int[ndarray, "k"]
+    ) -> tuple[Float[ndarray, "rules"], Float[ndarray, "rules"]]:
+        """Sum of `values` over those of some fit tokens that each rule covers, and how many these are."""
+        if not len(tokens):
+            return np.zeros(len(self)), np.zeros(len(self))
+        keys, n_keys = self._all_keys[:, tokens].ravel(), int(self._first_keys[-1])
+        total = np.bincount(keys, np.tile(values, len(self.views)), n_keys)
+        count = np.bincount(keys, minlength=n_keys)
+        if len(tokens) > _MANY_TOKENS:
+            return self._members @ total, self._members @ count.astype(np.float64)
+        # The few keys' own rules, picked by hand: a sparse product looks at all keys of all rules.
+        touched = np.flatnonzero(count > 0)
+        starts, lengths, held = self._rules_of
+        first, n = starts[touched], lengths[touched]
+        ends = np.cumsum(n)
+        rules = held[np.repeat(first - ends + n, n) + np.arange(ends[-1])]
+        sums, counts = (np.bincount(rules, np.repeat(of[touched], n), len(self)) for of in (total, count))
+        return sums, counts
 
     def covers(self, positions: Int[ndarray, "n k"]) -> Int[ndarray, "n rules"]:
         """How many of each row's stream positions each rule covers."""
@@ -291,11 +173,12 @@ class Grammar:
         return found
 
     def similarity(self, rules: Int[ndarray, "k"]) -> Float[ndarray, "k k"]:
-        """Z: 1 on the diagonal; mean pairwise cosine / FULL_SIMILARITY, clipped to [0, 1], for two alphabetic
-        rules of the current-token view or of the previous-token view; else 0."""
-        vectors, view = self._vectors[rules], self.view_of[rules]
+        """Z: 1 on the diagonal; for two alphabetic rules of one view of tokens the larger of the mean pairwise cosines
+        of their tokens' embeddings / FULL_SIMILARITY and spellings / FULL_SPELLING, clipped to [0, 1]; else 0."""
+        vectors, spelled, view = self._vectors[rules], self._spelled[rules], self.view_of[rules]
         alike = (view[:, None] == view[None, :]) & self._comparable[rules][:, None] & self._comparable[rules]
-        z = np.clip(vectors @ vectors.T / FULL_SIMILARITY, 0.0, 1.0) * alike
+        z = np.maximum(vectors @ vectors.T / FULL_SIMILARITY, (spelled @ spelled.T).toarray() / FULL_SPELLING)
+        z = np.clip(z, 0.0, 1.0) * alike
         np.fill_diagonal(z, 1.0)
         return z
 
@@ -311,20 +194,26 @@ class Grammar:
                 sets.append(np.sort(np.concatenate(held)).astype(np.int32))
         return SetsOfKeys(sets, len(positions))
 
-    def _embedded(self) -> tuple[Float[ndarray, "rules d"], Bool[ndarray, "rules"]]:
+    def _embedded(self) -> tuple[Float[ndarray, "rules d"], sp.csr_array, Bool[ndarray, "rules"]]:
+        """Mean embedding and mean spelling of each rule's fit tokens, and whether these can be compared."""
         width = max((view.vectors.shape[1] for view in self.views if view.vectors is not None), default=1)
-        vectors, comparable = [], []
+        n_letters = max((view.spelling.shape[1] for view in self.views if view.spelling is not None), default=1)
+        vectors, spelled, comparable = [], [], []
         for view, keys in zip(self.views, self._fit_keys):
             n_rules, n_keys = len(view.members), view.members.n_keys
-            if view.vectors is None or view.alphabetic is None:
-                vectors.append(np.zeros((n_rules, width)))
-                comparable.append(np.zeros(n_rules, bool))
-                continue
-            counts = np.bincount(keys, minlength=n_keys).astype(np.float64)
-            total = np.maximum(view.members.matrix @ counts, 1.0)
-            vectors.append((view.members.matrix @ (view.vectors * counts[:, None])) / total[:, None])
-            comparable.append(view.members.matrix @ (counts * ~view.alphabetic) == 0)
-        return np.concatenate(vectors), np.concatenate(comparable)
+            means, letters = np.zeros((n_rules, width)), sp.csr_array((n_rules, n_letters))
+            alone = np.zeros(n_rules, bool)
+            if view.alphabetic is not None:
+                counts = np.bincount(keys, minlength=n_keys).astype(np.float64)
+                total = np.maximum(view.members.matrix @ counts, 1.0)
+                weights = sp.csr_array(sp.diags_array(1 / total) @ view.members.matrix @ sp.diags_array(counts))
+                means = means if view.vectors is None else weights @ view.vectors
+                letters = letters if view.spelling is None else weights @ view.spelling
+                alone = view.members.matrix @ (counts * ~view.alphabetic) == 0
+            vectors.append(means)
+            spelled.append(letters)
+            comparable.append(alone)
+        return np.concatenate(vectors), sp.csr_array(sp.vstack(spelled)), np.concatenate(comparable)
 
     def _n_within(self, rules: tuple[int, ...]) -> Int[ndarray, "rules"]:
         """Fit tokens that each rule shares with all of `rules`."""
@@ -334,21 +223,6 @@ class Grammar:
     def _n_documents(self, rules: tuple[int, ...]) -> int:
         """Fit documents with a token that all of `rules` cover."""
         return int(np.count_nonzero(np.bincount(self.fit_documents[self.tokens("fit", rules)])))
-
-    def _step(self, rules: tuple[int, ...]) -> Step:
-        """The last of `rules`, in their order."""
-        new_fit, new_eval = (_not_covered(tokens, rules) for tokens in (self._fit_tokens, self._eval_tokens))
-        before = self.step(rules[:-1]).n_left if len(rules) > 1 else self.n_fit
-        gone = self.sums(np.ones(len(new_fit)), new_fit)
-        return Step(new_fit, new_eval, (before - np.rint(gone)).astype(np.int32))
-
-
-def _not_covered(tokens: SetsOfKeys, rules: tuple[int, ...]) -> Int[ndarray, "_"]:
-    covered = np.zeros(tokens.n_keys, bool)
-    for earlier in rules[:-1]:
-        covered[tokens[earlier]] = True
-    last = tokens[rules[-1]]
-    return last[~covered[last]].astype(np.intp)
 
 
 def _supported(view: View, positions: Int[ndarray, "t"], is_fit: Bool[ndarray, "t"]) -> View:

@@ -24,7 +24,7 @@ from train.checkpoint import load
 from train.errors import BadInput
 from train.tokens import TokenFile
 
-SCORING_VERSION = 3
+SCORING_VERSION = 4
 """Counts up when a change to a score changes its numbers, so that older results are made again."""
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from analyze.embeddings import ppmi_svd
 from analyze.grammar import build_views
 from analyze.rules import Grammar
 from analyze.text import Vocabulary
@@ -25,7 +26,7 @@ def hand_text(order: np.ndarray | None = None) -> Grammar:
     documents = [PROSE if d % 2 == 0 else CODE for d in range(N_DOCUMENTS)]
     ids = np.array([_PIECES.index(piece) for document in documents for piece in (*document, "<|bos|>")])
     views = build_views(
-        training=ids,
+        vectors=ppmi_svd(ids, len(vocabulary)),
         ids=ids,
         starts=np.arange(N_DOCUMENTS) * (LENGTH + 1),
         lengths=np.full(N_DOCUMENTS, LENGTH),

@@ -16,7 +16,6 @@ from analyze.contexts import (
     build_contexts,
     contexts_of,
     document_vectors,
-    spelling,
     strong_firings,
 )
 from analyze.embeddings import unit_rows
@@ -118,17 +117,6 @@ def test_fingerprints_are_equal_where_the_last_tokens_are_the_same():
     same = [ids[p] for p in range(10) if made.fingerprint[p] == made.fingerprint[p + 11]]
     assert same == [9, 10]
     assert len(np.unique(made.fingerprint[:11])) == 11
-
-
-def test_spelling_puts_forms_of_one_word_together_and_shapes_apart():
-    pieces = (b" river", b"River", b" rivers", b" 1984", b" 1999", b" king", b"\xff")
-    v = spelling(Vocabulary(pieces))
-    np.testing.assert_allclose(np.linalg.norm(v, axis=1), 1)
-    assert v[0] @ v[2] > 0.7, "an ending more"
-    assert v[0] @ v[1] > 0.3, "the same letters in another shape"
-    assert v[3] @ v[4] > 0.5, "two years"
-    assert v[0] @ v[3] < v[0] @ v[5] < v[0] @ v[2]
-    assert abs(v[6] @ v[0]) < 0.3
 
 
 def test_strong_firings_are_rectified_at_the_median_and_cut_by_the_fit_maximum():

@@ -218,7 +218,7 @@ def test_the_table_counts_labels_and_does_not_judge_what_they_do_not_reach(acts:
     gains = table.select(f"labelled_gain_{i}" for i in range(1, 5)).to_numpy()[2]
     assert (np.diff(gains[:3]) <= 0).all()
     assert {table[f"labelled_{i}"][2] for i in (1, 2, 3)} == set(PHRASES[:3])
-    assert label_free(acts)[3].reach > 0.5
+    assert label_free(acts)[3].list.reach > 0.5
     assert table["labelled_reach"][3] < 0.1
     np.testing.assert_array_equal(Labelled()(acts), score)
 

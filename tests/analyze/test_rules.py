@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models
 
-from analyze.rules import FEWEST_TOKENS, Grammar, token_views
+from analyze.rules import FEWEST_TOKENS, Grammar
 from analyze.store import TokenSample
 from analyze.text import Vocabulary, byte_of_character, context_states, in_backticks, looks_like_code
+from analyze.views import token_views
 from tests.analyze.scoring import activations_of, covered, grammar_on, made_up_data
 from train.errors import BadInput
 
@@ -100,10 +101,13 @@ def test_rules_of_tokens_cover_exactly_their_tokens(made_up: tuple):
 
 def test_no_sentence_breaks_a_line():
     vocabulary = Vocabulary((b"<|bos|>", b"\n", b" \n", b"a", b" A"))
-    current, previous = token_views(np.arange(5), np.arange(5), vocabulary, np.zeros((5, 2)))
+    current, previous, two_before = token_views(np.arange(5), np.arange(5), vocabulary, np.zeros((5, 2)))
     assert "`\\n` in any case or spacing as the current token" in current.phrases
     assert "after `a` in any case or spacing" in previous.phrases
-    assert not any("\n" in phrase for view in (current, previous) for phrase in (*view.phrases, *view.nouns))
+    assert "two tokens after `a` in any case or spacing" in two_before.phrases
+    assert not any(
+        "\n" in phrase for view in (current, previous, two_before) for phrase in (*view.phrases, *view.nouns)
+    )
 
 
 def test_every_rule_has_enough_fit_tokens_and_tokens_of_its_own_within_its_view(made_up: tuple):
@@ -126,17 +130,26 @@ def test_sums_over_rules_are_sums_over_their_tokens(made_up: tuple):
     np.testing.assert_allclose(grammar.sums(values[some], some), values[some] @ covers[some])
 
 
-def test_a_step_holds_what_earlier_rules_leave(made_up: tuple):
+@pytest.mark.parametrize("few", [True, False])
+def test_sums_and_counts_of_some_tokens_are_theirs(made_up: tuple, few: bool, monkeypatch: pytest.MonkeyPatch):
     grammar, tokens, _, _ = made_up
-    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None]) > 0
-    rules = tuple(np.argsort(-grammar.n_fit)[[3, 8, 15]].tolist())
-    step = grammar.step(rules)
-    before = covers[:, list(rules[:-1])].any(axis=1)
-    new = covers[:, rules[-1]] & ~before
-    np.testing.assert_array_equal(grammar.fit[step.new_fit], np.flatnonzero(new & tokens.is_fit))
-    np.testing.assert_array_equal(grammar.eval[step.new_eval], np.flatnonzero(new & ~tokens.is_fit))
-    left = tokens.is_fit & ~before & ~covers[:, rules[-1]]
-    np.testing.assert_array_equal(step.n_left, covers[left].sum(axis=0))
+    monkeypatch.setattr("analyze.rules._MANY_TOKENS", 4000 if few else 0)
+    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None])[tokens.is_fit]
+    some = np.arange(0, len(grammar.fit), 7)
+    values = np.random.default_rng(0).random(len(some))
+    sums, counts = grammar.sums_and_counts(values, some)
+    np.testing.assert_allclose(sums, values @ covers[some])
+    np.testing.assert_array_equal(counts, covers[some].sum(axis=0))
+    for found in grammar.sums_and_counts(np.zeros(0), np.zeros(0, np.intp)):
+        np.testing.assert_array_equal(found, np.zeros(len(grammar)))
+
+
+def test_what_stands_two_before_does_not_look_over_the_start_of_a_row_or_document():
+    vocabulary = Vocabulary((b"<|bos|>", b"a", b"b", b"c"))
+    ids = np.array([0, 1, 2, 3, 0, 2, 1, 3])
+    previous = np.array([0, 0, 1, 2, 3, 0, 0, 1])  # the second document begins at 5, a row at 6
+    _, _, two_before = token_views(ids, previous, vocabulary, np.zeros((4, 2)))
+    assert two_before.keys.tolist() == [0, 0, 0, 1, 2, 0, 0, 0]
 
 
 def test_rules_are_alike_only_within_a_token_view_and_among_words(made_up: tuple):
