@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PUBLISHED = Path(__file__).with_name("validity.json")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 REQUIRED = 0.9
 """AUROC that a headline score needs on every symmetric case,"""
 REQUIRED_ASYMMETRIC = 0.8
@@ -137,6 +137,8 @@ class Validity:
     code: str
     """sha256 of the score's module, docstrings and comments left out."""
     cases: tuple[Case, ...] = ()
+    less: tuple[Case, ...] = ()
+    """The main case with part of what the score knows taken away, by what that is."""
     kinds: tuple[Kind, ...] = ()
     controls: tuple[Control, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -220,7 +222,7 @@ def from_json(given: dict[str, Any]) -> Validity:
         return kind(**{key: float("nan") if one is None and key not in optional else one for key, one in row.items()})
 
     facts = dict(given)
-    for key, kind in (("cases", Case), ("kinds", Kind), ("controls", Control), ("changes", Change)):
+    for key, kind in (("cases", Case), ("less", Case), ("kinds", Kind), ("controls", Control), ("changes", Change)):
         facts[key] = tuple(number(kind, row) for row in given[key])
     for key, kind in (("labels", Labels), ("toys", Toys)):
         facts[key] = None if given[key] is None else number(kind, given[key])

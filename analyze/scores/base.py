@@ -59,6 +59,19 @@ class NeuronScore(Protocol):
 
 
 @runtime_checkable
+class KnowsLess(Protocol):
+    """A score that goes by what it is given to know, and can be measured with less of it.
+
+    `python -m analyze truth` measures each on the main case beside the score itself.
+    """
+
+    @property
+    def knowing_less(self) -> dict[str, NeuronScore]:
+        """The score with part of what it knows taken away, by what that is; their names are the score's."""
+        ...
+
+
+@runtime_checkable
 class ReadsToys(Protocol):
     """A score that can also be read where there is no text: on a toy whose features are known.
 

@@ -1,6 +1,6 @@
 """Labelled features: how many different labels of a bank a neuron answers to, where labels reach it at all."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from hashlib import sha256
 
@@ -17,7 +17,7 @@ from analyze.positions import position_hash
 from analyze.probing.forward import forward_selection
 from analyze.rules import FEWEST_TOKENS
 from analyze.sample import blocks
-from analyze.scores.base import About
+from analyze.scores.base import About, NeuronScore
 from analyze.scores.k_eff import fit_all as label_free
 from analyze.scores.k_eff import rectified
 from analyze.store import SCORED, Activations, TokenSample
@@ -223,7 +223,7 @@ def fit_all(acts: Activations, bench: Bench) -> Fits:
     return joined(parts)
 
 
-def half_of(families: Collection[str], other: bool = False) -> frozenset[str]:
+def half_of(families: Iterable[str], other: bool = False) -> frozenset[str]:
     """Half of some families (the larger half where they are odd), by a hash of their names; or the other half."""
     ranked = sorted(set(families), key=lambda family: sha256(f"half-of-families/{family}".encode()).hexdigest())
     middle = (len(ranked) + 1) // 2
@@ -254,10 +254,15 @@ class Labelled:
     )
     needs = ("sample", "text", "labels")
 
-    def __init__(self, families: Collection[str] | None = None) -> None:
-        """Of all labels, or of those of some families alone."""
-        self.families = None if families is None else frozenset(families)
+    def __init__(self, families: Collection[str] | None = None, half: int | None = None) -> None:
+        """Of all labels, of those of some families alone, or of half of the bank's families (0, or 1: the others)."""
+        self.families, self.half = None if families is None else frozenset(families), half
         self._bench: tuple[LabelBank, TokenSample, Bench] | None = None
+
+    @property
+    def knowing_less(self) -> dict[str, NeuronScore]:
+        """With half of the families of labels missing, by a hash of their names, and with the other half missing."""
+        return {"half of the families missing": Labelled(half=0), "the other half missing": Labelled(half=1)}
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """The score of every neuron; NaN for dead and rare neurons and where labels reach too little."""
@@ -312,7 +317,8 @@ class Labelled:
         """The labels on the sample of `acts`; kept until another bank or sample is asked for."""
         bank = bank_of(acts)
         if self._bench is None or self._bench[0] is not bank or self._bench[1] is not acts.tokens:
-            self._bench = bank, acts.tokens, Bench.on(bank, acts.tokens, self.families)
+            of_half = None if self.half is None else half_of((one.family for one in bank.labels), bool(self.half))
+            self._bench = bank, acts.tokens, Bench.on(bank, acts.tokens, of_half or self.families)
         return self._bench[2]
 
     def _scores(self, acts: Activations, fits: Fits) -> Float[ndarray, " n"]:

@@ -17,6 +17,7 @@ def table(found: list[Validity]) -> pl.DataFrame:
     for one in found:
         base: dict[str, Any] = {"score": one.score, "part": one.part}
         rows += [base | {"kind": "case"} | vars(case) for case in one.cases]
+        rows += [base | {"kind": "knowing less"} | vars(case) for case in one.less]
         rows += [base | {"kind": "kind of feature"} | vars(kind) for kind in one.kinds]
         rows += [base | {"kind": "control"} | vars(control) for control in one.controls]
         rows += [base | {"kind": "change"} | vars(change) for change in one.changes]
@@ -58,6 +59,8 @@ def page(
         "",
     ]
     lines += _cases(found)
+    lines += ["", "## Knowing less", ""]
+    lines += _less(found)
     lines += ["", "## Scores missing (NA), and called monosemantic", ""]
     lines += _verdicts(found)
     lines += ["", "## By kind of feature", ""]
@@ -115,6 +118,23 @@ def _cases(found: list[Validity]) -> list[str]:
         "",
         *_markdown(("case", "one + several", "firing rate", *(one.score for one in kept)), rows),
     ]
+
+
+def _less(found: list[Validity]) -> list[str]:
+    rows = [
+        (
+            one.score,
+            case.name,
+            f"{shown(case.auroc)} [{shown(case.low)}, {shown(case.high)}]",
+            *map(shown, (case.auroc_scored, case.na_one, case.na_several)),
+        )
+        for one in _measured(found)
+        for case in one.less
+    ]
+    if not rows:
+        return ["No score that goes by what it is given to know was measured."]
+    head = ("score", "without", "AUROC", "among scored", "NA of one", "NA of several")
+    return ["The main case, with part of what a score knows taken away.", "", *_markdown(head, rows)]
 
 
 def _verdicts(found: list[Validity]) -> list[str]:

@@ -14,11 +14,11 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.scores.base import NeuronScore
+from analyze.scores.base import KnowsLess, NeuronScore
 from analyze.scoring import SCORING_VERSION
 from analyze.store import Activations
 from analyze.truth.admission import Admitted
-from analyze.truth.design import PLANTED_HASH
+from analyze.truth.design import MAIN, PLANTED_HASH
 from analyze.truth.plant import Ground, Plot, plots
 from train.files import canonical_json, write_atomic
 
@@ -44,6 +44,8 @@ class Measured:
     members: Bool[ndarray, "n f"]
     firing_rate: Float[ndarray, "n"]
     read: dict[str, Read]
+    less: dict[str, dict[str, Read]]
+    """The main case's, by score and by what was taken from what it knows."""
 
 
 def read_score(score: NeuronScore, acts: Activations) -> Read:
@@ -124,10 +126,18 @@ def measure(
         if isinstance(plot, str):
             say(f"{plot}: too few features for it, left out")
             continue
-        read = {
-            one.name: _kept(one, plot, keep / f"{keys[one.name]}-{_slug(plot.name)}.parquet", say) for one in scores
+
+        def read(score: NeuronScore, *less: str, plot: Plot = plot) -> Read:
+            path = keep / f"{'-'.join((keys[score.name], *map(_slug, (plot.name, *less))))}.parquet"
+            return _kept(score, plot, path, say)
+
+        whole = {one.name: read(one) for one in scores}
+        less = {
+            one.name: {name: read(with_less, name) for name, with_less in one.knowing_less.items()}
+            for one in scores
+            if isinstance(one, KnowsLess) and plot.name == MAIN.name
         }
-        found.append(Measured(plot.name, plot.k, plot.members, plot.acts.moments.firing_rate, read))
+        found.append(Measured(plot.name, plot.k, plot.members, plot.acts.moments.firing_rate, whole, less))
     return found
 
 

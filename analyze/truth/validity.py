@@ -74,7 +74,10 @@ def _judged(blank: Validity, name: str, bank: Admitted, measured: list[Measured]
     unchanged = by_name["unchanged"].read[name].value
     return replace(
         blank,
-        cases=tuple(_case(one, name, one.name in symmetric) for one in measured if one.name not in aside),
+        cases=tuple(
+            _case(one, one.read[name], one.name, one.name in symmetric) for one in measured if one.name not in aside
+        ),
+        less=tuple(_case(main, read, less, True) for less, read in main.less.get(name, {}).items()),
         kinds=tuple(_kinds(main, name, bank, threshold)),
         controls=tuple(_control(by_name[one], name, threshold) for one in CONTROLS if one in by_name),
         changes=tuple(_change(one, unchanged, by_name[one].read[name].value) for one in CHANGES),
@@ -82,12 +85,12 @@ def _judged(blank: Validity, name: str, bank: Admitted, measured: list[Measured]
     )
 
 
-def _case(measured: Measured, name: str, symmetric: bool) -> Case:
-    read, one = measured.read[name], measured.k == 1
+def _case(measured: Measured, read: Read, name: str, symmetric: bool) -> Case:
+    one = measured.k == 1
     area = auroc_interval(read.value, one, measured.members)
     missing = np.isnan(read.value)
     return Case(
-        name=measured.name,
+        name=name,
         symmetric=symmetric,
         n_one=int(one.sum()),
         n_several=int((~one).sum()),

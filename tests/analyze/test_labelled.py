@@ -228,6 +228,14 @@ def test_a_bank_without_a_family_no_longer_judges_its_neurons(acts: Activations)
     assert Labelled(families=["family 0"])(acts)[0] == pytest.approx(1, abs=0.01)
 
 
+def test_half_of_the_families_can_be_taken_away(acts: Activations):
+    whole = Labelled().bench(acts).names
+    first, second = (one.bench(acts).names for one in Labelled().knowing_less.values())
+    assert sorted((*first, *second)) == sorted(whole)
+    assert first
+    assert second
+
+
 def test_the_label_free_fit_is_made_once_for_the_same_activations(acts: Activations):
     first = label_free(acts)
     assert label_free(acts) is first

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy import ndarray
 
+from analyze.scores.base import NeuronScore
 from analyze.store import SCORED, Activations
 from analyze.truth.admission import Admitted
 from analyze.truth.features import Feature
@@ -43,6 +44,11 @@ class Knows:
     about = None
     bank: Admitted
 
+    @property
+    def knowing_less(self) -> dict[str, NeuronScore]:
+        """Without the truth."""
+        return {"the truth": KnowsNothing()}
+
     def __call__(self, acts: Activations) -> ndarray:
         """1 / k; NaN for neurons that are not scored, or on other tokens than the features'."""
         values = acts.block(0, acts.n_neurons).numpy()
@@ -61,6 +67,14 @@ class Knows:
         score = self(acts)
         mono = [None if np.isnan(one) else one == 1 for one in score.tolist()]
         return pl.DataFrame({"knows": score, "knows_mono": pl.Series(mono, dtype=pl.Boolean)})
+
+
+class KnowsNothing(Knows):
+    """The same without the truth: a random number."""
+
+    def __call__(self, acts: Activations) -> ndarray:
+        """By the number of neurons."""
+        return np.random.default_rng(acts.n_neurons).random(acts.n_neurons)
 
 
 class Guesses:

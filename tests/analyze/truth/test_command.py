@@ -59,6 +59,15 @@ def test_a_score_that_reads_the_truth_is_right_about_every_neuron(made: tuple):
     assert [one for one in knows.failures if "asymmetric" not in one] == []
 
 
+def test_a_score_is_also_measured_without_what_it_is_given_to_know(made: tuple):
+    (less,) = made[1]["knows"].less
+    assert less.name == "the truth"
+    assert 0.4 < less.auroc < 0.6
+    assert (less.n_one, less.n_several) == (120, 180)
+    assert made[1]["guesses"].less == ()
+    assert "| knows | the truth | " in (made[0] / "validity.md").read_text()
+
+
 def test_a_score_that_guesses_is_at_one_half_and_heads_no_report(made: tuple):
     guesses = made[1]["guesses"]
     assert 0.4 < guesses.main.auroc < 0.6
