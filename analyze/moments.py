@@ -39,18 +39,28 @@ class StreamMoments:
 
     def update(self, values: Float[Tensor, "t n"]) -> None:
         """Add a micro-batch, t >= 1. Values that are not finite leave sums that are not finite."""
+        self.update_sums(values)
+        self.update_range(values)
+
+    def update_sums(self, values: Float[Tensor, "t n"]) -> None:
+        """All of `update` but minimum and maximum, which two threads can do at once."""
+        held = torch.empty(len(values) * min(COLUMNS, values.shape[1]), dtype=torch.float64)
         for first in range(0, values.shape[1], COLUMNS):
             part = slice(first, first + COLUMNS)
-            wide = values[:, part].double()
+            narrow = values[:, part]
+            wide = held[: narrow.numel()].view(narrow.shape).copy_(narrow)
             if self.count == 0:
                 self.shift[part] = wide.mean(0).numpy()
             wide -= torch.from_numpy(self.shift[part])
             self.sums[part] += wide.sum(0).numpy()
             wide *= wide
             self.squares[part] += wide.sum(0).numpy()
+        self.count += len(values)
+
+    def update_range(self, values: Float[Tensor, "t n"]) -> None:
+        """Minimum and maximum alone, in numpy."""
         np.minimum(self.minimum, values.numpy().min(axis=0), out=self.minimum)
         np.maximum(self.maximum, values.numpy().max(axis=0), out=self.maximum)
-        self.count += len(values)
 
     def not_finite(self) -> list[int]:
         """Neurons that have given a value that is not finite."""

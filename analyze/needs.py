@@ -14,6 +14,7 @@ memory there is never more than a block of 256 neurons.
 
 from dataclasses import dataclass
 
+from analyze.ahead import goes_ahead
 from analyze.bands import N_BANDS, N_IN_BAND
 from analyze.examples import HALVES, N_EXAMPLES
 from analyze.histograms import N_BINS
@@ -59,7 +60,7 @@ def needs(facts: SourceFacts, plan: Plan, d_vocab: int, micro_batch: int, piece:
     per_neuron = 4 * N_BINS + an_example * len(HALVES) * (N_EXAMPLES + N_BANDS * N_IN_BAND) + 100
     tables = 3 * per_neuron  # rows of histograms, bands and examples, written and read back
     of_tokens = 40 * held + 100 * turned
-    passing = 20 * micro_batch * n
+    passing = 20 * micro_batch * n * (threads + 1 if goes_ahead(4 * micro_batch * n, threads) else 1)
     turning = threads * (2 * width_for(turned) + 40) * turned
     writing = 2 * ENTRY_BYTES * min(BLOCK, n) * min(d_vocab, plan.n_tokens)
     gathered = 0 if whole else 2 * piece * n

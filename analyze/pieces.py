@@ -43,7 +43,9 @@ class Piece:
 
 def piece_of(tokens: TokenSample) -> Piece:
     """Sort the tokens once for all neurons; t >= 1."""
-    by_id = np.argsort(tokens.ids, kind="stable")
+    # numpy sorts integers of 16 bits by counting them, ten times as fast.
+    narrow = tokens.ids.astype(np.uint16) if tokens.ids.max() < 2**16 else tokens.ids
+    by_id = np.argsort(narrow, kind="stable")
     ids, first = np.unique(tokens.ids[by_id], return_index=True)
     place = np.empty(len(tokens), dtype=np.intp)
     place[by_id] = np.repeat(np.arange(len(ids)), np.diff(first, append=len(tokens)))
@@ -51,7 +53,7 @@ def piece_of(tokens: TokenSample) -> Piece:
     document_starts = np.concatenate(([0], changes))
     runs = np.repeat(np.arange(len(document_starts)), np.diff(document_starts, append=len(tokens)))
     hashes = position_hash(tokens.stream_position)
-    by_hash = np.argsort(hashes, kind="stable")
+    by_hash = np.argsort(hashes)  # no two positions have one hash
     hash_rank = np.empty_like(by_hash)
     hash_rank[by_hash] = np.arange(len(by_hash))
     return Piece(

@@ -8,8 +8,9 @@ go by pieces of the stream that are held in memory, turned and counted a block o
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import fields
 from typing import Any
 
@@ -19,6 +20,7 @@ from jaxtyping import Float, Int, Int16
 from torch import Tensor
 from tqdm import tqdm
 
+from analyze.ahead import ahead, goes_ahead, one_torch_thread
 from analyze.examples import TopExamples
 from analyze.firing import Firing, blocks_for
 from analyze.histograms import Histograms, Tally
@@ -27,7 +29,7 @@ from analyze.moments import QuantileRows, Quantiles, Rates, SampledStatistics, S
 from analyze.pieces import piece_of
 from analyze.positions import Plan, is_sampled, joined, kept_tokens
 from analyze.sample import BLOCK, SAMPLE_FILE, SampleFile, SampleWriter, blocks
-from analyze.sources import NeuronSource
+from analyze.sources import CheckpointSource, NeuronSource
 from analyze.store import TokenSample
 from analyze.token_sums import TokenTable
 from analyze.unfinished import Say, State, Unfinished
@@ -36,6 +38,8 @@ from train.files import fsync_path
 from train.tokens import TokenFile
 
 ReadKeys = Callable[[int, int], Int16[np.ndarray, "n t"]]
+Passed = tuple[int, Float[Tensor, "t n"], TokenSample]
+"""Rows passed so far, and the next micro-batch's values and tokens, without BOS and separators."""
 
 
 def micro_batches(
@@ -83,7 +87,11 @@ class Sweeps:
         # One for both sweeps: what is given back to the allocator is not always found again.
         held = min(piece_rows, plan.n_rows) * tokens.n_ctx
         self._piece = None if self.is_whole else Gathered(held, n)
-        self._pool = ThreadPoolExecutor(max(1, torch.get_num_threads()))
+        self._n_threads = max(1, torch.get_num_threads())
+        # Other sources may depend on being asked in order, and by one thread.
+        is_free = isinstance(source, CheckpointSource) and not torch.cuda.is_available()
+        self._goes_ahead = is_free and goes_ahead(4 * n * size * tokens.n_ctx, self._n_threads)
+        self._pool, self._disk = ThreadPoolExecutor(self._n_threads), ThreadPoolExecutor(1)
 
     def _begin_counting(self) -> None:
         self.tally = Tally(self.n_neurons)
@@ -115,14 +123,18 @@ class Sweeps:
             with self._progress, torch.no_grad():
                 if self.rows < self.plan.n_rows:
                     self._first()
+                # What must be on the disk in the end gets there meanwhile.
+                synced = self._disk.submit(fsync_path, self.sample.path)
                 if self.is_whole:
                     self._read_whole()
                 else:
                     if not self.second_rows:
                         self._read_quantiles()
                     self._second()
+                synced.result()
         finally:
             self._pool.shutdown(cancel_futures=True)
+            self._disk.shutdown(cancel_futures=True)
         rates = Rates(
             firing_rate=self.firing.fired / self.plan.n_tokens,
             n_documents_fired=self.firing.documents,
@@ -138,36 +150,44 @@ class Sweeps:
         total = np.where(some, self.tally.sums - self.firing.total, 0.0)
         return count, total, np.where(some, np.maximum(self.tally.squares - self.firing.squares, 0.0), 0.0)
 
-    def _passed(self, first: int) -> Iterator[tuple[int, Float[Tensor, "t n"], TokenSample]]:
-        """Rows passed so far, and the next micro-batch's values and tokens, without BOS and separators."""
+    def _passed(self, first: int) -> Generator[Passed, None, None]:
+        """Micro-batches from a row on, in order."""
+
+        def batches() -> Iterator[tuple[int, Int[Tensor, "rows row"]]]:
+            begin = first
+            for rows in micro_batches(self.tokens, self.plan.n_rows, self.size, self.batch, first):
+                yield begin, rows
+                begin += len(rows)
+
+        if not self._goes_ahead:
+            yield from map(self._pass, batches())
+            return
+        with closing(ahead(self._pass, batches(), self._n_threads)) as given:
+            yield from given
+
+    @torch.no_grad()
+    def _pass(self, batch: tuple[int, Int[Tensor, "rows row"]]) -> Passed:
+        """Run the source on a micro-batch, given with its first row."""
         n_ctx, size = self.tokens.n_ctx, self.size
-        for rows in micro_batches(self.tokens, self.plan.n_rows, size, self.batch, first):
-            padded = torch.zeros(size, n_ctx, dtype=torch.int64)
-            padded[: len(rows)] = rows[:, :n_ctx]
-            values = self.source.activations(padded).reshape(size * n_ctx, self.n_neurons)
-            flat, kept = kept_tokens(self.tokens, first, rows, self.plan.is_fit)
-            first += len(rows)
-            self._progress.update(len(rows) * n_ctx)
-            values = values.index_select(0, torch.from_numpy(flat))
-            yield first, values, kept
+        first, rows = batch
+        padded = torch.zeros(size, n_ctx, dtype=torch.int64)
+        padded[: len(rows)] = rows[:, :n_ctx]
+        values = self.source.activations(padded).reshape(size * n_ctx, self.n_neurons)
+        flat, kept = kept_tokens(self.tokens, first, rows, self.plan.is_fit)
+        return first + len(rows), values.index_select(0, torch.from_numpy(flat)), kept
 
     def _first(self) -> None:
         path, held = self.sample.path, len(self.plan.tokens)
         piece = self._piece
-        with SampleWriter(path, held, self.n_neurons, self.written) as writer:
-            for rows, values, kept in self._passed(self.rows):
+        with (
+            SampleWriter(path, held, self.n_neurons, self.written) as writer,
+            closing(self._passed(self.rows)) as passed,
+        ):
+            for rows, values, kept in passed:
+                self._progress.update((rows - self.rows) * self.tokens.n_ctx)
                 self.rows = rows
                 if len(kept):
-                    # Examples are found in numpy, on a thread of their own meanwhile.
-                    found = self._pool.submit(self.examples.update, values, kept)
-                    self.moments.update(values)
-                    low = values.bfloat16()
-                    chosen = is_sampled(kept.stream_position, self.plan.share)
-                    writer.append(low if chosen.all() else low[torch.from_numpy(chosen)])
-                    self.written = writer.written
-                    if piece is not None:
-                        piece.add(low, kept)
-                    found.result()
+                    self._pass_on(values, kept, writer)
                     self._check_finite()
                 if piece is not None:
                     if rows % self.piece_rows and rows < self.plan.n_rows:
@@ -176,6 +196,24 @@ class Sweeps:
                         self._each_block(len(piece), piece.read_keys, self._tally)
                         piece.clear()
                 self._boundary(writer.sync)
+
+    def _pass_on(self, values: Float[Tensor, "t n"], kept: TokenSample, writer: SampleWriter) -> None:
+        """Give a micro-batch to what the first sweep collects; half of the work to another thread that has none."""
+
+        def in_numpy() -> None:
+            self.examples.update(values, kept)
+            self.moments.update_range(values)
+
+        found = self._pool.submit(in_numpy) if self._n_threads > 1 and not self._goes_ahead else None
+        with one_torch_thread():
+            self.moments.update_sums(values)
+            low = values.bfloat16()
+            chosen = is_sampled(kept.stream_position, self.plan.share)
+            writer.append(low if chosen.all() else low[torch.from_numpy(chosen)])
+            self.written = writer.written
+            if self._piece is not None:
+                self._piece.add(low, kept)
+        in_numpy() if found is None else found.result()
 
     def _check_finite(self) -> None:
         broken = self.moments.not_finite()
@@ -237,16 +275,20 @@ class Sweeps:
     def _second(self) -> None:
         piece = self._piece
         assert piece is not None
-        for rows, values, kept in self._passed(self.second_rows):
-            piece.add(values.bfloat16(), kept)
-            if rows % self.piece_rows and rows < self.plan.n_rows:
-                continue
-            if len(piece):
-                self._each_block(len(piece), piece.read_keys, self.firing.begin(piece_of(piece.tokens())).add)
-                self.firing.sums.compact()
-                piece.clear()
-            self.second_rows = rows
-            self._boundary(self.firing.sums.sync)
+        shown = self.second_rows
+        with closing(self._passed(self.second_rows)) as passed:
+            for rows, values, kept in passed:
+                self._progress.update((rows - shown) * self.tokens.n_ctx)
+                shown = rows
+                piece.add(values.bfloat16(), kept)
+                if rows % self.piece_rows and rows < self.plan.n_rows:
+                    continue
+                if len(piece):
+                    self._each_block(len(piece), piece.read_keys, self.firing.begin(piece_of(piece.tokens())).add)
+                    self.firing.sums.compact()
+                    piece.clear()
+                self.second_rows = rows
+                self._boundary(self.firing.sums.sync)
 
     def _share(self) -> float:
         return (self.rows + self.second_rows) / (self.plan.n_rows * (1 if self.is_whole else 2))
