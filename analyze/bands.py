@@ -92,8 +92,8 @@ class BandExamples:
         keys: Int16[np.ndarray, "n t"],
         piece: Piece,
     ) -> None:
-        """Merge candidates, counted from the first of `groups`, with what the groups hold."""
-        touched = np.unique(group)
+        """Merge candidates, counted from the first of `groups` and in their order, with what the groups hold."""
+        touched = group[is_first((group,))]
         place, rank = np.nonzero(self.hashes[groups][touched] < _NOTHING)
         held = (touched[place], rank)
         there = piece.tokens
