@@ -199,7 +199,8 @@ def _contexts(directory: Path, data_hash: str, n_ctx: int) -> tuple[Contexts, In
     ids = held_out.stream(0, held_out.n_tokens).astype(np.int64)
     documents = held_out.documents()
     contexts = build_contexts(
-        vectors=token_embeddings(directory, data_hash),
+        # Without the last dimension, the least of them: with the one of "nothing before" tables stay as wide as others.
+        vectors=unit_rows(token_embeddings(directory, data_hash)[:, :-1]),
         ids=ids,
         starts=documents["start"].to_numpy().astype(np.int64),
         lengths=documents["length"].to_numpy().astype(np.int64),

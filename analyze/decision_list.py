@@ -83,12 +83,15 @@ def decision_list(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], gramm
         rule, s = int(candidates[best]), float(sums[best] - mean * n[best])
         rules.append(rule)
         mu = s / (n[best] + 1)
-        new_fit, new_eval = grammar.tokens("fit", (rule,)), grammar.tokens("eval", (rule,))
-        new_fit, new_eval = new_fit[left_fit[new_fit]], new_eval[left_eval[new_eval]]
+        of_fit, new_eval = grammar.tokens("fit", (rule,)), grammar.tokens("eval", (rule,))
+        is_new, new_eval = left_fit[of_fit], new_eval[left_eval[new_eval]]
+        new_fit = of_fit[is_new]
         left_fit[new_fit] = left_eval[new_eval] = False
         gains.append(float((2 * mu * residual[new_eval].sum() - len(new_eval) * mu**2) / total))
-        gone, n_gone = grammar.sums_and_counts(y_fit[new_fit], new_fit)
-        sums, n = sums - gone[kept], n - n_gone[kept]
+        sums = sums - grammar.few_sums(y_fit[new_fit], new_fit)[kept]
+        n = n - grammar.n_among(rule)[kept]
+        if len(new_fit) < len(of_fit):
+            n = n + grammar.few_sums(np.ones(len(of_fit) - len(new_fit)), of_fit[~is_new])[kept]
     return DecisionList(tuple(rules), tuple(gains), float(np.maximum(gains, 0.0).sum()) if gains else 0.0)
 
 

@@ -55,6 +55,7 @@ class Grammar:
         self.n_fit = np.diff(self._fit_tokens.ends)
         self.n_eval = np.diff(self._eval_tokens.ends)
         self._vectors, self._spelled, self._comparable = self._embedded()
+        self.n_among = lru_cache(maxsize=_COUNTS_KEPT)(self._n_among)
         self.n_within = lru_cache(maxsize=_COUNTS_KEPT)(self._n_within)
         self.n_documents = lru_cache(maxsize=_DOCUMENT_COUNTS_KEPT)(self._n_documents)
 
@@ -118,25 +119,22 @@ class Grammar:
             by_key.indices.astype(np.intp),
         )
 
-    def sums_and_counts(
-        self, values: Float[ndarray, "k"], tokens: Int[ndarray, "k"]
-    ) -> tuple[Float[ndarray, "rules"], Float[ndarray, "rules"]]:
-        """Sum of `values` over those of some fit tokens that each rule covers, and how many these are."""
-        if not len(tokens):
-            return np.zeros(len(self)), np.zeros(len(self))
-        keys, n_keys = self._all_keys[:, tokens].ravel(), int(self._first_keys[-1])
-        total = np.bincount(keys, np.tile(values, len(self.views)), n_keys)
-        count = np.bincount(keys, minlength=n_keys)
+    def few_sums(self, values: Float[ndarray, "k"], tokens: Int[ndarray, "k"]) -> Float[ndarray, "rules"]:
+        """`sums` where few of the tokens have a value that is not zero."""
+        positive = values != 0
+        values, tokens = values[positive], tokens[positive]
         if len(tokens) > _MANY_TOKENS:
-            return self._members @ total, self._members @ count.astype(np.float64)
+            return self.sums(values, tokens)
+        if not len(tokens):
+            return np.zeros(len(self))
+        by_key = np.bincount(self._all_keys[:, tokens].ravel(), np.tile(values, len(self.views)), self._first_keys[-1])
         # The few keys' own rules, picked by hand: a sparse product looks at all keys of all rules.
-        touched = np.flatnonzero(count > 0)
+        touched = np.flatnonzero(by_key != 0)
         starts, lengths, held = self._rules_of
-        first, n = starts[touched], lengths[touched]
+        n = lengths[touched]
         ends = np.cumsum(n)
-        rules = held[np.repeat(first - ends + n, n) + np.arange(ends[-1])]
-        sums, counts = (np.bincount(rules, np.repeat(of[touched], n), len(self)) for of in (total, count))
-        return sums, counts
+        rules = held[np.repeat(starts[touched] - ends + n, n) + np.arange(ends[-1])]
+        return np.bincount(rules, np.repeat(by_key[touched], n), len(self))
 
     def covers(self, positions: Int[ndarray, "n k"]) -> Int[ndarray, "n rules"]:
         """How many of each row's stream positions each rule covers."""
@@ -214,6 +212,11 @@ class Grammar:
             spelled.append(letters)
             comparable.append(alone)
         return np.concatenate(vectors), sp.csr_array(sp.vstack(spelled)), np.concatenate(comparable)
+
+    def _n_among(self, rule: int) -> Float[ndarray, "rules"]:
+        """Fit tokens that each rule shares with one."""
+        tokens = self.tokens("fit", (rule,))
+        return self.few_sums(np.ones(len(tokens)), tokens)
 
     def _n_within(self, rules: tuple[int, ...]) -> Int[ndarray, "rules"]:
         """Fit tokens that each rule shares with all of `rules`."""

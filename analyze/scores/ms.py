@@ -243,15 +243,15 @@ class Ms:
     neurons with one strong feature among several the wrong way round (AUROC .32, .67 at a quarter); choosing the
     view by other scales, or leaving views out, moved the symmetric case from .72 to between .65 and .73.
 
-    Cost: 2.3 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512, however dense they fire;
-    1.3 s a sample for the null and 2.3 s a data directory for the views.
+    Cost: 3.2 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512, however dense they fire;
+    and 1.6 s a sample and data directory for the null and the views.
     """
 
     name = "ms"
     number = 3
     about = About(
         definition="weighted mean cosine of contexts of strong firings in different documents, best of five views",
-        cost="2.3 (+ 3.6 a layer)",
+        cost="3.2 (+ 1.6 a layer)",
         null="the same for random tokens of equal weights, exact, taken off",
         fails="broad features score below two narrow ones alike; interference; falls with firing rate",
     )

@@ -5,7 +5,7 @@ of K_eff are fitted three times: to y = max(a - median, 0) as it is, to y^2, whi
 min(y / (LOW m), 1), m the mean of the TOP largest on fit tokens, in which a firing at a tenth of the peak counts as
 much as the peak. The score is one over the largest K_eff; monosemantic throughout only where all three are called so.
 
-Cost: COST s per 256 neurons and 190 k tokens beside K_eff's own, one thread of an Intel Xeon with AVX-512
+Cost: 6 s per 256 neurons and 190 k tokens beside K_eff's own, one thread of an Intel Xeon with AVX-512
 (`benchmarks/score.py`).
 
 Known failures: those of K_eff; one of the three that reaches too little leaves the neuron without a figure. Noise at
@@ -50,9 +50,10 @@ class Throughout:
 
     name = "throughout"
     number = 0
+    optional = True
     about = About(
         definition="K_eff of y, of y^2 and of min(y / 0.1 of the peak, 1): one over the largest; mono if all three are",
-        cost="COST",
+        cost="6 (beside k_eff)",
         null="that of K_eff, for each of the three",
         fails="those of K_eff; noise at every token is most of what the foot of the range shows",
     )
