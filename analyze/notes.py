@@ -4,6 +4,7 @@ from typing import Any
 
 from analyze.comparison import Comparison
 from analyze.measure import NULLS_SHOWN
+from analyze.scores.k_eff import LEAST_REACH, MONO
 from analyze.statistics import minimum_seeds
 from analyze.validity import validity_of
 
@@ -128,7 +129,7 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         found.append(f"More than half of the neurons K_eff calls monosemantic answer to a single token: {single}.")
     unjudged = name_rows(lambda row: (row.get("k_eff_na_share") or 0) > 0.5)
     if unjudged:
-        found.append(f"K_eff judges fewer than half of the scored neurons (reach below 0.05): {unjudged}.")
+        found.append(f"K_eff judges fewer than half of the scored neurons (reach below {LEAST_REACH}): {unjudged}.")
     return tuple(found)
 
 
@@ -136,7 +137,7 @@ GLOSSARY = (
     (
         "mono",
         "monosemantic by that score. K_eff is the effective number of different rules a neuron answers to on "
-        "held-out documents; mono where it is at most 1.3. Rule share (the SoLU paper's proxy): one rule "
+        f"held-out documents; mono where it is at most {MONO}. Rule share (the SoLU paper's proxy): one rule "
         "covers at "
         "least 80 % of the 20 strongest held-out examples and holds for at most 5 % of all tokens.",
     ),

@@ -9,6 +9,7 @@ from analyze.arms import CONTROLS
 from analyze.comparison import Comparison
 from analyze.measure import NULLS_SHOWN, Judge
 from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, visible, with_interval
+from analyze.scores.k_eff import LEAST_REACH
 from analyze.telling import SIDES
 from analyze.validity import validity_of
 
@@ -158,7 +159,7 @@ def models(comparison: Comparison) -> Table:
         "Models and the states of their neurons",
         "Losses in nats a token; unigram and bigram are baselines on the same held-out rows. Shares are "
         "per cent "
-        "of all neurons, except NA: per cent of scored neurons with a reach below 0.05, which K_eff does "
+        f"of all neurons, except NA: per cent of scored neurons with a reach below {LEAST_REACH}, which K_eff does "
         "not judge.",
         (
             "variant",
