@@ -92,7 +92,7 @@ def top_alone(source: CheckpointSource, tokens: TokenFile, n_rows: int) -> None:
         values = source.activations(rows[:, : tokens.n_ctx]).flatten(0, 1)
         flat, kept = kept_tokens(tokens, first, rows, is_fit)
         first += len(rows)
-        examples.update(values.index_select(0, torch.from_numpy(flat)), kept)
+        examples.update(values, kept, flat)
     examples.finish()
 
 

@@ -185,8 +185,7 @@ class ContextModes:
     -(silhouette - null) x (1 - share of the largest cluster): 0 for one cloud like random text, negative where the
     examples fall into groups of like size.
 
-    Optional, being the slowest and among the weakest (AUROC of k = 1 against k >= 2 on the planted neurons that may be
-    looked at: .65). Known failures: a feature that one view shows is drowned by the four that do not; two features
+    Optional, being slow and the weakest (docs/scores.md). Known failures: a feature that one view shows is drowned by the four that do not; two features
     that are alike are one group, and one broad feature ("capitalised words") is several; a neuron of one token scores
     by how its text clusters.
 

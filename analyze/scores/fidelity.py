@@ -9,13 +9,13 @@ labels these pass.
 
 It measures fidelity, not unity: how much of the neuron the best sentence tells. A clean neuron with two
 features of unequal size scores above a noisy one with a single feature, and a neuron with a single feature
-that the grammar cannot say scores low. On planted features that no rule states (those for tuning, default
-corpus) it tells one feature from several barely (AUROC .60; AUPRC .65, F1 .35) and, where strong interference
-hides features, backwards (.29): several features vary more than one. Neither the charge for an atom (LEAST_GAIN
-1.05 to 1.4) nor the width of the beam changes that by more than .015.
+that the grammar cannot say scores low. On planted features that no rule states it tells one feature from several
+barely, and where strong interference hides features backwards: several features vary more than one (docs/scores.md
+has the figures). Neither the charge for an atom (LEAST_GAIN 1.05 to 1.4) nor the width of the beam changed that by
+more than .015.
 
 Cost: 1.5 s (relu) to 1.9 s (gelu) per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512 that
-other work shared (`benchmarks/score.py`); K_eff took 0.9 s beside it.
+other work shared (`benchmarks/score.py`).
 """
 
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ from analyze.store import SCORED, Activations
 LEAST_REACH = 0.005
 MONO = 1.5
 """A neuron with K_eff at most this is called monosemantic: of planted neurons of several features (those for tuning) at
-most 4 in 100 have so little in any case."""
+most 3 in 100 have so little in any case."""
 N_SHOWN = 4
 
 

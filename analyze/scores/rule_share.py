@@ -11,9 +11,8 @@ Known failures. It sees the top alone: a neuron with one strong and one weak fea
 (AUROC .53 in a trial, no better than chance), and a neuron that answers to many things at low activation passes.
 Top examples are a poor guide for comparing architectures: what an activation function does to the top is
 not what it does to the rest (SoLU squeezes everything but the top). A rule broader than the cap or one that the
-grammar cannot say counts as none, so broad but coherent neurons are called polysemantic (62 % of them). On
-planted features that no rule states (those for tuning, default corpus) its AUROC is .60, .57 where one feature is
-twice as strong, .59 under strong interference, and it calls 5 % of the neurons of one feature monosemantic.
+grammar cannot say counts as none, so broad but coherent neurons are called polysemantic, most of them; so are
+nearly all planted neurons of one feature that no rule states (docs/scores.md has the figures).
 """
 
 from dataclasses import dataclass
