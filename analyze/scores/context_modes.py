@@ -185,9 +185,9 @@ class ContextModes:
     -(silhouette - null) x (1 - share of the largest cluster): 0 for one cloud like random text, negative where the
     examples fall into groups of like size.
 
-    Optional, being slow and the weakest (docs/scores.md). Known failures: a feature that one view shows is drowned by the four that do not; two features
-    that are alike are one group, and one broad feature ("capitalised words") is several; a neuron of one token scores
-    by how its text clusters.
+    Optional, being slow and the weakest (docs/scores.md). Known failures: a feature that one view shows is drowned by
+    the four that do not; two features that are alike are one group, and one broad feature ("capitalised words") is
+    several; a neuron of one token scores by how its text clusters.
 
     Cost: 6 s per 256 neurons, whatever the number of tokens up to 190 k, one thread of an Intel Xeon with AVX-512.
     """
