@@ -131,7 +131,7 @@ def score_figure(
         "k-eff",
         svg,
         visible(f"Cumulative distribution of K_eff. {listed}."),
-        f"Cumulative share of judged neurons with at most this K_eff, all seeds together, each "
+        f"Cumulative share of judged neurons with at most this K_eff (logarithmic), all seeds together, each "
         f"cluster of duplicates once. Left of the dotted line at {MONO} a neuron is called monosemantic. A trained "
         "curve that runs with those of its nulls has shown nothing.",
     )

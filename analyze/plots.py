@@ -230,7 +230,7 @@ def score_distributions(
     lines = -(-max(len(distributions), 1) // columns)
     everything = [part for each in distributions for part in (each.trained, *each.nulls.values())]
     values = np.concatenate(everything) if everything else np.array([1.0, 4.0])
-    right = float(values.max()) if values.size else 4.0
+    right = max(float(values.max()), 1.01 * threshold) if values.size else 4.0
     with look():
         figure = Figure(figsize=(2.5 * columns + 0.6, 2.2 * lines + 0.6), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
@@ -253,7 +253,12 @@ def score_distributions(
             if index == 0 and axes.get_legend_handles_labels()[1]:
                 axes.legend(frameon=False, fontsize=8, loc="lower right", handlelength=1.6)
             axes.set_ylim(0, 101)
+            # An effective number: from one to two is as far as from four to eight.
+            axes.set_xscale("log")
             axes.set_xlim(min(1.0, threshold), right)
+            axes.set_xticks([tick for tick in (1, 2, 4, 8, 16, 32) if tick <= right], minor=False)
+            axes.set_xticks([], minor=True)
+            axes.xaxis.set_major_formatter("{x:g}")
         figure.supylabel("% of judged neurons", fontsize=10)
         figure.supxlabel(f"{label} (at most; dotted: {threshold:g})", fontsize=10)
         return svg_of(figure)
