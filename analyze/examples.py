@@ -11,29 +11,33 @@ from torch import Tensor
 from analyze.store import TokenSample
 
 N_EXAMPLES = 20
+N_WAITING = 16
+"""Documents of a half that wait to be merged at once: sorting for each alone takes longer than finding its peaks."""
 HALVES = ("fit", "eval")
 
 
 @dataclass(frozen=True)
 class Peak:
-    """A document's largest activation of every neuron, and at which token."""
+    """A document's largest activation of every neuron, and at which token, where it is above a floor."""
 
     document: int
     half: int
     values: Float[np.ndarray, "n"]
+    """The floor where nothing of the document is above it."""
     stream_position: Int[np.ndarray, "n"]
     position: Int[np.ndarray, "n"]
 
-    def or_later(self, later: "Peak") -> "Peak":
-        """The peak of a document whose later part is `later`; of equals the earlier stands."""
-        better = later.values > self.values
-        return Peak(
-            self.document,
-            self.half,
-            np.where(better, later.values, self.values),
-            np.where(better, later.stream_position, self.stream_position),
-            np.where(better, later.position, self.position),
-        )
+    def take(self, values: Float[np.ndarray, "t n"], tokens: TokenSample, first: int) -> None:
+        """Raise it by later tokens, those from `first` on; of equals the earlier stands."""
+        highest = values.max(axis=0)
+        better = np.flatnonzero(highest > self.values)
+        if not len(better):
+            return
+        few = 4 * len(better) < len(highest)
+        token = first + (values.take(better, axis=1).argmax(axis=0) if few else values.argmax(axis=0)[better])
+        self.values[better] = highest[better]
+        self.stream_position[better] = tokens.stream_position[token]
+        self.position[better] = tokens.position[token]
 
 
 class TopExamples:
@@ -51,67 +55,65 @@ class TopExamples:
         self.stream_positions = np.zeros(shape, dtype=np.int64)
         self.positions = np.zeros(shape, dtype=np.int32)
         self._open: Peak | None = None
+        self._waiting: tuple[list[Peak], ...] = tuple([] for _ in HALVES)
 
-    def update(self, values: Float[Tensor, "t n"], tokens: TokenSample) -> None:
-        """Add the next tokens, t >= 1."""
-        piece = values.numpy()
-        starts = document_starts(tokens.document)
-        spans = list(pairwise(starts))
-        closed: list[Peak] = []
-        head = self._open
-        if head is not None and head.document == tokens.document[0]:
-            head = head.or_later(peak_of(piece, tokens, *spans.pop(0)))
-        if not spans:
-            self._open = head
-            return
-        if head is not None:
-            closed.append(head)
-        self._open = peak_of(piece, tokens, *spans.pop())
-        for half in range(len(HALVES)):
-            inner = [span for span in spans if half_of(tokens, span[0]) == half]
-            self._admit(half, [one for one in closed if one.half == half], piece, tokens, inner)
-
-    def _admit(
-        self,
-        half: int,
-        known: list[Peak],
-        values: Float[np.ndarray, "t n"],
-        tokens: TokenSample,
-        spans: list[tuple[int, int]],
+    def update(
+        self, values: Float[Tensor, "p n"], tokens: TokenSample, rows: Int[np.ndarray, "t"] | None = None
     ) -> None:
-        """Merge finished documents. Where in `spans` a peak lies is looked up only for those that enter."""
-        if not known and not spans:
+        """Add the next tokens, t >= 1.
+
+        Args:
+            rows: which of the rows of `values` are theirs, ascending; default: all.
+        """
+        piece = values.numpy()
+        for start, stop in pairwise(run_starts(tokens.document, rows)):
+            document = int(tokens.document[start])
+            if self._open is None or self._open.document != document:
+                self._close()
+                self._open = self._begin(document, half_of(tokens, start))
+            row = start if rows is None else rows[start]
+            self._open.take(piece[row : row + stop - start], tokens, start)
+
+    def _begin(self, document: int, half: int) -> Peak:
+        """Of a document only what is above the last of the examples there are can enter."""
+        floor = self.values[half, :, -1].copy()
+        where = np.zeros(len(floor), dtype=np.int64)
+        return Peak(document, half, floor, where, np.zeros(len(floor), dtype=np.int32))
+
+    def _close(self) -> None:
+        if self._open is not None:
+            waiting = self._waiting[self._open.half]
+            waiting.append(self._open)
+            if len(waiting) == N_WAITING:
+                self._merge(self._open.half)
+            self._open = None
+
+    def _merge(self, half: int) -> None:
+        """Let the documents that wait enter."""
+        waiting = self._waiting[half]
+        if not waiting:
             return
-        maxima = np.stack([one.values for one in known] + [values[a:b].max(axis=0) for a, b in spans])
+        maxima = np.stack([one.values for one in waiting])
         enters = maxima > self.values[half, :, -1]
         rows = np.flatnonzero(enters.any(axis=0))
-        if not len(rows):
-            return
-        documents = np.array([one.document for one in known] + [tokens.document[a] for a, _ in spans])
-        where = np.zeros(maxima.shape, dtype=np.int64)
-        position = np.zeros(maxima.shape, dtype=np.int32)
-        for index, one in enumerate(known):
-            where[index], position[index] = one.stream_position, one.position
-        for index, (a, b) in enumerate(spans, start=len(known)):
-            neurons = np.flatnonzero(enters[index])
-            if len(neurons):
-                token = a + values[a:b, neurons].argmax(axis=0)
-                where[index, neurons] = tokens.stream_position[token]
-                position[index, neurons] = tokens.position[token]
         entering = np.where(enters, maxima, -np.inf)[:, rows].T
         merged = np.concatenate((self.values[half, rows], entering), axis=1)
         order = np.argsort(-merged, axis=1, kind="stable")[:, :N_EXAMPLES]
+        documents = np.array([one.document for one in waiting])
         for store, new in (
             (self.values, entering),
             (self.documents, np.broadcast_to(documents, (len(rows), len(documents)))),
-            (self.stream_positions, where[:, rows].T),
-            (self.positions, position[:, rows].T),
+            (self.stream_positions, np.stack([one.stream_position for one in waiting])[:, rows].T),
+            (self.positions, np.stack([one.position for one in waiting])[:, rows].T),
         ):
             both = np.concatenate((store[half, rows], new), axis=1)
             store[half, rows] = np.take_along_axis(both, order, axis=1)
+        waiting.clear()
 
     def state(self) -> dict[str, np.ndarray]:
         """The arrays, to be changed in place on going on, and the document that is open."""
+        for half in range(len(HALVES)):
+            self._merge(half)
         names = ("values", "documents", "stream_positions", "positions")
         arrays = {name: getattr(self, name) for name in names}
         if self._open is not None:
@@ -130,10 +132,9 @@ class TopExamples:
 
     def finish(self) -> pl.DataFrame:
         """Close the last document and give the table of examples (see Activations)."""
-        if self._open is not None:
-            nothing = np.empty((0, len(self._open.values)), dtype=np.float32)
-            self._admit(self._open.half, [self._open], nothing, NO_TOKENS, [])
-            self._open = None
+        self._close()
+        for half in range(len(HALVES)):
+            self._merge(half)
         half, neuron, rank = np.nonzero(np.isfinite(self.values))
         there = (half, neuron, rank)
         table = pl.DataFrame(
@@ -150,32 +151,14 @@ class TopExamples:
         return table.sort("neuron", pl.col("half") == "eval", "rank")
 
 
-NO_TOKENS = TokenSample(
-    *(np.zeros(0, dtype=np.int32) for _ in range(4)),
-    stream_position=np.zeros(0, dtype=np.int64),
-    is_fit=np.zeros(0, dtype=bool),
-)
-
-
-def document_starts(document: Int[np.ndarray, "t"]) -> list[int]:
-    """Where each run of one document begins, and t behind them."""
-    changes = np.flatnonzero(document[1:] != document[:-1]) + 1
-    return [0, *changes.tolist(), len(document)]
+def run_starts(document: Int[np.ndarray, "t"], rows: Int[np.ndarray, "t"] | None) -> list[int]:
+    """Where each run of one document, and of rows that follow one another, begins, and t behind them."""
+    changes = document[1:] != document[:-1]
+    if rows is not None:
+        changes |= rows[1:] != rows[:-1] + 1
+    return [0, *(np.flatnonzero(changes) + 1).tolist(), len(document)]
 
 
 def half_of(tokens: TokenSample, index: int) -> int:
     """Index in HALVES of the half that a token's document belongs to."""
     return 0 if tokens.is_fit[index] else 1
-
-
-def peak_of(values: Float[np.ndarray, "t n"], tokens: TokenSample, start: int, stop: int) -> Peak:
-    """The Peak of the document whose tokens are start..stop of a piece."""
-    index = values[start:stop].argmax(axis=0)
-    token = start + index
-    return Peak(
-        document=int(tokens.document[start]),
-        half=half_of(tokens, start),
-        values=np.take_along_axis(values[start:stop], index[None], axis=0)[0],
-        stream_position=tokens.stream_position[token],
-        position=tokens.position[token],
-    )
