@@ -116,7 +116,9 @@ def make(
     with unfinished(out, sealed) as work:
         sweeps = Sweeps(source, tokens, plan, work, micro_batch_rows(tokens.n_ctx), settings["piece_rows"], batch)
         statistics = sweeps.run(say)
-        with publishing(sample_directory(out), sealed, replace=True) as aside:
+        assert sweeps.sample_hash is not None
+        known = {SAMPLE_FILE: sweeps.sample_hash}
+        with publishing(sample_directory(out), sealed, replace=True, known=known) as aside:
             # Linked, not moved: killed in here, the collection goes on from its last state and needs the file.
             os.link(sweeps.sample.path, aside / SAMPLE_FILE)
             sums = sweeps.firing.sums.tables()

@@ -34,7 +34,7 @@ from analyze.store import TokenSample
 from analyze.token_sums import TokenTable
 from analyze.unfinished import Say, State, Unfinished
 from train.errors import BadInput
-from train.files import fsync_path
+from train.files import Hashed, fsync_path, hashed
 from train.tokens import TokenFile
 
 ReadKeys = Callable[[int, int], Int16[np.ndarray, "n t"]]
@@ -91,7 +91,9 @@ class Sweeps:
         # Other sources may depend on being asked in order, and by one thread.
         is_free = isinstance(source, CheckpointSource) and not torch.cuda.is_available()
         self._goes_ahead = is_free and goes_ahead(4 * n * size * tokens.n_ctx, self._n_threads)
-        self._pool, self._disk = ThreadPoolExecutor(self._n_threads), ThreadPoolExecutor(1)
+        self._pool, self._disk = ThreadPoolExecutor(self._n_threads), ThreadPoolExecutor(2)
+        self.sample_hash: Hashed | None = None
+        """Of the sample, once all sweeps are made."""
 
     def _begin_counting(self) -> None:
         self.tally = Tally(self.n_neurons)
@@ -123,8 +125,9 @@ class Sweeps:
             with self._progress, torch.no_grad():
                 if self.rows < self.plan.n_rows:
                     self._first()
-                # What must be on the disk in the end gets there meanwhile.
+                # What must be on the disk in the end gets there meanwhile, and its hash is taken.
                 synced = self._disk.submit(fsync_path, self.sample.path)
+                digest = self._disk.submit(hashed, self.sample.path)
                 if self.is_whole:
                     self._read_whole()
                 else:
@@ -132,6 +135,7 @@ class Sweeps:
                         self._read_quantiles()
                     self._second()
                 synced.result()
+                self.sample_hash = digest.result()
         finally:
             self._pool.shutdown(cancel_futures=True)
             self._disk.shutdown(cancel_futures=True)

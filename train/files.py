@@ -8,8 +8,9 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ MAX_MANIFEST_BYTES = 2**26
 
 _LOCK_ATTEMPTS = 10
 _LOCK_PAUSE = 0.05
+_DATED_BACK = 10 * 10**9
+"""Nanoseconds; file systems tell times to 2 seconds at worst."""
 
 
 def sha256(data: bytes) -> str:
@@ -31,6 +34,32 @@ def sha256_file(path: Path) -> str:
     """Hex digest of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """The hash of a file, and which file that is: device, inode, bytes, when it was written (ns)."""
+
+    sha256: str
+    identity: tuple[int, int, int, int]
+
+    def is_of(self, path: Path) -> bool:
+        """Whether this very file lies there, or a link to it, and has not been written since."""
+        return self.identity == _identity(path)
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def hashed(path: Path) -> Hashed:
+    """Hash a file that is written no more, to be sealed later (see `publishing`)."""
+    # Dated back, so that every write from here on shows, even one within the clock tick of the last.
+    when = time.time_ns() - _DATED_BACK
+    os.utime(path, ns=(when, when))
+    identity = _identity(path)
+    return Hashed(sha256_file(path), identity)
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -105,12 +134,17 @@ def remove_directory(path: Path) -> None:
 
 
 @contextmanager
-def publishing(final: Path, facts: dict[str, Any] | None = None, replace: bool = False) -> Iterator[Path]:
+def publishing(
+    final: Path, facts: dict[str, Any] | None = None, replace: bool = False, known: Mapping[str, Hashed] | None = None
+) -> Iterator[Path]:
     """Write a directory aside, then seal it and rename it to `final`.
 
     Inside the block, write plain files into the yielded directory. On leaving, every file is synced and
     listed with its bytes and sha256 in MANIFEST.json beside `facts`, and the directory appears at `final`
     in one rename. If anything fails, nothing appears, and what was at `final` before is there as it was.
+
+    Args:
+        known: hashes of files by name; of one that has been written or exchanged since, its hash is taken anew.
 
     Raises:
         BadInput: `final` exists and `replace` is false.
@@ -124,7 +158,7 @@ def publishing(final: Path, facts: dict[str, Any] | None = None, replace: bool =
     aside.mkdir()
     try:
         yield aside
-        seal(aside, facts or {})
+        seal(aside, facts or {}, known)
         if os.path.lexists(final):
             final.rename(before)
         aside.rename(final)
@@ -139,15 +173,18 @@ def publishing(final: Path, facts: dict[str, Any] | None = None, replace: bool =
         discard(before)
 
 
-def seal(directory: Path, facts: dict[str, Any]) -> None:
+def seal(directory: Path, facts: dict[str, Any], known: Mapping[str, Hashed] | None = None) -> None:
     """Sync every file of a flat directory and write its MANIFEST.json (bytes and sha256 of each, `facts`)."""
     files: dict[str, dict[str, Any]] = {}
+    known = known or {}
     for path in sorted(directory.iterdir()):
         if path.name == MANIFEST:
             continue
         path.chmod(0o644)
         fsync_path(path)
-        files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        one = known.get(path.name)
+        digest = one.sha256 if one is not None and one.is_of(path) else sha256_file(path)
+        files[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
     body = json.dumps({**facts, "files": files}, indent=2, sort_keys=True, allow_nan=False) + "\n"
     with (directory / MANIFEST).open("w") as file:
         file.write(body)

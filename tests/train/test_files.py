@@ -13,11 +13,13 @@ from tests.train.faults import CALLS, DISK_ERRORS, at_most, disk_error, failing_
 from train.errors import BadInput, EnvironmentProblem
 from train.files import (
     MANIFEST,
+    hashed,
     locked,
     publishing,
     read_manifest,
     remove_directory,
     require_space,
+    sha256_file,
     verify,
     write_atomic,
 )
@@ -140,6 +142,43 @@ def test_what_fails_inside_the_block_publishes_nothing(tmp_path):
         interrupted()
     assert says(final) == "old"
     assert beside(final) == []
+
+
+def test_a_hash_taken_before_is_sealed_and_not_taken_again(tmp_path, monkeypatch):
+    (tmp_path / "work").write_bytes(b"whole")
+    known = {"a.bin": hashed(tmp_path / "work")}
+    asked = []
+    monkeypatch.setattr("train.files.sha256_file", lambda path: asked.append(path.name) or sha256_file(path))
+    with publishing(tmp_path / "out", known=known) as aside:
+        os.link(tmp_path / "work", aside / "a.bin")
+        (aside / "b.bin").write_bytes(b"other")
+    assert asked == ["b.bin"]
+    assert set(verify(tmp_path / "out")["files"]) == {"a.bin", "b.bin"}
+
+
+@pytest.mark.parametrize("text", [b"whole and more", b"other"])
+@pytest.mark.parametrize("kind", ["written", "exchanged", "written meanwhile"])
+def test_no_hash_is_sealed_of_what_a_file_was_before(tmp_path, monkeypatch, kind, text):
+    work = tmp_path / "work"
+    work.write_bytes(b"whole")
+
+    def read_then_written(path):
+        found = sha256_file(path)
+        path.write_bytes(text)
+        return found
+
+    with monkeypatch.context() as patched:
+        if kind == "written meanwhile":
+            patched.setattr("train.files.sha256_file", read_then_written)
+        known = {"a.bin": hashed(work)}
+    if kind == "written":
+        work.write_bytes(text)
+    elif kind == "exchanged":
+        (tmp_path / "other").write_bytes(text)
+        (tmp_path / "other").replace(work)
+    with publishing(tmp_path / "out", known=known) as aside:
+        os.link(work, aside / "a.bin")
+    verify(tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "link", "dangling"])
