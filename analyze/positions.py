@@ -66,6 +66,14 @@ def kept_tokens(
     )
 
 
+def kept_again(tokens: TokenSample, first: int, stop: int, n_ctx: int) -> tuple[Int[np.ndarray, "t"], TokenSample]:
+    """What `kept_tokens` gives of the rows first..stop, out of a sample that holds all tokens; views of it."""
+    # BOS stands before every row but not in the stream: position i of the stream is read at i + 1 of the rows.
+    low, high = np.searchsorted(tokens.stream_position, (first * n_ctx - 1, stop * n_ctx - 1))
+    kept = TokenSample(*(getattr(tokens, field.name)[low:high] for field in fields(TokenSample)))
+    return kept.stream_position - (first * n_ctx - 1), kept
+
+
 def select(tokens: TokenSample, chosen: np.ndarray) -> TokenSample:
     """The tokens at some indices, or where a mask is true."""
     return TokenSample(*(getattr(tokens, field.name)[chosen] for field in fields(TokenSample)))

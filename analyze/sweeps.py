@@ -27,7 +27,7 @@ from analyze.histograms import Histograms, Tally
 from analyze.keys import turned
 from analyze.moments import QuantileRows, Quantiles, Rates, SampledStatistics, StreamMoments
 from analyze.pieces import piece_of
-from analyze.positions import Plan, is_sampled, joined, kept_tokens
+from analyze.positions import Plan, is_sampled, joined, kept_again, kept_tokens
 from analyze.sample import BLOCK, SAMPLE_FILE, SampleFile, SampleWriter, blocks
 from analyze.sources import CheckpointSource, NeuronSource
 from analyze.store import TokenSample
@@ -177,8 +177,12 @@ class Sweeps:
         padded = torch.zeros(size, n_ctx, dtype=torch.int64)
         padded[: len(rows)] = rows[:, :n_ctx]
         values = self.source.activations(padded).reshape(size * n_ctx, self.n_neurons)
-        flat, kept = kept_tokens(self.tokens, first, rows, self.plan.is_fit)
-        return first + len(rows), values.index_select(0, torch.from_numpy(flat)), kept
+        stop = first + len(rows)
+        if self.is_whole:
+            flat, kept = kept_again(self.plan.tokens, first, stop, n_ctx)
+        else:
+            flat, kept = kept_tokens(self.tokens, first, rows, self.plan.is_fit)
+        return stop, values.index_select(0, torch.from_numpy(flat)), kept
 
     def _first(self) -> None:
         path, held = self.sample.path, len(self.plan.tokens)
