@@ -37,7 +37,7 @@ import torch
 
 from analyze.collect import MICRO_BATCH_TOKENS, collect
 from analyze.examples import N_EXAMPLES, TopExamples
-from analyze.positions import document_halves, kept_tokens
+from analyze.positions import kept_again, make_plan
 from analyze.sample import blocks
 from analyze.sources import CheckpointSource
 from analyze.sweeps import micro_batches
@@ -86,20 +86,19 @@ def with_transformer_lens(bridge: torch.nn.Module, tokens: TokenFile, n_rows: in
 @torch.no_grad()
 def top_alone(source: CheckpointSource, tokens: TokenFile, n_rows: int) -> None:
     """The top examples of every neuron as collecting finds them, and nothing else."""
-    is_fit = document_halves(tokens.documents()["sha256"].to_list())
+    plan, size = make_plan(tokens, n_rows, share=1.0), MICRO_BATCH_TOKENS // tokens.n_ctx
     examples, first = TopExamples(source.facts.n_neurons), 0
-    for rows in micro_batches(tokens, n_rows, MICRO_BATCH_TOKENS // tokens.n_ctx, 64):
+    for rows in micro_batches(tokens, n_rows, size, 64):
         values = source.activations(rows[:, : tokens.n_ctx]).flatten(0, 1)
-        flat, kept = kept_tokens(tokens, first, rows, is_fit)
+        flat, kept = kept_again(plan.tokens, first, first + len(rows), tokens.n_ctx)
         first += len(rows)
         examples.update(values, kept, flat)
     examples.finish()
 
 
 def full_pass(source: CheckpointSource, tokens: TokenFile, n_rows: int, out: Path) -> None:
-    """`collect`, into a directory that is removed again."""
+    """`collect`, into a directory that is not there."""
     collect(source, tokens, out / "L0.mid", max_tokens=n_rows * tokens.n_ctx, say=lambda _: None)
-    shutil.rmtree(out)
 
 
 def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -> None:
@@ -124,6 +123,7 @@ def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -
             if turn:  # the first turn warms up
                 wall[name].append(n_tokens / (time.perf_counter() - clocks[0]))
                 processor[name].append(n_tokens / (time.process_time() - clocks[1]))
+            shutil.rmtree(root / "out", ignore_errors=True)  # no part of collecting
     print(f"{n_tokens:,} tokens, {torch.get_num_threads()} threads, {repeats} windows; tokens a second")
     print(f"{'':40} {'by the clock':>12} {'best':>9} {'':>6} {'processor':>12}")
     for name in workers:
