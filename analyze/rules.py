@@ -195,7 +195,8 @@ class Grammar:
     def _embedded(self) -> tuple[Float[ndarray, "rules d"], sp.csr_array, Bool[ndarray, "rules"]]:
         """Mean embedding and mean spelling of each rule's fit tokens, and whether these can be compared."""
         width = max((view.vectors.shape[1] for view in self.views if view.vectors is not None), default=1)
-        n_letters = max((view.spelling.shape[1] for view in self.views if view.spelling is not None), default=1)
+        spellings = [view.spelling for view in self.views if view.spelling is not None]
+        n_letters = max((spelling.shape[1] for spelling in spellings), default=1)  # pyright: ignore[reportOptionalSubscript]
         vectors, spelled, comparable = [], [], []
         for view, keys in zip(self.views, self._fit_keys):
             n_rules, n_keys = len(view.members), view.members.n_keys

@@ -76,8 +76,8 @@ def token_views(
     vocabulary: Vocabulary,
     vectors: Float[ndarray, "v d"],
     spelling: sp.csr_array | None = None,
-) -> tuple[View, View, View]:
-    """The views of the current token, of the one before it and of the one before that: identity, folded form, classes.
+) -> tuple[View, ...]:
+    """The three views of tokens, the current, the one before and the one before that: identity, folded form, classes.
 
     Args:
         previous: token before each, and the id 0 where there is none.

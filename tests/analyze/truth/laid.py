@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy import ndarray
 
-from analyze.scores.base import NeuronScore
+from analyze.scores.base import About, NeuronScore
 from analyze.store import SCORED, Activations
 from analyze.truth.admission import Admitted
 from analyze.truth.features import Feature
@@ -41,7 +41,7 @@ class Knows:
     """Counts the planted features that a neuron answers to: it reads the truth."""
 
     name, number, needs = "knows", 90, ("sample",)
-    about = None
+    about = About("counts the planted features", "0", "none", "none")
     bank: Admitted
 
     @property
