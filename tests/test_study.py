@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from analyze.decision_list import N_RULES
 from train import load
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +62,7 @@ def test_scores_open_as_one_table_that_traces_every_row(smoke):
     rows = scores.filter((pl.col("run") == "x4-zero-sum-s0") & (pl.col("null") == "none"))
     assert rows["checkpoint_hash"].unique().to_list() == [checkpoint.hash]
     assert rows.height == checkpoint.config.widths[0] == 256
-    assert rows["k_eff"].drop_nulls().is_between(1, 4.0001).all()
+    assert rows["k_eff"].drop_nulls().is_between(1, N_RULES + 1e-4).all()
 
 
 @pytest.mark.slow
