@@ -67,7 +67,11 @@ def why_not(score: NeuronScore) -> str:
 
 
 def fingerprint(module: str, deep: bool = False) -> str:
-    """sha256 of a module as parsed, docstrings left out; `deep`: and of every module of `analyze` it imports."""
+    """sha256 of what a module computes: its parsed code without docstrings and imports, so that a move leaves it alone.
+
+    Args:
+        deep: and of every module of `analyze` that it imports, wherever they lie.
+    """
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -75,11 +79,11 @@ def fingerprint(module: str, deep: bool = False) -> str:
         spec = find_spec(name)
         if name in seen or spec is None or spec.origin is None:
             continue
-        tree = _without_docstrings(ast.parse(Path(spec.origin).read_bytes()))
-        seen[name] = sha256(ast.dump(tree).encode()).hexdigest()
+        tree = ast.parse(Path(spec.origin).read_bytes())
         if deep:
             waiting += _imported(tree)
-    return sha256(canonical_json(seen)).hexdigest()
+        seen[name] = sha256(ast.dump(_code_alone(tree)).encode()).hexdigest()
+    return sha256(canonical_json(sorted(seen.values()))).hexdigest()
 
 
 def _imported(tree: ast.Module) -> list[str]:
@@ -99,16 +103,18 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _code_alone(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings and import lines."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.body = [
-                one
-                for one in node.body
-                if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
-                or not isinstance(one.value.value, str)
-            ] or [ast.Pass()]
+            node.body = [each for each in node.body if not _says_or_imports(each)] or [ast.Pass()]
     return tree
+
+
+def _says_or_imports(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return isinstance(statement.value.value, str)
+    return isinstance(statement, (ast.Import, ast.ImportFrom))
 
 
 def measure(

@@ -121,11 +121,12 @@ def test_a_corpus_that_admits_no_feature_is_refused_in_one_line(made: tuple, tmp
         truth(made[2], tmp_path / "out", "held", ("rule_share",), (), False, print)
 
 
-def test_the_fingerprint_of_code_changes_with_what_it_does_and_not_with_what_it_says(tmp_path: Path, monkeypatch):
+def test_the_fingerprint_of_code_changes_with_what_it_does_and_not_with_what_it_says_or_imports(tmp_path: Path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     file = tmp_path / "some_score.py"
     found = []
-    for text in ('"""One."""\nx = 1\n', '"""Another."""\n\n# why\nx = 1\n', '"""One."""\nx = 2\n'):
+    texts = ('"""One."""\nx = 1\n', '"""Another."""\n\n# why\nimport json\nx = 1\n', '"""One."""\nx = 2\n')
+    for text in texts:
         file.write_text(text)
         found.append(fingerprint("some_score"))
     assert found[0] == found[1] != found[2]
