@@ -214,7 +214,7 @@ Command = (
 
 
 def _collect(command: Collect) -> None:
-    from analyze.collect import collect_checkpoint
+    from analyze.activations.collect import collect_checkpoint
 
     for directory in collect_checkpoint(
         command.checkpoint,
@@ -231,7 +231,7 @@ def _collect(command: Collect) -> None:
 
 
 def _score(command: Score) -> None:
-    from analyze.scoring import activations_under, score_directory
+    from analyze.scores.run import activations_under, score_directory
 
     for directory in activations_under(list(command.directories)):
         done = score_directory(directory, command.scores, command.seed, command.drop_samples, command.nulls)
@@ -239,20 +239,20 @@ def _score(command: Score) -> None:
 
 
 def _scores(_: Scores) -> None:
-    from analyze.score_list import score_list
+    from analyze.scores.list import score_list
 
     table = score_list()
     print(f"{table.caption}\n\n{table.markdown()}")
 
 
 def _labels(command: Labels) -> None:
-    from analyze.label_table import labels
+    from analyze.labels.table import labels
 
     print(labels(command.data, command.extra, command.out))
 
 
 def _probe(command: Probe) -> None:
-    from analyze.probes import probe
+    from analyze.probing.command import probe
 
     written = probe(
         command.directories,
@@ -268,7 +268,7 @@ def _probe(command: Probe) -> None:
 
 
 def _truth(command: Truth) -> None:
-    from analyze.truth.command import truth
+    from analyze.validation.command import truth
 
     names = None if command.scores == ("all",) else command.scores
     final = truth(
@@ -284,7 +284,7 @@ def _truth(command: Truth) -> None:
 
 
 def _fission(command: Fission) -> None:
-    from analyze.fission import fission
+    from analyze.fission.command import fission
 
     for run in command.runs:
         for path in fission(
@@ -301,7 +301,7 @@ def _fission(command: Fission) -> None:
 
 
 def _compare(command: Compare) -> None:
-    from analyze.compare import compare
+    from analyze.comparison.command import compare
 
     compare(command.directories, command.out, command.reference, command.primaries)
     print((command.out / "comparison.md").read_text())
@@ -309,7 +309,7 @@ def _compare(command: Compare) -> None:
 
 
 def _report(command: Report) -> None:
-    from analyze.report import report
+    from analyze.report.page import report
 
     print(f"wrote {report(command.directory, command.reference)}")
 

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from analyze.notes import visible
+from analyze.tables import visible
 
 
 def render(template: str, **values: Any) -> str:

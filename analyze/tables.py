@@ -1,17 +1,7 @@
-"""A comparison as tables and notes for people: Markdown that reads in a terminal, cells for the report."""
+"""A table of text for people, and how a count, a number and a per cent are written in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import polars as pl
-
-from analyze.arms import CONTROLS
-from analyze.comparison import Comparison
-from analyze.measure import NULLS_SHOWN, Judge
-from analyze.notes import GLOSSARY, count, doubts, number, percent, place, tests_made, visible, with_interval
-from analyze.scores.k_eff import LEAST_REACH
-from analyze.telling import SIDES
-from analyze.validity import validity_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +15,7 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table padded so that it also lines up in a terminal; numbers stand to the right."""
-        cells = [[_plain(cell) for cell in row] for row in (self.headers, *self.rows)]
+        cells = [[plain(cell) for cell in row] for row in (self.headers, *self.rows)]
         widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(self.headers))]
 
         def line(row: Sequence[str]) -> str:
@@ -39,284 +29,30 @@ class Table:
         return "\n".join([line(cells[0]), f"| {' | '.join(rule)} |", *map(line, cells[1:])])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that can break neither a table's row nor a reader's terminal."""
     return "".join(f"\\{char}" if char in "|`<>" else char for char in visible(text))
 
 
-def headline(comparison: Comparison, judge: Judge) -> Table:
-    """Monosemantic neurons by one score: the main table, or the same by another score.
-
-    A score that has not passed on planted neurons is shown under a title that says so.
-    """
-    rows = []
-    for row in comparison.rows.iter_rows(named=True):
-        name = judge.name
-        is_reference = row["variant"] == comparison.reference
-        difference = with_interval(row, f"{name}_difference", lambda value: percent(value, signed=True))
-        cells = [
-            place(row),
-            str(row["n_seeds"]),
-            with_interval(row, "eval_loss", lambda value: number(value, 3)),
-            count(row["n_neurons"]),
-            percent(row["dead_share"]),
-            number(row[f"{name}_median"]),
-            with_interval(row, f"{name}_mono_share", percent),
-            percent(row[f"{name}_mono_share_all"]),
-            with_interval(row, f"{name}_mono_number", count),
-            count(_rounded(row[f"{name}_mono_once"])),
-            percent(row[f"{name}_single_token_share"]),
-            "reference" if is_reference else difference,
-        ]
-        rows.append(tuple(cells))
-    return Table(
-        f"Monosemantic neurons by {judge.title}"
-        if may_lead(judge.name)
-        else f"What {judge.title} calls monosemantic: a description, by a score that has not passed",
-        f"{validity_line(judge.name)}. Mean over seeds [95 % t interval over seeds]. Loss: nats a token, held out. "
-        "Median and difference count each cluster of duplicates once; difference: percentage points of the share "
-        "of scored, paired by seed.",
-        (
-            "variant",
-            "seeds",
-            "eval loss",
-            "neurons",
-            "dead %",
-            f"median {judge.title}",
-            "mono % of scored",
-            "mono % of all",
-            "mono neurons",
-            "duplicates once",
-            "single-token % of mono",
-            f"difference to {comparison.reference}",
-        ),
-        tuple(rows),
-    )
+def visible(text: str) -> str:
+    """Text whose controls and bidi marks, which steer rather than show, are \\u escapes."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
+def count(value: float | int | None) -> str:
+    """51200 -> `51,200`; a mean of counts below 100 keeps one decimal where it is not whole."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.1f}"
 
 
-def chance(comparison: Comparison) -> Table:
-    """Each score's share beside the same share in the untrained network and in two rotations."""
-    rows = []
-    for row in comparison.rows.iter_rows(named=True):
-        for judge in comparison.judges:
-            name = judge.name
-            points = [
-                with_interval(row, f"{name}_{null}_excess", lambda value: percent(value, signed=True))
-                for null in NULLS_SHOWN
-            ]
-            cells = [
-                place(row),
-                judge.title,
-                percent(row[f"{name}_mono_once_share"]),
-                *(percent(row[f"{name}_{null}_share"]) for null in NULLS_SHOWN),
-                *points,
-                number(row[f"{name}_rotated_z"], 1),
-            ]
-            rows.append(tuple(cells))
-    return Table(
-        "Against chance",
-        "Per cent of judged neurons called monosemantic, each cluster of duplicates counted once; excess in "
-        "percentage points, paired by seed [95 % t interval over seeds].",
-        (
-            "variant",
-            "score",
-            "trained %",
-            *(f"{shown.title} %" for shown in NULLS_SHOWN.values()),
-            *(f"excess over {shown.title}" for shown in NULLS_SHOWN.values()),
-            "z over rotated",
-        ),
-        tuple(rows),
-    )
+def number(value: float | int | None, digits: int = 2) -> str:
+    """A figure with fixed decimals; an en dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
-def models(comparison: Comparison) -> Table:
-    """What was trained, and the states of its neurons."""
-    rows = []
-    for row in comparison.rows.iter_rows(named=True):
-        cells = [
-            place(row),
-            row["act"],
-            row["seeds"].replace(" ", ", "),
-            count(row["tokens_seen"]),
-            count(row["n_params"]),
-            number(row["eval_loss"], 3),
-            number(row["unigram_loss"], 3),
-            number(row["bigram_loss"], 3),
-            percent(row["dead_share"]),
-            percent(row["rare_share"]),
-            percent(row["dense_share"]),
-            percent(row["always_on_share"]),
-            number(row.get("k_eff_reach")),
-            percent(row.get("k_eff_na_share")),
-            " ".join(sorted({found[:8] for found in row["score_manifests"].split()})),
-        ]
-        rows.append(tuple(cells))
-    return Table(
-        "Models and the states of their neurons",
-        "Losses in nats a token; unigram and bigram are baselines on the same held-out rows. Shares are "
-        "per cent "
-        f"of all neurons, except NA: per cent of scored neurons with a reach below {LEAST_REACH}, which K_eff does "
-        "not judge.",
-        (
-            "variant",
-            "act",
-            "seed",
-            "tokens",
-            "parameters",
-            "eval loss",
-            "unigram",
-            "bigram",
-            "dead %",
-            "rare %",
-            "dense %",
-            "always on %",
-            "median reach",
-            "NA %",
-            "scores (sha256)",
-        ),
-        tuple(rows),
-    )
-
-
-def widened(comparison: Comparison) -> Table | None:
-    """Variants that start from a checkpoint, beside the parent; None where there is none."""
-    if not comparison.arms.height:
-        return None
-    rows = []
-    for row in comparison.arms.iter_rows(named=True):
-        cells = [
-            place(row),
-            " ".join(sorted({_stem(run) for run in row["start_runs"].split()})) if row["start_runs"] else "scratch",
-            f"{row['factor']} x",
-            count(row["n_neurons"]),
-            number(row["birth_loss"], 3),
-            with_interval(row, "eval_loss", lambda value: number(value, 3)),
-        ]
-        for judge in comparison.judges:
-            cells.append(with_interval(row, f"{judge.name}_mono_once_share", percent))
-            cells.append(with_interval(row, f"{judge.name}_mono_once", lambda value: count(_rounded(value))))
-        rows.append(tuple(cells))
-    scores = [f"{judge.title}: {what}" for judge in comparison.judges for what in ("mono %", "mono neurons")]
-    return Table(
-        "Widened models beside their parent",
-        "Loss at birth is the first evaluation of the run. Monosemantic shares and numbers count each "
-        "cluster of "
-        "duplicates once, so that a copy is not a second monosemantic neuron.",
-        ("variant", "start", "factor", "neurons", "loss at birth", "loss at end", *scores),
-        tuple(rows),
-    )
-
-
-def controls(comparison: Comparison) -> Table | None:
-    """Widened arms against the two controls; None where no arm has one."""
-    judges = comparison.judges
-    columns = [f"{judge.name}_over_{control}" for judge in judges for control in CONTROLS]
-    arms = comparison.arms
-    if not arms.height or arms.select(pl.any_horizontal(pl.col(columns).is_not_null().any())).item() is False:
-        return None
-    rows = []
-    for row in arms.filter(pl.any_horizontal(pl.col(columns).is_not_null())).iter_rows(named=True):
-        cells = [
-            place(row),
-            f"{row['factor']} x",
-            row["scheme"] or "–",
-            with_interval(row, "loss_over_narrow", lambda value: f"{value:+.4f}" if value is not None else "–"),
-        ]
-        for judge in judges:
-            for control in CONTROLS:
-                name = f"{judge.name}_over_{control}"
-                cells.append(with_interval(row, name, lambda value: percent(value, signed=True)))
-            cells.append(row[f"{judge.name}_beats_both"] or "–")
-        rows.append(tuple(cells))
-    heads = [
-        f"{judge.title}: {what}"
-        for judge in judges
-        for what in ("over narrow, trained on", "over copies without noise", "beats both")
-    ]
-    return Table(
-        "Widened models against their controls",
-        "Differences paired by seed [95 % t interval over seeds]: of the held-out loss in nats a token, of the share "
-        "monosemantic in percentage points, each cluster of duplicates counted once. Narrow, trained on: the same "
-        "start, rows and schedule without widening; copies without noise: as many, which nothing parts. Superposition "
-        "was reduced only where both intervals lie above 0 (`beats both`: yes); `no`: one lies below; else not shown.",
-        ("variant", "factor", "noise", "loss over narrow", *heads),
-        tuple(rows),
-    )
-
-
-def _stem(run: str) -> str:
-    """`gelu-s0` -> `gelu`: runs are named after their variant and seed."""
-    head, _, tail = run.rpartition("-s")
-    return head if head and tail.isdigit() else run
-
-
-def may_lead(name: str) -> bool:
-    """Whether a score has passed on planted neurons, so that a report may lead with it."""
-    measured = validity_of(name)
-    return measured is not None and measured.headline
-
-
-def validity_line(name: str) -> str:
-    """A score's measured validity, for every place that shows its numbers."""
-    measured = validity_of(name)
-    return f"Validity: {'not measured on planted neurons' if measured is None else measured.line()}"
-
-
-def told_apart(comparison: Comparison) -> Table | None:
-    """What each score tells apart; None where nothing was trained from scratch."""
-    keys = list(dict.fromkeys((one.score, one.variant, one.layer, one.hook) for one in comparison.told))
-    if not keys:
-        return None
-    by_key = {(one.score, one.variant, one.layer, one.hook, one.side): one for one in comparison.told}
-    rows = []
-    for score, variant, layer, hook in keys:
-        cells = []
-        for side in SIDES:
-            one = by_key.get((score, variant, layer, hook, side))
-            cells.append("–" if one is None else f"{', '.join(f'{p:.2f}' for p in one.probability)} ({one.verdict})")
-        rows.append((score, f"{variant} L{layer}.{hook}", *cells))
-    return Table(
-        "What each score tells apart",
-        "Probability that a neuron of the variant scores above one of the other side (0.5: the score does not tell "
-        "them apart), one figure a seed, duplicates once. Above or below: every seed's 95 % interval lies on that side "
-        "of 0.5, neurons taken for independent and seeds for fixed. A score that tells a trained layer neither from "
-        "the untrained one nor from its rotation has shown nothing. "
-        + "; ".join(f"{name}: {validity_line(name)}" for name in dict.fromkeys(key[0] for key in keys))
-        + ".",
-        ("score", "variant", *(f"over {each.title}" for each in NULLS_SHOWN.values()), f"over {comparison.reference}"),
-        tuple(rows),
-    )
-
-
-def all_tables(comparison: Comparison) -> list[Table]:
-    """In order of reading: the headline, chance, widened models, other scores, the models themselves."""
-    ranked = sorted(comparison.judges, key=lambda judge: judge.name not in comparison.primaries)
-    tables = [headline(comparison, ranked[0]), chance(comparison), controls(comparison), widened(comparison)]
-    tables += [headline(comparison, judge) for judge in ranked[1:]] + [told_apart(comparison), models(comparison)]
-    return [table for table in tables if table is not None]
-
-
-def as_markdown(comparison: Comparison) -> str:
-    """The whole comparison.md."""
-    facts = comparison.facts
-    parts = ["# Comparison", tests_made(comparison)]
-    for table in all_tables(comparison):
-        parts += [f"## {table.title}", table.caption, table.markdown()]
-    found = doubts(comparison)
-    parts += [
-        "## Reasons to doubt",
-        "\n".join(f"- {_plain(doubt)}" for doubt in found) or "None found by rule.",
-    ]
-    parts += ["## How to read it", "\n".join(f"- **{word}**: {meaning}" for word, meaning in GLOSSARY)]
-    parts.append(
-        f"Data {facts['data_hash'][:12]}, token sample {facts['tokens_hash'][:12]}: "
-        f"{count(facts['n_tokens'])} "
-        f"tokens of held-out documents, {count(facts['n_sampled_tokens'])} held whole, rows of "
-        f"{facts['n_ctx']}. "
-        "Runs, steps, seeds and full hashes of every row stand in comparison.csv and comparison.parquet."
-    )
-    return "\n\n".join(parts) + "\n"
+def percent(value: float | int | None, signed: bool = False) -> str:
+    """0.084 -> `8.4`: per cent, without the sign, for a column that says so."""
+    if value is None:
+        return "–"
+    return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"

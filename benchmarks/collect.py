@@ -35,17 +35,17 @@ from collections.abc import Callable
 
 import torch
 
-from analyze.collect import MICRO_BATCH_TOKENS, collect
-from analyze.examples import N_EXAMPLES, TopExamples
-from analyze.positions import kept_again, make_plan
-from analyze.sample import blocks
-from analyze.sources import CheckpointSource
-from analyze.sweeps import micro_batches
+from analyze.activations.collect import MICRO_BATCH_TOKENS, collect
+from analyze.activations.passes import micro_batches
+from analyze.activations.sample import blocks
+from analyze.activations.source import CheckpointSource
+from analyze.activations.token_sample import kept_again, make_plan
+from analyze.activations.top_examples import N_EXAMPLES, TopExamples
 from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
+from train.data.tokens import TokenFile
 from train.lens import to_bridge
 from train.model import Transformer
-from train.tokens import TokenFile
 
 HOOK = "blocks.0.mlp.hook_post"
 PEER = "TransformerLens run_with_cache, top 20"

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.activations import ACTIVATIONS
-from train.baselines import fit_baselines
 from train.config import ModelConfig, ModelSpec, OptimConfig, RunConfig, TrainConfig
+from train.data.baselines import fit_baselines
+from train.data.tokens import TokenFile
 from train.loop import Training, train
 from train.loss import NextTokenLoss
 from train.model import Transformer
 from train.optim import Widened, build_optimizer
-from train.runs import make_accelerator
-from train.tokens import TokenFile
 from train.tracking import Metrics
+from train.training_run import make_accelerator
 
 ROWS = 16
 RATE = 1e-3

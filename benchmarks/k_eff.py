@@ -16,15 +16,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from analyze import decision_list, rules
-from analyze.grammar import grammar_on
-from analyze.rules import Grammar
+from analyze.rules import decision_list
+from analyze.rules import grammar as rules
+from analyze.rules.build import grammar_on
+from analyze.rules.grammar import Grammar
 from analyze.scores import k_eff
-from analyze.truth.command import admitted_on
-from analyze.truth.design import CASES
-from analyze.truth.discrimination import auroc, auroc_interval
-from analyze.truth.plant import Ground, TooFewFeatures, case_plot
-from train.tokens import TokenFile
+from analyze.validation.command import admitted_on
+from analyze.validation.design import CASES
+from analyze.validation.discrimination import auroc, auroc_interval
+from analyze.validation.plant import Ground, TooFewFeatures, case_plot
+from train.data.tokens import TokenFile
 
 FIRST = {"n_rules": 4, "two_before": False, "spelling": False, "reach": 0.05}
 LINES: dict[str, dict[str, object]] = {

@@ -17,9 +17,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from analyze.activations.store import SCORED, open_activations
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore
-from analyze.store import SCORED, open_activations
 from train.errors import BadInput
 
 N_NEURONS = 256

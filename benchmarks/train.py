@@ -94,7 +94,7 @@ def start(name: str, model: str, args: argparse.Namespace) -> Worker:
 def work(name: str, model: str, args: argparse.Namespace) -> None:
     """A contestant's process: a window for every line on standard input, its time on standard output."""
     from benchmarks.contestants import SHAPES, build, loop, quiet_stdout
-    from train.tokens import TokenFile
+    from train.data.tokens import TokenFile
 
     shape = SHAPES[model]
     with os.fdopen(quiet_stdout(), "w") as out:
@@ -129,7 +129,7 @@ def turnstile(out: IO[str]) -> Callable[[], None]:
 def race(model: str, args: argparse.Namespace) -> None:
     """Run every contestant on one model and print its table."""
     from benchmarks.contestants import MATRIX_FLOPS, ROWS, SHAPES, flops_per_token
-    from train.tokens import TokenFile
+    from train.data.tokens import TokenFile
 
     workers = [start(name, model, args) for name in CONTESTANTS]
     for index in range(args.windows):

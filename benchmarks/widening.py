@@ -1,8 +1,8 @@
 """How exact each scheme of widening is, and what breaks the tied step. `python benchmarks/widening.py`
 
-The two tables of docs/widening.md, made with the networks of the property tests (tests/train/test_copying.py and
-test_widen_training.py), which hold the laws; here stand the figures. Seeded; a minute on one thread. Another machine's
-rounding may move last digits of what is near zero.
+The two tables of docs/widening.md, made with the networks of the property tests (test_schemes.py and
+test_training.py in tests/train/widening), which hold the laws; here stand the figures. Seeded; a minute on one thread.
+Another machine's rounding may move last digits of what is near zero.
 """
 
 import sys
@@ -13,11 +13,11 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.train import test_copying as copying  # noqa: E402
-from tests.train import test_widen_training as training  # noqa: E402
+from tests.train.widening import test_schemes as copying  # noqa: E402
+from tests.train.widening import test_training as training  # noqa: E402
 from train.config import WidenPlan  # noqa: E402
-from train.copying import MLPWeights, add_noise, copy_neurons, generator_of  # noqa: E402
-from train.transplant import transplanted  # noqa: E402
+from train.widening.schemes import MLPWeights, add_noise, copy_neurons, generator_of  # noqa: E402
+from train.widening.transplant import transplanted  # noqa: E402
 
 SIZES = (64, 256, 64)
 EXACT = (("equal", "none", 0.0), ("dirichlet", "none", 0.0), ("equal", "zero_sum", 1.0))

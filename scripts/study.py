@@ -25,11 +25,11 @@ from typing import Any
 import tyro
 from tyro.conf import Positional
 
+from analyze.study.config import StudyConfig
 from train.config import RunConfig
 from train.configfile import merge, parse_overrides, read_toml, to_toml, validate
 from train.errors import BadInput, PolysemError, exit_with_one_line
 from train.files import locked, write_atomic
-from train.study_config import StudyConfig
 
 MUST_BE_EQUAL = ("precision", "compile")
 """Keys of [train] in which the variants of a study may not differ: twins differ in one thing only."""
@@ -124,7 +124,7 @@ def load_study(path: Path, words: list[str]) -> tuple[StudyConfig, dict[str, Any
 
 def run_study(command: Study, words: list[str]) -> None:
     """Do whatever of the study is not done yet, then print its table and where the report lies."""
-    from train.data import ensure_data
+    from train.data.resolve import ensure_data
 
     study, base = load_study(command.config, words)
     name, root = command.config.stem, command.out
@@ -153,7 +153,7 @@ def run_study(command: Study, words: list[str]) -> None:
 
 def _train(config: RunConfig, out: Path, record: Path, launch: str) -> str:
     """Train in this process, or with a launcher; the run's file is kept, so that it can be run by hand."""
-    from train.runs import run
+    from train.training_run import run
 
     record.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(record, to_toml(config).encode())
@@ -178,8 +178,8 @@ def _measure(
     stages: Stages, name: str, run: Path, step: int | None, data: Path, results: Path, study: StudyConfig
 ) -> None:
     """Collect and score one step of a run, all layers and hooks; the samples go once the scores stand."""
-    from analyze.collect import collect_checkpoint
-    from analyze.scoring import score_directory, scored_step
+    from analyze.activations.collect import collect_checkpoint
+    from analyze.scores.run import score_directory, scored_step
     from train.checkpoint import step_directory
 
     source = run if step is None else step_directory(run, step)
@@ -213,7 +213,7 @@ def _measure(
 
 def _follow(stages: Stages, name: str, run: Path, data: Path, results: Path) -> None:
     """Tell who became what in a widened run: its birth, its last step, and those between that move anything."""
-    from analyze.fission import fission
+    from analyze.fission.command import fission
     from train.checkpoint import steps
 
     saved, said = steps(run), []
@@ -225,8 +225,8 @@ def _follow(stages: Stages, name: str, run: Path, data: Path, results: Path) -> 
 
 
 def _compare(stages: Stages, study: StudyConfig, results: Path, planned: list[PlannedRun]) -> None:
-    from analyze.compare import compare
-    from analyze.report import report
+    from analyze.comparison.command import compare
+    from analyze.report.page import report
 
     reference = study.reference or next(iter(study.variants))
     directories = [results / run.name for run in planned]

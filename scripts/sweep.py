@@ -17,11 +17,11 @@ import torch
 import tyro
 from tyro.conf import Positional
 
+from analyze.study.config import StudyConfig
 from train.config import RunConfig
 from train.configfile import load_config, merge, read_toml, validate
 from train.errors import BadInput, Diverged, exit_with_one_line
-from train.runs import run
-from train.study_config import StudyConfig
+from train.training_run import run
 
 PAGE = """\
 # Peak learning rates

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analyze.decision_list import N_RULES
+from analyze.rules.decision_list import N_RULES
 from train import load
 
 ROOT = Path(__file__).parent.parent
@@ -107,9 +107,9 @@ def test_a_study_that_cannot_be_is_refused_in_one_line(tmp_path, words, message)
 
 
 def test_every_shipped_config_is_one():
+    from analyze.study.config import StudyConfig
     from train.config import DataConfig, RunConfig
     from train.configfile import load_config
-    from train.study_config import StudyConfig
 
     for kind, model in (("data", DataConfig), ("run", RunConfig), ("study", StudyConfig)):
         paths = sorted((ROOT / "configs" / kind).glob("*.toml"))

@@ -110,7 +110,7 @@ Command = (
 
 
 def _prepare(command: Prepare, overrides: list[str]) -> None:
-    from train.prepare import prepare
+    from train.data.prepare import prepare
 
     config = load_config(DataConfig, command.config, overrides)
     prepared = prepare(config, command.out or Path("data") / config.name)
@@ -124,7 +124,7 @@ def _prepare(command: Prepare, overrides: list[str]) -> None:
 
 
 def _run(command: Run, overrides: list[str]) -> None:
-    from train.runs import run
+    from train.training_run import run
 
     config = load_config(RunConfig, command.config, overrides)
     outcome = run(config, command.out or Path("checkpoints") / command.config.stem)
@@ -133,7 +133,7 @@ def _run(command: Run, overrides: list[str]) -> None:
 
 
 def _widen(command: Widen, overrides: list[str]) -> None:
-    from train.widening import widen_checkpoint
+    from train.widening.command import widen_checkpoint
 
     layers = "all" if command.layers == ("all",) else f"[{', '.join(command.layers)}]"
     words = ["--layers", layers, "--factor", command.factor, "--noise", command.noise, "--sigma", command.sigma]

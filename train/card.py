@@ -5,7 +5,7 @@ from pathlib import Path
 from train.checkpoint import Checkpoint
 from train.config import RunConfig
 from train.configfile import to_toml
-from train.tokens import read_data_manifest
+from train.data.tokens import read_data_manifest
 
 CARD = """\
 # {run}

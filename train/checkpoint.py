@@ -17,7 +17,6 @@ from torch import Tensor
 
 from train.config import ModelConfig
 from train.configfile import validate
-from train.copying import FRESH
 from train.errors import BadInput, EnvironmentProblem, one_line
 from train.files import (
     check_listing,
@@ -30,6 +29,7 @@ from train.files import (
 )
 from train.lineage import Lineage
 from train.model import Transformer
+from train.widening.schemes import FRESH
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -147,7 +147,7 @@ class Checkpoint:
 
     def tokenizer(self) -> "Tokenizer":
         """The tokenizer that the model was trained with."""
-        from train.bpe import load_tokenizer
+        from train.data.tokenizer import load_tokenizer
 
         return load_tokenizer(self.directory / "tokenizer.json")
 

@@ -250,7 +250,7 @@ Copies = Literal["tiled", "fresh"]
 class WidenPlan(Section):
     """The `[widen]` table: copy each neuron of these layers' MLPs `factor` times, then add noise.
 
-    What the schemes do stands in `train.copying`; which of them keep the function, at `keeps_the_function`.
+    What the schemes do stands in `train.widening.schemes`; which of them keep the function, at `keeps_the_function`.
     """
 
     layers: Literal["all"] | tuple[int, ...]

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from safetensors.numpy import save
 
 from train.config import WidenPlan
-from train.copying import FRESH
+from train.widening.schemes import FRESH
 
 
 @dataclass(frozen=True)

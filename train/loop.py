@@ -15,15 +15,15 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from train.baselines import Baselines
 from train.config import ModelConfig, RunConfig
+from train.data.baselines import Baselines
+from train.data.tokens import TokenFile
 from train.errors import Diverged, Stopped
 from train.files import write_atomic
 from train.interrupt import Interruptible
 from train.loss import NextTokenLoss, TrainingLoss
 from train.model import Transformer
 from train.optim import learning_rate, set_rate
-from train.tokens import TokenFile
 from train.tracking import Metrics
 
 if TYPE_CHECKING:

@@ -23,14 +23,15 @@ One more null is no function of trained activations: `untrained`, the same netwo
 scored like any step (training keeps it), and comparisons find it beside the run of the root variant.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from analyze.activations.store import Activations
 from analyze.nulls.held import MOST as MOST_ROTATED
 from analyze.nulls.matching import FEWEST, NEAREST, Matched, match
 from analyze.nulls.rotation import can_rotate, haar, rotated
 from analyze.nulls.text_free import random_sets, shifted
 from analyze.nulls.w_in import w_in_rotated
-from analyze.store import Activations
+from train.errors import BadInput, did_you_mean
 
 Null = Callable[[Activations, int], Activations | None]
 """Of some activations and a seed, on which alone it depends; None where they do not allow it."""
@@ -50,6 +51,21 @@ DEFAULT_NULLS = ("w_in_rotated", "rotated")
 """z is taken against the first that the activations allow. Directions of `w_in_rotated` fire as often as the neurons
 do; those of `rotated` 5 to 10 times as often (medians, quickstart models), so that its rows are no match in rate."""
 
+
+def checked_nulls(nulls: Iterable[str]) -> list[str]:
+    """`nulls`, each once, as given.
+
+    Raises:
+        BadInput: no such null.
+    """
+    nulls = list(dict.fromkeys(nulls))
+    for null in nulls:
+        if null not in NULLS:
+            note = "; it is the run's step 0, collected and scored like any step" if null == "untrained" else ""
+            raise BadInput(f"null {null!r} is not known{note or did_you_mean(null, list(NULLS))}")
+    return nulls
+
+
 __all__ = [
     "DEFAULT_NULLS",
     "FEWEST",
@@ -59,6 +75,7 @@ __all__ = [
     "Matched",
     "Null",
     "can_rotate",
+    "checked_nulls",
     "haar",
     "match",
     "random_sets",

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import BFloat16, Int
 from torch import Tensor
 
-from analyze.examples import TopExamples
-from analyze.moments import StreamMoments, combine, sampled_statistics
-from analyze.positions import select
-from analyze.sample import HeldSample, blocks
-from analyze.store import DEAD, Activations
+from analyze.activations.moments import StreamMoments, combine, sampled_statistics
+from analyze.activations.sample import HeldSample, blocks
+from analyze.activations.store import DEAD, Activations
+from analyze.activations.token_sample import select
+from analyze.activations.top_examples import TopExamples
 
 MOST = 512
 """Neurons that a null is made of at most: 2 bytes a token and neuron are held in memory."""

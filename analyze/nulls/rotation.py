@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from analyze.activations.store import DEAD, Activations
 from analyze.nulls.held import CHUNK, activations_of, living, values_of
-from analyze.store import DEAD, Activations
 
 
 def haar(n: int, seed: int) -> Float[Tensor, "n n"]:

@@ -8,10 +8,10 @@ from jaxtyping import BFloat16, Bool, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.moments import key_below, sort_keys
+from analyze.activations.moments import key_below, sort_keys
+from analyze.activations.store import Activations
+from analyze.activations.token_sample import position_hash
 from analyze.nulls.held import activations_of, living, values_of
-from analyze.positions import position_hash
-from analyze.store import Activations
 
 LEAST_SHIFT = 1000
 """Sampled tokens that a shift moves a neuron by at least, either way round: longer than most documents."""

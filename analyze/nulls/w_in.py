@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analyze.activations.provenance import origin_of
+from analyze.activations.sample import blocks
+from analyze.activations.store import Activations
 from analyze.nulls.held import CHUNK, MOST, activations_of, living
 from analyze.nulls.rotation import haar
-from analyze.origin import origin_of
-from analyze.sample import blocks
-from analyze.store import Activations
+from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.model import MLP, Block, Transformer
-from train.tokens import TokenFile
 
 MOST_COUPLED = 4096
 """Neurons that are turned among one another where the activation couples them (solu): the matrix of all of
@@ -171,7 +171,7 @@ def elementwise_biases(
 
 
 def peaks(values: Float[Tensor, "m t"]) -> Float[Tensor, " m"]:
-    """The 99.99th percentile of each row, as `analyze.moments` takes it."""
+    """The 99.99th percentile of each row, as `analyze.activations.moments` takes it."""
     above = values.shape[1] - max(int(np.ceil(0.9999 * values.shape[1] - 1e-9)), 1)
     return values.topk(above + 1, dim=1).values[:, -1]
 

@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.positions import position_hash
-from analyze.sample import blocks
-from analyze.store import DEAD, Activations
+from analyze.activations.sample import blocks
+from analyze.activations.store import DEAD, Activations
+from analyze.activations.token_sample import position_hash
 
 MOST_NEURONS = 2048
 """Of a wider layer a probe sees this many, those whose correlation with the label is largest on fit tokens."""

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from analyze import plots
-from analyze.figures import Figure
-from analyze.notes import number, visible
+from analyze.figures import FAINT, Figure, look, svg_of
 from analyze.probing.label import ENOUGH
 from analyze.probing.tables import latest
+from analyze.tables import number, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +50,7 @@ def curve_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> Figu
     labels = shown_labels(held)
     columns = min(4, len(labels))
     lines = -(-len(labels) // columns)
-    with plots.look():
+    with look():
         canvas = Canvas(figsize=(2.6 * columns + 0.8, 2.3 * lines + 0.7), layout="constrained")
         grid = canvas.subplots(lines, columns, squeeze=False)
         for index, axes in enumerate(grid.flat):
@@ -64,7 +63,7 @@ def curve_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> Figu
         canvas.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
         canvas.supxlabel("neurons of the probe; dot: all of them", fontsize=10)
         canvas.supylabel("AUPRC on eval documents", fontsize=10)
-        svg = plots.svg_of(canvas)
+        svg = svg_of(canvas)
     dense = held.filter(pl.col("kind") == "dense")
     listed = []
     for label in labels:
@@ -96,7 +95,7 @@ def _panel(axes: "Axes", mine: pl.DataFrame, styles: dict[str, tuple[str, Any]])
     )
     band = shifted.drop_nulls().sort("k")
     axes.fill_between(band["k"], band["low"], band["high"], color="#BBBBBB", alpha=0.6, linewidth=0)
-    axes.axhline(float(mine["base_rate"].to_numpy().mean()), color=plots.FAINT, linewidth=0.8)
+    axes.axhline(float(mine["base_rate"].to_numpy().mean()), color=FAINT, linewidth=0.8)
     for (variant, arm), rows in mine.group_by("variant", "arm", maintain_order=True):
         colour, dash = styles[str(variant)]
         is_untrained = int(rows["step"][0]) == 0
@@ -125,7 +124,7 @@ def sparsity_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> F
     dense = held.filter((pl.col("kind") == "dense") & pl.col("is_there"))
     ks = held.filter(pl.col("kind") == "sparse")["k"].unique().sort().to_list()
     told = []
-    with plots.look():
+    with look():
         canvas = Canvas(figsize=(7.6, 3.6), layout="constrained")
         axes = canvas.subplots()
         for (variant, arm), rows in dense.group_by("variant", "arm", maintain_order=True):
@@ -145,7 +144,7 @@ def sparsity_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> F
         axes.set_ylabel("% of labels told that sparsely")
         if told:
             canvas.legend(loc="outside right center", frameon=False, fontsize=9)
-        svg = plots.svg_of(canvas)
+        svg = svg_of(canvas)
     return Figure(
         "probes-sparsity",
         svg,

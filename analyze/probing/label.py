@@ -10,9 +10,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from analyze.probing.columns import Columns, Layer, thinned
-from analyze.probing.forward import forward_selection
 from analyze.probing.logistic import Logistic, fit_logistic, half_balanced
 from analyze.probing.precision import Called, DocumentBootstrap, Interval, average_precision, best_threshold, called
+from analyze.scores.forward_selection import forward_selection
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FEWEST_DOCUMENTS = 30

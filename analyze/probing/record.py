@@ -13,10 +13,10 @@ import polars as pl
 from jaxtyping import Int
 from numpy import ndarray
 
-from analyze.labels import Label
+from analyze.activations.store import ActivationsMeta, find_directories
+from analyze.labels.bank import Label
 from analyze.probing.columns import MOST_NEURONS, MOST_TOKENS
 from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, Probe, Probed
-from analyze.store import ActivationsMeta, find_directories
 from train.errors import BadInput
 from train.files import canonical_json, publishing, read_manifest, verify
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from analyze.notes import number
 from analyze.probing.columns import MOST_NEURONS
 from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS
-from analyze.tables import Table
+from analyze.tables import Table, number
 
 MOST_ROWS = 200
 """Rows of the long table that Markdown shows; all stand in the Parquet."""

@@ -7,7 +7,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from analyze.store import Activations
+from analyze.activations.store import Activations
 
 
 @dataclass(frozen=True)

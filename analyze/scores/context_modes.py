@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.contexts import Contexts, contexts_of, strong_firings
-from analyze.embeddings import k_means, unit_rows
-from analyze.positions import position_hash
-from analyze.sample import blocks
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations
+from analyze.activations.token_sample import position_hash
 from analyze.scores.base import About
-from analyze.store import SCORED, Activations
+from analyze.text.context_vectors import Contexts, contexts_of, strong_firings
+from analyze.text.embeddings import k_means, unit_rows
 
 SIZES = (200, 100, 50, 30)
 """Examples a neuron: the first of these that it has; with fewer than the last it is not scored."""
@@ -179,10 +179,10 @@ def find_all(acts: Activations) -> list[Modes]:
 class ContextModes:
     """Minus how plainly a neuron's contexts fall into groups of like size.
 
-    200 strong firings (w = a [a > 0.25 max a], a = max(activation - median, 0)) drawn in proportion to w, at most one
-    a document and none of whose last nine tokens are another's; k-means on their contexts (`analyze.contexts`, five
-    views side by side) for k = 2 to 6; the k whose silhouette is furthest above that of random tokens. The score is
-    -(silhouette - null) x (1 - share of the largest cluster): 0 for one cloud like random text, negative where the
+    200 strong firings (w = a [a > 0.25 max a], a = max(activation - median, 0)) drawn in proportion to w, at most one a
+    document and none of whose last nine tokens are another's; k-means on their contexts (analyze.text.context_vectors,
+    five views side by side) for k = 2 to 6; the k whose silhouette is furthest above that of random tokens. The score
+    is -(silhouette - null) x (1 - share of the largest cluster): 0 for one cloud like random text, negative where the
     examples fall into groups of like size.
 
     Optional, being slow and the weakest (docs/scores.md). Known failures: a feature that one view shows is drowned by

@@ -1,6 +1,6 @@
 """One-rule fidelity: how well the best single rule tells a neuron's activation on all held-out tokens.
 
-The rule (a conjunction of up to three atoms, `analyze.induction`) is induced on the fit tokens; y is the
+The rule (a conjunction of up to three atoms, `analyze.rules.conjunctions`) is induced on the fit tokens; y is the
 activation above the neuron's median, max(a - median, 0), on the eval tokens, and `covered` where the rule holds.
 Reported: Pearson's r of the two (the score), the variance explained by the rule's two fit means, the average
 precision with which activation finds the rule's tokens, and F1 of rule against firing. Of the figures for
@@ -28,12 +28,12 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.fit_metrics import auprc, f1, pearson
-from analyze.grammar import grammar_of
-from analyze.induction import Atoms, Conjunctions, induce
-from analyze.sample import blocks
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations
+from analyze.metrics import auprc, f1, pearson
+from analyze.rules.build import grammar_of
+from analyze.rules.conjunctions import Atoms, Conjunctions, induce
 from analyze.scores.base import About
-from analyze.store import SCORED, Activations
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """K_eff: the effective number of different rules that a neuron answers to.
 
-It leads the tables of reports, as a headline only where its published validity allows (analyze.validity).
+It leads the tables of reports, as a headline only where its published validity allows (analyze.scores.validity).
 
-The rules are those of a decision list (`analyze.decision_list`), weighed by what each explains of held-out documents;
-rules that are alike, by the company their tokens keep or by how they are spelled, count as fewer
+The rules are those of a decision list (`analyze.rules.decision_list`), weighed by what each explains of held-out
+documents; rules that are alike, by the company their tokens keep or by how they are spelled, count as fewer
 (`Grammar.similarity`, `diversity`).
 
 Cost: 1.8 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512 (`benchmarks/score.py`).
@@ -30,12 +30,12 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.decision_list import NO_LIST, DecisionList, decision_list
-from analyze.grammar import grammar_of
-from analyze.rules import Grammar
-from analyze.sample import blocks
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations
+from analyze.rules.build import grammar_of
+from analyze.rules.decision_list import NO_LIST, DecisionList, decision_list
+from analyze.rules.grammar import Grammar
 from analyze.scores.base import About
-from analyze.store import SCORED, Activations
 
 LEAST_REACH = 0.005
 MONO = 1.5

@@ -12,15 +12,15 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.labels import LabelBank, bank_of
-from analyze.positions import position_hash
-from analyze.probing.forward import forward_selection
-from analyze.rules import FEWEST_TOKENS
-from analyze.sample import blocks
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations, TokenSample
+from analyze.activations.token_sample import position_hash
+from analyze.labels.bank import LabelBank, bank_of
+from analyze.rules.grammar import FEWEST_TOKENS
 from analyze.scores.base import About, NeuronScore
+from analyze.scores.forward_selection import forward_selection
 from analyze.scores.k_eff import fit_all as label_free
 from analyze.scores.k_eff import rectified
-from analyze.store import SCORED, Activations, TokenSample
 
 N_LABELS = 8
 """Labels taken at most."""

@@ -15,11 +15,11 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.contexts import FEWEST_DOCUMENTS, Contexts, contexts_of, strong_firings
-from analyze.embeddings import unit_rows
-from analyze.sample import blocks
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations
 from analyze.scores.base import About
-from analyze.store import SCORED, Activations
+from analyze.text.context_vectors import FEWEST_DOCUMENTS, Contexts, contexts_of, strong_firings
+from analyze.text.embeddings import unit_rows
 
 _PIECE = 4096
 _TIE = 9
@@ -227,11 +227,11 @@ def find_all(acts: Activations, contexts: Contexts) -> Found:
 class Ms:
     """Mean cosine of the contexts of two strong firings in different documents, above that of random tokens.
 
-    Formula: with w = a [a > 0.25 max a], a = max(activation - median, 0), and e the vectors of one view of the
-    context (`analyze.contexts`), MS = (|S|^2 - sum_d |S_d|^2) / (A^2 - sum_d A_d^2), S = sum w e, A = sum w, S_d and
-    A_d the same within document d; the best of five views on the fit documents, its value on the eval documents,
-    minus the same for random tokens of equal weights (exact, see `null_of`); `ms_z` is that difference in the
-    null's standard deviations. At most 1, and 0 for random sets of tokens.
+    Formula: with w = a [a > 0.25 max a], a = max(activation - median, 0), and e the vectors of one view of the context
+    (`analyze.text.context_vectors`), MS = (|S|^2 - sum_d |S_d|^2) / (A^2 - sum_d A_d^2), S = sum w e, A = sum w, S_d
+    and A_d the same within document d; the best of five views on the fit documents, its value on the eval documents,
+    minus the same for random tokens of equal weights (exact, see `null_of`); `ms_z` is that difference in the null's
+    standard deviations. At most 1, and 0 for random sets of tokens.
 
     Known failures: it measures how broad a neuron is as well as whether it is one thing, so that a neuron of one broad
     feature ("digits", "in code") scores below one that answers to two like tokens. Features of unlike strength look

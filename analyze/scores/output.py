@@ -20,14 +20,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from analyze.activations.provenance import origin_of
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations
 from analyze.nulls import haar
-from analyze.origin import origin_of
-from analyze.sample import blocks
 from analyze.scores.base import About
-from analyze.store import SCORED, Activations
-from analyze.text import Vocabulary
+from analyze.text.vocabulary import Vocabulary
+from train.data.tokens import TokenFile
 from train.errors import BadInput
-from train.tokens import TokenFile
 
 N_SHOWN = 5
 """Tokens of each end of a row that the table shows."""

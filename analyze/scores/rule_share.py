@@ -22,11 +22,11 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.grammar import grammar_of
-from analyze.induction import MOST_BASE_RATE, Atoms, Conjunctions, induce_from_examples
-from analyze.sample import blocks
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations
+from analyze.rules.build import grammar_of
+from analyze.rules.conjunctions import MOST_BASE_RATE, Atoms, Conjunctions, induce_from_examples
 from analyze.scores.base import About
-from analyze.store import SCORED, Activations
 
 N_EXAMPLES = 20
 MONO = 0.8

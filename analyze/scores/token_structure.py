@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.contexts import FEWEST_DOCUMENTS, least_strong, rectified
-from analyze.sample import blocks
+from analyze.activations.sample import blocks
+from analyze.activations.store import SCORED, Activations, TokenSample
 from analyze.scores.base import About
-from analyze.store import SCORED, Activations, TokenSample
+from analyze.text.context_vectors import FEWEST_DOCUMENTS, least_strong, rectified
 
 _COLUMNS = 32
 """Neurons summed at a time: there are as many bigrams as a fifth of the tokens and more."""
@@ -91,7 +91,7 @@ class Sums:
     of_token: Float[ndarray, "v n"]
     squares: Float[ndarray, " n"]
     strong_of_token: Float[ndarray, "v n"]
-    """Sums of the strong firings alone (`analyze.contexts.strong_firings`)."""
+    """Sums of the strong firings alone (`analyze.text.context_vectors.strong_firings`)."""
     n_documents: Int[ndarray, " n"]
     """Documents with a strong firing."""
 

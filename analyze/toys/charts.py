@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.plots import COLOURS, FAINT, INK, apart, look, svg_of
+from analyze.figures import COLOURS, FAINT, INK, apart, look, svg_of
 from analyze.toys.weights import ramp
 
 if TYPE_CHECKING:

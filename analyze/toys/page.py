@@ -11,19 +11,18 @@ import numpy as np
 
 from analyze.figures import Figure
 from analyze.html import render, versions
-from analyze.notes import visible
-from analyze.tables import Table
+from analyze.tables import Table, visible
+from analyze.toys.arms import Trial
+from analyze.toys.arms_page import TrialPage, trial_page
 from analyze.toys.doubts import doubts
 from analyze.toys.figures import figures_of
 from analyze.toys.reading import Reading
-from analyze.toys.trial import Trial
-from analyze.toys.trial_page import TrialPage, trial_page
 from analyze.toys.verdicts import Verdict, bounds, judge
 from analyze.toys.view import View
 from train.configfile import load_config, to_toml
 from train.errors import BadInput
 from train.files import write_atomic
-from train.toys.arms import arms_directory
+from train.toys.arms.store import arms_directory
 from train.toys.config import ToyConfig
 from train.toys.listing import SHIPPED
 from train.toys.runs import ToyRun

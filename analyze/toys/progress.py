@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from analyze.plots import FAINT, INK, apart, look, svg_of
+from analyze.figures import FAINT, INK, apart, look, svg_of
 from analyze.toys.weights import ramp
 
 if TYPE_CHECKING:

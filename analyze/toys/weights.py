@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from analyze.plots import COLOURS, FAINT, INK, look, svg_of
+from analyze.figures import COLOURS, FAINT, INK, look, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

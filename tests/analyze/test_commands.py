@@ -8,7 +8,7 @@ import pytest
 from analyze.__main__ import main
 from tests.train.fixtures import small_data, small_run
 from train.checkpoint import step_directory
-from train.runs import run
+from train.training_run import run
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_collect_score_compare_and_report_follow_one_another(place, monkeypatch,
 
 
 def test_a_random_choice_of_neurons_is_the_same_neurons(place, monkeypatch, capsys):
-    from analyze.store import open_activations
+    from analyze.activations.store import open_activations
 
     some, every = place / "some", place / "every"
     for out, words in ((some, ("--max-neurons", 5)), (every, ())):

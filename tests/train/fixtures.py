@@ -4,7 +4,7 @@ from pathlib import Path
 
 from train.config import DataConfig, RunConfig
 from train.configfile import validate
-from train.prepare import prepare
+from train.data.prepare import prepare
 
 WORDS = "the cat sat on a mat and saw one red bird in an old tree by our house while it rained all day"
 

@@ -22,7 +22,7 @@ from train.errors import BadInput, EnvironmentProblem, PolysemError
 from train.files import MANIFEST, manifest_hash, sha256
 from train.lineage import Lineage
 from train.model import Transformer
-from train.widen import widen
+from train.widening.widen import widen
 
 TOKENIZER = b'{"version": "1.0"}\n'
 NAMES = ("config.json", "lineage.safetensors", "model.safetensors", "optim.safetensors", "state.json", "tokenizer.json")

@@ -69,7 +69,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory) -> Path:
     """A run of four steps."""
-    from train.runs import run
+    from train.training_run import run
 
     config = small_run(data, train__tokens=4 * 64, train__checkpoint_every=0)
     return run(config, tmp_path_factory.mktemp("runs") / "gelu-s0").directory

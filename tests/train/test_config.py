@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from analyze.study.config import StudyConfig
 from train.config import DataConfig, ModelConfig, OptimConfig, RunConfig, WidenPlan
 from train.configfile import keys_of, load_config, merge, parse_overrides, read_toml, to_toml, validate
 from train.errors import BadInput, did_you_mean, one_line
-from train.study_config import StudyConfig
 
 RUN = """
 data = "configs/data/default.toml"

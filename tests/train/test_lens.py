@@ -6,7 +6,7 @@ import torch
 from train.config import ModelConfig
 from train.lens import to_bridge
 from train.model import Transformer
-from train.widen import WidenPlan, widen
+from train.widening.widen import WidenPlan, widen
 
 ACTS = ["relu", "gelu", "gelu_new", "gelu_ln", "solu", "solu_ln"]
 
@@ -52,7 +52,7 @@ def test_the_bridges_hooks_are_the_models_hooks(act):
 
 def test_a_checkpoints_bridge_reads_text_with_its_own_tokenizer(tmp_path):
     from tests.train.fixtures import small_data, small_run
-    from train.runs import run
+    from train.training_run import run
 
     checkpoint = run(small_run(small_data(tmp_path)), tmp_path / "gelu-s0").checkpoint
     bridge = checkpoint.bridge()

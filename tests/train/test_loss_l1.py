@@ -11,9 +11,9 @@ from train.activations import ACTIVATIONS
 from train.config import ModelConfig, WidenPlan
 from train.loss import NextTokenLoss, TrainingLoss
 from train.model import Transformer
-from train.runs import run
 from train.tracking import read_metrics
-from train.widen import widen
+from train.training_run import run
+from train.widening.widen import widen
 
 
 @pytest.fixture(scope="module")

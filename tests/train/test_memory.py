@@ -10,9 +10,9 @@ from train import load
 from train.config import ModelConfig, WidenPlan
 from train.errors import EnvironmentProblem
 from train.memory import Need, to_train, to_widen
-from train.runs import run
-from train.widen import widened_config
-from train.widening import widen_checkpoint
+from train.training_run import run
+from train.widening.command import widen_checkpoint
+from train.widening.widen import widened_config
 
 GB = 10**9
 NARROW = ModelConfig(n_layers=1, d_model=64, n_heads=4, n_ctx=256, d_vocab=4096, act="gelu_new", widths=(256,))
@@ -66,7 +66,7 @@ def test_a_need_that_does_not_fit_is_refused_with_both_figures_and_what_to_lower
 def test_a_widened_run_that_would_not_fit_is_refused_before_anything_is_written(
     finished, data, tmp_path, monkeypatch, free
 ):
-    monkeypatch.setattr("train.runs.free_memory", lambda device=None: free)
+    monkeypatch.setattr("train.training_run.free_memory", lambda device=None: free)
     plan = {"layers": [0], "factor": 100}
     with pytest.raises(EnvironmentProblem, match=r"GB are free; .*lower widen\.factor"):
         run(small_run(data, start=str(finished), widen=plan), tmp_path / "x100-s0")
@@ -74,14 +74,14 @@ def test_a_widened_run_that_would_not_fit_is_refused_before_anything_is_written(
 
 
 def test_a_run_from_scratch_that_would_not_fit_is_refused_and_one_that_is_done_is_found(finished, data, monkeypatch):
-    monkeypatch.setattr("train.runs.free_memory", lambda device=None: 1000)
+    monkeypatch.setattr("train.training_run.free_memory", lambda device=None: 1000)
     assert run(small_run(data), finished).found
     with pytest.raises(EnvironmentProblem, match=r"raise train\.accumulate or lower model\.mlp_ratio"):
         run(small_run(data, seed=1), finished.with_name("gelu-s1"))
 
 
 def test_widening_by_hand_is_refused_where_it_would_not_fit(finished, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.widening.free_memory", lambda: 1000)
+    monkeypatch.setattr("train.widening.command.free_memory", lambda: 1000)
     with pytest.raises(EnvironmentProblem, match=r"widening needs about .* lower the factor"):
         widen_checkpoint(finished, WidenPlan(layers=(0,), factor=2), data, tmp_path / "x2")
     assert not (tmp_path / "x2").exists()

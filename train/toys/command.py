@@ -17,8 +17,8 @@ from train.configfile import load_config, to_toml
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
 from train.files import MANIFEST, locked, publishing, require_space, verify
 from train.interrupt import Interruptible
-from train.toys.armruns import train_arms
-from train.toys.arms import ToyArm, arms_directory
+from train.toys.arms.run import train_arms
+from train.toys.arms.store import ToyArm, arms_directory
 from train.toys.baseline import naive_on_final_samples
 from train.toys.config import ToyConfig
 from train.toys.fit import Fit, FitState, fit, require_memory
@@ -111,7 +111,7 @@ def run_toy(config: ToyConfig, out: Path) -> ToyOutcome:
     Raises:
         BadInput: `out` holds something else, or a toy of another config (naming the key).
         EnvironmentProblem: too little memory or space, or `out` cannot be written.
-        Diverged, Stopped: see `train.toys.fit.fit` and `train.toys.armruns.train_arms`.
+        Diverged, Stopped: see `train.toys.fit.fit` and `train.toys.arms.run.train_arms`.
     """
     out = out.resolve() if out.name in ("", "..") else out
     unfinished = Unfinished(out)

@@ -175,7 +175,7 @@ class Facts(BaseModel):
     seconds: float = Field(ge=0)
     snapshot_steps: tuple[int, ...]
     arm: str | None = None
-    """Of what goes on from another toy (`train.toys.arms`): its name there; arm.json says more."""
+    """Of what goes on from another toy (`train.toys.arms.store`): its name there; arm.json says more."""
 
 
 def open_toy(directory: Path) -> tuple[ToyConfig, Facts]:

@@ -8,18 +8,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analyze import labels as bank_module
-from analyze.label_table import bank_table, labels
-from analyze.labelling import speech
-from analyze.labels import Label, LabelBank, bank_of, bank_on, label_family, stream_of
-from tests.analyze.scoring import activations_of
-from tests.analyze.synthetic import N_CTX, sampled_tokens, write_data
+from analyze.labels import bank as bank_module
+from analyze.labels.bank import Label, LabelBank, bank_of, bank_on, label_family, stream_of
+from analyze.labels.families import speech
+from analyze.labels.table import bank_table, labels
+from tests.analyze.activations.synthetic import N_CTX, sampled_tokens, write_data
+from tests.analyze.scores.scoring import activations_of
+from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
-from train.tokens import TokenFile
 
 OWN = """
 import re
-from analyze.labels import Passage, label_family
+from analyze.labels.bank import Passage, label_family
 
 @label_family("flowers", truth="exact", causal=True, note="by name")
 def flowers(passage: Passage):

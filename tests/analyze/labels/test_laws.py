@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analyze.labelling import FAMILIES
-from analyze.labelling.base import TRUTHS, Stream
+from analyze.labels.base import TRUTHS, Stream
+from analyze.labels.families import FAMILIES
 from tests.analyze.labels.texts import all_labels, stream_of
 
 WORDS = (

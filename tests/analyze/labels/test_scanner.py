@@ -9,8 +9,8 @@ import networkx
 import numpy as np
 import pytest
 
-from analyze.labelling.base import Passage
-from analyze.labelling.scanner import BUILTINS, KEYWORDS, scan
+from analyze.labels.base import Passage
+from analyze.labels.families.scanner import BUILTINS, KEYWORDS, scan
 
 KINDS = {
     tokenize.NAME: "name",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analyze.labelling import speech
-from analyze.labelling.speech import lexicon_path, read_lexicon, tags, universal, words_of
+from analyze.labels.families import speech
+from analyze.labels.families.speech import lexicon_path, read_lexicon, tags, universal, words_of
 from tests.analyze.labels.texts import marked, stream_of
 
 needs_lexicon = pytest.mark.skipif(lexicon_path() is None, reason="textblob is not installed (extra `labels`)")

@@ -5,10 +5,10 @@ from functools import cache
 
 import numpy as np
 
-from analyze.labelling import FAMILIES
-from analyze.labelling.base import Family, Label, Stream
-from analyze.labels import LabelBank, build_bank
-from analyze.text import Vocabulary
+from analyze.labels.bank import LabelBank, build_bank
+from analyze.labels.base import Family, Label, Stream
+from analyze.labels.families import FAMILIES
+from analyze.text.vocabulary import Vocabulary
 
 BOS = b"<|bos|>"
 

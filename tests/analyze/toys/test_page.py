@@ -16,7 +16,7 @@ from analyze.toys.page import commands, write_pages
 from analyze.toys.reading import Reading
 from analyze.toys.verdicts import judge
 from analyze.toys.view import View
-from tests.analyze.test_report import BIDI, ELEMENTS, Parsed
+from tests.analyze.report.test_page import BIDI, ELEMENTS, Parsed
 from tests.analyze.toys.trained import ABSOLUTE, PENTAGON, trained
 from train.configfile import load_config, to_toml
 from train.errors import BadInput

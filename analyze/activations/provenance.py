@@ -1,0 +1,48 @@
+"""Where collected neurons come from: the checkpoint, if it still lies there, and which of its neurons they are."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from analyze.activations.source import choose_neurons
+from analyze.activations.store import Activations
+from train.checkpoint import Checkpoint, open_step
+from train.files import manifest_hash
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint that activations were collected from."""
+
+    checkpoint: Checkpoint
+    neurons: Int[np.ndarray, "n"]
+    """Place in the checkpoint's layer of each neuron that was collected (not of a null's rows)."""
+
+
+def origin_of(acts: Activations) -> Origin | None:
+    """The checkpoint behind some activations, or behind the neurons that a null was made from.
+
+    None where the activations name no directory (planted ones), or where that one is gone or by now holds
+    another checkpoint.
+
+    Raises:
+        BadInput: the checkpoint is there and damaged.
+    """
+    directory, wanted = acts.meta.checkpoint_dir, acts.meta.checkpoint_hash
+    if not directory or not (Path(directory) / "MANIFEST.json").is_file():
+        return None
+    if manifest_hash(Path(directory)) != wanted:
+        return None
+    checkpoint = _opened(Path(directory), wanted)
+    width = checkpoint.config.widths[acts.meta.layer]
+    chosen = choose_neurons(width, acts.meta.settings.get("max_neurons"), checkpoint.state["seed"])
+    return Origin(checkpoint, np.arange(width) if chosen is None else chosen)
+
+
+@lru_cache(maxsize=1)
+def _opened(directory: Path, checkpoint_hash: str) -> Checkpoint:
+    """Verified once for all scores and nulls of a layer, since its files are hashed whole."""
+    return open_step(directory)

@@ -1,0 +1,1 @@
+"""Variants over their seeds, beside their nulls and controls."""

@@ -1,0 +1,1 @@
+"""After widening: what each copy of a neuron became."""

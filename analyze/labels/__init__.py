@@ -1,0 +1,1 @@
+"""Features of tokens with known truth."""

@@ -1,0 +1,59 @@
+"""What the data say about a document: its source, its topic; and its language, by its commonest words."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from analyze.labels.base import Family, Found, Label, Passage, Stream
+
+_COMMON = {
+    "English": "the of and to in is was for that on with as are by from at it an be this his were which or",
+    "French": "le la les des de du et est une un dans en pour par sur que qui il elle au aux ce avec sont",
+    "Spanish": "el la los las de y en un una es que por con para se del al su lo como más fue son",
+    "German": "der die das und ist in den von zu mit ein eine des dem auf für im nicht auch als sich wurde",
+    "Italian": "il la di che e è un una per in con del della dei le gli sono nel da al si",
+    "Portuguese": "o a os as de e em um uma que do da dos das no na por com para é foi se ao",
+}
+_SETS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
+_WORD = re.compile(r"[^\W\d_]+")
+_FEWEST = 0.15
+"""A document is in the language whose commonest words make up the largest share of its words, if that is this much."""
+
+
+def language_of(passage: Passage) -> str | None:
+    """The language of prose by its commonest words; None for Python and for what has too few of them."""
+    if passage.is_python:
+        return None
+    words = [word.lower() for word in _WORD.findall(passage.text)]
+    if not words:
+        return None
+    share = {language: sum(word in known for word in words) / len(words) for language, known in _SETS.items()}
+    best = max(share, key=lambda language: share[language])
+    return best if share[best] >= _FEWEST else None
+
+
+def _of_documents(stream: Stream, wanted: Callable[[int], bool]) -> np.ndarray:
+    chosen = np.fromiter((wanted(index) for index in range(len(stream.starts))), bool, len(stream.starts))
+    return stream.positions[np.repeat(chosen, stream.lengths)]
+
+
+def _find(stream: Stream) -> Found:
+    told = "as the prepared data say"
+    for topic in sorted({topic for topic in stream.topics if topic is not None}):
+        where = _of_documents(stream, lambda index, topic=topic: stream.topics[index] == topic)
+        yield Label(f"in a document on {topic}", "topic", "exact", False, told), where
+    for source in sorted(set(stream.sources)):
+        where = _of_documents(stream, lambda index, source=source: stream.sources[index] == source)
+        yield Label(f"in a document from {source}", "source", "exact", False, told), where
+    languages = [language_of(passage) for passage in stream.passages]
+    note = "by its commonest words"
+    for language in _COMMON:
+        where = _of_documents(stream, lambda index, language=language: languages[index] == language)
+        yield Label(f"in a document in {language}", "language", "rule", False, note), where
+    python = [passage.is_python for passage in stream.passages]
+    note = "by its file name"
+    yield Label("in a Python file", "source", "exact", False, note), _of_documents(stream, lambda index: python[index])
+
+
+FAMILIES = (Family("origin", _find),)

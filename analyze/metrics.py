@@ -1,0 +1,109 @@
+"""How well one set of tokens fits a neuron: seven figures of (activations, covered tokens).
+
+After Oikarinen, Yan and Weng, "Evaluating Neuron Explanations: A Unified Framework with Sanity Checks" (ICML
+2025, arXiv 2506.05774). A figure of fit should fall clearly where half of the set is taken away (missing
+labels) and where as many unrelated tokens are put in (extra labels). Pearson, cosine, AUPRC, F1 and IoU do;
+recall does not fall with extra labels nor AUC with missing ones, and both are here to show that a test can
+fail.
+
+Each takes `y`, the activations, and `covered`, which of the tokens the set holds; is unchanged by the order
+of the tokens and by a positive factor on y; sums in fp64; and is NaN where it is not defined.
+"""
+
+from math import nan
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from analyze.activations.moments import FIRING_SHARE
+
+
+def firing_threshold(y: Float[ndarray, "t"]) -> float:
+    """FIRING_SHARE of the 99.99th percentile of `y`: above it a neuron fires."""
+    return FIRING_SHARE * float(np.quantile(y, 0.9999)) if len(y) else nan
+
+
+def pearson(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+    """Correlation of the activation with being in the set, -1 to 1; NaN where either does not vary."""
+    y = np.asarray(y, np.float64)
+    n, size = len(y), int(np.count_nonzero(covered))
+    if not 0 < size < n:
+        return nan
+    residual = y - y[0]  # exactly zero for a constant, whatever its size
+    residual -= residual.mean()
+    total = float(np.square(residual).sum())
+    if total <= 0:
+        return nan
+    return float(residual[covered].sum()) / float(np.sqrt(total * (size - size**2 / n)))
+
+
+def cosine(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+    """Pearson without removing means: unlike it, changed by an offset. NaN where y or the set is nothing."""
+    y = y.astype(np.float64)
+    length = float(np.sqrt(np.square(y).sum() * covered.sum()))
+    return float(y[covered].sum()) / length if length > 0 else nan
+
+
+def auprc(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+    """Average precision with which the set's tokens come first when tokens are ordered by activation, 0 to 1.
+
+    The mean over the set's tokens of the share of the set among all tokens as active or more: equal
+    activations share one place. A random set scores its share of tokens. NaN for an empty set.
+    """
+    return auprc_sorted(np.sort(y), np.sort(y[covered]))
+
+
+def auprc_sorted(every: Float[ndarray, "t"], inside: Float[ndarray, "k"]) -> float:
+    """`auprc` from the activations of all tokens and of the set's, each in ascending order."""
+    if not len(inside):
+        return nan
+    above = len(inside) - np.searchsorted(inside, inside, side="left")
+    return float((above / (len(every) - np.searchsorted(every, inside, side="left"))).mean())
+
+
+def auc(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+    """Chance that a token of the set is more active than one outside it, ties half; NaN where either is empty.
+
+    Does not fall with missing labels: what is left of the set is as active as before.
+    """
+    size, n = int(covered.sum()), len(y)
+    if not 0 < size < n:
+        return nan
+    every, inside = np.sort(y), y[covered]
+    below = np.searchsorted(every, inside, side="left") + np.searchsorted(every, inside, side="right")
+    return (float(below.sum()) / 2 - size**2 / 2) / (size * (n - size))
+
+
+def _counts(y: ndarray, covered: ndarray, threshold: float | None) -> tuple[int, int, int]:
+    """Tokens that fire within the set, that fire, and that are in the set."""
+    fires = y > (firing_threshold(y) if threshold is None else threshold)
+    return int((fires & covered).sum()), int(fires.sum()), int(covered.sum())
+
+
+def f1(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"], threshold: float | None = None) -> float:
+    """Harmonic mean of precision and recall of the set as a guess at where the neuron fires, 0 to 1.
+
+    Args:
+        threshold: the neuron fires where y exceeds it; by default `firing_threshold(y)`.
+
+    Returns:
+        NaN where nothing fires and nothing is covered.
+    """
+    both, fires, inside = _counts(y, covered, threshold)
+    return 2 * both / (fires + inside) if fires + inside else nan
+
+
+def iou(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"], threshold: float | None = None) -> float:
+    """Tokens in the set that fire over tokens in the set or firing, 0 to 1; as `f1` otherwise."""
+    both, fires, inside = _counts(y, covered, threshold)
+    return both / (fires + inside - both) if fires + inside else nan
+
+
+def recall(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"], threshold: float | None = None) -> float:
+    """Share of the firing tokens that the set covers; NaN where nothing fires.
+
+    Does not fall with extra labels: a set of all tokens has recall 1.
+    """
+    both, fires, _ = _counts(y, covered, threshold)
+    return both / fires if fires else nan

@@ -1,0 +1,40 @@
+"""Things of one kind that are found by their files: adding one is adding a file."""
+
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """What the modules of a package hold under one name, by the `name` of each.
+
+    The modules are imported on first use, so that a package may be imported by what it registers.
+
+    Args:
+        package: dotted name, such as "analyze.scores".
+        attribute: the module variable that registers, such as "SCORE"; modules without it are passed over.
+        order: sort key; ties keep the alphabetical order of the modules.
+    """
+
+    def __init__(self, package: str, attribute: str, order: Callable[[T], Any]) -> None:
+        self._package, self._attribute, self._order = package, attribute, order
+
+    @cached_property
+    def _entries(self) -> dict[str, T]:
+        path = import_module(self._package).__path__
+        modules = [import_module(f"{self._package}.{module.name}") for module in pkgutil.iter_modules(path)]
+        entries: list[Any] = [getattr(each, self._attribute) for each in modules if hasattr(each, self._attribute)]
+        return {entry.name: entry for entry in sorted(entries, key=self._order)}
+
+    def __getitem__(self, name: str) -> T:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

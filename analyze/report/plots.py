@@ -1,0 +1,244 @@
+"""Figures of a comparison as SVG: one look, one colour a variant, the same bytes from the same numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from analyze.comparison.summary import NULLS_SHOWN
+from analyze.figures import FAINT, apart, look, svg_of
+from analyze.tables import visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class NullStyle:
+    """How a null is drawn: as a line, and as a mark."""
+
+    colour: str
+    dash: Any
+    mark: str
+    called: str
+    """The mark in a caption."""
+
+
+# Keys of NULLS_SHOWN.
+NULL_STYLES = {
+    "untrained": NullStyle("#AA8800", (0, (1.5, 1.5)), "x", "cross"),
+    "rotated": NullStyle("#777777", (0, (5, 2)), "D", "diamond"),
+    "w_in_rotated": NullStyle("#555555", (0, (5, 1.5, 1.5, 1.5)), "^", "triangle"),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses of one run: [points, 2] arrays of tokens and nats a token."""
+
+    variant: str
+    train: Float[ndarray, "points 2"]
+    evaluation: Float[ndarray, "points2 2"]
+    is_arm: bool
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A score's values over the judged neurons of one variant (all seeds), and over its nulls."""
+
+    title: str
+    variant: str
+    trained: Float[ndarray, "n"]
+    nulls: Mapping[str, Float[ndarray, "m"]]
+    """By their keys in NULL_STYLES."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One line of a dot plot: a mean, its interval, the seeds' own values, the nulls; NaN: there is none."""
+
+    title: str
+    variant: str
+    mean: float
+    low: float
+    high: float
+    seeds: tuple[float, ...] = ()
+    nulls: Mapping[str, float] = field(default_factory=dict)
+    """By their keys in NULL_STYLES."""
+
+
+def _smooth(values: Float[ndarray, "n"], window: int = 9) -> Float[ndarray, "n"]:
+    """Mean over the `window` nearest points, fewer at the ends."""
+    total = np.cumsum(np.concatenate([[0.0], values]))
+    at = np.arange(values.size)
+    first, stop = np.maximum(at - window // 2, 0), np.minimum(at + window // 2 + 1, values.size)
+    return (total[stop] - total[first]) / (stop - first)
+
+
+def loss_curves(
+    curves: Sequence[Curve], styles: dict[str, tuple[str, Any]], unigram: float | None, bigram: float | None
+) -> str:
+    """Training loss (smoothed, thin) and held-out loss (thick) over tokens; arms in a panel of their own."""
+    from matplotlib.figure import Figure
+
+    groups = [[curve for curve in curves if curve.is_arm == arm] for arm in (False, True)]
+    groups = [group for group in groups if group]
+    titles = {False: "trained from scratch", True: "started from a checkpoint"}
+    with look():
+        figure = Figure(figsize=(5.2 * max(len(groups), 1) + 1.2, 4.2), layout="constrained")
+        grid = figure.subplots(1, max(len(groups), 1), squeeze=False)[0]
+        for axes, group in zip(grid, groups):
+            _loss_panel(axes, group, styles, {"unigram": unigram, "bigram": bigram})
+            axes.set_title(titles[group[0].is_arm])
+        grid[0].set_ylabel("loss, nats a token")
+        return svg_of(figure)
+
+
+def _loss_panel(
+    axes: "Axes",
+    group: Sequence[Curve],
+    styles: dict[str, tuple[str, Any]],
+    baselines: dict[str, float | None],
+) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    # From scratch the first steps matter most; a continued run's birth, at no tokens, must be on the axis.
+    first = 0 if group[0].is_arm else 1
+    ends: dict[str, tuple[float, float]] = {}
+    evaluated = [curve.evaluation[curve.evaluation[:, 0] >= first] for curve in group]
+    for curve, evaluation in zip(group, evaluated):
+        colour, dash = styles[curve.variant]
+        train = curve.train[curve.train[:, 0] >= first]
+        if train.size:
+            axes.plot(train[:, 0], _smooth(train[:, 1]), color=colour, linewidth=0.6, alpha=0.55)
+        if evaluation.size:
+            axes.plot(evaluation[:, 0], evaluation[:, 1], color=colour, linestyle=dash, linewidth=1.8)
+            ends.setdefault(curve.variant, (float(evaluation[-1, 0]), float(evaluation[-1, 1])))
+    if first:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        starts = [float(evaluation[0, 0]) for evaluation in evaluated if evaluation.size]
+        axes.set_xlim(left=min(starts) / 2 if starts else None)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("tokens")
+    losses = np.concatenate([evaluation[:, 1] for evaluation in evaluated] or [np.array([0.0, 1.0])])
+    if losses.size:
+        span = max(float(losses.max() - losses.min()), 0.05)
+        low, high = float(losses.min()) - 0.08 * span, float(losses.max()) + 0.05 * span
+        for name, level in baselines.items():
+            # A baseline far from the curves would flatten them; it is named in the text instead.
+            if level is not None and low - span <= level <= high + span:
+                low, high = min(low, level - 0.05 * span), max(high, level + 0.12 * span)
+                axes.axhline(level, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
+                _say(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
+        axes.set_ylim(low, high)
+    gap = 0.055 * (axes.get_ylim()[1] - axes.get_ylim()[0])
+    for (variant, (_, loss)), height in zip(ends.items(), apart([y for _, y in ends.values()], gap)):
+        text = f"{visible(variant)} {loss:.2f}"
+        _say(axes, (1.02, height), text, styles[variant][0], va="center")
+
+
+def _say(axes: "Axes", at: tuple[float, float], text: str, colour: str, **kind: Any) -> None:
+    """A word beside what it names (x: share of the panel, y: data); a `$` in a name stays a `$`."""
+    axes.text(*at, text, color=colour, fontsize=9, transform=axes.get_yaxis_transform(), parse_math=False, **kind)
+
+
+def score_distributions(
+    distributions: Sequence[Distribution], styles: dict[str, tuple[str, Any]], threshold: float, label: str
+) -> str:
+    """Share of judged neurons at or below each value, a panel a variant: trained, and its nulls."""
+    from matplotlib.figure import Figure
+
+    columns = min(4, max(len(distributions), 1))
+    lines = -(-max(len(distributions), 1) // columns)
+    everything = [part for each in distributions for part in (each.trained, *each.nulls.values())]
+    values = np.concatenate(everything) if everything else np.array([1.0, 4.0])
+    right = max(float(values.max()), 1.01 * threshold) if values.size else 4.0
+    with look():
+        figure = Figure(figsize=(2.5 * columns + 0.6, 2.2 * lines + 0.6), layout="constrained")
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        for index, axes in enumerate(grid.flat):
+            if index >= len(distributions):
+                axes.set_visible(False)
+                continue
+            each = distributions[index]
+            axes.axvline(threshold, color=FAINT, linewidth=0.7, linestyle=(0, (2, 2)))
+            drawn = [(NULLS_SHOWN[null].title, NULL_STYLES[null], part) for null, part in each.nulls.items()]
+            for name, part, colour, dash, width in (
+                *((title, part, style.colour, style.dash, 1.2) for title, style, part in drawn),
+                ("trained", each.trained, styles[each.variant][0], "solid", 2.0),
+            ):
+                if part.size:
+                    x = np.concatenate([[1.0], np.sort(part), [right]])
+                    y = np.concatenate([[0.0], np.arange(1, part.size + 1) / part.size, [1.0]])
+                    axes.step(x, 100 * y, where="post", color=colour, linestyle=dash, linewidth=width, label=name)
+            axes.set_title(visible(each.title), fontsize=9.5, parse_math=False)
+            if index == 0 and axes.get_legend_handles_labels()[1]:
+                axes.legend(frameon=False, fontsize=8, loc="lower right", handlelength=1.6)
+            axes.set_ylim(0, 101)
+            # An effective number: from one to two is as far as from four to eight.
+            axes.set_xscale("log")
+            axes.set_xlim(min(1.0, threshold), right)
+            axes.set_xticks([tick for tick in (1, 2, 4, 8, 16, 32) if tick <= right], minor=False)
+            axes.set_xticks([], minor=True)
+            axes.xaxis.set_major_formatter("{x:g}")
+        figure.supylabel("% of judged neurons", fontsize=10)
+        figure.supxlabel(f"{label} (at most; dotted: {threshold:g})", fontsize=10)
+        return svg_of(figure)
+
+
+def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tuple[str, Any]]) -> str:
+    """Means with intervals and single seeds, lines shared by all panels: (axis label, dots) each."""
+    from matplotlib.figure import Figure
+
+    n = max((len(dots) for _, dots in panels), default=1)
+    with look():
+        figure = Figure(figsize=(2.4 + 3.6 * len(panels), 0.36 * n + 1.1), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axes, (label, dots) in zip(grid, panels):
+            for line, dot in enumerate(dots):
+                colour = styles[dot.variant][0]
+                if np.isfinite(dot.low) and np.isfinite(dot.high):
+                    axes.plot([dot.low, dot.high], [line, line], color=colour, linewidth=1.6, alpha=0.7)
+                if dot.seeds:
+                    axes.plot(dot.seeds, [line + 0.22] * len(dot.seeds), "|", color=colour, markersize=6, alpha=0.9)
+                for null, value in dot.nulls.items():
+                    style = NULL_STYLES[null]
+                    size = {"markersize": 5, "mfc": "white", "mew": 1.2}
+                    axes.plot([value], [line], style.mark, color=style.colour, clip_on=False, **size)
+                axes.plot([dot.mean], [line], "o", color=colour, markersize=7, clip_on=False)
+            axes.set_xlabel(label)
+            axes.set_yticks(range(len(dots)), [visible(dot.title) for dot in dots], parse_math=False)
+            axes.tick_params(axis="y", length=0, pad=9)
+            axes.set_ylim(n - 0.4, -0.6)
+            axes.set_xlim(left=0)
+            axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
+            axes.set_axisbelow(True)
+            axes.spines["left"].set_visible(False)
+        return svg_of(figure)
+
+
+def loss_change(lines: Sequence[tuple[str, str, float, float]], styles: dict[str, tuple[str, Any]]) -> str:
+    """Loss at birth (ring) and at the end (dot): (title, variant, birth or NaN, end) a line."""
+    from matplotlib.figure import Figure
+
+    with look():
+        figure = Figure(figsize=(6.0, 0.36 * len(lines) + 1.1), layout="constrained")
+        axes = figure.subplots()
+        for line, (_, variant, birth, end) in enumerate(lines):
+            colour = styles[variant][0]
+            axes.plot([birth, end], [line, line], color=colour, linewidth=1.4, alpha=0.7)
+            axes.plot([birth], [line], "o", color=colour, mfc="white", markersize=7)
+            axes.plot([end], [line], "o", color=colour, markersize=7)
+        axes.set_yticks(range(len(lines)), [visible(title) for title, *_ in lines], parse_math=False)
+        axes.tick_params(axis="y", length=0, pad=9)
+        axes.set_ylim(len(lines) - 0.4, -0.6)
+        axes.set_xlabel("held-out loss, nats a token: ring at birth, dot at the end")
+        axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+        return svg_of(figure)

@@ -1,0 +1,23 @@
+"""Every score in a table: what it is, what it costs, its null, its measured validity and its known failures."""
+
+from analyze.comparison.table import validity_line
+from analyze.scores import SCORES
+from analyze.tables import Table
+
+
+def score_list() -> Table:
+    """One row a score, in the order of their numbers."""
+    rows = []
+    for name, one in SCORES.items():
+        about = one.about
+        optional = ", optional" if getattr(one, "optional", False) else ""
+        validity = validity_line(name).removeprefix("Validity: ")
+        rows.append((f"{one.number} {name}{optional}", about.definition, about.cost, about.null, validity, about.fails))
+    return Table(
+        "Scores of neurons",
+        "Cost: CPU seconds per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512. Every score is "
+        "held against the untrained network and against nulls made of the same layer as well. Validity: AUROC of one "
+        "planted feature against several, on features that no score was tuned on.",
+        ("score", "definition", "cost, s", "its own null", "validity", "known failures"),
+        tuple(rows),
+    )

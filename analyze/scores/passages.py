@@ -1,0 +1,106 @@
+"""Which neurons a report shows, and the activations around their examples, kept when samples are deleted."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from analyze.activations.store import SCORED, Activations, open_activations, scores_directory
+from analyze.scores.store import read_scores
+from train.errors import BadInput
+from train.files import manifest_hash, publishing, read_manifest
+
+BEFORE, AFTER = 12, 6
+"""Tokens shown before and after the peak of an example."""
+N_EXAMPLES = 5
+N_RANDOM, N_EXTREME = 6, 3
+
+
+def passages_directory(directory: Path) -> Path:
+    """Where the passages of an activations directory lie."""
+    return directory.with_name(directory.name + ".passages")
+
+
+def shown_neurons(scores: pl.DataFrame, layer: int) -> dict[str, list[int]]:
+    """Neurons that a report shows: "random" of all scored ones, "smallest" and "largest" K_eff of the judged.
+
+    Args:
+        scores: scores.parquet of one layer, without the rows of nulls.
+    """
+    scored = scores.filter(pl.col("status") == SCORED).sort("neuron")
+    judged = scored.filter(pl.col("k_eff_mono").is_not_null()).sort("k_eff", "neuron")
+    chosen = np.random.default_rng([layer, scored.height]).permutation(scored.height)[:N_RANDOM]
+    return {
+        "random": scored["neuron"][sorted(chosen.tolist())].to_list(),
+        "smallest": judged["neuron"].head(N_EXTREME).to_list(),
+        "largest": judged["neuron"].tail(N_EXTREME).reverse().to_list(),
+    }
+
+
+def shown_examples(acts: Activations, neuron: int) -> pl.DataFrame:
+    """The strongest examples of the score-eval half that a report shows, strongest first."""
+    mine = acts.examples.filter((pl.col("neuron") == neuron) & (pl.col("half") == "eval"))
+    return mine.sort("rank").head(N_EXAMPLES)
+
+
+def around_examples(acts: Activations, neurons: list[int]) -> pl.DataFrame:
+    """Sampled activations around the shown examples: one row a neuron and stream_position.
+
+    Raises:
+        BadInput: the sample has been deleted.
+    """
+    stream, frames = acts.tokens.stream_position, []
+    for neuron in sorted(set(neurons)):
+        values = acts.block(neuron, neuron + 1)[:, 0].numpy()
+        near = np.zeros(len(stream), dtype=bool)
+        for peak in shown_examples(acts, neuron)["stream_position"].to_list():
+            near[np.searchsorted(stream, peak - BEFORE) : np.searchsorted(stream, peak + AFTER + 1)] = True
+        columns = {
+            "neuron": pl.Series(np.full(int(near.sum()), neuron), dtype=pl.Int64),
+            "stream_position": pl.Series(stream[near], dtype=pl.Int64),
+            "activation": pl.Series(values[near], dtype=pl.Float32),
+        }
+        frames.append(pl.DataFrame(columns))
+    return pl.concat(frames) if frames else pl.DataFrame(schema=_SCHEMA)
+
+
+_SCHEMA = {"neuron": pl.Int64, "stream_position": pl.Int64, "activation": pl.Float32}
+
+
+def keep_passages(directory: Path) -> Path:
+    """Seal the activations a report will show beside scored activations, unless that is done.
+
+    Call it before the sample is deleted: a report made later still highlights every token around an example.
+
+    Raises:
+        BadInput: no scores there, or the sample is gone while passages of these scores are not there.
+    """
+    final, scores = passages_directory(directory), scores_directory(directory)
+    facts = {"kind": "passages", "scores_hash": manifest_hash(scores)}
+    if final.is_dir() and read_manifest(final).get("scores_hash") == facts["scores_hash"]:
+        return final
+    acts = open_activations(directory)
+    rows = read_scores(scores)[0].filter(pl.col("null") == "none")
+    shown = shown_neurons(rows, acts.meta.layer)
+    table = around_examples(acts, [neuron for group in shown.values() for neuron in group])
+    with publishing(final, facts, replace=True) as aside:
+        table.write_parquet(aside / "passages.parquet")
+    return final
+
+
+def read_passages(acts: Activations, neurons: list[int]) -> pl.DataFrame:
+    """As `around_examples`: from the sample where it is there, else from what `keep_passages` kept.
+
+    Raises:
+        BadInput: neither is there, or what was kept belongs to other scores.
+    """
+    try:
+        return around_examples(acts, neurons)
+    except BadInput as failure:
+        directory = acts.directory
+        final = None if directory is None else passages_directory(directory)
+        if directory is None or final is None or not final.is_dir():
+            raise
+        if read_manifest(final).get("scores_hash") != manifest_hash(scores_directory(directory)):
+            raise BadInput(f"{final}: kept for other scores than lie beside it; collect again") from failure
+        return pl.read_parquet(final / "passages.parquet")

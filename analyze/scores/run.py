@@ -1,0 +1,132 @@
+"""Scores of activations directories on disk: each made once, found again, redone when its input changed."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyze.activations.collect import collection_settings
+from analyze.activations.source import hooks_of
+from analyze.activations.store import drop_sample, find_directories, open_activations, read_meta, scores_directory
+from analyze.nulls import DEFAULT_NULLS, checked_nulls
+from analyze.scores import checked_names
+from analyze.scores.passages import keep_passages
+from analyze.scores.store import read_scores, scores_are_current, write_scores
+from analyze.scores.table import score_with_null
+from train.checkpoint import load
+from train.data.tokens import TokenFile
+from train.errors import BadInput
+
+SCORING_VERSION = 4
+"""Counts up when a change to a score changes its numbers, so that older results are made again."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One scored directory, and whether its scores were there already."""
+
+    directory: Path
+    found: bool
+    n_neurons: int
+    seconds: float
+    without: tuple[str, ...] = ()
+    """Nulls that were asked for and that the activations do not allow."""
+
+    def line(self) -> str:
+        """The outcome in one line."""
+        did = "found" if self.found else "wrote"
+        without = f"; cannot be made of it: {', '.join(self.without)}" if self.without else ""
+        return f"{did} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s{without}"
+
+
+def activations_under(paths: list[Path]) -> list[Path]:
+    """Activations directories among and below `paths`, each once, in order.
+
+    Raises:
+        BadInput: a path that is not there or holds none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            raise BadInput(f"{path}: no such directory")
+        below = [path] if (path / "meta.json").is_file() else find_directories(path)
+        if not below:
+            raise BadInput(f"{path}: holds no activations; `python -m analyze collect` makes them")
+        found += [directory for directory in below if directory not in found]
+    return found
+
+
+def score_directory(
+    directory: Path,
+    names: Iterable[str] | None = None,
+    seed: int = 0,
+    drop_samples: bool = False,
+    nulls: Iterable[str] = DEFAULT_NULLS,
+) -> Scored:
+    """Score one activations directory, beside its nulls, unless that is done.
+
+    Args:
+        names: which of SCORES; by default all that are not optional.
+        seed: of the nulls.
+        drop_samples: delete the sample of whole activations once scores stand; `collect` makes it again.
+        nulls: which of NULLS; z is against the first.
+
+    Raises:
+        BadInput: a score or null that is not known, or a sample that is gone while scores are to be made.
+    """
+    names, nulls = checked_names(names), checked_nulls(nulls)
+    settings = _settings(names, seed, nulls)
+    found = scores_are_current(directory, settings)
+    if not found:
+        start = time.perf_counter()
+        acts = open_activations(directory)
+        table = score_with_null(acts, names, seed, nulls)
+        write_scores(directory, table, settings, time.perf_counter() - start)
+    scores, facts = read_scores(scores_directory(directory))
+    if drop_samples:
+        keep_passages(directory)  # before the sample goes: what the report highlights
+        drop_sample(directory)
+    made = set(scores["null"].unique())
+    without = tuple(null for null in nulls if null not in made)
+    return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"], without)
+
+
+def scored_step(
+    checkpoint: Path,
+    data: Path,
+    results: Path,
+    sample_tokens: int | None,
+    max_neurons: int | None = None,
+    names: Iterable[str] | None = None,
+    nulls: Iterable[str] = DEFAULT_NULLS,
+) -> list[Path]:
+    """The activations directories of a checkpoint that need nothing more: collected so, and scored; else empty.
+
+    For a study that deletes samples after scoring: what is scored need not be collected again.
+
+    Args:
+        names: as for `score_directory`, whose other defaults are meant.
+        nulls: likewise.
+    """
+    settings = _settings(checked_names(names), 0, checked_nulls(nulls))
+    opened = load(checkpoint)
+    tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
+    step = results / opened.state["run"] / f"step-{opened.step:09d}"
+    wanted = [step / f"L{layer}.{hook}" for layer in range(opened.config.n_layers) for hook in hooks_of(opened.config)]
+    for directory in wanted:
+        if not (directory / "meta.json").is_file():
+            return []
+        meta = read_meta(directory)
+        wanted_settings = collection_settings(
+            tokens, meta.n_neurons, sample_tokens=sample_tokens, max_neurons=max_neurons
+        )
+        same_inputs = meta.checkpoint_hash == opened.hash and meta.data_hash == tokens.data_hash
+        if not same_inputs or meta.settings != wanted_settings:
+            return []
+        if not scores_are_current(directory, settings):
+            return []
+    return wanted
+
+
+def _settings(names: list[str], seed: int, nulls: list[str]) -> dict[str, object]:
+    return {"scores": names, "nulls": nulls, "null_seed": seed, "scoring_version": SCORING_VERSION}

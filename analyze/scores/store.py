@@ -1,0 +1,83 @@
+"""Sealed tables of scores beside the activations they were made from: written, read, found current."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from analyze.activations.store import FORMAT_VERSION, find_directories, read_meta, scores_directory
+from train.errors import BadInput
+from train.files import canonical_json, manifest_hash, publishing, verify
+
+
+def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any], seconds: float) -> Path:
+    """Seal a table of scores beside the activations it was made from, replacing an older one.
+
+    Args:
+        directory: the activations directory.
+        scores: one row a neuron, with column `null` ("none", or the kind of null the rows are of).
+        settings: what the scores depend on beside the activations; JSON.
+    """
+    facts = {
+        "kind": "scores",
+        "format_version": FORMAT_VERSION,
+        "activations_hash": manifest_hash(directory),
+        "settings": settings,
+        "seconds": seconds,
+        "meta": asdict(read_meta(directory)),
+    }
+    with publishing(scores_directory(directory), facts, replace=True) as aside:
+        scores.write_parquet(aside / "scores.parquet")
+    return scores_directory(directory)
+
+
+def read_scores(directory: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """A sealed table of scores and the facts of its manifest.
+
+    Args:
+        directory: the `.scores` directory.
+
+    Raises:
+        BadInput: not such a directory, another format version, or damaged.
+    """
+    manifest = verify(directory)
+    if manifest.get("kind") != "scores" or manifest.get("format_version") != FORMAT_VERSION:
+        raise BadInput(f"{directory}: not scores of format version {FORMAT_VERSION}; score again")
+    return pl.read_parquet(directory / "scores.parquet"), manifest
+
+
+def scores_are_current(directory: Path, settings: dict[str, Any]) -> bool:
+    """Whether sealed scores stand beside `directory`, made from these activations with these settings."""
+    beside = scores_directory(directory)
+    if not beside.is_dir():
+        return False
+    manifest = verify(beside)
+    same = manifest.get("activations_hash") == manifest_hash(directory)
+    return same and canonical_json(manifest.get("settings")) == canonical_json(settings)
+
+
+def load_scores(results: Path | str) -> pl.DataFrame:
+    """Every neuron's scores under a results directory: all runs, steps, layers and hooks.
+
+    Returns:
+        One row a neuron and null, the columns of scores.parquet behind those of ActivationsMeta (without
+        `settings`) and `path`, the `.scores` directory relative to `results`.
+
+    Raises:
+        BadInput: no scores there, damaged ones, or ones older than the activations beside them.
+    """
+    root = Path(results)
+    frames = []
+    for directory in find_directories(root, ".scores"):
+        scores, manifest = read_scores(directory)
+        beside = directory.with_name(directory.name.removesuffix(".scores"))
+        if beside.is_dir() and manifest_hash(beside) != manifest["activations_hash"]:
+            raise BadInput(f"{directory}: made from other activations than lie beside it; score again")
+        meta = {key: value for key, value in manifest["meta"].items() if key != "settings"}
+        meta["path"] = str(directory.relative_to(root))
+        literals = [pl.lit(value).alias(key) for key, value in meta.items()]
+        frames.append(scores.select(*literals, pl.all()))
+    if not frames:
+        raise BadInput(f"{root}: no scores here; `python -m analyze score` writes them")
+    return pl.concat(frames, how="diagonal_relaxed")

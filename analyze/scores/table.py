@@ -1,0 +1,91 @@
+"""The table of scores of one layer: a row a neuron, and below them the rows of its nulls."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from analyze.activations.duplicates import duplicate_clusters
+from analyze.activations.store import Activations
+from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls, match
+from analyze.scores import SCORES, checked_names
+
+
+def score_table(acts: Activations, names: Iterable[str] | None = None, null: str = "none") -> pl.DataFrame:
+    """One row a neuron: status, flags, firing rate, cluster of duplicates, and the columns of each score.
+
+    What cannot be scored is null.
+
+    Args:
+        names: which of SCORES; by default `default_names`.
+        null: what the rows are: "none" for the neurons themselves, or the name of a null.
+
+    Raises:
+        BadInput: no such score, or a data directory that does not belong to the activations.
+    """
+    names = checked_names(names)
+    moments = acts.moments
+    table = pl.DataFrame(
+        {
+            "neuron": pl.Series(np.arange(acts.n_neurons), dtype=pl.Int32),
+            "status": pl.Series(moments.status, dtype=pl.Int8),
+            "dense": pl.Series(moments.dense, dtype=pl.Boolean),
+            "always_on": pl.Series(moments.always_on, dtype=pl.Boolean),
+            "firing_rate": pl.Series(moments.firing_rate, dtype=pl.Float64),
+            "duplicate_cluster": pl.Series(duplicate_clusters(acts), dtype=pl.Int32),
+        }
+    )
+    added = [SCORES[name].table(acts) for name in names]
+    # A table's missing number is null: polars counts NaN as a value, the largest there is.
+    return pl.concat([table, *added], how="horizontal").fill_nan(None).with_columns(null=pl.lit(null))
+
+
+def score_with_null(
+    acts: Activations, names: Iterable[str] | None = None, seed: int = 0, nulls: Iterable[str] = DEFAULT_NULLS
+) -> pl.DataFrame:
+    """`score_table` of the neurons, below it of each null (column null = its name), and how far the two are apart.
+
+    Two columns a score, for the neurons: `<score>_null_mean`, the mean score of null rows that fire about as often, and
+    `<score>_null_z`, (score - mean) / sd over them, both against the first of `nulls` that has rows (see
+    analyze.nulls.match). The score is the one that is higher for the more monosemantic: for k_eff the column
+    k_eff_score, 1 / K_eff.
+
+    A null that the activations do not allow has no rows (see analyze.nulls).
+
+    Args:
+        seed: of the nulls.
+        nulls: which of NULLS.
+
+    Raises:
+        BadInput: no such score or null, or data that do not belong to the activations.
+    """
+    names, nulls = checked_names(names), checked_nulls(nulls)
+    parts, there = [score_table(acts, names)], []
+    for null in nulls:
+        made = NULLS[null](acts, seed)
+        if made is not None:
+            parts.append(score_table(made, names, null))
+            there.append(null)
+        del made  # before the next is made: each holds its activations in memory
+    return with_matched(pl.concat(parts, how="vertical_relaxed"), names, there[0] if there else None)
+
+
+def with_matched(table: pl.DataFrame, names: Iterable[str], null: str | None) -> pl.DataFrame:
+    """`table` with `<score>_null_mean` and `<score>_null_z` of the rows that are no null's, against those of `null`.
+
+    The scores' columns are `<score>_score` where the table has one, else `<score>`.
+    """
+    own, theirs = table["null"] == "none", table["null"] == null if null else pl.repeat(False, table.height, eager=True)
+    rate = table["firing_rate"].to_numpy()
+    added: dict[str, np.ndarray] = {}
+    for name in names:
+        column = f"{name}_score" if f"{name}_score" in table.columns else name
+        values = table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        ours, null_rows = own.to_numpy(), theirs.to_numpy()
+        found = match(values[ours], rate[ours], values[null_rows], rate[null_rows])
+        for suffix, figure in (("null_mean", found.mean), ("null_z", found.z)):
+            whole = np.full(table.height, np.nan)
+            whole[ours] = figure
+            added[f"{name}_{suffix}"] = whole
+    columns = [pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in added.items()]
+    return table.with_columns(columns)

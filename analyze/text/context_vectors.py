@@ -1,0 +1,224 @@
+"""What the contexts of tokens look like as vectors, read from text alone: five views of every token.
+
+| view | two tokens are alike where |
+|---|---|
+| current | the tokens are used alike: embeddings of training tokens (`analyze.text.embeddings`) |
+| previous | the tokens before them are |
+| window | the WINDOW tokens before them are, on average |
+| document | their documents are about the same: means of embeddings weighed by rarity |
+| form | they are spelled and written alike: character n-grams of the folded token, and its shape |
+
+Every vector has the mean over all held-out tokens taken off and then unit length, so that two tokens picked
+at random have a cosine near 0 and the same token twice has 1. A token without an embedding (never seen in
+training) is the zero vector, alike to nothing. No vector comes from the model under study.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from analyze.activations.store import Activations
+from analyze.text.embeddings import BOS, token_embeddings, unit_rows
+from analyze.text.spelling import forms
+from analyze.text.vocabulary import Vocabulary
+from train.data.tokens import TokenFile, load_tokenizer
+from train.errors import BadInput
+
+WINDOW = 8
+"""Tokens before the current one that the window view averages; fewer at the start of a document or row."""
+STRONG = 0.25
+"""A token counts as a strong firing where the neuron is above this share of its maximum."""
+FEWEST_DOCUMENTS = 10
+"""A neuron that fires strongly in fewer documents of either half is not scored by what it fires on."""
+_CHUNK = 16_384
+
+
+@dataclass(frozen=True)
+class ContextView:
+    """One view: the vector of stream position p is `rows[p] @ table`, of length 1 or zero (separators)."""
+
+    name: str
+    rows: sp.csr_array
+    """[s keys]"""
+    table: Float[ndarray, "keys d"]
+
+    def vectors(self, positions: Int[ndarray, "k"]) -> Float[ndarray, "k d"]:
+        """The vectors of some stream positions, fp64."""
+        return self.rows[positions] @ self.table
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """The views of every position of a held-out stream."""
+
+    views: tuple[ContextView, ...]
+    fingerprint: Int[ndarray, "s"]
+    """Equal where the current token and the WINDOW tokens before it are the same."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The views' names, in order."""
+        return tuple(view.name for view in self.views)
+
+
+def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
+    """max(activation - median, 0), written over the activations."""
+    return activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
+
+
+def least_strong(a: Float[Tensor, "t n"], is_fit: Bool[ndarray, "t"]) -> Float[Tensor, " n"]:
+    """STRONG x the largest rectified activation over the fit tokens, of each neuron; 0 where there are none."""
+    strongest = torch.zeros(a.shape[1])
+    # Piece by piece: a copy of the fit rows would double the memory of a block.
+    for piece in torch.from_numpy(np.flatnonzero(is_fit)).split(_CHUNK):
+        if len(piece):
+            strongest = torch.maximum(strongest, a[piece].amax(dim=0))
+    return STRONG * strongest
+
+
+def strong_firings(
+    activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], is_fit: Bool[ndarray, "t"]
+) -> Float[Tensor, "t n"]:
+    """Weights w = a [a > STRONG x max of a over the fit tokens], a = max(activation - median, 0).
+
+    Rectified and never min-max scaled: that would lift the zero of GELU, whose values reach below it, to a
+    positive weight. The threshold comes from the fit tokens alone. Written over the activations.
+    """
+    a = rectified(activations, median)
+    least = least_strong(a, is_fit)
+    for piece in a.split(_CHUNK):
+        piece.mul_(piece > least)
+    return a
+
+
+def by_key(name: str, keys: Int[ndarray, "s"], table: Float[ndarray, "keys d"]) -> ContextView:
+    """A view in which each position has one key (below 0: none) and each key a vector, centred over positions."""
+    inside = np.flatnonzero(keys >= 0)
+    counts = np.bincount(keys[inside], minlength=len(table)) * table.any(axis=1)
+    mean = counts @ table / max(counts.sum(), 1)
+    centred = np.where(table.any(axis=1, keepdims=True), table - mean, 0.0)
+    rows = sp.csr_array((np.ones(len(inside)), (inside, keys[inside])), (len(keys), len(table)))
+    return ContextView(name, rows, unit_rows(centred))
+
+
+def by_mean(name: str, rows: sp.csr_array, table: Float[ndarray, "keys d"]) -> ContextView:
+    """A view in which a position's vector is a sum of several keys' (`rows` its weights), centred over positions."""
+    total, seen = np.zeros(table.shape[1]), 0
+    chunks = [slice(first, first + _CHUNK) for first in range(0, len(rows.indptr) - 1, _CHUNK)]
+    for chunk in chunks:
+        vectors = rows[chunk] @ table
+        total, seen = total + vectors.sum(axis=0), seen + int(vectors.any(axis=1).sum())
+    mean = total / max(seen, 1)
+    inverse = []
+    for chunk in chunks:
+        vectors = rows[chunk] @ table
+        length = np.linalg.norm(vectors - mean, axis=1)
+        known = vectors.any(axis=1) & (length > 1e-9)
+        inverse.append(np.where(known, 1 / np.where(known, length, 1.0), 0.0))
+    scale = np.concatenate(inverse)
+    # The mean as one more key, so that the rows stay sparse.
+    wide = sp.csr_array(sp.hstack([sp.diags_array(scale) @ rows, sp.csr_array(-scale[:, None])]))
+    return ContextView(name, wide, np.vstack([table, mean]))
+
+
+def build_contexts(
+    *,
+    vectors: Float[ndarray, "v d"],
+    ids: Int[ndarray, "s"],
+    starts: Int[ndarray, "documents"],
+    lengths: Int[ndarray, "documents"],
+    vocabulary: Vocabulary,
+    n_ctx: int,
+) -> Contexts:
+    """The five views of the stream `ids`, whose documents are told by `starts` and `lengths`.
+
+    `vectors` are embeddings of the tokens. "Nothing before" (the start of a document or row) counts as a token
+    of its own, unlike all others, with one dimension to itself.
+    """
+    n, d_vocab = len(ids), len(vectors)
+    document = np.full(n, -1, np.int64)
+    for index, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist())):
+        document[start : start + length] = index
+    inside = document >= 0
+    first = np.where(inside, np.maximum(np.arange(n) // n_ctx * n_ctx, starts[np.maximum(document, 0)]), n)
+    table = np.hstack([vectors, np.zeros((d_vocab, 1))])
+    table[BOS] = 0.0
+    table[BOS, -1] = 1.0
+    embedded = np.asarray(table.any(axis=1))
+    fingerprint = np.where(inside, ids, -1)
+    at, keys = [], []
+    for back in range(1, WINDOW + 1):
+        held = np.flatnonzero(np.arange(n) - back >= first)
+        earlier = np.full(n, BOS)
+        earlier[held] = ids[held - back]
+        fingerprint = fingerprint * np.int64(1_000_003) + earlier
+        held = held[embedded[earlier[held]]]
+        at.append(held)
+        keys.append(earlier[held])
+    alone = np.flatnonzero(np.arange(n) == first)
+    at, keys = np.concatenate([*at, alone]), np.concatenate([*keys, np.full(len(alone), BOS)])
+    share = 1.0 / np.maximum(np.bincount(at, minlength=n), 1)
+    previous = np.where(np.arange(n) > first, np.concatenate([[BOS], ids[:-1]]), BOS)
+    of_documents = document_vectors(ids[inside], document[inside], vectors, len(starts))
+    return Contexts(
+        (
+            by_key("current", np.where(inside, ids, -1), table),
+            by_key("previous", np.where(inside, previous, -1), table),
+            by_mean("window", sp.csr_array((share[at], (at, keys)), (n, d_vocab)), table),
+            by_key("document", document, of_documents),
+            by_key("form", np.where(inside, ids, -1), forms(vocabulary)),
+        ),
+        fingerprint,
+    )
+
+
+def document_vectors(
+    ids: Int[ndarray, "t"], document: Int[ndarray, "t"], vectors: Float[ndarray, "v d"], n_documents: int
+) -> Float[ndarray, "documents d"]:
+    """Unit-length mean of each document's embeddings, weighed by log((1 + documents) / (1 + documents with it))."""
+    d_vocab = len(vectors)
+    counts = sp.csr_array((np.ones(len(ids)), (document, ids)), (n_documents, d_vocab))
+    found_in = np.unique(document * d_vocab + ids) % d_vocab
+    rarity = np.log((1 + n_documents) / (1 + np.bincount(found_in, minlength=d_vocab)))
+    return unit_rows(counts @ (vectors * rarity[:, None]))
+
+
+@lru_cache(maxsize=2)
+def _contexts(directory: Path, data_hash: str, n_ctx: int) -> tuple[Contexts, Int[ndarray, "s"]]:
+    held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
+    if held_out.data_hash != data_hash:
+        raise BadInput(f"{directory}: not the data that the activations were collected on; collect again")
+    vocabulary = Vocabulary.of(load_tokenizer(directory / "tokenizer.json"))
+    ids = held_out.stream(0, held_out.n_tokens).astype(np.int64)
+    documents = held_out.documents()
+    contexts = build_contexts(
+        # Without the last dimension, the least of them: with the one of "nothing before" tables stay as wide as others.
+        vectors=unit_rows(token_embeddings(directory, data_hash)[:, :-1]),
+        ids=ids,
+        starts=documents["start"].to_numpy().astype(np.int64),
+        lengths=documents["length"].to_numpy().astype(np.int64),
+        vocabulary=vocabulary,
+        n_ctx=n_ctx,
+    )
+    return contexts, ids
+
+
+def contexts_of(acts: Activations) -> Contexts:
+    """The views of the held-out stream that `acts` was collected on; built at the first call for its data.
+
+    Raises:
+        BadInput: the data directory has gone, changed, or does not hold the sampled tokens.
+    """
+    directory = Path(acts.meta.data_dir).resolve()
+    contexts, ids = _contexts(directory, acts.meta.data_hash, acts.meta.n_ctx)
+    positions = np.asarray(acts.tokens.stream_position)
+    if len(positions) and (int(positions.max()) >= len(ids) or not np.array_equal(ids[positions], acts.tokens.ids)):
+        raise BadInput(f"{directory}: its tokens are not those of the sample; collect again")
+    return contexts

@@ -1,0 +1,119 @@
+"""Embeddings that come from the training text alone, never from a model under study.
+
+Positive pointwise mutual information of tokens within a window, factorised by a truncated SVD
+(Levy and Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", 2014).
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from jaxtyping import Float, Integer
+from numpy import ndarray
+
+from train.data.tokens import TokenFile
+
+BOS = 0
+MOST_TRAINING_TOKENS = 10_000_000
+"""Embeddings are fitted on at most this many training tokens, from the start of the stream."""
+WINDOW = 4
+D_EMBED = 128
+_OVERSAMPLE = 32
+_POWER_ITERATIONS = 4
+
+
+def cooccurrences(ids: Integer[ndarray, "t"], d_vocab: int, separator: int, window: int) -> sp.csr_array:
+    """Symmetric counts [d_vocab d_vocab] of pairs at most `window` apart, never across a separator."""
+    document = np.cumsum(ids == separator)
+    total = sp.csr_array((d_vocab, d_vocab), dtype=np.float64)
+    for distance in range(1, window + 1):
+        left, right = ids[:-distance], ids[distance:]
+        inside = (document[:-distance] == document[distance:]) & (left != separator) & (right != separator)
+        pairs = left[inside].astype(np.int64) * d_vocab + right[inside]
+        code, count = np.unique(pairs, return_counts=True)
+        total = total + sp.csr_array((count.astype(np.float64), (code // d_vocab, code % d_vocab)), total.shape)
+    return sp.csr_array(total + total.T)
+
+
+def ppmi(counts: sp.csr_array) -> sp.csr_array:
+    """max(log p(i, j) / (p(i) p(j)), 0) of a table of counts, zeros left out."""
+    cells = counts.tocoo()
+    total = cells.data.sum()
+    marginal = np.asarray(counts.sum(axis=1)).ravel()
+    rows, columns = cells.coords
+    value = np.log(cells.data * total / (marginal[rows] * marginal[columns]))
+    kept = value > 0
+    return sp.csr_array((value[kept], (rows[kept], columns[kept])), counts.shape)
+
+
+def ppmi_svd(
+    ids: Integer[ndarray, "t"], d_vocab: int, separator: int = 0, window: int = WINDOW, d_embed: int = D_EMBED
+) -> Float[ndarray, "d_vocab d_embed"]:
+    """Unit-length embedding of every token id; all zeros for an id that never stands beside another.
+
+    `ids` is a flat stream whose documents are ended by `separator`. The SVD is randomised
+    (Halko, Martinsson and Tropp, 2011) from a fixed seed, so that the same stream gives the same vectors;
+    U is scaled by the root of the singular values.
+    """
+    matrix = ppmi(cooccurrences(ids, d_vocab, separator, window))
+    d_embed = min(d_embed, d_vocab)
+    width = min(d_embed + _OVERSAMPLE, d_vocab)
+    sketch = np.random.default_rng(0).standard_normal((d_vocab, width))
+    basis = _orthonormal(matrix @ sketch)
+    for _ in range(_POWER_ITERATIONS):
+        basis = _orthonormal(matrix @ basis)
+    values, rotation = np.linalg.eigh(basis.T @ (matrix @ basis))
+    largest = np.argsort(-np.abs(values), kind="stable")[:d_embed]
+    return unit_rows((basis @ rotation[:, largest]) * np.sqrt(np.abs(values[largest])))
+
+
+@lru_cache(maxsize=2)
+def token_embeddings(directory: Path, data_hash: str) -> Float[ndarray, "d_vocab d_embed"]:
+    """`ppmi_svd` of a data directory's training tokens; fitted once for all that compare tokens.
+
+    Args:
+        data_hash: of the directory, so that other data there are fitted anew.
+    """
+    fit = TokenFile.open(directory, split="fit")
+    return ppmi_svd(fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64), fit.d_vocab, separator=BOS)
+
+
+def _orthonormal(columns: Float[ndarray, "n k"]) -> Float[ndarray, "n k"]:
+    # torch's QR: numpy's takes ten times as long where other work shares the cores.
+    return torch.linalg.qr(torch.from_numpy(columns)).Q.numpy()
+
+
+def unit_rows(vectors: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
+    """Each row scaled to length 1; a row that is zero up to rounding becomes exactly zero."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    seen = length > 1e-9 * max(length.max(initial=0.0), 1e-300)
+    return np.where(seen, vectors / np.where(seen, length, 1.0), 0.0)
+
+
+def k_means(points: Float[ndarray, "n d"], k: int, seed: int = 0, iterations: int = 50) -> Integer[ndarray, "n"]:
+    """Cluster index of each point: spherical k-means from k-means++ seeds, deterministic for a seed.
+
+    `points` have unit length (or are zero: those go to the nearest cluster like any other).
+    """
+    generator = np.random.default_rng(seed)
+    centres = points[[int(generator.integers(len(points)))]]
+    nearest = np.full(len(points), np.inf)
+    for _ in range(1, k):
+        nearest = np.minimum(nearest, np.maximum(1.0 - points @ centres[-1], 0.0))
+        mass = np.cumsum(nearest)
+        if mass[-1] <= 0:
+            break
+        drawn = int(np.searchsorted(mass, generator.random() * mass[-1], side="right"))
+        centres = np.vstack([centres, points[min(drawn, len(points) - 1)]])
+    cluster = np.full(len(points), -1)
+    for _ in range(iterations):
+        assigned = np.argmax(points @ centres.T, axis=1)
+        if np.array_equal(assigned, cluster):
+            break
+        cluster = assigned
+        member = sp.csr_array((np.ones(len(points)), (cluster, np.arange(len(points)))), (len(centres), len(points)))
+        means = unit_rows(member @ points)
+        centres = np.where(means.any(axis=1, keepdims=True), means, centres)
+    return cluster

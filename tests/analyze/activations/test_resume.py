@@ -1,0 +1,176 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analyze.activations import collect as collecting
+from analyze.activations import passes as sweeps
+from analyze.activations.collect import collect
+from analyze.activations.sample import SampleFile
+from analyze.activations.store import sample_directory
+from tests.analyze.activations.collected import LENGTHS, N_CTX, FakeSource, quiet, write_data
+from train.data.tokens import TokenFile
+from train.errors import BadInput, Stopped
+from train.files import manifest_hash
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> TokenFile:
+    return TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
+
+
+@pytest.fixture(autouse=True)
+def by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Micro-batches of four rows, pieces of eight."""
+    monkeypatch.setattr(collecting, "MICRO_BATCH_TOKENS", 4 * N_CTX)
+    monkeypatch.setattr(collecting, "HELD_BYTES", 2 * 6 * 8 * N_CTX)
+
+
+class Stopping(FakeSource):
+    """Sends the process a signal in its `at`-th micro-batch."""
+
+    def __init__(self, at: int, number: int) -> None:
+        super().__init__()
+        self.at, self.number = at, number
+
+    def activations(self, tokens: torch.Tensor) -> torch.Tensor:
+        if len(self.calls) == self.at:
+            os.kill(os.getpid(), self.number)
+        return super().activations(tokens)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("at", "sample_tokens"), [(0, None), (5, None), (5, 300), (40, 300)])
+def test_a_collection_that_a_signal_stopped_goes_on_and_ends_bit_identical(
+    tokens: TokenFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
+    sample_tokens: int | None,
+    number: signal.Signals,
+) -> None:
+    collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=sample_tokens, say=quiet)
+    out, said = tmp_path / "b" / "L0.mid", list[str]()
+    with pytest.raises(Stopped, match=r"stopped with \d+% done; the same command goes on from there") as stopped:
+        collect(Stopping(at, number), tokens, out, sample_tokens=sample_tokens, say=quiet)
+    assert stopped.value.exit_code == 75
+    assert not out.exists()
+    rest = FakeSource()
+    collect(rest, tokens, out, sample_tokens=sample_tokens, say=said.append)
+    assert any("goes on at" in line for line in said)
+    assert 0 < len(rest.calls) < -(-tokens.n_rows // 4) * (1 if sample_tokens is None else 2)
+    assert [manifest_hash(one) for one in (out, sample_directory(out))] == [
+        manifest_hash(tmp_path / "a" / name) for name in ("L0.mid", "L0.mid.sample")
+    ]
+    assert sorted(path.name for path in out.parent.iterdir()) == ["L0.mid", "L0.mid.sample"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from analyze.activations import collect as collecting
+from analyze.activations import resume as unfinished
+from tests.analyze.activations.collected import FakeSource, N_CTX
+from train.data.tokens import TokenFile
+
+unfinished.SAVE_SECONDS, unfinished._COST = 0.0, 0
+collecting.MICRO_BATCH_TOKENS, collecting.HELD_BYTES = 4 * N_CTX, 2 * 6 * 8 * N_CTX
+data, out, at, sample = sys.argv[1:]
+
+class Dying(FakeSource):
+    def activations(self, tokens):
+        if len(self.calls) == int(at):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().activations(tokens)
+
+collecting.collect(Dying(), TokenFile.open(data, "eval"), Path(out), sample_tokens=int(sample) or None)
+"""
+
+
+@pytest.mark.parametrize(("at", "sample_tokens"), [(9, 0), (9, 300), (40, 300)])
+def test_a_collection_that_was_killed_goes_on_from_its_last_state(
+    tokens: TokenFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, sample_tokens: int
+) -> None:
+    wanted = sample_tokens or None
+    out = tmp_path / "b" / "L0.mid"
+    arguments = [sys.executable, "-c", KILLED, str(tokens.directory), str(out), str(at), str(sample_tokens)]
+    assert subprocess.run(arguments, check=False, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
+    states = list((out.parent / ".unfinished-L0.mid").glob("state-*"))
+    assert states
+    said: list[str] = []
+    rest = FakeSource()
+    collect(rest, tokens, out, sample_tokens=wanted, say=said.append)
+    assert any("goes on at" in line for line in said)
+    collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=wanted, say=quiet)
+    assert manifest_hash(out) == manifest_hash(tmp_path / "a" / "L0.mid")
+    assert manifest_hash(sample_directory(out)) == manifest_hash(tmp_path / "a" / "L0.mid.sample")
+
+
+def stopped_at(tokens: TokenFile, out: Path) -> Path:
+    """A collection stopped after a few micro-batches; the directory of what it left."""
+    with pytest.raises(Stopped):
+        collect(Stopping(5, signal.SIGTERM), tokens, out, say=quiet)
+    return out.parent / f".unfinished-{out.name}"
+
+
+@pytest.mark.parametrize("damage", ["state", "sample", "other"])
+def test_a_state_that_is_damaged_or_of_something_else_is_not_used(
+    tokens: TokenFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    out = tmp_path / "b" / "L0.mid"
+    left = stopped_at(tokens, out)
+    if damage == "state":
+        path = next(left.glob("state-*")) / "state.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    if damage == "sample":
+        (left / "sample.safetensors").unlink()
+    source = FakeSource(seed=1) if damage == "other" else FakeSource()
+    said: list[str] = []
+    collect(source, tokens, out, say=said.append)
+    assert not any("goes on at" in line for line in said)
+    assert len(source.calls) == -(-tokens.n_rows // 4)
+    assert not left.exists()
+
+
+def test_two_collections_of_one_result_do_not_meet(tokens: TokenFile, tmp_path: Path) -> None:
+    data = tokens
+
+    class Meeting(FakeSource):
+        def activations(self, tokens: torch.Tensor) -> torch.Tensor:
+            with pytest.raises(BadInput, match="another run is writing here"):
+                collect(FakeSource(), data, tmp_path / "L0.mid", say=quiet)
+            return super().activations(tokens)
+
+    collect(Meeting(), data, tmp_path / "L0.mid", max_tokens=N_CTX, say=quiet)
+
+
+def test_a_signal_while_the_sample_is_read_back_stops_too(
+    tokens: TokenFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = SampleFile.read_keys
+
+    def interrupted(self: SampleFile, first: int, stop: int) -> np.ndarray:
+        if first == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return read(self, first, stop)
+
+    out = tmp_path / "b" / "L0.mid"
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps, "blocks_for", lambda n, _: [(one, one + 1) for one in range(n)])
+        patch.setattr(SampleFile, "read_keys", interrupted)
+        with pytest.raises(Stopped, match="100% done"):
+            collect(FakeSource(), tokens, out, say=quiet)
+    rest = FakeSource()
+    collect(rest, tokens, out, say=quiet)
+    assert rest.calls == []
+    collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
+    assert manifest_hash(out) == manifest_hash(tmp_path / "a" / "L0.mid")

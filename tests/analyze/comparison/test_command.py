@@ -1,0 +1,364 @@
+"""Variants x seeds in one table, held against chance and against a reference."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+import analyze.scores.validity
+from analyze.comparison.command import compare
+from analyze.scores.validity import Case, Validity
+from tests.analyze.activations.synthetic import (
+    k_eff_of,
+    made_up_scores,
+    meta_of,
+    sampled_tokens,
+    write_cell,
+    write_data,
+    write_metrics,
+)
+from train.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_data(tmp_path_factory.mktemp("study") / "data", n_documents=12)
+
+
+@pytest.fixture(scope="module")
+def tokens(data):
+    return sampled_tokens(data)
+
+
+def mono_scores(n: int, n_mono: int, null: str = "none") -> pl.DataFrame:
+    """n neurons, all scored and judged, the last n_mono of them at K_eff 1 and the others at 3."""
+    k_eff = np.where(np.arange(n) >= n - n_mono, 1.0, 3.0)
+    rng = np.random.default_rng(0)
+    frame = made_up_scores(n, k_eff, rng, null)
+    everything = made_up_scores(20 * n, np.tile(k_eff, 20), rng, null).tail(n)
+    return everything.with_columns(neuron=frame["neuron"], duplicate_cluster=frame["neuron"])
+
+
+@pytest.fixture
+def put(tmp_path, data, tokens):
+    """put(variant, seed, n_mono, ...) writes one scored cell of 40 neurons under tmp_path / results."""
+
+    def write(variant, seed, n_mono, *, step=500, rotated=2, scores=None, **over):
+        table = mono_scores(40, n_mono) if scores is None else scores
+        if rotated is not None:
+            table = pl.concat([table, mono_scores(40, rotated, "rotated")])
+        meta = meta_of(data, over.pop("tokens", tokens), variant, seed, step, **over)
+        return write_cell(tmp_path / "results", tokens, meta, table)
+
+    return write
+
+
+def row_of(comparison, variant: str, hook: str = "mid") -> dict:
+    return comparison.rows.row(by_predicate=(pl.col("variant") == variant) & (pl.col("hook") == hook), named=True)
+
+
+def test_share_number_and_t_interval_over_seeds(put, tmp_path):
+    for seed, n_mono in enumerate((4, 8, 12)):
+        put("gelu", seed, n_mono)
+    row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
+    shares = [0.1, 0.2, 0.3]
+    low, high = stats.t.interval(0.95, 2, loc=0.2, scale=stats.sem(shares))
+    assert row["k_eff_mono_share"] == pytest.approx(0.2)
+    assert (row["k_eff_mono_share_low"], row["k_eff_mono_share_high"]) == pytest.approx((max(low, 0), high))
+    assert row["k_eff_mono_number"] == pytest.approx(8)
+    assert row["n_seeds"] == 3
+    assert row["k_eff_median"] == 3
+
+
+def test_one_seed_has_no_interval_and_the_table_says_so(put, tmp_path):
+    put("gelu", 0, 4)
+    comparison = compare([tmp_path / "results"], tmp_path / "out")
+    row = row_of(comparison, "gelu")
+    assert row["k_eff_mono_share"] == pytest.approx(0.1)
+    assert row["k_eff_mono_share_low"] is None
+    assert row["eval_loss_low"] is None
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "One seed only" in text
+    assert "nan" not in text.lower().replace("finance", "")
+
+
+def test_differences_are_paired_by_seed_and_no_test_is_made_of_two(put, tmp_path):
+    for seed in (0, 1):
+        put("gelu", seed, 4 + 8 * seed)
+        put("relu", seed, 8 + 8 * seed)
+    put("relu", 2, 40)
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    row = row_of(comparison, "relu")
+    assert row["k_eff_difference"] == pytest.approx(0.1)
+    assert row["k_eff_difference_low"] == pytest.approx(0.1)
+    assert row["k_eff_difference_n"] == 2
+    assert row["k_eff_p"] is None
+    assert "No test was made" in (tmp_path / "out" / "comparison.md").read_text()
+    assert row_of(comparison, "gelu")["k_eff_difference"] is None
+
+
+def test_six_seeds_are_tested_and_holm_counts_all_planned_contrasts(put, tmp_path):
+    for seed in range(6):
+        put("gelu", seed, 4)
+        put("relu", seed, 8 + seed)
+        put("solu", seed, 9)
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    row = row_of(comparison, "relu")
+    assert row["k_eff_p"] == pytest.approx(2 / 64)
+    assert row["k_eff_p_adjusted"] == pytest.approx(2 * 2 / 64)
+    assert comparison.n_tests == 2
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "No test was made" not in text
+    assert "none of them can reach 0.05 (that takes 7)" in text
+
+
+def test_dead_rare_and_unjudged_neurons_are_in_all_but_not_in_scored(put, tmp_path):
+    k_eff = np.where(np.arange(40) % 2 == 0, 1.0, 3.0)
+    k_eff[-4:] = np.nan
+    put("gelu", 0, 0, scores=made_up_scores(40, k_eff, np.random.default_rng(0)))
+    row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
+    assert row["dead_share"] == pytest.approx(2 / 40)
+    assert row["rare_share"] == pytest.approx(2 / 40)
+    assert row["k_eff_na_share"] == pytest.approx(4 / 36)
+    assert row["k_eff_mono_share"] == pytest.approx(16 / 32)
+    assert row["k_eff_mono_share_all"] == pytest.approx(16 / 40)
+
+
+def test_copies_do_not_multiply_monosemantic_neurons(put, tmp_path):
+    scores = mono_scores(40, 20).with_columns(duplicate_cluster=pl.col("neuron") // 10)
+    put("gelu", 0, 0, scores=scores)
+    row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
+    assert row["k_eff_mono_number"] == 20
+    assert row["k_eff_mono_once"] == pytest.approx(2)
+    assert row["k_eff_mono_once_share"] == pytest.approx(0.5)
+
+
+def test_copies_move_neither_median_nor_difference(put, tmp_path):
+    """A widened layer whose ten monosemantic neurons were copied four times, and whose others were not."""
+    put("gelu", 0, 10)
+    originals = mono_scores(40, 10)
+    copies = originals.tail(10)
+    wide = pl.concat([originals, *[copies] * 4]).with_columns(neuron=pl.int_range(80).cast(originals.schema["neuron"]))
+    put("gelu-x2", 0, 0, scores=wide, n_neurons=80, factor=2)
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    row = row_of(comparison, "gelu-x2")
+    assert row["k_eff_mono_share"] == pytest.approx(50 / 80)
+    assert row["k_eff_difference"] == pytest.approx(0)
+    assert row["k_eff_median"] == row_of(comparison, "gelu")["k_eff_median"] == 3
+
+
+def test_each_share_stands_beside_the_untrained_network_and_the_rotation(put, tmp_path):
+    for seed in (0, 1):
+        put("gelu", seed, 1, step=0)
+        put("gelu", seed, 12, rotated=4)
+    row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
+    assert row["k_eff_untrained_share"] == pytest.approx(1 / 40)
+    assert row["k_eff_rotated_share"] == pytest.approx(4 / 40)
+    assert row["k_eff_rotated_excess"] == pytest.approx(8 / 40)
+    pooled = 32 / 160
+    assert row["k_eff_rotated_z"] == pytest.approx(0.2 / np.sqrt(pooled * (1 - pooled) * 2 / 80))
+    assert row["steps"] == "500 500"
+
+
+def test_an_arm_is_held_against_the_untrained_network_of_its_root(put, tmp_path):
+    put("gelu", 0, 3, step=0)
+    put("gelu", 0, 12)
+    put("gelu-x10", 0, 9, factor=10, start_run="checkpoints/s/gelu-s0", root_variant="gelu", eval_loss=4.2)
+    write_metrics(tmp_path / "results", "gelu-x10-s0", 0, 4.35, 4.2)
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    assert row_of(comparison, "gelu-x10")["k_eff_untrained_share"] == pytest.approx(3 / 40)
+    arms = comparison.arms.to_dicts()
+    assert [arm["variant"] for arm in arms] == ["gelu", "gelu-x10"]
+    assert arms[1]["birth_loss"] == pytest.approx(4.35)
+    assert arms[1]["eval_loss"] == pytest.approx(4.2)
+    assert "Widened models beside their parent" in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def test_post_is_compared_with_the_mid_of_a_reference_without_layer_norm(put, tmp_path):
+    put("gelu", 0, 4)
+    put("solu", 0, 8)
+    put("solu", 0, 12, hook="post")
+    row = row_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "solu", "post")
+    assert row["k_eff_difference"] == pytest.approx(0.2)
+
+
+def test_a_score_no_better_than_its_rotation_is_a_reason_to_doubt(put, tmp_path):
+    put("gelu", 0, 2, rotated=10)
+    put("relu", 0, 12, rotated=2)
+    compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    doubts = (tmp_path / "out" / "comparison.md").read_text().split("## Reasons to doubt")[1].split("##")[0]
+    line = next(line for line in doubts.splitlines() if "rotation" in line and "K_eff" in line)
+    assert "gelu L0.mid" in line
+    assert "relu" not in line
+
+
+def test_the_three_files_hold_the_same_rows_and_trace_every_one(put, tmp_path):
+    put("gelu", 0, 4)
+    put("gelu", 1, 5)
+    comparison = compare([tmp_path / "results"], tmp_path / "out")
+    assert pl.read_parquet(tmp_path / "out" / "comparison.parquet").equals(comparison.rows)
+    csv = pl.read_csv(tmp_path / "out" / "comparison.csv")
+    assert csv.columns == comparison.rows.columns
+    row = row_of(comparison, "gelu")
+    assert row["runs"] == "gelu-s0 gelu-s1"
+    assert row["seeds"] == "0 1"
+    hashes = row["score_manifests"].split()
+    assert [len(found) for found in hashes] == [64, 64]
+    assert hashes[0][:8] in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def test_comparing_twice_writes_the_same_bytes(put, tmp_path):
+    for seed in (0, 1):
+        put("gelu", seed, 4 + seed)
+        put("relu", seed, 8)
+    files = ("comparison.md", "comparison.csv", "comparison.parquet")
+    compare([tmp_path / "results"], tmp_path / "out")
+    first = [(tmp_path / "out" / name).read_bytes() for name in files]
+    compare([tmp_path / "results"], tmp_path / "out")
+    assert first == [(tmp_path / "out" / name).read_bytes() for name in files]
+
+
+def test_runs_on_other_data_are_refused_and_both_are_named(put, tmp_path):
+    put("gelu", 0, 4)
+    put("relu", 0, 4, data_hash="f" * 64)
+    with pytest.raises(BadInput, match=r"gelu-s0.*relu-s0.*do not share data"):
+        compare([tmp_path / "results"], tmp_path / "out")
+    assert not (tmp_path / "out" / "comparison.md").exists()
+
+
+def test_runs_on_another_token_sample_are_refused(put, tmp_path, data, tokens):
+    put("gelu", 0, 4)
+    fewer = type(tokens)(**{name: values[:-5] for name, values in vars(tokens).items()})
+    meta = meta_of(data, fewer, "relu", 0, 500)
+    write_cell(tmp_path / "results", fewer, meta, mono_scores(40, 4))
+    with pytest.raises(BadInput, match="do not share a token sample"):
+        compare([tmp_path / "results"], tmp_path / "out")
+
+
+def test_two_runs_of_one_variant_and_seed_are_refused(put, tmp_path):
+    put("gelu", 0, 4)
+    put("gelu", 0, 4, run="gelu-again-s0")
+    with pytest.raises(BadInput, match=r"gelu-s0.*gelu-again-s0|gelu-again-s0.*gelu-s0"):
+        compare([tmp_path / "results"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"reference": "gelo"}, "did you mean 'gelu'"), ({"primaries": ["keff"]}, "did you mean 'k_eff'")],
+)
+def test_a_name_that_is_not_there_is_answered_with_the_nearest(put, tmp_path, arguments, message):
+    put("gelu", 0, 4)
+    with pytest.raises(BadInput, match=message):
+        compare([tmp_path / "results"], tmp_path / "out", **arguments)
+
+
+def test_an_empty_directory_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="no scores here"):
+        compare([tmp_path], tmp_path / "out")
+
+
+def test_a_variant_of_which_no_neuron_is_judged_has_dashes_not_errors(put, tmp_path):
+    rng = np.random.default_rng(0)
+    put("gelu", 0, 0, rotated=None, scores=made_up_scores(40, np.full(40, np.nan), rng))
+    put("relu", 0, 0, scores=made_up_scores(40, k_eff_of(40, rng, 0.3), rng))
+    row = row_of(compare([tmp_path / "results"], tmp_path / "out", reference="relu"), "gelu")
+    assert row["k_eff_mono_share"] is None
+    assert row["k_eff_mono_number"] == 0
+    assert row["k_eff_difference"] is None
+
+
+def test_names_cannot_break_the_markdown_table(put, tmp_path):
+    put("a|b\n<script>\u202e", 0, 4, run="odd")
+    compare([tmp_path / "results"], tmp_path / "out")
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "\u202e" not in text
+    assert "<script>" not in text.replace("\\<script\\>", "")
+    tables = [part for part in text.split("## ") if "\n|" in part]
+    for table in tables:
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+
+
+def put_widened(put, tmp_path, narrow: list[int], unparted: list[int], parted: list[int]) -> None:
+    """Arms x2 of 40 neurons over some seeds: counts of monosemantic ones, no duplicates among them."""
+    for seed in range(len(narrow)):
+        put("gelu", seed, 10)
+        arm = {"start_run": f"checkpoints/s/gelu-s{seed}", "root_variant": "gelu"}
+        put("gelu-narrow", seed, narrow[seed], eval_loss=4.3, **arm)
+        put("gelu-x2-none", seed, unparted[seed], factor=2, scheme="none", eval_loss=4.3, **arm)
+        put("gelu-x2-w_in", seed, parted[seed], factor=2, scheme="w_in", eval_loss=4.2 + 0.01 * seed, **arm)
+
+
+def arm_of(comparison, variant: str) -> dict:
+    return comparison.arms.filter(pl.col("variant") == variant).row(0, named=True)
+
+
+def test_a_widened_arm_is_held_against_both_controls_paired_by_seed(put, tmp_path):
+    put_widened(put, tmp_path, narrow=[8, 10, 12], unparted=[8, 12, 16], parted=[16, 20, 20])
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    arm = arm_of(comparison, "gelu-x2-w_in")
+    assert arm["k_eff_over_narrow"] == pytest.approx((8 + 10 + 8) / 3 / 40)
+    assert arm["k_eff_over_unparted"] == pytest.approx((8 + 8 + 4) / 3 / 40)
+    half = 4.302653 * np.std([8, 8, 4], ddof=1) / np.sqrt(3) / 40
+    assert arm["k_eff_over_unparted_low"] == pytest.approx(arm["k_eff_over_unparted"] - half, abs=1e-6)
+    assert arm["loss_over_narrow"] == pytest.approx(-0.09)
+    assert arm["k_eff_beats_both"] == "yes"
+    unparted = arm_of(comparison, "gelu-x2-none")
+    assert unparted["k_eff_over_narrow"] == pytest.approx(2 / 40)
+    assert unparted["k_eff_over_unparted"] is None
+    assert unparted["k_eff_beats_both"] is None
+    assert arm_of(comparison, "gelu-narrow")["k_eff_over_narrow"] is None
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "Widened models against their controls" in text
+    table = text.split("## Widened models against their controls")[1].split("##")[0]
+    assert [line.split()[1] for line in table.splitlines() if "x2-" in line] == ["gelu-x2-none", "gelu-x2-w_in"]
+
+
+@pytest.mark.parametrize(
+    ("parted", "verdict"),
+    [([16, 20, 20], "yes"), ([6, 8, 10], "no"), ([4, 12, 20], "not shown"), ([9, 13, 17], "not shown")],
+)
+def test_superposition_is_only_reduced_where_both_intervals_lie_above_zero(put, tmp_path, parted, verdict):
+    put_widened(put, tmp_path, narrow=[8, 10, 12], unparted=[8, 12, 16], parted=parted)
+    found = arm_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "gelu-x2-w_in")
+    assert found["k_eff_beats_both"] == verdict
+
+
+def test_one_seed_says_nothing_of_controls_but_the_estimate(put, tmp_path):
+    put_widened(put, tmp_path, narrow=[8], unparted=[8], parted=[20])
+    arm = arm_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "gelu-x2-w_in")
+    assert arm["k_eff_over_narrow"] == pytest.approx(12 / 40)
+    assert arm["k_eff_over_narrow_low"] is None
+    assert arm["k_eff_beats_both"] is None
+
+
+def test_without_controls_there_is_no_table_of_them(put, tmp_path):
+    put("gelu", 0, 3)
+    put("gelu-x10", 0, 9, factor=10, start_run="checkpoints/s/gelu-s0", root_variant="gelu", scheme="zero_sum")
+    compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    assert "against their controls" not in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def measured_validity(auroc: float) -> Validity:
+    """As published of a score with this AUROC on the one symmetric case."""
+    case = Case("symmetric", True, 120, 180, auroc, auroc - 0.03, auroc + 0.02, auroc, -0.7, 0.0, 0.0, 0.8, 0.1, 0.5)
+    facts = {"why_not": "", "data_hash": "d", "planted_hash": "p", "admitted_hash": "a", "n_features": 100}
+    return Validity("k_eff", "held", scoring_version=2, code="c", cases=(case,), **facts)
+
+
+@pytest.mark.parametrize(("auroc", "leads"), [(0.95, True), (0.85, False), (None, False)])
+def test_a_score_that_has_not_passed_never_leads_and_its_validity_stands_beside_it(
+    put, tmp_path, monkeypatch, auroc, leads
+):
+    published = {} if auroc is None else {"k_eff": measured_validity(auroc)}
+    monkeypatch.setattr(analyze.scores.validity, "published", lambda path=None: published)
+    put("gelu", 0, 4)
+    compare([tmp_path / "results"], tmp_path / "out")
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert ("## Monosemantic neurons by K_eff" in text) == leads
+    assert ("What K_eff calls monosemantic: a description, by a score that has not passed" in text) != leads
+    assert ("K_eff has not passed on planted neurons" in text.split("## Reasons to doubt")[1]) != leads
+    said = "not measured on planted neurons" if auroc is None else f"AUROC {auroc:.2f}".replace("0.", ".")
+    assert said in text.split("## ")[1]

@@ -1,0 +1,45 @@
+"""Small activations on made-up text, complete enough for every score."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from analyze.activations.moments import StreamMoments, combine, sampled_statistics
+from analyze.activations.sample import HeldSample
+from analyze.activations.store import Activations, TokenSample
+from analyze.activations.top_examples import TopExamples
+from analyze.rules.build import grammar_of
+from analyze.rules.grammar import Grammar
+from tests.analyze.activations.synthetic import meta_of, sampled_tokens, write_data
+
+
+def made_up_data(directory: Path) -> Path:
+    """About 9,000 tokens of made-up sentences in 90 documents."""
+    return write_data(directory / "data", n_documents=90, hostile=False)
+
+
+def activations_of(values: Float[np.ndarray, "t n"], data: Path, tokens: TokenSample) -> Activations:
+    """Activations as `collect` would leave them, held in memory."""
+    held = torch.from_numpy(values.astype(np.float32))
+    n = held.shape[1]
+    stream, examples = StreamMoments(n), TopExamples(n)
+    stream.update(held)
+    examples.update(held, tokens)
+    sample = HeldSample(held)
+    moments = combine(stream, sampled_statistics(sample, tokens, n))
+    meta = meta_of(data, tokens, "gelu", 0, 500, n_neurons=n)
+    return Activations(meta, tokens, moments, examples.finish(), sample)
+
+
+def grammar_on(data: Path) -> tuple[Grammar, TokenSample]:
+    """The grammar of all of the data's held-out tokens, and those tokens."""
+    tokens = sampled_tokens(data)
+    return grammar_of(activations_of(np.zeros((len(tokens), 1)), data, tokens)), tokens
+
+
+def covered(grammar: Grammar, tokens: TokenSample, phrase: str) -> np.ndarray:
+    """Which sampled tokens the rule with this sentence covers."""
+    rule = grammar.phrases.index(phrase)
+    return grammar.covers(np.asarray(tokens.stream_position)[:, None])[:, rule] > 0

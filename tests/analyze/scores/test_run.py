@@ -1,0 +1,213 @@
+"""The table of scores with nulls, and z against the null rows that fire about as often."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analyze import scores
+from analyze.__main__ import main
+from analyze.activations.store import Activations, scores_directory
+from analyze.nulls import NULLS, match
+from analyze.scores import SCORES, default_names
+from analyze.scores.run import score_directory
+from analyze.scores.store import read_scores
+from analyze.scores.table import score_with_null, with_matched
+from tests.analyze.activations.collected import collected
+from tests.analyze.activations.synthetic import sampled_tokens
+from tests.analyze.scores.scoring import activations_of, made_up_data
+from train.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def acts(tmp_path_factory: pytest.TempPathFactory) -> Activations:
+    data = made_up_data(tmp_path_factory.mktemp("scoring"))
+    tokens = sampled_tokens(data)
+    values = np.maximum(np.random.default_rng(0).standard_normal((len(tokens), 24)), 0)
+    return activations_of(values, data, tokens)
+
+
+class ConstantScore:
+    """A score by firing rate alone, that asks to be named."""
+
+    name, number, needs, optional = "rate", 99, (), True
+
+    def __call__(self, acts: Activations) -> np.ndarray:
+        return acts.moments.firing_rate
+
+    def table(self, acts: Activations) -> pl.DataFrame:
+        return pl.DataFrame({"rate": acts.moments.firing_rate})
+
+
+def test_neurons_drawn_from_their_null_have_z_of_mean_0_and_deviation_1():
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        rate = np.exp(rng.uniform(np.log(1e-3), np.log(0.3), n))
+        # A score that rises with the firing rate, null or not, and spreads more for dense neurons.
+        return np.log(rate) + (1 + rate) * rng.standard_normal(n), rate
+
+    found = match(*draw(4000), *draw(512))
+    assert np.isfinite(found.z).all()
+    assert found.z.mean() == pytest.approx(0, abs=0.1)
+    assert found.z.std() == pytest.approx(1, abs=0.1)
+
+
+def test_what_the_firing_rate_alone_explains_is_no_deviation():
+    rng = np.random.default_rng(1)
+    null_rate = np.exp(rng.uniform(np.log(1e-4), 0, 512))
+    null_score = np.log(null_rate) + 0.1 * rng.standard_normal(512)
+    sparse, dense = np.full(5, 1e-3), np.full(5, 0.3)
+    rate = np.concatenate([sparse, dense])
+    found = match(np.log(rate), rate, null_score, null_rate)
+    assert np.abs(found.z).max() < 1
+    pooled = (np.log(rate) - null_score.mean()) / null_score.std()
+    assert np.abs(pooled).max() > 1
+
+
+def test_the_mean_and_z_are_those_of_the_nearest_rows_in_log_rate():
+    null_rate = np.exp(np.linspace(-8, -1, 300))
+    null_score = np.random.default_rng(2).random(300)
+    rate, value = 0.011, 0.9
+    nearest = np.argsort(np.abs(np.log(null_rate) - np.log(rate)))[:64]
+    found = match(np.array([value]), np.array([rate]), null_score, null_rate)
+    expected = null_score[nearest]
+    assert found.mean[0] == pytest.approx(expected.mean(), rel=1e-12)
+    assert found.z[0] == pytest.approx((value - expected.mean()) / expected.std(ddof=1), rel=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(400, 64), (200, 50), (100, 25), (60, 20), (20, 20)])
+def test_of_few_null_rows_a_quarter_is_taken_and_twenty_at_least(rows: int, taken: int):
+    null_rate = np.exp(np.linspace(-8, -1, rows))
+    null_score = np.arange(float(rows))
+    found = match(np.array([1.0]), np.array([null_rate[0] / 2]), null_score, null_rate)
+    assert found.mean[0] == pytest.approx((taken - 1) / 2)
+
+
+def test_rows_without_a_score_or_a_rate_take_no_part_and_too_few_give_no_z():
+    rate, value = np.array([0.1, 0.1, 0.0]), np.array([1.0, np.nan, 1.0])
+    null_score, null_rate = np.arange(40.0), np.full(40, 0.1)
+    null_score[:10], null_rate[10:20] = np.nan, 0.0
+    found = match(value, rate, null_score, null_rate)
+    assert found.mean[0] == pytest.approx(np.arange(20.0, 40.0).mean())
+    assert np.isnan(found.z).tolist() == [False, True, True]
+    null_score[20] = np.nan
+    assert np.isnan(match(value, rate, null_score, null_rate).z).all()
+    assert np.isnan(match(value, rate, null_score[:0], null_rate[:0]).mean).all()
+
+
+def test_a_null_whose_rows_are_all_equal_gives_a_mean_and_no_z():
+    found = match(np.array([1.0]), np.array([0.1]), np.full(30, 0.1), np.full(30, 0.1))
+    assert found.mean[0] == pytest.approx(0.1)
+    assert np.isnan(found.z[0])
+
+
+def test_each_null_appends_rows_that_bear_its_name_and_only_neurons_have_z(acts):
+    table = score_with_null(acts, ["rule_share"], nulls=("shifted", "rotated"))
+    assert table["null"].to_list() == ["none"] * 24 + ["shifted"] * 24 + ["rotated"] * 24
+    own, others = table.filter(pl.col("null") == "none"), table.filter(pl.col("null") != "none")
+    assert own["rule_share_null_mean"].null_count() == 0
+    assert others["rule_share_null_mean"].null_count() == others["rule_share_null_z"].null_count() == 48
+    shifted = table.filter(pl.col("null") == "shifted")
+    expected = match(*(frame[name].to_numpy() for frame in (own, shifted) for name in ("rule_share", "firing_rate")))
+    np.testing.assert_allclose(own["rule_share_null_mean"].to_numpy(), expected.mean)
+
+
+def test_a_null_that_cannot_be_made_has_no_rows_and_z_is_empty(acts):
+    table = score_with_null(acts, ["rule_share"], nulls=("w_in_rotated",))
+    assert table["null"].unique().to_list() == ["none"]
+    assert table["rule_share_null_z"].dtype == pl.Float64
+    assert table["rule_share_null_z"].null_count() == table.height
+
+
+def test_z_of_k_eff_is_of_the_score_that_rises_with_monosemanticity():
+    n = 20
+    frame = pl.DataFrame(
+        {
+            "firing_rate": [0.1] * (n + 1),
+            "k_eff": [1.0] + [2.0 + 0.01 * i for i in range(n)],
+            "k_eff_score": [1.0] + [1 / (2.0 + 0.01 * i) for i in range(n)],
+            "null": ["none"] + ["rotated"] * n,
+        }
+    )
+    found = with_matched(frame, ["k_eff"], "rotated")
+    assert found["k_eff_null_z"][0] > 0
+    assert found["k_eff_null_mean"][0] == pytest.approx(frame["k_eff_score"][1:].mean())
+
+
+def test_optional_scores_are_left_out_unless_named(acts, monkeypatch):
+    monkeypatch.setitem(SCORES, "rate", ConstantScore())
+    assert "rate" not in default_names()
+    assert set(default_names()) == {name for name in SCORES if not getattr(SCORES[name], "optional", False)}
+    table = scores.score(acts, ["rate"])
+    assert table["rate"].to_list() == acts.moments.firing_rate.tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"names": ["k_ef"]}, "'k_ef' is not known; did you mean"),
+        ({"nulls": ["shiftd"]}, "'shiftd' is not known; did you mean"),
+        ({"nulls": ["untrained"]}, "step 0"),
+    ],
+)
+def test_an_unknown_score_or_null_is_named(acts, words, message):
+    with pytest.raises(BadInput, match=message):
+        score_with_null(acts, **words)
+
+
+def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(SCORES, "rate", ConstantScore())
+    directory = collected(tmp_path).directory
+    assert directory is not None
+    asked = ("rotated", "w_in_rotated")
+    first = score_directory(directory, ["rate"], nulls=asked)
+    assert (first.found, first.without) == (False, ("w_in_rotated",))
+    assert "cannot be made of it: w_in_rotated" in first.line()
+    again = score_directory(directory, ["rate"], nulls=asked)
+    assert (again.found, again.without) == (True, ("w_in_rotated",))
+    table, facts = read_scores(first.directory)
+    assert facts["settings"]["nulls"] == list(asked)
+    assert set(table["null"]) == {"none", "rotated"}
+    assert not score_directory(directory, ["rate"]).found
+    assert not score_directory(directory, ["rate"], seed=1).found
+
+
+def test_every_null_follows_its_seed_and_keeps_the_tokens(acts):
+    for name, null in NULLS.items():
+        first, again, other = null(acts, 3), null(acts, 3), null(acts, 4)
+        if first is None:
+            assert name == "w_in_rotated"  # these neurons have no checkpoint
+            continue
+        assert again is not None
+        assert other is not None
+        values = [one.block(0, 24) for one in (first, again, other)]
+        assert bool((values[0] == values[1]).all())
+        assert not bool((values[0] == values[2]).all())
+        assert first.tokens is acts.tokens
+        assert first.meta.settings["null"] == name
+
+
+def test_the_help_of_score_names_what_there_is(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["analyze", "score", "--help"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    said = capsys.readouterr().out
+    assert all(name in said for name in (*SCORES, *NULLS, "untrained"))
+
+
+def test_the_command_takes_all_scores_and_optional_ones_beside_them(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setitem(SCORES, "rate", ConstantScore())
+    monkeypatch.setattr(scores, "default_names", lambda: [])
+    directory = collected(tmp_path).directory
+    words = ["--scores", "all", "rate", "--nulls", "rotated", "w_in_rotated", "--seed", "2"]
+    monkeypatch.setattr("sys.argv", ["analyze", "score", str(directory), *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    assert "cannot be made of it: w_in_rotated" in capsys.readouterr().out
+    facts = read_scores(scores_directory(Path(str(directory))))[1]
+    wanted = {"scores": ["rate"], "nulls": ["rotated", "w_in_rotated"], "null_seed": 2}
+    assert {name: facts["settings"][name] for name in wanted} == wanted

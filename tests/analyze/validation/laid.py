@@ -1,0 +1,107 @@
+"""Planted features laid out by chance on made-up text, and scores that know or guess."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy import ndarray
+
+from analyze.activations.store import SCORED, Activations
+from analyze.scores.base import About, NeuronScore
+from analyze.validation.admission import Admitted
+from analyze.validation.features import Feature
+from analyze.validation.plant import Ground
+from tests.analyze.scores.scoring import made_up_data
+from train.data.tokens import TokenFile
+
+N_FEATURES = 240
+
+
+def ground_on(directory: Path) -> Ground:
+    """About 9,000 tokens of made-up sentences; every other document is in the fit half."""
+    ground = Ground.of(TokenFile.open(made_up_data(directory), split="eval"))
+    return Ground(ground.data, replace(ground.tokens, is_fit=ground.tokens.document % 2 == 0))
+
+
+def laid_out(ground: Ground) -> Admitted:
+    """Independent random sets of tokens, half of them in each part: 1.2 to 3 % of the tokens."""
+    rng = np.random.default_rng(0)
+    names = [f"feature {index}" for index in range(6 * N_FEATURES)]
+    features = [Feature(name, name, "word" if index % 2 else "back", ()) for index, name in enumerate(names)]
+    chosen = [
+        *[one for one in features if one.part == "tuning"][: N_FEATURES // 2],
+        *[one for one in features if one.part == "held"][: N_FEATURES // 2],
+    ]
+    shares = np.exp(rng.uniform(np.log(0.012), np.log(0.03), len(chosen)))
+    return Admitted(tuple(chosen), rng.random((len(ground.tokens), len(chosen))) < shares, ())
+
+
+class Knows:
+    """Counts the planted features that a neuron answers to: it reads the truth."""
+
+    name, number, needs = "knows", 90, ("sample",)
+    about = About("counts the planted features", "0", "none", "none")
+    bank: Admitted
+
+    @property
+    def knowing_less(self) -> dict[str, NeuronScore]:
+        """Without the truth."""
+        return {"the truth": KnowsNothing()}
+
+    def __call__(self, acts: Activations) -> ndarray:
+        """1 / k; NaN for neurons that are not scored, or on other tokens than the features'."""
+        values = acts.block(0, acts.n_neurons).numpy()
+        inside = self.bank.tokens.astype(np.float32)
+        if len(values) != len(inside):
+            return np.full(acts.n_neurons, np.nan)
+        values = values - np.median(values, axis=0)
+        values = values / np.abs(values).max(axis=0)
+        inside, values = inside - inside.mean(axis=0), values - values.mean(axis=0)
+        apart = np.linalg.solve(inside.T @ inside, inside.T @ values)
+        k = (apart > 0.35 * apart.max(axis=0)).sum(axis=0)
+        return np.where(acts.moments.status == SCORED, 1 / np.maximum(k, 1), np.nan)
+
+    def table(self, acts: Activations) -> pl.DataFrame:
+        """knows, knows_mono."""
+        score = self(acts)
+        mono = [None if np.isnan(one) else one == 1 for one in score.tolist()]
+        return pl.DataFrame({"knows": score, "knows_mono": pl.Series(mono, dtype=pl.Boolean)})
+
+
+class KnowsNothing(Knows):
+    """The same without the truth: a random number."""
+
+    def __call__(self, acts: Activations) -> ndarray:
+        """By the number of neurons."""
+        return np.random.default_rng(acts.n_neurons).random(acts.n_neurons)
+
+
+class Guesses:
+    """A random number that does not look at the neuron."""
+
+    name, number, needs = "guesses", 91, ("sample",)
+    about = None
+
+    def __call__(self, acts: Activations) -> ndarray:
+        """By the name of what was planted."""
+        return np.random.default_rng(len(acts.meta.variant)).random(acts.n_neurons)
+
+    def table(self, acts: Activations) -> pl.DataFrame:
+        """guesses."""
+        return pl.DataFrame({"guesses": self(acts)})
+
+
+class Weighs:
+    """A score of weights, which planted neurons do not have."""
+
+    name, number, needs = "weighs", 92, ("weights",)
+    about = None
+
+    def __call__(self, acts: Activations) -> ndarray:
+        """Nothing."""
+        return np.full(acts.n_neurons, np.nan)
+
+    def table(self, acts: Activations) -> pl.DataFrame:
+        """weighs."""
+        return pl.DataFrame({"weighs": self(acts)})

@@ -1,0 +1,95 @@
+"""The distribution of planted neurons: fixed, and what it promises of them."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from numpy import ndarray
+
+from analyze.validation.admission import Admitted
+from analyze.validation.design import (
+    CASES,
+    MAIN,
+    NEAR,
+    PLANTED_HASH,
+    UNEQUAL,
+    UNLIKE,
+    Case,
+    Neuron,
+    TooFewFeatures,
+    drawn,
+    planted,
+    planted_hash,
+)
+from analyze.validation.features import Feature
+
+
+def bank(n: int = 240, t: int = 20_000) -> Admitted:
+    """Independent random sets with shares from 0.06 % to 5 %."""
+    rng = np.random.default_rng(0)
+    shares = np.exp(rng.uniform(np.log(0.0006), np.log(0.05), n))
+    features = tuple(Feature(f"f{index}", f"root {index}", "word", ()) for index in range(n))
+    return Admitted(features, rng.random((t, n)) < shares, ())
+
+
+BANK = bank()
+
+
+def test_the_planted_set_is_the_one_fixed_before_scores_were_tuned_and_an_edit_would_make_them_unvalidated():
+    assert planted_hash() == PLANTED_HASH
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_neurons_have_as_many_unlike_features_as_the_case_says(case: Case):
+    neurons = drawn(case, BANK)
+    assert Counter(one.k for one in neurons) == Counter(case.k)
+    for one in neurons:
+        sets = BANK.tokens[:, list(one.features)]
+        both = sets.T.astype(float) @ sets
+        smaller = np.minimum(np.diag(both)[:, None], np.diag(both))
+        np.fill_diagonal(both, 0)
+        assert (both <= UNLIKE * smaller).all()
+    assert drawn(case, BANK) == neurons
+
+
+def test_the_density_is_alike_for_every_k_where_the_case_promises_it():
+    case = next(one for one in CASES if one.density)
+    neurons = drawn(case, BANK)
+    total = np.array([BANK.share[list(one.features)].sum() for one in neurons])
+    low, high = case.density or (0, 1)
+    assert total.min() >= low * (1 - NEAR)
+    assert total.max() <= high * (1 + NEAR)
+    mono = np.array([one.k == 1 for one in neurons])
+    assert abs((total[mono][:, None] < total[~mono]).mean() - 0.5) < 0.1
+
+
+def test_unequal_partners_are_about_ten_times_apart():
+    case = next(one for one in CASES if one.unequal)
+    for one in drawn(case, BANK):
+        first, *others = BANK.share[list(one.features)]
+        assert all(UNEQUAL[0] <= first / other <= UNEQUAL[1] for other in others)
+
+
+def test_too_few_features_are_told():
+    few = Admitted(BANK.features[:5], BANK.tokens[:, :5], ())
+    with pytest.raises(TooFewFeatures, match="symmetric"):
+        drawn(MAIN, few)
+
+
+def test_a_planted_neuron_is_the_sum_of_its_features_above_the_bias():
+    neurons = [Neuron((0, 1), (2.0, 1.0)), Neuron((2,), (1.0,))]
+    found = planted(BANK.tokens, neurons, noise=0.0, name="test")
+    expected: ndarray = np.maximum(2.0 * BANK.tokens[:, 0] + BANK.tokens[:, 1] - 0.3, 0)
+    np.testing.assert_allclose(found[:, 0], expected, atol=1 / 1024)
+    np.testing.assert_allclose(found[:, 1], 0.7 * BANK.tokens[:, 2], atol=1 / 1024)
+
+
+def test_noise_has_its_sd_is_apart_for_every_neuron_and_leaves_a_grid_that_offsets_do_not_round():
+    neurons = [Neuron((0,), (100.0,)), Neuron((0,), (100.0,))]
+    tokens = np.ones((20_000, 1), bool)
+    found = planted(tokens, neurons, noise=0.2, name="test")
+    assert found.std(axis=0) == pytest.approx([0.2, 0.2], rel=0.03)
+    assert abs(np.corrcoef(found.T)[0, 1]) < 0.03
+    np.testing.assert_array_equal((found - np.float32(0.25)) + np.float32(0.25), found)
+    alone = planted(tokens, neurons[:1], noise=0.2, name="test")
+    np.testing.assert_array_equal(alone[:, 0], found[:, 0])

@@ -1,0 +1,351 @@
+"""A run from the outside: what it leaves, how it goes on, what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.train.fixtures import small_data, small_run
+from train import load
+from train.checkpoint import step_directory, steps
+from train.configfile import to_toml
+from train.data.tokens import TokenFile
+from train.errors import BadInput, Diverged, Stopped
+from train.tracking import read_metrics
+from train.training_run import run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return small_data(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    return run(small_run(data), tmp_path_factory.mktemp("runs") / "gelu-s0").directory
+
+
+def weights(directory: Path, name: str = "model.safetensors") -> bytes:
+    return (directory / name).read_bytes()
+
+
+def losses(directory: Path) -> list:
+    keys = ("kind", "step", "tokens", "loss", "lr", "grad_norm", "n_tokens", "unigram", "bigram")
+    return [[line.get(key) for key in keys] for line in read_metrics(directory / "metrics.jsonl")]
+
+
+def test_a_run_leaves_standing_checkpoints_a_record_and_a_card(finished):
+    assert steps(finished) == [0, 1, 2, 4, 8, 16, 20]
+    checkpoint = load(finished)
+    state = checkpoint.state
+    assert (state["run"], state["variant"], state["seed"], state["step"], state["tokens"]) == (
+        "gelu-s0",
+        "gelu",
+        0,
+        20,
+        1280,
+    )
+    assert state["evaluation"]["loss"] < load(step_directory(finished, 0)).state["evaluation"]["loss"]
+    kinds = [line["kind"] for line in read_metrics(finished / "metrics.jsonl")]
+    assert kinds.count("train") == 20
+    assert kinds.count("eval") == 5
+    card = (finished / "README.md").read_text()
+    assert f"{state['evaluation']['loss']:.4f}" in card
+    assert "100% files" in card
+
+
+def test_a_checkpoint_stands_alone_and_its_loss_is_the_one_it_says(finished, data, tmp_path):
+    from shutil import copytree
+
+    from train.loss import NextTokenLoss
+
+    alone = copytree(step_directory(finished, 20), tmp_path / "step-000000020")
+    checkpoint = load(alone)
+    held_out = TokenFile.open(data, split="eval")
+    rows = held_out.plain_rows(0, held_out.n_rows)
+    with torch.no_grad():
+        loss = float(NextTokenLoss(checkpoint.model())(rows))
+    assert loss == pytest.approx(checkpoint.state["evaluation"]["loss"], abs=1e-5)
+    assert checkpoint.tokenizer().decode(checkpoint.tokenizer().encode("the cat").ids) == "the cat"
+
+
+def test_the_same_command_finds_its_result(finished, data):
+    before = load(finished).hash
+    outcome = run(small_run(data), finished)
+    assert outcome.found
+    assert outcome.checkpoint.hash == before
+
+
+@pytest.mark.parametrize("crash_step", [0, 4, 7, 15])
+def test_a_resumed_run_is_bit_identical_to_one_that_was_never_stopped(
+    finished, data, tmp_path, monkeypatch, crash_step
+):
+    """Promise B, with a crash that leaves log lines behind its last checkpoint."""
+    import train.loop
+
+    out, real = tmp_path / "gelu-s0", train.loop._step
+
+    def crashing(training, *args):
+        if training.step == crash_step + 1:
+            raise RuntimeError("power cut")
+        return real(training, *args)
+
+    monkeypatch.setattr(train.loop, "_step", crashing)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(small_run(data), out)
+    monkeypatch.undo()
+    assert not run(small_run(data), out).found
+    for name in ("model.safetensors", "optim.safetensors"):
+        assert weights(step_directory(out, 20), name) == weights(step_directory(finished, 20), name)
+    assert losses(out) == losses(finished)
+
+
+def test_a_damaged_newest_step_is_passed_over_aloud_and_made_again(finished, data, tmp_path, capsys):
+    from shutil import copytree
+
+    out = copytree(finished, tmp_path / "gelu-s0")
+    path = step_directory(out, 20) / "model.safetensors"
+    damaged = bytearray(path.read_bytes())
+    damaged[-5] ^= 1
+    path.write_bytes(damaged)
+    assert not run(small_run(data), out).found
+    assert "does not match its hash" in capsys.readouterr().out
+    assert weights(step_directory(out, 20)) == weights(step_directory(finished, 20))
+
+
+def test_accumulation_sees_the_same_global_rows(finished, data, tmp_path):
+    out = run(small_run(data, train__accumulate=2), tmp_path / "gelu-s0").directory
+    ours, theirs = (
+        [line["loss"] for line in read_metrics(each / "metrics.jsonl") if line["kind"] == "train"]
+        for each in (out, finished)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"optim__lr": 2e-2}, "holds a run with optim.lr = 0.01, now 0.02"),
+        ({"seed": 1}, "holds a run with seed = 0, now 1"),
+        ({"train__rows_per_step": 8}, "holds a run with train.rows_per_step = 4, now 8"),
+    ],
+)
+def test_a_changed_config_in_a_taken_directory_names_the_key(finished, data, over, message):
+    with pytest.raises(BadInput, match=message):
+        run(small_run(data, **over), finished)
+
+
+def test_an_output_that_holds_something_else_is_refused(data, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(BadInput, match="taken by something that is not a run"):
+        run(small_run(data), tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_a_diverging_run_stops_before_the_step_and_keeps_the_last_good_checkpoint(data, tmp_path, monkeypatch):
+    import train.loop
+
+    out, real = tmp_path / "bad-s0", train.loop.Training.micro_batches
+
+    def poisoned(training, step):
+        if step == 11:
+            with torch.no_grad():
+                training.model.head.weight[0, 0] = float("nan")
+        return real(training, step)
+
+    monkeypatch.setattr(train.loop.Training, "micro_batches", poisoned)
+    with pytest.raises(Diverged, match="step 11"):
+        run(small_run(data), out)
+    assert load(out).step == 10
+    crash = json.loads((out / "crash-000000011.json").read_text())
+    assert crash["step"] == 11
+    assert crash["first_row"] == 44
+
+
+def test_only_the_widened_mlp_trains_and_all_else_stays_bit_identical(finished, data, tmp_path):
+    plan = {"layers": [0], "factor": 3, "noise": "zero_sum", "sigma": 0.1}
+    out = run(small_run(data, start=str(finished), widen=plan), tmp_path / "x3-s0").directory
+    before, after = load(finished).model().state_dict(), load(out).model().state_dict()
+    for name, value in before.items():
+        if name.startswith("layers.0.mlp."):
+            assert value.shape != after[name].shape or not torch.equal(value, after[name])
+        else:
+            assert torch.equal(value, after[name])
+    checkpoint = load(out)
+    assert checkpoint.lineage is not None
+    assert checkpoint.lineage.parent_hash == load(finished).hash
+    assert checkpoint.state["tokens_before"] == 1280
+    assert checkpoint.state["root_variant"] == "gelu"
+
+
+def test_an_arm_goes_on_with_the_rows_that_come_next(finished, data, tmp_path, monkeypatch):
+    import train.loop
+
+    read, real = [], train.loop.Training.micro_batches
+
+    def watching(training, step):
+        pieces = list(real(training, step))
+        read.append(torch.cat(pieces))
+        return iter(pieces)
+
+    monkeypatch.setattr(train.loop.Training, "micro_batches", watching)
+    run(small_run(data, start=str(finished), trainable="layers.0.mlp.*"), tmp_path / "narrow-s0")
+    expected = TokenFile.open(data).rows(0, 20, 4)
+    assert torch.equal(read[0], expected)
+
+
+def test_copies_without_noise_follow_the_narrow_control(finished, data, tmp_path):
+    """The optimizer's rule for widened layers: tied copies take the narrow layer's steps in function space."""
+    plan = {"layers": [0], "factor": 4, "noise": "none"}
+    same = {"start": str(finished), "trainable": "layers.0.mlp.*", "optim__clip": 1000.0, "optim__lr": 3e-3}
+    narrow = load(run(small_run(data, **same), tmp_path / "narrow-s0").directory)
+    wide = load(run(small_run(data, **same, widen=plan), tmp_path / "wide-s0").directory)
+    rows = TokenFile.open(data, split="eval").plain_rows(0, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(wide.model()(rows[:, :-1]), narrow.model()(rows[:, :-1]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"widen": {"layers": [1], "factor": 2}}, "layer 1 is not there; the model has layers 0 to 0"),
+        ({"trainable": "layers.0.mpl.*"}, "matches no parameter"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(finished, data, tmp_path, over, message):
+    with pytest.raises(BadInput, match=message):
+        run(small_run(data, start=str(finished), **over), tmp_path / "arm-s0")
+
+
+def test_data_of_another_tokenizer_is_refused(finished, tmp_path):
+    other = small_data(tmp_path / "other")
+    tokenizer = other / "tokenizer.json"
+    manifest = json.loads((other / "MANIFEST.json").read_text())
+    changed = tokenizer.read_bytes() + b"\n"
+    tokenizer.write_bytes(changed)
+    from train.files import sha256
+
+    manifest["tokenizer_sha256"] = sha256(changed)
+    manifest["files"]["tokenizer.json"] = {"bytes": len(changed), "sha256": sha256(changed)}
+    (other / "MANIFEST.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match=r"the tokenizer of .* is not the one of"):
+        run(small_run(other, start=str(finished)), tmp_path / "arm-s0")
+
+
+def command(config_path: Path, out: Path, *words: str, launcher: tuple[str, ...] = ()) -> list[str]:
+    launch = list(launcher) or [sys.executable]
+    return [*launch, "-m", "train", "run", str(config_path), "--out", str(out), *words]
+
+
+def write_config(data: Path, path: Path, **over: object) -> Path:
+    path.write_text(to_toml(small_run(data, **over)))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_step_saves_and_exits_75_and_the_run_goes_on(data, tmp_path, number):
+    long = {"train__tokens": 2000 * 64, "train__checkpoint_every": 0, "train__eval_every": 1000}
+    config, out = write_config(data, tmp_path / "run.toml", **long), tmp_path / "long-s0"
+    process = subprocess.Popen(command(config, out), stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 60
+    while len(steps(out)) < 3 and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == Stopped.exit_code
+    assert said.strip().splitlines()[-1].startswith("error: ")
+    assert "start again to go on" in said
+    stopped_at = load(out).step
+    assert 0 < stopped_at < 2000
+    subprocess.run(command(config, out), check=True, capture_output=True, timeout=120)
+    straight = tmp_path / "straight" / "long-s0"
+    subprocess.run(command(config, straight), check=True, capture_output=True, timeout=120)
+    assert weights(step_directory(out, 2000)) == weights(step_directory(straight, 2000))
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_two_runs_in_one_directory_are_refused(data, tmp_path):
+    long = {"train__tokens": 3000 * 64, "train__eval_every": 1000, "train__checkpoint_every": 100}
+    config, out = write_config(data, tmp_path / "run.toml", **long), tmp_path / "long-s0"
+    process = subprocess.Popen(command(config, out), stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while len(steps(out)) < 4 and time.time() < deadline:
+        time.sleep(0.02)
+    second = subprocess.run(command(config, out), check=False, capture_output=True, text=True, timeout=60)
+    assert second.returncode == BadInput.exit_code
+    assert "another run is writing here" in second.stderr
+    process.kill()
+    process.wait()
+    assert load(out).step > 0
+    subprocess.run(command(config, out), check=True, capture_output=True, timeout=120)
+    assert load(out).step == 3000
+
+
+@pytest.mark.slow
+def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data, tmp_path):
+    """Promise A under torchrun with gloo; the sums differ in order, so the loss is equal to a tolerance."""
+    config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command(config, out, launcher=launcher),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    two, one = load(out), load(finished)
+    assert two.state["environment"]["processes"] == 2
+    assert two.state["evaluation"]["loss"] == pytest.approx(one.state["evaluation"]["loss"], abs=2e-3)
+    # A run begun by two processes goes on with one.
+    done = subprocess.run(command(config, out), check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert "found" in done.stdout
+
+
+@pytest.mark.slow
+def test_wandb_offline_changes_no_number(finished, data, tmp_path):
+    config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
+    words = ("--train.wandb", "offline")
+    subprocess.run(command(config, out, *words), check=True, capture_output=True, timeout=120)
+    assert weights(step_directory(out, 20)) == weights(step_directory(finished, 20))
+    assert list((out / "wandb").glob("offline-run-*"))
+
+
+def test_a_log_that_lost_its_end_is_continued_without_a_gap(finished, data, tmp_path):
+    from shutil import copytree, rmtree
+
+    out = copytree(finished, tmp_path / "gelu-s0")
+    rmtree(step_directory(out, 20))
+    log = out / "metrics.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
+    run(small_run(data), out)
+    steps_logged = [line["step"] for line in read_metrics(log) if line["kind"] == "train"]
+    assert steps_logged[:2] == [1, 2]
+    assert steps_logged[-4:] == [17, 18, 19, 20]
+
+
+def test_a_checkpoint_widened_by_hand_is_fine_tuned_with_its_factor_known(finished, data, tmp_path):
+    from train.config import WidenPlan
+    from train.widening.command import widen_checkpoint
+
+    said = widen_checkpoint(finished, WidenPlan(layers=(0,), factor=3), data, tmp_path / "x3-s0")
+    assert "widths 48" in said
+    out = run(small_run(data, start=str(tmp_path / "x3-s0"), trainable="layers.0.mlp.*"), tmp_path / "tuned-s0")
+    assert out.checkpoint.state["factor"] == 3
+    assert out.checkpoint.lineage is not None
+    assert out.checkpoint.state["tokens_before"] == 1280
+    again = small_run(data, start=str(out.directory), widen={"layers": [0], "factor": 2})
+    twice = run(again, tmp_path / "x6-s0").checkpoint
+    assert twice.state["factor"] == 6
+    assert twice.lineage is not None
+    assert len(twice.lineage.ancestors) == 1

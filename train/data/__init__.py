@@ -1,0 +1,1 @@
+"""Text into tokens: corpora, tokenizer, packed rows, and what counting alone predicts."""

@@ -1,0 +1,343 @@
+"""From a DATA.toml to a sealed directory of tokens: read, mix, split, fit the tokenizer, pack."""
+
+import hashlib
+import sys
+from array import array
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import polars as pl
+from tqdm import tqdm
+
+from train.config import DataConfig
+from train.configfile import to_toml
+from train.data.corpora import Decoder, Document, read_documents, source_credit, source_files
+from train.data.tokenizer import BOS_ID, train_tokenizer
+from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
+from train.errors import BadInput
+from train.files import publishing, require_space, sha256_file, verify
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TOKENIZER_CHARS = 500_000_000
+"""The tokenizer is fitted on at most so many characters, a fair sample since documents lie in hash order."""
+
+_BATCH_CHARS = 2**20
+_DOCUMENTS_SCHEMA = {
+    "split": pl.String,
+    "index": pl.Int32,
+    "source": pl.String,
+    "topic": pl.String,
+    "path_or_title": pl.String,
+    "start": pl.Int64,
+    "length": pl.Int64,
+    "n_chars": pl.Int64,
+    "sha256": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data directory, whether it had been there before, and what its manifest says."""
+
+    directory: Path
+    found: bool
+    facts: dict[str, Any]
+
+
+def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -> Prepared:
+    """Write the data directory of a config, or find it whole at `out`.
+
+    Documents lie in the order of a hash of their text, sources mixed, so that any stretch of the stream is a
+    fair sample. Which documents are held out is decided by another hash, so no choice depends on another.
+
+    Args:
+        progress: show a bar; default: only on a terminal.
+
+    Raises:
+        BadInput: wrong text, too little text, or `out` holds something else (naming what differs).
+        EnvironmentProblem: a package is missing, the disk is full.
+    """
+    out = Path(out)
+    files = [source_files(source) for source in config.sources]
+    hashes = [{name: _hash(path) for name, path in of_source.items()} for of_source in files]
+    if out.exists():
+        return _find(config, out, hashes)
+    show = sys.stderr.isatty() if progress is None else progress
+    out.parent.mkdir(parents=True, exist_ok=True)
+    require_space(out.parent, 3 * sum(path.stat().st_size for each in files for path in each.values()))
+    decoder = Decoder(replace=config.invalid_utf8 == "replace")
+    facts: dict[str, Any] = {}
+    with publishing(out, facts) as aside:
+        spool_path = aside / ".spool"
+        with spool_path.open("w+b") as handle:
+            spool = _Spool(handle, config.eval_share, config.drop_duplicates)
+            for number, source in enumerate(config.sources):
+                documents = read_documents(source, files[number], decoder)
+                for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
+                    spool.add(number, document)
+            chosen = _mixture(spool, [source.weight for source in config.sources])
+            _require_both_splits(spool, chosen, config)
+            packed = _pack(spool, chosen, config, aside, show)
+        spool_path.unlink()
+        (aside / "data.toml").write_text(to_toml(config), encoding="utf-8")
+        facts |= {
+            "kind": "data",
+            "format_version": FORMAT_VERSION,
+            "config": config.model_dump(mode="json"),
+            "n_ctx": config.n_ctx,
+            "tokenizer_sha256": sha256_file(aside / "tokenizer.json"),
+            "n_duplicates": spool.n_duplicates,
+            "n_empty": spool.n_empty,
+            "n_replaced": decoder.n_replaced,
+            "sources": _describe_sources(config, spool, chosen, hashes),
+            **packed,
+        }
+    return Prepared(out, False, read_data_manifest(out))
+
+
+@dataclass
+class _Spool:
+    """The documents of all sources: texts in a file on disk, what choosing among them needs in memory."""
+
+    handle: BinaryIO
+    eval_share: float
+    drop_duplicates: bool
+    n_duplicates: int = 0
+    n_empty: int = 0
+    offset: array = field(default_factory=lambda: array("Q"))
+    n_bytes: array = field(default_factory=lambda: array("Q"))
+    n_chars: array = field(default_factory=lambda: array("Q"))
+    source: array = field(default_factory=lambda: array("H"))
+    order: array = field(default_factory=lambda: array("Q"))
+    is_eval: array = field(default_factory=lambda: array("B"))
+    digests: bytearray = field(default_factory=bytearray)
+    titles: list[str] = field(default_factory=list)
+    topics: list[str | None] = field(default_factory=list)
+    seen: dict[bytes, bool] = field(default_factory=dict)
+    end: int = 0
+
+    def add(self, source: int, document: Document) -> None:
+        """Take a document up, unless it is blank or (if so configured) was there before."""
+        stripped = document.text.strip()
+        if not stripped:
+            self.n_empty += 1
+            return
+        key = hashlib.sha256(stripped.encode()).digest()
+        is_eval = self.seen.get(key)
+        if is_eval is not None:
+            self.n_duplicates += 1
+            if self.drop_duplicates:
+                return
+        else:
+            group = key if document.group is None else document.group.encode()
+            is_eval = _fraction(b"split", group) < self.eval_share
+            # A copy that is kept falls on the side of the first, whatever file it comes from.
+            self.seen[key] = is_eval
+        data = document.text.encode()
+        self.handle.write(data)
+        self.offset.append(self.end)
+        self.end += len(data)
+        self.n_bytes.append(len(data))
+        self.n_chars.append(len(document.text))
+        self.source.append(source)
+        self.order.append(_hash64(b"order", key))
+        self.is_eval.append(is_eval)
+        self.digests += hashlib.sha256(data).digest()
+        self.titles.append(document.title)
+        self.topics.append(document.topic)
+
+    def text(self, index: int) -> str:
+        """The text of a document."""
+        self.handle.seek(self.offset[index])
+        return self.handle.read(self.n_bytes[index]).decode()
+
+    def sha256(self, index: int) -> str:
+        """Hex digest of a document's text."""
+        return self.digests[32 * index : 32 * index + 32].hex()
+
+
+def _hash64(purpose: bytes, key: bytes) -> int:
+    """64 bits of a hash for one purpose alone: choices made with different purposes are independent."""
+    return int.from_bytes(hashlib.sha256(b"polysem " + purpose + b"\0" + key).digest()[:8], "big")
+
+
+def _fraction(purpose: bytes, key: bytes) -> float:
+    return _hash64(purpose, key) / 2**64
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as failure:
+        raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+
+
+def _mixture(spool: _Spool, weights: list[float]) -> np.ndarray:
+    """The documents taken, in hash order: as many characters as all sources can give at their shares."""
+    if not spool.titles:
+        raise BadInput(f"sources: no text in them ({spool.n_empty} blank documents)")
+    n_chars, source = np.array(spool.n_chars, dtype=np.int64), np.array(spool.source, dtype=np.int64)
+    order = np.argsort(np.array(spool.order, dtype=np.uint64), kind="stable")
+    available = np.bincount(source, weights=n_chars, minlength=len(weights))
+    if not available.all():
+        raise BadInput(f"sources: number {int(np.argmin(available)) + 1} has no text of its own")
+    shares = np.array(weights) / sum(weights)
+    total = (available / shares).min()
+    taken = np.zeros(len(n_chars), dtype=bool)
+    for number, share in enumerate(shares):
+        mine = order[source[order] == number]
+        before = np.cumsum(n_chars[mine]) - n_chars[mine]
+        taken[mine[before < total * share - 0.5]] = True
+    return order[taken[order]]
+
+
+def _require_both_splits(spool: _Spool, chosen: np.ndarray, config: DataConfig) -> None:
+    n_eval = int(np.array(spool.is_eval)[chosen].sum())
+    for split, count in (("eval", n_eval), ("fit", len(chosen) - n_eval)):
+        if not count:
+            raise BadInput(
+                f"sources: no {split} documents: all {len(chosen)} fall on the other side of "
+                f"eval_share = {config.eval_share}; give more text or another eval_share"
+            )
+
+
+def _pack(spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool) -> dict[str, Any]:
+    """Fit the tokenizer, write the streams and the table of documents; returns the counts."""
+    bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
+    with bar:
+        bar.set_description("fitting the tokenizer")
+        tokenizer = train_tokenizer(_sample(spool, chosen, bar), config.d_vocab)
+        tokenizer.save(str(directory / "tokenizer.json"))
+        bar.reset()
+        bar.set_description("packing")
+        d_vocab = tokenizer.get_vocab_size()
+        rows, n_tokens = _write_streams(spool, chosen, config, tokenizer, directory, bar=bar)
+    for split in SPLITS:
+        if n_tokens[split] < config.n_ctx:
+            raise BadInput(
+                f"sources: {n_tokens[split]} {split} tokens are fewer than one row of "
+                f"n_ctx = {config.n_ctx}; give more text or a smaller n_ctx"
+            )
+    table = pl.DataFrame(rows, schema=_DOCUMENTS_SCHEMA, orient="row")
+    table.write_parquet(directory / "documents.parquet")
+    n_documents = {split: int((table["split"] == split).sum()) for split in SPLITS}
+    return {"d_vocab": d_vocab, "n_tokens": n_tokens, "n_documents": n_documents}
+
+
+def _sample(spool: _Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
+    n_chars = 0
+    for index in chosen.tolist():
+        if spool.is_eval[index]:
+            continue
+        if n_chars >= TOKENIZER_CHARS:
+            return
+        n_chars += spool.n_chars[index]
+        bar.update(spool.n_chars[index])
+        yield spool.text(index)
+
+
+def _write_streams(
+    spool: _Spool,
+    chosen: np.ndarray,
+    config: DataConfig,
+    tokenizer: "Tokenizer",
+    directory: Path,
+    *,
+    bar: tqdm,
+) -> tuple[list[tuple[Any, ...]], dict[str, int]]:
+    dtype, names = token_dtype(tokenizer.get_vocab_size()), _source_names(config)
+    n_tokens, n_documents = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
+    rows: list[tuple[Any, ...]] = []
+    with ExitStack() as stack:
+        streams = [stack.enter_context((directory / f"tokens-{split}.bin").open("wb")) for split in SPLITS]
+        for batch in _batches(spool, chosen):
+            encodings = tokenizer.encode_batch_fast([spool.text(index) for index in batch])
+            for index, encoding in zip(batch, encodings):
+                split = SPLITS[spool.is_eval[index]]
+                ids = encoding.ids
+                streams[spool.is_eval[index]].write(np.array([*ids, BOS_ID], dtype).tobytes())
+                what = (names[spool.source[index]], spool.topics[index], spool.titles[index])
+                where = (n_tokens[split], len(ids), spool.n_chars[index])
+                rows.append((split, n_documents[split], *what, *where, spool.sha256(index)))
+                n_tokens[split] += len(ids) + 1
+                n_documents[split] += 1
+                bar.update(spool.n_chars[index])
+    return rows, n_tokens
+
+
+def _batches(spool: _Spool, chosen: np.ndarray) -> Iterator[list[int]]:
+    batch, n_chars = [], 0
+    for index in chosen.tolist():
+        batch.append(index)
+        n_chars += spool.n_chars[index]
+        if n_chars >= _BATCH_CHARS:
+            yield batch
+            batch, n_chars = [], 0
+    if batch:
+        yield batch
+
+
+def _source_names(config: DataConfig) -> list[str]:
+    """The kinds, told apart by a number where one kind stands twice."""
+    kinds = [source.kind for source in config.sources]
+    return [f"{kind}-{i + 1}" if kinds.count(kind) > 1 else kind for i, kind in enumerate(kinds)]
+
+
+def _describe_sources(
+    config: DataConfig, spool: _Spool, chosen: np.ndarray, hashes: list[dict[str, str]]
+) -> list[dict[str, Any]]:
+    n_chars, source = np.array(spool.n_chars, dtype=np.int64)[chosen], np.array(spool.source)[chosen]
+    described = []
+    for number, name in enumerate(_source_names(config)):
+        mine = int(n_chars[source == number].sum())
+        described.append(
+            {
+                "name": name,
+                "kind": config.sources[number].kind,
+                **asdict(source_credit(config.sources[number])),
+                "n_chars": mine,
+                "share": round(mine / int(n_chars.sum()), 6),
+                "n_documents": int((source == number).sum()),
+                "files": hashes[number],
+            }
+        )
+    return described
+
+
+def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepared:
+    """The directory at `out`, if it was made from the same config and the same files."""
+    facts = read_data_manifest(out)
+    difference = _different_key(facts.get("config"), config.model_dump(mode="json"))
+    if difference is None:
+        before = [source["files"] for source in facts["sources"]]
+        difference = next((d for old, new in zip(before, hashes) if (d := _different_file(old, new))), None)
+    if difference is not None:
+        raise BadInput(f"{out}: was prepared otherwise: {difference}; choose another --out or remove it")
+    verify(out)
+    return Prepared(out, True, facts)
+
+
+def _different_key(old: Any, new: Any, key: str = "") -> str | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            if found := _different_key(old.get(name), new.get(name), f"{key}.{name}" if key else name):
+                return found
+        return None
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new))
+        return next((d for i, (a, b) in pairs if (d := _different_key(a, b, f"{key}[{i}]"))), None)
+    return None if old == new else f"key '{key}' was {old!r} and is now {new!r}"
+
+
+def _different_file(old: dict[str, str], new: dict[str, str]) -> str | None:
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            what = "is new" if name not in old else "is gone" if name not in new else "has changed"
+            return f"source file {name} {what}"
+    return None

@@ -1,0 +1,31 @@
+"""The data that a run names: a prepared directory, or a DATA.toml that is prepared on first use."""
+
+import fcntl
+from pathlib import Path
+
+from train.config import DataConfig
+from train.configfile import load_config
+from train.data.prepare import prepare
+from train.errors import BadInput
+
+
+def ensure_data(data: str, root: str | Path = "data") -> Path:
+    """The prepared directory for `data`; several processes may ask at once, one of them prepares.
+
+    Args:
+        data: a directory that `train prepare` wrote, or a DATA.toml, whose result lies in `root`/<its name>.
+
+    Raises:
+        BadInput: neither, or a result there that belongs to other inputs.
+    """
+    path = Path(data)
+    if path.is_dir():
+        return path
+    if path.suffix != ".toml":
+        raise BadInput(f"data: {data!r} is neither a prepared directory nor a DATA.toml")
+    config = load_config(DataConfig, path)
+    out = Path(root) / config.name
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with (out.parent / f".{config.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return prepare(config, out).directory

@@ -1,0 +1,263 @@
+"""Packed token files: rows as a pure function of integers, read so that a damaged file is an error."""
+
+import os
+import weakref
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Int, UInt64
+from torch import Tensor
+
+from train.data.tokenizer import BOS_ID, load_tokenizer
+from train.errors import BadInput
+from train.files import manifest_hash, read_manifest, sha256_file, verify
+
+__all__ = [
+    "FORMAT_VERSION",
+    "SPLITS",
+    "TokenFile",
+    "load_tokenizer",
+    "permuted",
+    "read_data_manifest",
+    "token_dtype",
+]
+
+FORMAT_VERSION = 1
+SPLITS: tuple[str, str] = ("fit", "eval")
+
+_U = np.uint64
+_GOLDEN = _U(0x9E3779B97F4A7C15)
+_N_ROUNDS = 8
+
+
+def token_dtype(d_vocab: int) -> np.dtype[Any]:
+    """How ids lie on disk: little-endian, two bytes where they fit."""
+    return np.dtype("<u2" if d_vocab <= 2**16 else "<u4")
+
+
+def read_data_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a directory that `train prepare` wrote.
+
+    Raises:
+        BadInput: no data directory, or one of another format version.
+    """
+    manifest = read_manifest(directory)
+    if manifest.get("kind") != "data":
+        raise BadInput(f"{directory}: holds {manifest.get('kind')!r} where prepared data is needed")
+    version = manifest.get("format_version")
+    if version != FORMAT_VERSION:
+        raise BadInput(
+            f"{directory}: format version {version} where this program reads {FORMAT_VERSION}; prepare it again"
+        )
+    return manifest
+
+
+class TokenFile:
+    """One split of a data directory.
+
+    Row i is BOS and then stream[i * n_ctx : (i + 1) * n_ctx]; a last part of a row is left out. A model reads
+    row[:-1] and predicts row[1:]. Reads are `pread`s: a file cut short during a run is an error, where a
+    memory map would kill the process. Nothing here has a state, so rows depend on the arguments alone.
+    """
+
+    directory: Path
+    split: str
+    n_ctx: int
+    d_vocab: int
+    n_tokens: int
+    n_rows: int
+    tokenizer_sha256: str
+    data_hash: str
+    _path: Path
+    _dtype: np.dtype[Any]
+    _handle: int
+
+    @classmethod
+    def open(
+        cls, directory: str | Path, split: str = "fit", n_ctx: int | None = None, check_hashes: bool = False
+    ) -> "TokenFile":
+        """Open a split after checking that sizes, counts and the tokenizer are those of the manifest.
+
+        Args:
+            n_ctx: tokens a row; default: as prepared.
+            check_hashes: also hash every file of the directory (reads all of it).
+
+        Raises:
+            BadInput: anything that does not fit.
+        """
+        self = cls()
+        self.directory, self.split = Path(directory), split
+        if split not in SPLITS:
+            raise BadInput(f"{directory}: no split {split!r}; there are fit and eval")
+        manifest = read_data_manifest(self.directory)
+        if check_hashes:
+            verify(self.directory)
+        self.data_hash = manifest_hash(self.directory)
+        try:
+            self.n_ctx = int(manifest["n_ctx"] if n_ctx is None else n_ctx)
+            self.d_vocab = int(manifest["d_vocab"])
+            self.n_tokens = int(manifest["n_tokens"][split])
+            self.tokenizer_sha256 = str(manifest["tokenizer_sha256"])
+        except (KeyError, TypeError, ValueError) as failure:
+            raise BadInput(f"{self.directory}/MANIFEST.json: wrong or missing {failure}") from None
+        if self.n_ctx < 1:
+            raise BadInput(f"n_ctx: {self.n_ctx} must be at least 1")
+        self.n_rows = self.n_tokens // self.n_ctx
+        if not self.n_rows:
+            raise BadInput(f"{self.directory}: {self.n_tokens} {split} tokens are no row of n_ctx = {self.n_ctx}")
+        self._check_tokenizer()
+        self._dtype = token_dtype(self.d_vocab)
+        self._path = self.directory / f"tokens-{split}.bin"
+        self._open_stream()
+        return self
+
+    def _check_tokenizer(self) -> None:
+        path = self.directory / "tokenizer.json"
+        if not path.is_file():
+            raise BadInput(f"{path}: not there")
+        if sha256_file(path) != self.tokenizer_sha256:
+            raise BadInput(f"{path}: not the tokenizer of these tokens: its hash is not the manifest's")
+
+    def _open_stream(self) -> None:
+        try:
+            self._handle = os.open(self._path, os.O_RDONLY)
+        except OSError as failure:
+            raise BadInput(f"{self._path}: cannot be opened ({failure.strerror})") from None
+        weakref.finalize(self, os.close, self._handle)
+        n_bytes, expected = os.fstat(self._handle).st_size, self.n_tokens * self._dtype.itemsize
+        if n_bytes != expected:
+            raise BadInput(f"{self._path}: {n_bytes} bytes where the manifest's counts need {expected}")
+
+    def rows(self, seed: int, step: int, batch: int) -> Int[Tensor, "batch row"]:
+        """The `batch` training rows [batch, n_ctx + 1] of a step, shuffled anew each epoch."""
+        return self.rows_at(seed, step * batch, batch)
+
+    def rows_at(self, seed: int, first: int, count: int) -> Int[Tensor, "count row"]:
+        """Training rows `first` to `first + count` of the endless sequence of epochs: [count, n_ctx + 1]."""
+        counter = np.arange(first, first + count)
+        epoch, within = counter // self.n_rows, (counter % self.n_rows).astype(np.uint64)
+        order = np.empty(count, dtype=np.int64)
+        for one in np.unique(epoch):
+            of_epoch = epoch == one
+            order[of_epoch] = permuted(within[of_epoch], self.n_rows, seed, int(one)).astype(np.int64)
+        rows = np.empty((count, self.n_ctx), dtype=self._dtype)
+        for row, index in zip(rows, order.tolist()):
+            row[:] = self._read(index * self.n_ctx, self.n_ctx)
+        return self._with_bos(rows)
+
+    def plain_rows(self, first: int, count: int) -> Int[Tensor, "count row"]:
+        """Rows in the stream's order, for evaluation and scoring: [count, n_ctx + 1].
+
+        Raises:
+            BadInput: rows that are not there.
+        """
+        self._check_rows(first, count)
+        stream = self._read(first * self.n_ctx, count * self.n_ctx)
+        return self._with_bos(stream.reshape(count, self.n_ctx))
+
+    def stream(self, first: int, count: int) -> np.ndarray:
+        """Tokens `first` to `first + count` as they lie on disk: [count], uint16 or uint32.
+
+        Raises:
+            BadInput: outside of the stream, a file cut short, an id outside of the vocabulary.
+        """
+        if first < 0 or count < 0 or first + count > self.n_tokens:
+            raise BadInput(f"{self._path}: no tokens {first} to {first + count}; there are {self.n_tokens}")
+        stream = self._read(first, count)
+        self._check_ids(stream)
+        return stream
+
+    def documents(self) -> pl.DataFrame:
+        """The documents of this split in the stream's order."""
+        return self._documents
+
+    def document_of_rows(self, first: int, count: int) -> Int[np.ndarray, "count row"]:
+        """Index of the document at each position of `plain_rows(first, count)`; -1 at every BOS."""
+        self._check_rows(first, count)
+        positions = np.arange(first * self.n_ctx, (first + count) * self.n_ctx)
+        starts, lengths = self._extents
+        document = np.searchsorted(starts, positions, side="right") - 1
+        inside = positions - starts[document] < lengths[document]
+        found = np.full((count, self.n_ctx + 1), -1, dtype=np.int32)
+        found[:, 1:] = np.where(inside, document, -1).reshape(count, self.n_ctx)
+        return found
+
+    @cached_property
+    def _documents(self) -> pl.DataFrame:
+        path = self.directory / "documents.parquet"
+        try:
+            table = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as failure:
+            raise BadInput(f"{path}: cannot be read ({failure})") from None
+        return table.filter(pl.col("split") == self.split)
+
+    @cached_property
+    def _extents(self) -> tuple[np.ndarray, np.ndarray]:
+        table = self._documents
+        return table["start"].to_numpy().astype(np.int64), table["length"].to_numpy().astype(np.int64)
+
+    def _check_rows(self, first: int, count: int) -> None:
+        if first < 0 or count < 0 or first + count > self.n_rows:
+            raise BadInput(f"{self._path}: no rows {first} to {first + count}; there are {self.n_rows}")
+
+    def _read(self, first: int, count: int) -> np.ndarray:
+        size, offset = count * self._dtype.itemsize, first * self._dtype.itemsize
+        data = os.pread(self._handle, size, offset)
+        while len(data) < size:
+            # The kernel gives at most 2 GiB at once; nothing at all means the end.
+            more = os.pread(self._handle, size - len(data), offset + len(data))
+            if not more:
+                raise BadInput(f"{self._path}: cut short; {size} bytes wanted at {offset}, {len(data)} there")
+            data += more
+        return np.frombuffer(data, dtype=self._dtype)
+
+    def _check_ids(self, ids: np.ndarray) -> None:
+        if ids.size and int(ids.max()) >= self.d_vocab:
+            raise BadInput(f"{self._path}: token id {ids.max()} where the vocabulary ends at {self.d_vocab}")
+
+    def _with_bos(self, rows: np.ndarray) -> Tensor:
+        self._check_ids(rows)
+        full = torch.full((rows.shape[0], self.n_ctx + 1), BOS_ID, dtype=torch.int64)
+        full[:, 1:] = torch.from_numpy(rows.astype(np.int64))
+        return full
+
+
+def permuted(indices: UInt64[np.ndarray, " k"], n: int, seed: int, epoch: int) -> UInt64[np.ndarray, " k"]:
+    """Where a permutation of range(n), chosen by (seed, epoch), sends each index.
+
+    A balanced Feistel network over the smallest 4^h >= n numbers: in each of 8 rounds (left, right) of h bits
+    becomes (right, left xor f(right)), f the splitmix64 finaliser of right plus the round's key. Where the
+    image is n or more the network is applied again (cycle walking; less than 4 times on average), which
+    leaves a permutation of range(n). Integers alone, so it is the same with every library and machine, and
+    any index costs the same as the first.
+    Source: Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002), section 5 and cycle walking.
+    """
+    half = _U(max(1, ((n - 1).bit_length() + 1) // 2))
+    mask = (_U(1) << half) - _U(1)
+    keys = _round_keys(seed, epoch)
+    images = indices.copy()
+    outside = np.arange(images.size)
+    while outside.size:
+        left, right = images[outside] >> half, images[outside] & mask
+        for key in keys:
+            left, right = right, left ^ (_splitmix(right + key) & mask)
+        images[outside] = (left << half) | right
+        outside = outside[images[outside] >= _U(n)]
+    return images
+
+
+def _round_keys(seed: int, epoch: int) -> UInt64[np.ndarray, " rounds"]:
+    one = np.array([seed % 2**64], dtype=np.uint64)
+    base = _splitmix(_splitmix(one + _GOLDEN) + np.array([epoch % 2**64], dtype=np.uint64))
+    return _splitmix(base + _GOLDEN * np.arange(1, _N_ROUNDS + 1, dtype=np.uint64))
+
+
+def _splitmix(x: UInt64[np.ndarray, " k"]) -> UInt64[np.ndarray, " k"]:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014); arithmetic modulo 2^64."""
+    x = (x ^ (x >> _U(30))) * _U(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> _U(27))) * _U(0x94D049BB133111EB)
+    return x ^ (x >> _U(31))

@@ -1,0 +1,1 @@
+"""What is done with a trained toy afterwards: widened arms and their controls."""

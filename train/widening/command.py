@@ -1,0 +1,77 @@
+"""`train widen`: a checkpoint in, a run directory with the widened checkpoint out."""
+
+from pathlib import Path
+
+import torch
+
+from train.checkpoint import load, save_checkpoint, step_directory
+from train.config import WidenPlan
+from train.data.tokens import TokenFile
+from train.errors import BadInput
+from train.files import locked, require_space
+from train.memory import free_memory, to_widen
+from train.widening.widen import RECEIPT_ROWS, widen, widened_config
+
+
+def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, out: Path | None = None) -> str:
+    """Widen a checkpoint and write the result as step 0 of a run of its own; returns a line that says so.
+
+    Fine-tune it with a RUN.toml whose `start` names it, or do both in one file with a [widen] table.
+
+    Raises:
+        BadInput: a layer that is not there, data of another tokenizer, an output that is taken.
+        EnvironmentProblem: the widened model would not fit into memory.
+    """
+    parent = load(source)
+    config = widened_config(parent.config, plan)
+    to_widen(parent.config, config).require("widen: widening", free_memory(), "lower the factor or name fewer layers")
+    run = parent.directory.resolve().parent
+    target = out or run.with_name(f"{run.name}-x{plan.factor}")
+    rows = _receipt_rows(parent.state["data"], data, config.n_ctx)
+    with locked(target):
+        # Whatever begins with a dot is nobody's result: the lock, and what a dead process left.
+        taken = sorted(path.name for path in target.iterdir() if not path.name.startswith("."))
+        if taken:
+            raise BadInput(f"{target}: is taken (it holds {taken[0]}); choose another --out")
+        model, lineage = widen(parent.model(), plan, rows)
+        lineage = lineage.of(parent.hash, parent.lineage)
+        require_space(target, 8 * config.n_params)
+        state = {
+            **parent.state,
+            "run": target.name,
+            "variant": target.name.removesuffix(f"-s{parent.state['seed']}"),
+            "step": 0,
+            "tokens": 0,
+            "tokens_before": parent.state["tokens_before"] + parent.state["tokens"],
+            "n_params": config.n_params,
+            "n_trained_params": 0,
+            "factor": parent.state["factor"] * plan.factor,
+            "log_offset": 0,
+            "evaluation": None if parent.state["evaluation"] is None else {**parent.state["evaluation"], "step": 0},
+            "start": {
+                "hash": parent.hash,
+                "run": parent.state["run"],
+                "step": parent.step,
+                "directory": str(parent.directory),
+            },
+        }
+        if not lineage.receipt.exact_promised:
+            state["evaluation"] = None  # the parent's loss is the child's only where the copy is exact
+        tokenizer = (parent.directory / "tokenizer.json").read_bytes()
+        save_checkpoint(target, model, {}, state, tokenizer, lineage)
+    widths = " ".join(str(width) for width in config.widths)
+    return f"wrote {step_directory(target, 0)}: widths {widths}; {lineage.receipt.line()}"
+
+
+def _receipt_rows(facts: dict[str, str], data: Path | None, n_ctx: int) -> torch.Tensor | None:
+    directory = data or Path(facts.get("directory", ""))
+    if data is None and not (facts.get("directory") and directory.is_dir()):
+        print(
+            f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)",
+            flush=True,
+        )
+        return None
+    held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
+    if held_out.tokenizer_sha256 != facts["tokenizer_sha256"]:
+        raise BadInput(f"--data {directory}: its tokenizer is not the checkpoint's")
+    return held_out.plain_rows(0, min(RECEIPT_ROWS, held_out.n_rows))

@@ -1,0 +1,176 @@
+"""Widen MLPs of a transformer, and measure how exactly the function stayed."""
+
+import copy
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from train.activations import ACTIVATIONS
+from train.config import ModelConfig, WidenPlan
+from train.configfile import validate
+from train.errors import BadInput, PolysemError
+from train.lineage import Lineage, Receipt
+from train.loss import NextTokenLoss
+from train.model import Transformer
+from train.widening.schemes import (
+    MLPWeights,
+    add_noise,
+    copy_neurons,
+    fresh_neurons,
+    generator_of,
+    parents_of,
+    require_lone_neurons,
+)
+
+__all__ = ["Lineage", "Receipt", "WidenPlan", "measure", "weights_of", "widen", "widened_config"]
+
+EXACT_TOLERANCE = 1e-5
+"""Largest relative L2 error of logits in fp32 that a scheme which promises exactness may have."""
+
+LARGE_SIGMA = 10.0
+"""Below it rounding of zero-sum noise stays under the tolerance by a factor of ten."""
+
+RECEIPT_ROWS = 8
+
+
+def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
+    """The config after widening: widths times k, and solu_ln's epsilon over k^2, in the plan's layers.
+
+    Raises:
+        BadInput: a layer that is not there, a width beyond what a model may have, or fresh neurons where they would
+            move the others.
+    """
+    k = plan.factor
+    if plan.copies == "fresh":
+        require_lone_neurons(config.act)
+    widths, eps = list(config.widths), list(config.mlp_ln_eps)
+    for layer in plan.layers_in(config.n_layers):
+        widths[layer] *= k
+        if ACTIVATIONS[config.act].eps_over_k2:
+            eps[layer] /= k**2
+    values = config.model_dump() | {"widths": tuple(widths), "mlp_ln_eps": tuple(eps)}
+    return validate(ModelConfig, values, "widen")
+
+
+def widen(
+    model: Transformer, plan: WidenPlan, rows: Int[Tensor, "batch pos_and_one"] | None = None
+) -> tuple[Transformer, Lineage]:
+    """Widen MLPs as the plan says: copies by the activation's exact rule, shares, noise; or fresh neurons.
+
+    Child c x d_mlp + n is copy c of neuron n; `train.widening.schemes` says what becomes of the tensors. b_out and
+    everything outside the plan's layers stay bit-identical.
+
+    Args:
+        model: left as it is.
+        plan: layers, factor, copies, split, noise, sigma, seed.
+        rows: token rows for the receipt; seeded random tokens where none are given.
+
+    Returns:
+        The widened model and its lineage, with a receipt in fp32 and fp64.
+
+    Raises:
+        BadInput: a layer that is not there, fresh neurons where they would move the others, or noise so large that
+            fp32 cannot hold what it cancels.
+        PolysemError: a scheme that promises exactness missed it: a defect.
+    """
+    config = widened_config(model.config, plan)
+    plan = plan.model_copy(update={"layers": plan.layers_in(config.n_layers)})
+    wide = Transformer(config, seed=None)
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    parents: dict[int, Int[np.ndarray, " d_mlp"]] = {}
+    for layer in plan.layers_in(config.n_layers):
+        _put(state, layer, _widened_mlp(weights_of(model, layer), config.act, plan, layer))
+        parents[layer] = parents_of(model.config.widths[layer], plan.factor, plan.copies)
+    wide.to(model.head.weight.dtype).load_state_dict(state, strict=True)
+    wide.train(model.training)
+    receipt = measure(model, wide, plan, rows)
+    if receipt.exact_promised and not receipt.logits_relative_l2["fp32"] <= EXACT_TOLERANCE:
+        if plan.noise == "zero_sum" and plan.sigma > LARGE_SIGMA:
+            raise BadInput(f"widen.sigma: {plan.sigma} is too large for fp32 to cancel ({receipt.line()}); lower it")
+        raise PolysemError(f"widening was to be exact and is not ({receipt.line()}); refused")
+    return wide, Lineage(plan=plan, parents=parents, receipt=receipt)
+
+
+def weights_of(model: Transformer, layer: int) -> MLPWeights:
+    """The tensors of a layer's MLP that widening changes; not copied."""
+    mlp = model.mlp(layer)
+    ln = mlp.ln
+    return MLPWeights(
+        w_in=mlp.fc_in.weight.detach(),
+        w_out=mlp.fc_out.weight.detach(),
+        b_in=mlp.fc_in.bias.detach(),
+        ln_weight=None if ln is None else ln.weight.detach(),
+        ln_bias=None if ln is None else ln.bias.detach(),
+        ln_eps=None if ln is None else ln.eps,
+    )
+
+
+def _widened_mlp(mlp: MLPWeights, act: str, plan: WidenPlan, layer: int) -> MLPWeights:
+    def drawing(what: str) -> torch.Generator:
+        return generator_of(f"widen/{plan.seed}/layers.{layer}.mlp.{what}")
+
+    if plan.copies == "fresh":
+        return fresh_neurons(mlp, act, plan.factor, drawing("fresh"))
+    wide = copy_neurons(mlp, act, plan.factor, plan.split, plan.concentration, drawing("shares"))
+    noisy = "fc_in" if plan.noise in ("w_in", "antithetic") else "fc_out"
+    return add_noise(wide, plan.factor, plan.noise, plan.sigma, drawing(f"{noisy}.weight"))
+
+
+def _put(state: dict[str, Tensor], layer: int, mlp: MLPWeights) -> None:
+    tensors = {
+        "fc_in.weight": mlp.w_in,
+        "fc_in.bias": mlp.b_in,
+        "ln.weight": mlp.ln_weight,
+        "ln.bias": mlp.ln_bias,
+        "fc_out.weight": mlp.w_out,
+    }
+    for name, value in tensors.items():
+        if value is not None:
+            state[f"layers.{layer}.mlp.{name}"] = value
+
+
+@torch.no_grad()
+def measure(
+    parent: Transformer,
+    wide: Transformer,
+    plan: WidenPlan,
+    rows: Int[Tensor, "batch pos_and_one"] | None = None,
+) -> Receipt:
+    """Compare a widened model with its parent on `rows`, in fp32 and fp64."""
+    what = "evaluation rows"
+    if rows is None:
+        what = "seeded random tokens"
+        generator = torch.Generator().manual_seed(plan.seed)
+        shape = (RECEIPT_ROWS, min(parent.config.n_ctx, 256) + 1)
+        rows = torch.randint(0, parent.config.d_vocab, shape, generator=generator)
+    l2: dict[str, float] = {}
+    worst: dict[str, float] = {}
+    losses: tuple[dict[str, float], dict[str, float]] = ({}, {})
+    for name, dtype in (("fp32", torch.float32), ("fp64", torch.float64)):
+        pair = [copy.deepcopy(model).to(dtype) for model in (parent, wide)]
+        difference = reference = largest = 0.0
+        for row in rows.split(1):  # one row at a time bounds the memory of a 100 x layer in fp64
+            old, new = (model(row[:, :-1]) for model in pair)
+            difference += float((new - old).square().sum())
+            reference += float(old.square().sum())
+            largest = max(largest, float((new - old).abs().max()))
+        l2[name], worst[name] = math.sqrt(difference / reference), largest
+        for model, loss in zip(pair, losses, strict=True):
+            loss[name] = float(_mean_loss(model, rows))
+    return Receipt(
+        rows=f"{len(rows)} {what}",
+        n_tokens=rows[:, 1:].numel(),
+        exact_promised=plan.keeps_the_function,
+        logits_relative_l2=l2,
+        logits_max_error=worst,
+        loss_parent=losses[0],
+        loss_widened=losses[1],
+    )
+
+
+def _mean_loss(model: Transformer, rows: Int[Tensor, "batch pos_and_one"]) -> Float[Tensor, ""]:
+    loss = NextTokenLoss(model)
+    return torch.stack([loss(row) for row in rows.split(1)]).mean()
