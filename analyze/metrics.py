@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from analyze.activations.moments import FIRING_SHARE
+FIRING_SHARE = 0.1
+"""A neuron fires above this share of its 99.99th percentile."""
 
 
 def firing_threshold(y: Float[ndarray, "t"]) -> float:

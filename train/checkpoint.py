@@ -27,13 +27,13 @@ from train.files import (
     read_regular,
     verify,
 )
-from train.lineage import Lineage
+from train.lineage import FRESH, Lineage
 from train.model import Transformer
-from train.widening.schemes import FRESH
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformer_lens.model_bridge import TransformerBridge
+
+    from train.lens import TransformerBridge
 
 FORMAT_VERSION = 1
 STEP_NAME = re.compile(r"step-([0-9]{9})")

@@ -11,7 +11,9 @@ from jaxtyping import Int
 from safetensors.numpy import save
 
 from train.config import WidenPlan
-from train.widening.schemes import FRESH
+
+FRESH = -1
+"""Stands for the parent of a neuron that has none."""
 
 
 @dataclass(frozen=True)

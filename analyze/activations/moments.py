@@ -11,9 +11,8 @@ from analyze.activations.bf16_keys import few_places, from_sort_keys, key_below,
 from analyze.activations.histograms import Histograms, Tally
 from analyze.activations.sample import BLOCK, Sample
 from analyze.activations.store import DEAD, RARE, SCORED, Moments, TokenSample
+from analyze.metrics import FIRING_SHARE
 
-FIRING_SHARE = 0.1
-"""A neuron fires above this share of the 99.99th percentile of its fit activations."""
 MIN_DOCUMENTS = 30
 """A neuron that fires in fewer documents is rare: no score."""
 DEAD_SHARE = 1e-6

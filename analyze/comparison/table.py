@@ -8,7 +8,7 @@ from analyze.comparison.separation import SIDES
 from analyze.comparison.summary import NULLS_SHOWN, Judge
 from analyze.comparison.wording import GLOSSARY, doubts, place, tests_made, with_interval
 from analyze.scores.k_eff import LEAST_REACH
-from analyze.scores.validity import validity_of
+from analyze.scores.validity import may_lead, validity_line
 from analyze.tables import Table, count, number, percent, plain
 
 
@@ -220,18 +220,6 @@ def _stem(run: str) -> str:
     """`gelu-s0` -> `gelu`: runs are named after their variant and seed."""
     head, _, tail = run.rpartition("-s")
     return head if head and tail.isdigit() else run
-
-
-def may_lead(name: str) -> bool:
-    """Whether a score has passed on planted neurons, so that a report may lead with it."""
-    measured = validity_of(name)
-    return measured is not None and measured.headline
-
-
-def validity_line(name: str) -> str:
-    """A score's measured validity, for every place that shows its numbers."""
-    measured = validity_of(name)
-    return f"Validity: {'not measured on planted neurons' if measured is None else measured.line()}"
 
 
 def told_apart(comparison: Comparison) -> Table | None:

@@ -11,7 +11,7 @@ from analyze.comparison.command import comparison_of
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.results import Cell, final_cells, find_cells
 from analyze.comparison.summary import JUDGES, NULLS_SHOWN, Judge
-from analyze.comparison.table import all_tables, may_lead, validity_line
+from analyze.comparison.table import all_tables
 from analyze.comparison.wording import GLOSSARY, doubts, place, tests_made, with_interval
 from analyze.figures import Figure, styles_of
 from analyze.html import render, versions
@@ -20,6 +20,7 @@ from analyze.report.neurons import Cards, Group, Text, shown_cells
 from analyze.report.parts import loss_figure, score_figure, share_figure, widened_figures
 from analyze.report.probes import ProbePart, probe_part
 from analyze.scores.passages import N_EXTREME, N_RANDOM
+from analyze.scores.validity import may_lead, validity_line
 from analyze.tables import Table, count, percent, visible
 from train.errors import BadInput
 from train.files import manifest_hash, write_atomic

@@ -1,7 +1,7 @@
 """Every score in a table: what it is, what it costs, its null, its measured validity and its known failures."""
 
-from analyze.comparison.table import validity_line
 from analyze.scores import SCORES
+from analyze.scores.validity import validity_line
 from analyze.tables import Table
 
 

@@ -245,6 +245,18 @@ def validity_of(score: str) -> Validity | None:
     return published().get(score)
 
 
+def may_lead(name: str) -> bool:
+    """Whether a score has passed on planted neurons, so that a report may lead with it."""
+    measured = validity_of(name)
+    return measured is not None and measured.headline
+
+
+def validity_line(name: str) -> str:
+    """A score's measured validity, for every place that shows its numbers."""
+    measured = validity_of(name)
+    return f"Validity: {'not measured on planted neurons' if measured is None else measured.line()}"
+
+
 def publish(found: list[Validity], path: Path = PUBLISHED) -> Path:
     """Write validity.json: these scores anew, others as they stand."""
     from train.files import write_atomic

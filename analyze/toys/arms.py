@@ -17,7 +17,7 @@ from analyze.activations.duplicates import DUPLICATE, components
 from analyze.statistics import Estimate, holm, mean_interval, paired_interval, sign_flip_if_enough
 from analyze.toys.neurons import MONO
 from analyze.toys.reading import Reading
-from train.toys.arms.config import ArmConfig
+from train.toys.arm_config import ArmConfig
 from train.toys.arms.store import ToyArm, load_arms
 from train.toys.runs import ToyRun
 

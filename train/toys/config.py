@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from train.config import Section
 from train.errors import did_you_mean
-from train.toys.arms.config import ArmConfig
+from train.toys.arm_config import ArmConfig
 from train.toys.experiment import About, Expectation
 
 MAX_FEATURES = 10_000

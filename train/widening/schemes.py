@@ -18,9 +18,7 @@ from torch import Tensor
 from train.activations import ACTIVATIONS
 from train.config import Copies, Noise, Split
 from train.errors import BadInput
-
-FRESH = -1
-"""Stands for the parent of a neuron that has none."""
+from train.lineage import FRESH
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from analyze.toys.view import View
 from tests.analyze.toys.planted import planted, toy_config
 from tests.analyze.toys.trained import ABSOLUTE, trained
 from train.errors import BadInput
-from train.toys.arms.config import ArmConfig
+from train.toys.arm_config import ArmConfig
 from train.toys.arms.store import arms_directory
 from train.toys.runs import ToyRun
 

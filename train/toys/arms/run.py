@@ -11,7 +11,7 @@ from train.configfile import differences
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
 from train.files import discard, publishing
 from train.interrupt import Interruptible
-from train.toys.arms.config import ArmConfig
+from train.toys.arm_config import ArmConfig
 from train.toys.arms.store import (
     ArmFacts,
     ToyArm,

@@ -22,7 +22,7 @@ from train.configfile import validate
 from train.errors import BadInput, PolysemError
 from train.files import read_manifest, read_regular
 from train.toys.adam import Scales
-from train.toys.arms.config import ArmConfig
+from train.toys.arm_config import ArmConfig
 from train.toys.config import NetworkConfig, ToyConfig
 from train.toys.distributions import Sampler
 from train.toys.fit import EVAL_BLOCK, Start

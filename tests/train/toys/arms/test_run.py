@@ -14,8 +14,8 @@ from train.errors import BadInput, PolysemError, Stopped
 from train.files import verify
 from train.interrupt import Interruptible
 from train.toys.adam import Scales
+from train.toys.arm_config import ArmConfig
 from train.toys.arms import store as arms_module
-from train.toys.arms.config import ArmConfig
 from train.toys.arms.run import train_arms
 from train.toys.arms.store import (
     ToyArm,
