@@ -10,7 +10,7 @@ Each takes `y`, the activations, and `covered`, which of the tokens the set hold
 of the tokens and by a positive factor on y; sums in fp64; and is NaN where it is not defined.
 """
 
-from math import nan
+from math import exp, nan
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -108,3 +108,28 @@ def recall(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"], threshold: float
     """
     both, fires, _ = _counts(y, covered, threshold)
     return both / fires if fires else nan
+
+
+def effective_number(
+    gains: Float[ndarray, "k"], similarity: Float[ndarray, "k k"] | None = None, least: float = 0.0
+) -> float:
+    """How many different parts the gains above zero are spread over, 1 to k.
+
+    exp(-sum_i p_i log sum_j Z_ij p_j) with p = gains above zero / their sum: similarity-sensitive diversity of
+    order 1 (Leinster and Cobbold, Ecology 93, 2012). Without Z it is the exponential of the entropy.
+
+    Args:
+        similarity: Z, 1 on its diagonal, 0 to 1 elsewhere; None: no two parts are alike.
+        least: the gains above zero must reach this much together.
+
+    Returns:
+        NaN where they reach less, or nothing.
+    """
+    p = np.maximum(gains, 0.0)
+    total = p.sum()
+    if total <= 0 or total < least:
+        return nan
+    p = p / total
+    likeness = p if similarity is None else similarity @ p
+    counted = p > 0
+    return exp(-float(p[counted] @ np.log(likeness[counted])))

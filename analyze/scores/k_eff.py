@@ -20,7 +20,7 @@ neurons got no figure; what each change since then brought stands in docs/scores
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import exp, nan
+from math import nan
 from weakref import ref
 
 import numpy as np
@@ -32,6 +32,7 @@ from torch import Tensor
 
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
+from analyze.metrics import effective_number
 from analyze.rules.build import grammar_of
 from analyze.rules.decision_list import NO_LIST, DecisionList, decision_list
 from analyze.rules.grammar import Grammar
@@ -84,18 +85,10 @@ def fit(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], grammar: Gramma
 
 
 def diversity(rules: Sequence[int], gains: Sequence[float], grammar: Grammar) -> float:
-    """K_eff of rules and their held-out gains; NaN where they reach less than LEAST_REACH together.
-
-    With p = gains above zero / their sum, K_eff = exp(-sum_i p_i log sum_j Z_ij p_j): similarity-sensitive diversity of
-    order 1 (Leinster and Cobbold, Ecology 93, 2012), Z = `Grammar.similarity`.
-    """
-    p = np.maximum(gains, 0.0)
-    if not len(p) or p.sum() < LEAST_REACH:
+    """K_eff of rules and their held-out gains (`effective_number`); NaN where they reach less than LEAST_REACH."""
+    if not len(rules):
         return nan
-    p = p / p.sum()
-    likeness = grammar.similarity(np.array(rules)) @ p
-    held = p > 0
-    return exp(-float(p[held] @ np.log(likeness[held])))
+    return effective_number(np.array(gains), grammar.similarity(np.array(rules)), LEAST_REACH)
 
 
 def fit_block(

@@ -16,6 +16,7 @@ from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations, TokenSample
 from analyze.activations.token_sample import position_hash
 from analyze.labels.bank import LabelBank, bank_of
+from analyze.metrics import effective_number
 from analyze.rules.grammar import FEWEST_TOKENS
 from analyze.scores.base import About, NeuronScore
 from analyze.scores.forward_selection import forward_selection
@@ -163,7 +164,7 @@ def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], benc
         found.order[neuron, : len(order)] = order
         found.gains[neuron, : len(order)] = gains
         found.reach[neuron] = np.maximum(gains, 0.0).sum()
-        found.effective[neuron] = effective_number(gains, bench.similarity[np.ix_(order, order)])
+        found.effective[neuron] = effective_number(gains, bench.similarity[np.ix_(order, order)], LEAST_REACH)
     return found
 
 
@@ -178,16 +179,6 @@ def held_out_gains(
         w = np.linalg.solve(gram_fit[:k, :k], on_fit[order[:k]])
         explained.append(float(2 * w @ on_eval[order[:k]] - w @ gram_eval[:k, :k] @ w))
     return np.diff(explained)
-
-
-def effective_number(gains: Float[ndarray, "k"], z: Float[ndarray, "k k"]) -> float:
-    """Similarity-sensitive diversity of order 1 of the gains above zero; NaN where they sum to little."""
-    p = np.maximum(gains, 0.0)
-    if p.sum() < LEAST_REACH:
-        return float("nan")
-    p = p / p.sum()
-    held = p > 0
-    return float(np.exp(-(p[held] @ np.log((z @ p)[held]))))
 
 
 def fit_block(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], bench: Bench, is_fit: ndarray) -> Fits:

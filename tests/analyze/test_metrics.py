@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.metrics import auc, auprc, cosine, f1, firing_threshold, iou, pearson, recall
+from analyze.metrics import auc, auprc, cosine, effective_number, f1, firing_threshold, iou, pearson, recall
 
 ALL = (pearson, cosine, auprc, auc, f1, iou, recall)
 Y = np.array([3.0, 0.0, 2.0, 0.0, 1.0, 0.0])
@@ -110,3 +110,18 @@ def test_pearson_cosine_auprc_f1_and_iou_fall_with_missing_and_with_extra_labels
 def test_recall_passes_over_extra_labels_and_auc_over_missing_ones():
     assert falls(recall, "extra") == 0
     assert falls(auc, "missing") < 0.01
+
+
+def test_the_effective_number_counts_parts_that_are_alike_as_fewer_and_leaves_out_losses():
+    assert effective_number(np.array([0.3, 0.3, 0.3])) == pytest.approx(3)
+    assert effective_number(np.array([0.3, 0.3]), np.eye(2)) == pytest.approx(2)
+    assert effective_number(np.array([0.3, -0.2]), np.eye(2)) == pytest.approx(1)
+    assert effective_number(np.array([0.3, 0.3]), np.ones((2, 2))) == pytest.approx(1)
+    assert effective_number(np.array([0.2, 0.2]), np.array([[1, 0.5], [0.5, 1]])) == pytest.approx(4 / 3)
+
+
+def test_gains_that_reach_too_little_together_have_no_effective_number():
+    assert np.isnan(effective_number(np.array([0.04, -0.2]), np.eye(2), least=0.05))
+    assert effective_number(np.array([0.04, -0.2]), np.eye(2), least=0.04) == pytest.approx(1)
+    assert np.isnan(effective_number(np.zeros(2)))
+    assert np.isnan(effective_number(np.zeros(0)))
