@@ -239,7 +239,7 @@ def _score(command: Score) -> None:
 
 
 def _scores(_: Scores) -> None:
-    from analyze.scores.list import score_list
+    from analyze.scores.catalogue import score_list
 
     table = score_list()
     print(f"{table.caption}\n\n{table.markdown()}")

@@ -1,7 +1,7 @@
 """The table of scores: every score once, with everything a reader needs to judge it."""
 
 from analyze.scores import SCORES
-from analyze.scores.list import score_list
+from analyze.scores.catalogue import score_list
 from tests.analyze.test_commands import analyze
 
 
