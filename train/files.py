@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +171,32 @@ def publishing(
         fsync_path(final.parent)
     finally:
         discard(before)
+
+
+def found_or_made(
+    final: Path, facts: dict[str, Any], make: Callable[[Path], dict[str, Any] | None], *, replace: bool = True
+) -> bool:
+    """Keep the sealed directory at `final` where its manifest says `facts`; else make it (see `publishing`).
+
+    Args:
+        facts: what the content depends on; JSON.
+        make: writes the files into the directory it is given; may return further facts for the manifest.
+        replace: whether a directory that says other facts gives way.
+
+    Returns:
+        Whether it was there.
+
+    Raises:
+        BadInput: something that is not a sealed directory is at `final`, or, without `replace`, one of other facts.
+    """
+    if os.path.lexists(final):
+        there = read_manifest(final)
+        if canonical_json({key: there.get(key) for key in facts}) == canonical_json(facts):
+            return True
+    manifest = dict(facts)
+    with publishing(final, manifest, replace) as aside:
+        manifest |= make(aside) or {}
+    return False
 
 
 def seal(directory: Path, facts: dict[str, Any], known: Mapping[str, Hashed] | None = None) -> None:

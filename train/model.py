@@ -150,11 +150,11 @@ class Transformer(nn.Module):
         """As `final_residual`, and the sum over `layers` of `MLP.forward_with_l1`'s second value."""
         x = self.embed(tokens)
         penalty = x.new_zeros(())
-        for layer, block in enumerate(self.layers):
+        for layer in range(self.config.n_layers):
+            block = self.block(layer)
             if layer not in layers:
                 x = block(x)
                 continue
-            assert isinstance(block, Block)
             x = x + block.attn(block.ln1(x))
             written, l1 = block.mlp.forward_with_l1(block.ln2(x))
             x, penalty = x + written, penalty + l1
@@ -164,31 +164,49 @@ class Transformer(nn.Module):
         """Logits of the next token at every position, [batch pos d_vocab]."""
         return self.head(self.final_residual(tokens))
 
+    def residual_mid(self, tokens: Int[Tensor, "batch pos"], layer: int) -> Residual:
+        """The residual stream between a layer's attention and its MLP, [batch pos d_model]; the pass stops there.
+
+        Raises:
+            BadInput: a layer that is not there.
+        """
+        if not 0 <= layer < self.config.n_layers:
+            raise BadInput(f"layer {layer}: not there; this model has layers 0 to {self.config.n_layers - 1}")
+        x = self.embed(tokens)
+        for earlier in self.layers[:layer]:
+            x = earlier(x)
+        block = self.block(layer)
+        return x + block.attn(block.ln1(x))
+
+    def mlp_input(self, tokens: Int[Tensor, "batch pos"], layer: int) -> Residual:
+        """What a layer's MLP reads: the residual stream after ln2, [batch pos d_model]; the pass stops there.
+
+        Raises:
+            BadInput: a layer that is not there.
+        """
+        x = self.residual_mid(tokens, layer)
+        return self.block(layer).ln2(x)
+
     def mlp_activations(self, tokens: Int[Tensor, "batch pos"], layer: int, hook: Hook = "post") -> Neurons:
         """Neuron values of one layer, [batch pos d_mlp]; the forward pass stops there.
 
         Raises:
             BadInput: a layer or hook that is not there.
         """
-        if not 0 <= layer < self.config.n_layers:
-            raise BadInput(f"layer {layer}: not there; this model has layers 0 to {self.config.n_layers - 1}")
         if hook not in ("pre", "mid", "post"):
             raise BadInput(f"hook {hook!r}: not there; an MLP has pre, mid, post")
-        x = self.embed(tokens)
-        for index, block in enumerate(self.layers):
-            assert isinstance(block, Block)
-            if index < layer:
-                x = block(x)
-                continue
-            x = x + block.attn(block.ln1(x))
-            return block.mlp.neurons(block.ln2(x), hook)
-        raise AssertionError("the layer was checked above")
+        read = self.mlp_input(tokens, layer)
+        return self.mlp(layer).neurons(read, hook)
+
+    def block(self, layer: int) -> Block:
+        """One layer, typed."""
+        block = self.layers[layer]
+        assert isinstance(block, Block)
+        return block
 
     def mlp(self, layer: int) -> MLP:
         """The MLP of a layer, typed."""
-        block = self.layers[layer]
-        assert isinstance(block, Block)
-        return block.mlp
+        return self.block(layer).mlp
 
 
 @torch.no_grad()

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train.errors import BadInput
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -48,13 +50,30 @@ class Metrics:
         self.file.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line that a crash cut short is left out."""
+def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; none where the file is not there. A last line that a crash cut short is left out.
+
+    Args:
+        kind: only lines of this kind, by step; of two of one step the later.
+
+    Raises:
+        BadInput: a line before the last that is not a JSON object.
+    """
     lines: list[dict[str, Any]] = []
-    if path.exists():
-        for line in path.read_bytes().splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
-    return lines
+    texts = path.read_bytes().split(b"\n") if path.is_file() else []
+    while texts and not texts[-1].strip():
+        texts.pop()
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text)
+            if not isinstance(line, dict):
+                raise ValueError("no object")
+        except ValueError as failure:
+            if number < len(texts):
+                raise BadInput(f"{path}: line {number} is not JSON ({failure})") from None
+        else:
+            lines.append(line)
+    if kind is None:
+        return lines
+    by_step = {line["step"]: line for line in lines if line.get("kind") == kind}
+    return [by_step[step] for step in sorted(by_step)]

@@ -1,6 +1,5 @@
 """Which scores lie under results directories: the run, step, layer and hook of each, and its source."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,23 +116,3 @@ def require_same_tokens(cells: Sequence[Cell]) -> None:
             raise BadInput(f"{pair} do not share data: not comparable")
         if cell.tokens_hash != first.tokens_hash:
             raise BadInput(f"{pair} do not share a token sample; collect both with the same --sample-tokens")
-
-
-def read_metrics(run_results: Path, kind: str) -> list[dict[str, Any]]:
-    """Lines of one kind from a run's metrics.jsonl, by step; none where the file is not there.
-
-    Raises:
-        BadInput: a line that is not JSON.
-    """
-    path = run_results / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    lines = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            line = json.loads(text)
-        except ValueError as failure:
-            raise BadInput(f"{path}: line {number} is not JSON ({failure})") from None
-        if line.get("kind") == kind:
-            lines[line["step"]] = line
-    return [lines[step] for step in sorted(lines)]

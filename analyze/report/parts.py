@@ -9,13 +9,14 @@ import numpy as np
 import polars as pl
 
 from analyze.comparison.comparison import Comparison
-from analyze.comparison.results import Cell, read_metrics, untrained_cells, untrained_of
+from analyze.comparison.results import Cell, untrained_cells, untrained_of
 from analyze.comparison.summary import NULLS_SHOWN, Judge, over_clusters
 from analyze.comparison.wording import place
 from analyze.figures import Figure
 from analyze.report import plots
 from analyze.scores.k_eff import MONO
 from analyze.tables import number, visible
+from train.tracking import read_metrics
 
 
 def _or_nan(value: float | None) -> float:
@@ -56,7 +57,7 @@ def share_figure(comparison: Comparison, judge: Judge, styles: dict[str, Any]) -
 
 
 def _points(run_results: Path, kind: str) -> np.ndarray:
-    lines = read_metrics(run_results, kind)
+    lines = read_metrics(run_results / "metrics.jsonl", kind)
     pairs = [(line["tokens"], line["loss"]) for line in lines]
     return np.array(pairs, dtype=np.float64).reshape(-1, 2)
 

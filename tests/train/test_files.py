@@ -13,6 +13,7 @@ from tests.train.faults import CALLS, DISK_ERRORS, at_most, disk_error, failing_
 from train.errors import BadInput, EnvironmentProblem
 from train.files import (
     MANIFEST,
+    found_or_made,
     hashed,
     locked,
     publishing,
@@ -319,3 +320,27 @@ def test_too_little_space_is_told_before_it_is_needed(tmp_path):
     require_space(tmp_path, 1)
     with pytest.raises(EnvironmentProblem, match="MB free where"):
         require_space(tmp_path, 2**60)
+
+
+def test_a_result_is_made_once_and_again_when_what_it_depends_on_changes(tmp_path):
+    final, made = tmp_path / "result", []
+
+    def make(aside: Path) -> dict[str, int]:
+        made.append(aside)
+        (aside / "a.txt").write_text(str(len(made)))
+        return {"loss": len(made)}
+
+    assert not found_or_made(final, {"kind": "test", "depends": {"b": 1.0, "a": (1, 2)}}, make)
+    assert found_or_made(final, {"depends": {"a": [1, 2], "b": 1.0}, "kind": "test"}, make)
+    assert not found_or_made(final, {"kind": "test", "depends": {"a": [1, 3], "b": 1.0}}, make)
+    assert verify(final)["loss"] == len(made) == 2
+    with pytest.raises(BadInput, match="already there"):
+        found_or_made(final, {"kind": "other"}, make, replace=False)
+
+
+def test_what_is_no_result_is_never_replaced_by_one(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match="not a whole result"):
+        found_or_made(tmp_path / "mine", {}, lambda aside: None)
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"

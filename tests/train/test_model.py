@@ -64,6 +64,18 @@ def test_mlp_activations_are_what_the_forward_pass_uses(act):
         assert torch.equal(mid, post) != ACTIVATIONS[act].mid_ln
 
 
+@pytest.mark.parametrize("layer", [0, 1])
+def test_the_mlps_input_is_what_the_forward_pass_gives_it(layer):
+    model, tokens = make(n_layers=2), random_tokens()
+    seen = []
+    model.mlp(layer).register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    with torch.no_grad():
+        model(tokens)
+        assert torch.equal(model.mlp_input(tokens, layer), seen[0])
+    with pytest.raises(BadInput, match="layer 2: not there; this model has layers 0 to 1"):
+        model.mlp_input(tokens, 2)
+
+
 def test_a_layer_or_hook_that_is_not_there_is_named():
     with pytest.raises(BadInput, match="layer 2: not there; this model has layers 0 to 0"):
         make().mlp_activations(random_tokens(), 2)

@@ -1,0 +1,34 @@
+"""What readers of metrics.jsonl see of a run that crashed, and of one that went on."""
+
+import json
+
+import pytest
+
+from train.errors import BadInput
+from train.tracking import read_metrics
+
+LINES = [{"kind": "train", "step": 1}, {"kind": "eval", "step": 2}, {"kind": "train", "step": 2}]
+
+
+def test_a_last_line_that_a_crash_cut_short_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert read_metrics(path) == []
+    whole = "".join(json.dumps(line) + "\n" for line in LINES)
+    for torn in ("", "{", '{"kind": "train", "st', "12"):
+        path.write_text(whole + torn)
+        assert read_metrics(path) == LINES
+
+
+@pytest.mark.parametrize("broken", ["{", "12", '{"kind": "tr', "\udcff"])
+def test_a_broken_line_in_the_middle_is_named(tmp_path, broken):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"{}\n" + broken.encode("utf-8", "surrogateescape") + b"\n{}\n")
+    with pytest.raises(BadInput, match=r"metrics\.jsonl: line 2 is not JSON"):
+        read_metrics(path)
+
+
+def test_lines_of_a_kind_come_by_step_and_the_later_of_two_counts(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [*LINES, {"kind": "train", "step": 1, "loss": 2.0}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert read_metrics(path, "train") == [lines[3], lines[2]]
