@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "train": (
         ("errors", "interrupt", "launch"),
+        ("commandline",),
         ("activations", "files"),
         ("config", "configfile"),
         ("model", "data", "lineage", "tracking"),

@@ -1,0 +1,49 @@
+"""The arguments of `python -m analyze collect`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from train.commandline import Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect(Command):
+    """Stream held-out text through a checkpoint and keep what its neurons did, one directory a layer and hook."""
+
+    checkpoint: Positional[Path]
+    """a run (its newest step) or a step directory"""
+    data: Path
+    """directory that `train prepare` wrote"""
+    out: Path
+    """results directory; writes OUT/<run>/step-<step>/L<layer>.<hook>/"""
+    layers: tuple[int, ...] | None = None
+    """default: all"""
+    hooks: tuple[str, ...] | None = None
+    """mid (after the activation) and post (after a mid LayerNorm, where there is one); default: both"""
+    max_tokens: int | None = None
+    """read at most this many held-out tokens"""
+    sample_tokens: int | None = None
+    """tokens whose activations are held whole; give the same number to all variants of a comparison"""
+    max_neurons: int | None = None
+    """of a wider layer take a random choice of so many; default: every neuron"""
+    batch: int = 64
+    """rows read at a time; does not change the result"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Collect, and print where each layer and hook lies."""
+        from analyze.activations.collect import collect_checkpoint
+
+        for directory in collect_checkpoint(
+            self.checkpoint,
+            self.data,
+            self.out,
+            layers=None if self.layers is None else list(self.layers),
+            hooks=None if self.hooks is None else list(self.hooks),
+            max_tokens=self.max_tokens,
+            sample_tokens=self.sample_tokens,
+            max_neurons=self.max_neurons,
+            batch=self.batch,
+        ):
+            print(directory)

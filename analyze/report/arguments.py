@@ -1,0 +1,24 @@
+"""The arguments of `python -m analyze report`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from train.commandline import Command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Command):
+    """Write report.html, one file that opens without a network, and figures/*.svg."""
+
+    directory: Positional[Path]
+    """results directory"""
+    reference: str | None = None
+    """variant that differences are taken to; default: as compared"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Write the page, and print where it lies."""
+        from analyze.report.page import report
+
+        print(f"wrote {report(self.directory, self.reference)}")

@@ -1,0 +1,59 @@
+"""The arguments of `python -m analyze score` and `scores`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from train.commandline import Command
+
+
+def _score_names(default: str) -> str:
+    """Called when help is shown, since the registry imports much."""
+    from analyze.scores import SCORES, default_names
+
+    names = ", ".join(name if name in default_names() else f"{name} (optional)" for name in SCORES)
+    return f"(of: all, {names}; default: {default})"
+
+
+def _null_names(default: str) -> str:
+    from analyze.nulls import NULLS
+
+    return f"(of: {', '.join(NULLS)}; the untrained null is step 0, scored like any step; default: {default})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Command):
+    """Score every neuron of collected activations, and nulls of them: what chance looks like."""
+
+    directories: Positional[tuple[Path, ...]]
+    """activations directories, or directories that hold some at any depth"""
+    scores: Annotated[tuple[str, ...], arg(help_behavior_hint=_score_names)] = ("all",)
+    """which scores; all: those that are not optional"""
+    nulls: Annotated[tuple[str, ...], arg(help_behavior_hint=_null_names)] = ("w_in_rotated", "rotated")
+    """which nulls to score beside the neurons; z is against the first that can be made"""
+    seed: int = 0
+    """of the nulls"""
+    drop_samples: bool = False
+    """delete the whole activations once scored; collect makes them again"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Score, and print a line a directory."""
+        from analyze.scores.run import activations_under, score_directory
+
+        for directory in activations_under(list(self.directories)):
+            scored = score_directory(directory, self.scores, self.seed, self.drop_samples, self.nulls)
+            print(scored.line(), flush=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListScores(Command):
+    """List every score: definition, cost, null, measured validity, known failures."""
+
+    def run(self, overrides: list[str]) -> None:
+        """Print the table."""
+        from analyze.scores.catalogue import score_list
+
+        table = score_list()
+        print(f"{table.caption}\n\n{table.markdown()}")

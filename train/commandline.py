@@ -1,0 +1,50 @@
+"""What every command line shares: arguments that all commands have, leftover words, one line for a failure."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Union
+
+import tyro
+from tyro.conf import subcommand
+
+from train.errors import BadInput, did_you_mean, exit_with_one_line
+
+
+@dataclass(frozen=True)
+class Command(ABC):
+    """A command: its arguments, and what it does with them."""
+
+    takes_overrides: ClassVar[bool] = False
+    """Whether words that are no argument are keys of a TOML file, such as `--optim.lr 4e-3`."""
+
+    debug: bool = False
+    """show the traceback of a failure"""
+
+    @abstractmethod
+    def run(self, overrides: list[str]) -> None:
+        """Do it.
+
+        Args:
+            overrides: the words that are no argument; none unless `takes_overrides`.
+        """
+
+
+def run_command(program: str, description: str, commands: Mapping[str, type[Command]]) -> None:
+    """Parse the command line, run the command that it names, and leave the process with the command's exit code.
+
+    Args:
+        program: what a user types before the command.
+        commands: by the names that users type.
+    """
+    kinds: Any = Union[tuple(Annotated[kind, subcommand(name)] for name, kind in commands.items())]  # noqa: UP007
+    command, words = tyro.cli(kinds, prog=program, description=description, return_unknown_args=True)
+    name = next(name for name, kind in commands.items() if isinstance(command, kind))
+    exit_with_one_line(lambda: _run(command, name, words), command.debug)
+
+
+def _run(command: Command, name: str, words: list[str]) -> None:
+    if words and not command.takes_overrides:
+        known = [f"--{field.name.replace('_', '-')}" for field in fields(command)]
+        raise BadInput(f"command line: {words[0]!r} is not an option of `{name}`{did_you_mean(words[0], known)}")
+    command.run(words)
