@@ -15,13 +15,14 @@ from typing import Any
 import torch
 
 from analyze.activations.band_examples import N_IN_BAND
+from analyze.activations.directory import ResultDirectory, beside
 from analyze.activations.histograms import Histograms
 from analyze.activations.memory import needs
 from analyze.activations.moments import MIN_DOCUMENTS, combine
 from analyze.activations.passes import Sweeps
 from analyze.activations.resume import Say, unfinished
 from analyze.activations.sample import SAMPLE_FILE
-from analyze.activations.source import CheckpointSource, NeuronSource, SourceFacts, hooks_of, run_directory
+from analyze.activations.source import CheckpointSource, NeuronSource, SourceFacts, hooks_of
 from analyze.activations.store import (
     FORMAT_VERSION,
     Activations,
@@ -29,7 +30,6 @@ from analyze.activations.store import (
     copy_metrics,
     open_activations,
     read_meta,
-    sample_directory,
     write_activations,
 )
 from analyze.activations.token_sample import Plan, make_plan, sample_share
@@ -89,8 +89,8 @@ def collect(
     n_rows, share = settings["n_rows"], settings["sample_share"]
     if out.exists():
         check_same(out, facts, tokens, settings)
-        beside = sample_directory(out)
-        if beside.is_dir() and manifest_hash(beside) == read_meta(out).sample_hash:
+        sample = beside(out, "sample")
+        if sample.is_dir() and manifest_hash(sample) == read_meta(out).sample_hash:
             say(f"{out}: already collected")
             return open_activations(out)
     plan = make_plan(tokens, n_rows, share)
@@ -112,13 +112,14 @@ def make(
         "settings": settings,
     }
     sealed = {"kind": "sample", "format_version": FORMAT_VERSION, **identity}
-    remove_leftovers(sample_directory(out))
+    sample = beside(out, "sample")
+    remove_leftovers(sample)
     with unfinished(out, sealed) as work:
         sweeps = Sweeps(source, tokens, plan, work, micro_batch_rows(tokens.n_ctx), settings["piece_rows"], batch)
         statistics = sweeps.run(say)
         assert sweeps.sample_hash is not None
         known = {SAMPLE_FILE: sweeps.sample_hash}
-        with publishing(sample_directory(out), sealed, replace=True, known=known) as aside:
+        with publishing(sample, sealed, replace=True, known=known) as aside:
             # Linked, not moved: killed in here, the collection goes on from its last state and needs the file.
             os.link(sweeps.sample.path, aside / SAMPLE_FILE)
             sums = sweeps.firing.sums.tables()
@@ -134,7 +135,7 @@ def make(
             n_sampled_tokens=len(plan.tokens),
             n_documents=plan.n_documents,
             quantiles="all tokens" if plan.share == 1 else "sample",
-            sample_hash=manifest_hash(sample_directory(out)),
+            sample_hash=manifest_hash(sample),
             settings=settings,
         )
         acts = Activations(
@@ -180,22 +181,21 @@ def collect_checkpoint(
     """
     opened = load(checkpoint)
     tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
-    run = Path(out) / opened.state["run"]
     directories = []
     for layer in range(opened.config.n_layers) if layers is None else layers:
         for hook in hooks or hooks_of(opened.config):
-            target = run / f"step-{opened.step:09d}" / f"L{layer}.{hook}"
+            result = ResultDirectory(Path(out), opened.state["run"], opened.step, layer, hook)
             collect(
                 CheckpointSource(opened, layer, hook, max_neurons),
                 tokens,
-                target,
+                result.path,
                 max_tokens=max_tokens,
                 sample_tokens=sample_tokens,
                 batch=batch,
                 say=say,
             )
-            directories.append(target)
-    copy_metrics(run_directory(opened), run)
+            directories.append(result.path)
+    copy_metrics(opened.directory.resolve().parent, Path(out) / opened.state["run"])
     return directories
 
 

@@ -1,4 +1,4 @@
-"""Where collected neurons come from: the checkpoint, if it still lies there, and which of its neurons they are."""
+"""Where collected neurons come from: the checkpoint, which of its neurons, and the held-out text that they read."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +10,8 @@ from jaxtyping import Int
 from analyze.activations.source import choose_neurons
 from analyze.activations.store import Activations
 from train.checkpoint import Checkpoint, open_step
+from train.data.tokens import TokenFile
+from train.errors import BadInput
 from train.files import manifest_hash
 
 
@@ -40,6 +42,23 @@ def origin_of(acts: Activations) -> Origin | None:
     width = checkpoint.config.widths[acts.meta.layer]
     chosen = choose_neurons(width, acts.meta.settings.get("max_neurons"), checkpoint.state["seed"])
     return Origin(checkpoint, np.arange(width) if chosen is None else chosen)
+
+
+def held_out(acts: Activations) -> TokenFile:
+    """The evaluation split that activations were collected on.
+
+    Raises:
+        BadInput: the data directory has gone, or by now holds other data.
+    """
+    return open_held_out(acts.meta.data_dir, acts.meta.data_hash, acts.meta.n_ctx)
+
+
+def open_held_out(directory: Path | str, data_hash: str, n_ctx: int) -> TokenFile:
+    """As `held_out`, of what activations say of their data."""
+    data = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
+    if data.data_hash != data_hash:
+        raise BadInput(f"{directory}: not the data that the activations were collected on; collect again")
+    return data
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,6 @@
 """Where neurons' values come from: anything with a SourceFacts and a function of tokens."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,11 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analyze.activations.directory import HOOKS
 from train.checkpoint import Checkpoint
 from train.config import ModelConfig, WidenPlan
 from train.errors import BadInput
-
-HOOKS = ("mid", "post")
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,3 @@ def scheme_of(plan: WidenPlan) -> str:
     if plan.copies == "fresh":
         return "fresh"
     return plan.noise if plan.noise != "none" or plan.split == "equal" else plan.split
-
-
-def run_directory(checkpoint: Checkpoint) -> Path:
-    """The run that a checkpoint's step directory lies in."""
-    return checkpoint.directory.resolve().parent

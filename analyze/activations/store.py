@@ -12,7 +12,6 @@ breaking a seal: `L0.mid` names the sample by its hash, and the scores name `L0.
 
 import json
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from analyze.activations.directory import beside
 from analyze.activations.histograms import Histograms, from_table
 from analyze.activations.sample import SAMPLE_FILE, Sample, SampleFile
 from analyze.activations.token_sums import TOKEN_SUMS_FILE, TokenSums
@@ -167,20 +167,11 @@ class Activations:
         return self.sample.read(first, stop)
 
 
-def sample_directory(directory: Path) -> Path:
-    """Where the sample of an activations directory lies."""
-    return directory.with_name(directory.name + ".sample")
-
-
-def scores_directory(directory: Path) -> Path:
-    """Where the scores of an activations directory lie."""
-    return directory.with_name(directory.name + ".scores")
-
-
 def drop_sample(directory: Path) -> None:
     """Delete the sample of an activations directory, if it is there; what else was collected stays whole."""
-    if sample_directory(directory).is_dir():
-        remove_directory(sample_directory(directory))
+    sample = beside(directory, "sample")
+    if sample.is_dir():
+        remove_directory(sample)
 
 
 def write_activations(acts: Activations, directory: Path, replace: bool = False) -> Path:
@@ -248,9 +239,9 @@ def open_activations(directory: Path | str, check_hashes: bool = True) -> Activa
         verify(directory)
     moments = load_file(directory / "moments.safetensors")
     table = pl.read_parquet(directory / "tokens.parquet")
-    beside = sample_directory(directory)
-    if beside.is_dir() and manifest_hash(beside) != meta.sample_hash:
-        raise BadInput(f"{beside}: belongs to another collection than {directory}; collect again")
+    sample = beside(directory, "sample")
+    if sample.is_dir() and manifest_hash(sample) != meta.sample_hash:
+        raise BadInput(f"{sample}: belongs to another collection than {directory}; collect again")
     tables = {name: pl.read_parquet(directory / name) for name in (_BANDS, _HISTOGRAMS) if (directory / name).is_file()}
     histograms = tables.get(_HISTOGRAMS)
     return Activations(
@@ -258,19 +249,12 @@ def open_activations(directory: Path | str, check_hashes: bool = True) -> Activa
         tokens=TokenSample(**{field.name: table[field.name].to_numpy() for field in fields(TokenSample)}),
         moments=Moments(**{field.name: moments.get(field.name) for field in fields(Moments)}),  # pyright: ignore[reportArgumentType]
         examples=pl.read_parquet(directory / "examples.parquet"),
-        sample=SampleFile(beside / SAMPLE_FILE, meta.n_sampled_tokens, meta.n_neurons),
+        sample=SampleFile(sample / SAMPLE_FILE, meta.n_sampled_tokens, meta.n_neurons),
         directory=directory,
         histograms=None if histograms is None else from_table(histograms, meta.n_neurons),
         bands=tables.get(_BANDS),
-        token_sums=TokenSums(beside / TOKEN_SUMS_FILE, meta.n_neurons) if histograms is not None else None,
+        token_sums=TokenSums(sample / TOKEN_SUMS_FILE, meta.n_neurons) if histograms is not None else None,
     )
-
-
-def find_directories(root: Path, suffix: str = "") -> list[Path]:
-    """Sealed directories `L<layer>.<hook><suffix>` anywhere under `root`, in order of their paths."""
-    wanted = [f"L[0-9]*.{hook}{suffix}" for hook in ("mid", "post")]
-    found: Iterable[Path] = (path for pattern in wanted for path in root.rglob(pattern))
-    return sorted(path for path in found if path.is_dir() and (path / "MANIFEST.json").is_file())
 
 
 def copy_metrics(run_directory: Path, results: Path) -> None:

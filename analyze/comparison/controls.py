@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analyze.activations.directory import ResultDirectory
 from analyze.comparison.summary import Judge, Measured
 from analyze.statistics import Estimate, mean_interval, paired_interval
 from train.tracking import read_metrics
@@ -46,7 +47,8 @@ def arms_beside_controls(
         own = measured[_key(row)]
         births = []
         for each in own.values():
-            evals = read_metrics(each.cell.directory.parent.parent / "metrics.jsonl", "eval")
+            run = ResultDirectory.of(each.cell.directory).run_directory
+            evals = read_metrics(run / "metrics.jsonl", "eval")
             births.append(evals[0]["loss"] if evals else nan)
         same = ("variant", "layer", "hook", "root_variant", "start_runs", "factor", "n_seeds", "n_neurons", "n_params")
         arm = {key: row[key] for key in (*same, "eval_loss", "eval_loss_low", "eval_loss_high")}

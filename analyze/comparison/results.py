@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analyze.activations.store import find_directories
+from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.scores.store import read_scores
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest
@@ -41,7 +41,7 @@ def find_cells(dirs: Iterable[Path | str]) -> list[Cell]:
     roots = [Path(directory) for directory in dirs]
     seen: dict[Path, Cell] = {}
     for root in roots:
-        found = [_cell(directory) for directory in find_directories(root, ".scores")]
+        found = [_cell(directory) for directory in find_directories(root, "scores")]
         found.sort(key=lambda cell: tuple(cell.meta[key] for key in ("variant", "seed", "step", "layer", "hook")))
         for cell in found:
             seen.setdefault(cell.directory.resolve(), cell)
@@ -55,12 +55,12 @@ def _cell(directory: Path) -> Cell:
     meta = manifest.get("meta")
     if manifest.get("kind") != "scores" or not isinstance(meta, dict):
         raise BadInput(f"{directory}: holds no scores; score again")
-    beside = directory.with_name(directory.name.removesuffix(".scores"))
-    if not beside.is_dir():
-        raise BadInput(f"{beside}: not there; the scores beside it cannot be traced to their tokens")
-    if manifest_hash(beside) != manifest.get("activations_hash"):
+    activations = beside(directory, "activations")
+    if not activations.is_dir():
+        raise BadInput(f"{activations}: not there; the scores beside it cannot be traced to their tokens")
+    if manifest_hash(activations) != manifest.get("activations_hash"):
         raise BadInput(f"{directory}: made from other activations than lie beside it; score again")
-    tokens = read_manifest(beside)["files"].get("tokens.parquet", {}).get("sha256", "")
+    tokens = read_manifest(activations)["files"].get("tokens.parquet", {}).get("sha256", "")
     return Cell(directory, meta, manifest_hash(directory), tokens)
 
 
@@ -73,17 +73,21 @@ def final_cells(cells: Sequence[Cell]) -> dict[str, dict[tuple[int, str], dict[i
     last: dict[str, int] = {}
     owner: dict[tuple[str, int], str] = {}
     for cell in cells:
-        meta, run = cell.meta, str(cell.directory.parent.parent.resolve())
+        meta, run = cell.meta, _run_of(cell)
         last[run] = max(meta["step"], last.get(run, 0))
         other = owner.setdefault((meta["variant"], meta["seed"]), run)
         if other != run:
             raise BadInput(f"{run}: is variant {meta['variant']!r} with seed {meta['seed']}, and so is {other}")
     table: dict[str, dict[tuple[int, str], dict[int, Cell]]] = {}
     for cell in cells:
-        if cell.meta["step"] == last[str(cell.directory.parent.parent.resolve())]:
+        if cell.meta["step"] == last[_run_of(cell)]:
             places = table.setdefault(cell.meta["variant"], {})
             places.setdefault(cell.place, {})[cell.meta["seed"]] = cell
     return {variant: dict(sorted(places.items())) for variant, places in table.items()}
+
+
+def _run_of(cell: Cell) -> str:
+    return str(ResultDirectory.of(cell.directory).run_directory.resolve())
 
 
 def untrained_cells(cells: Sequence[Cell]) -> dict[tuple[str, int, tuple[int, str]], Cell]:

@@ -14,6 +14,7 @@ import polars as pl
 import torch
 
 from analyze.activations.collect import check_data
+from analyze.activations.directory import ResultDirectory
 from analyze.activations.duplicates import DUPLICATE
 from analyze.activations.source import CheckpointSource
 from analyze.activations.token_sample import joined
@@ -124,7 +125,7 @@ class _Measure:
     def at(self, checkpoint: Checkpoint, out: Path, is_last: bool) -> None:
         """Measure a step into its sealed directory, unless that is there."""
         layer = self._descent.layer
-        final = out / checkpoint.state["run"] / f"step-{checkpoint.step:09d}" / f"L{layer}.{HOOK}.fission"
+        final = ResultDirectory(out, checkpoint.state["run"], checkpoint.step, layer, HOOK).beside("fission")
         depends = self._depends(checkpoint, is_last)
         if is_last:
             write_splits(checkpoint, layer, self._descent.families, self._tokens, final)

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from analyze.activations.directory import beside
 from train.checkpoint import Checkpoint
 from train.data.tokens import TokenFile
 from train.files import canonical_json, publishing, read_manifest
@@ -34,16 +35,11 @@ NOTICEABLE = 1e-6
 """Nats a token below which a difference is the rounding of fp32."""
 
 
-def split_directory(fission: Path) -> Path:
-    """Where the figures of splits lie, beside a `.fission` directory."""
-    return fission.with_name(fission.name.removesuffix(".fission") + ".split")
-
-
 def write_splits(
     checkpoint: Checkpoint, layer: int, families: Int[np.ndarray, "parent child"], tokens: TokenFile, fission: Path
 ) -> Path:
     """Measure every parent of a layer into a sealed directory beside `fission`, unless that is there."""
-    final = split_directory(fission)
+    final = beside(fission, "split")
     depends = {"checkpoint_hash": checkpoint.hash, "data_hash": tokens.data_hash, "layer": layer, "rows": ROWS}
     if final.is_dir() and canonical_json(read_manifest(final).get("depends")) == canonical_json(depends):
         return final
@@ -56,7 +52,7 @@ def write_splits(
 
 def read_splits(fission: Path) -> tuple[pl.DataFrame, float, float] | None:
     """The table, the loss and the loss with all merged at once; None where they were not measured."""
-    final = split_directory(fission)
+    final = beside(fission, "split")
     if not final.is_dir():
         return None
     facts = read_manifest(final)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from analyze.activations.store import find_directories
+from analyze.activations.directory import find_directories
 from analyze.fission.coactivation import MATCHED
 from analyze.fission.families import RULE, chosen_parents, tree
 from analyze.fission.merge_loss import ROWS, n_worth, read_splits
@@ -72,7 +72,7 @@ def read_fission(directory: Path) -> Fission:
 
 def find_fission(results: Path) -> list[Fission]:
     """Everything that was measured under a results directory, by variant, seed, layer and step."""
-    found = [read_fission(path) for path in find_directories(results, ".fission")]
+    found = [read_fission(path) for path in find_directories(results, "fission")]
     return sorted(found, key=lambda one: tuple(one.meta[key] for key in ("variant", "seed", "layer", "step")))
 
 

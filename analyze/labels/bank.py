@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from analyze.activations.provenance import held_out
 from analyze.activations.store import Activations
 from analyze.labels.base import TRUTHS, Family, Label, Passage, Span, Stream, Truth
 from analyze.labels.families import FAMILIES
@@ -169,11 +170,11 @@ def _ratio(part: Float[ndarray, "l l"], whole: Float[ndarray, "l l"]) -> Float[n
 
 def stream_of(data: TokenFile) -> Stream:
     """The held-out text of a data directory, whichever of its splits `data` is."""
-    held_out = TokenFile.open(data.directory, split="eval", n_ctx=data.n_ctx)
+    eval_split = TokenFile.open(data.directory, split="eval", n_ctx=data.n_ctx)
     fit = TokenFile.open(data.directory, split="fit", n_ctx=data.n_ctx)
-    documents = held_out.documents()
+    documents = eval_split.documents()
     return Stream(
-        ids=held_out.stream(0, held_out.n_tokens).astype(np.int64),
+        ids=eval_split.stream(0, eval_split.n_tokens).astype(np.int64),
         starts=documents["start"].to_numpy().astype(np.int64),
         lengths=documents["length"].to_numpy().astype(np.int64),
         vocabulary=Vocabulary.of(load_tokenizer(data.directory / "tokenizer.json")),
@@ -227,10 +228,7 @@ def bank_of(acts: Activations, extra: Sequence[Path | str] = ()) -> LabelBank:
     Raises:
         BadInput: the data directory has gone or changed, or as `bank_on`.
     """
-    data = TokenFile.open(acts.meta.data_dir, split="eval", n_ctx=acts.meta.n_ctx)
-    if data.data_hash != acts.meta.data_hash:
-        raise BadInput(f"{data.directory}: not the data that the activations were collected on; collect again")
-    return bank_on(data, extra)
+    return bank_on(held_out(acts), extra)
 
 
 def _digest(path: Path) -> str:

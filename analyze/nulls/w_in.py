@@ -8,7 +8,6 @@ this null has neurons that read better directions than chance.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,13 +15,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.activations.provenance import origin_of
+from analyze.activations.provenance import held_out, origin_of
 from analyze.activations.sample import blocks
 from analyze.activations.store import Activations
 from analyze.nulls.held import CHUNK, MOST, activations_of, living
 from analyze.nulls.rotation import haar
-from train.data.tokens import TokenFile
-from train.errors import BadInput
 from train.model import MLP, Block, Transformer
 
 MOST_COUPLED = 4096
@@ -115,9 +112,7 @@ def mlp_inputs(model: Transformer, acts: Activations) -> Float[Tensor, "t d_mode
     Raises:
         BadInput: the data directory has gone or is not the one that was collected on.
     """
-    data = TokenFile.open(Path(acts.meta.data_dir), split="eval", n_ctx=acts.meta.n_ctx)
-    if data.data_hash != acts.meta.data_hash:
-        raise BadInput(f"{acts.meta.data_dir}: not the data that the activations were collected on; collect again")
+    data = held_out(acts)
     n_ctx, row = data.n_ctx, acts.tokens.stream_position // data.n_ctx
     inputs = torch.empty(len(row), model.config.d_model)
     step = max(1, MICRO_BATCH_TOKENS // n_ctx)

@@ -13,7 +13,8 @@ import polars as pl
 from jaxtyping import Int
 from numpy import ndarray
 
-from analyze.activations.store import ActivationsMeta, find_directories
+from analyze.activations.directory import ResultDirectory, find_directories
+from analyze.activations.store import ActivationsMeta
 from analyze.labels.bank import Label
 from analyze.probing.columns import MOST_NEURONS, MOST_TOKENS
 from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, Probe, Probed
@@ -21,7 +22,6 @@ from train.errors import BadInput
 from train.files import canonical_json, publishing, read_manifest, verify
 
 FORMAT_VERSION = 1
-SUFFIX = ".probes"
 TABLE = "probes.parquet"
 NAMED_NEURONS = 32
 """Neurons of a sparse probe that the table names, the first ones taken."""
@@ -113,7 +113,7 @@ def settings_of(activations_hash: str, ks: Sequence[int], shifts: int) -> dict[s
 
 def directory_of(out: Path, meta: ActivationsMeta) -> Path:
     """Where the probes of some activations lie."""
-    return out / meta.run / f"step-{meta.step:09d}" / f"L{meta.layer}.{meta.hook}{SUFFIX}"
+    return ResultDirectory(out, meta.run, meta.step, meta.layer, meta.hook).beside("probes")
 
 
 def found_probes(directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
@@ -145,7 +145,7 @@ def read_probes(root: Path) -> pl.DataFrame | None:
         BadInput: damaged directories, or ones of another format version.
     """
     frames = []
-    for directory in find_directories(root, SUFFIX):
+    for directory in find_directories(root, "probes"):
         verify(directory)
         place = _checked(directory)["place"]
         rows = pl.read_parquet(directory / TABLE)

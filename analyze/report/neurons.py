@@ -11,12 +11,14 @@ import polars as pl
 from jaxtyping import Int
 from numpy import ndarray
 
+from analyze.activations.directory import beside
+from analyze.activations.provenance import open_held_out
 from analyze.activations.store import SCORED, STATUS_NAMES, Activations, open_activations
 from analyze.comparison.results import Cell
 from analyze.scores.passages import AFTER, BEFORE, read_passages, shown_examples, shown_neurons
 from analyze.tables import number, visible
 from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import TokenFile, load_tokenizer
+from train.data.tokens import load_tokenizer
 from train.errors import BadInput
 
 LEVELS = 8
@@ -76,9 +78,7 @@ class Text:
     def __init__(self, data_dir: str, data_hash: str, n_ctx: int) -> None:
         self.trouble: str | None = None
         try:
-            self._tokens = TokenFile.open(data_dir, "eval", n_ctx=n_ctx)
-            if self._tokens.data_hash != data_hash:
-                raise BadInput(f"{data_dir}: holds other data than these results were made from")
+            self._tokens = open_held_out(data_dir, data_hash, n_ctx)
             self._pieces = Vocabulary.of(load_tokenizer(Path(data_dir) / "tokenizer.json")).pieces
         except BadInput as failure:
             self.trouble = f"The text of examples is not shown: {visible(str(failure))}."
@@ -115,8 +115,7 @@ class Cards:
     def __init__(self, cell: Cell, text: Text) -> None:
         self.cell, self.text = cell, text
         self.rows = cell.neurons()
-        directory = cell.directory.with_name(cell.directory.name.removesuffix(".scores"))
-        self.acts: Activations = open_activations(directory)
+        self.acts: Activations = open_activations(beside(cell.directory, "activations"))
         self.troubles = [] if text.trouble is None else [text.trouble]
         self.shown = shown_neurons(self.rows, cell.meta["layer"])
         self.held = self._read_held()

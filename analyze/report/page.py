@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from analyze.activations.directory import beside
 from analyze.comparison.command import comparison_of
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.results import Cell, final_cells, find_cells
@@ -243,9 +244,8 @@ def _runs(finals: dict[str, dict[tuple[int, str], dict[int, Cell]]]) -> Table:
     for places in finals.values():
         for (layer, hook), by_seed in places.items():
             for seed, cell in sorted(by_seed.items()):
-                beside = cell.directory.with_name(cell.directory.name.removesuffix(".scores"))
                 meta = cell.meta
-                hashes = (meta["checkpoint_hash"], manifest_hash(beside), cell.hash)
+                hashes = (meta["checkpoint_hash"], manifest_hash(beside(cell.directory, "activations")), cell.hash)
                 where = f"L{layer}.{hook}"
                 rows.append((meta["run"], str(seed), f"{meta['step']:,}", where, *(found[:16] for found in hashes)))
     headers = ("run", "seed", "step", "hook", "checkpoint", "activations", "scores")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analyze.activations.directory import ResultDirectory
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.results import Cell, untrained_cells, untrained_of
 from analyze.comparison.summary import NULLS_SHOWN, Judge, over_clusters
@@ -70,7 +71,7 @@ def loss_figure(
     for variant in styles:
         by_seed = next(iter(finals[variant].values()))
         for cell in by_seed.values():
-            run = cell.directory.parent.parent
+            run = ResultDirectory.of(cell.directory).run_directory
             train, evaluation = _points(run, "train"), _points(run, "eval")
             if train.size or evaluation.size:
                 curves.append(plots.Curve(variant, train, evaluation, cell.meta["start_run"] is not None))

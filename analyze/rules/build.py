@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from analyze.activations.provenance import open_held_out
 from analyze.activations.store import Activations, TokenSample
 from analyze.rules.grammar import Grammar
 from analyze.rules.views import View, context_view, document_view, token_views
@@ -54,13 +55,11 @@ def build_views(
 @lru_cache(maxsize=2)
 def _views(directory: Path, data_hash: str, n_ctx: int) -> tuple[View, ...]:
     """The views of a data directory's eval split, in rows of `n_ctx` tokens."""
-    held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
-    if held_out.data_hash != data_hash:
-        raise BadInput(f"{directory}: not the data that the activations were collected on; collect again")
-    documents = held_out.documents()
+    data = open_held_out(directory, data_hash, n_ctx)
+    documents = data.documents()
     return build_views(
         vectors=token_embeddings(directory, data_hash),
-        ids=held_out.stream(0, held_out.n_tokens).astype(np.int64),
+        ids=data.stream(0, data.n_tokens).astype(np.int64),
         starts=documents["start"].to_numpy(),
         lengths=documents["length"].to_numpy(),
         paths=documents["path_or_title"].to_list(),

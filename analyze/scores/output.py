@@ -20,13 +20,12 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.activations.provenance import origin_of
+from analyze.activations.provenance import held_out, origin_of
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
 from analyze.nulls import haar
 from analyze.scores.base import About
 from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import TokenFile
 from train.errors import BadInput
 
 N_SHOWN = 5
@@ -118,9 +117,7 @@ def followers(acts: Activations) -> tuple[Int[ndarray, " e"], Int[ndarray, " e"]
     Raises:
         BadInput: the data directory has gone or is not the one that was collected on.
     """
-    data = TokenFile.open(acts.meta.data_dir, split="eval", n_ctx=acts.meta.n_ctx)
-    if data.data_hash != acts.meta.data_hash:
-        raise BadInput(f"{acts.meta.data_dir}: not the data that the activations were collected on; collect again")
+    data = held_out(acts)
     stream = data.stream(0, data.n_tokens).astype(np.int64)
     after = acts.tokens.stream_position.astype(np.int64) + 1
     held = np.flatnonzero(~acts.tokens.is_fit & (after < len(stream)))

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from analyze.activations.store import SCORED, Activations, open_activations, scores_directory
+from analyze.activations.directory import beside
+from analyze.activations.store import SCORED, Activations, open_activations
 from analyze.scores.store import read_scores
 from train.errors import BadInput
 from train.files import manifest_hash, publishing, read_manifest
@@ -14,11 +15,6 @@ BEFORE, AFTER = 12, 6
 """Tokens shown before and after the peak of an example."""
 N_EXAMPLES = 5
 N_RANDOM, N_EXTREME = 6, 3
-
-
-def passages_directory(directory: Path) -> Path:
-    """Where the passages of an activations directory lie."""
-    return directory.with_name(directory.name + ".passages")
 
 
 def shown_neurons(scores: pl.DataFrame, layer: int) -> dict[str, list[int]]:
@@ -75,7 +71,7 @@ def keep_passages(directory: Path) -> Path:
     Raises:
         BadInput: no scores there, or the sample is gone while passages of these scores are not there.
     """
-    final, scores = passages_directory(directory), scores_directory(directory)
+    final, scores = beside(directory, "passages"), beside(directory, "scores")
     facts = {"kind": "passages", "scores_hash": manifest_hash(scores)}
     if final.is_dir() and read_manifest(final).get("scores_hash") == facts["scores_hash"]:
         return final
@@ -98,9 +94,9 @@ def read_passages(acts: Activations, neurons: list[int]) -> pl.DataFrame:
         return around_examples(acts, neurons)
     except BadInput as failure:
         directory = acts.directory
-        final = None if directory is None else passages_directory(directory)
+        final = None if directory is None else beside(directory, "passages")
         if directory is None or final is None or not final.is_dir():
             raise
-        if read_manifest(final).get("scores_hash") != manifest_hash(scores_directory(directory)):
+        if read_manifest(final).get("scores_hash") != manifest_hash(beside(directory, "scores")):
             raise BadInput(f"{final}: kept for other scores than lie beside it; collect again") from failure
         return pl.read_parquet(final / "passages.parquet")

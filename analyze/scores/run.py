@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyze.activations.collect import collection_settings
+from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.activations.source import hooks_of
-from analyze.activations.store import drop_sample, find_directories, open_activations, read_meta, scores_directory
+from analyze.activations.store import drop_sample, open_activations, read_meta
 from analyze.nulls import DEFAULT_NULLS, checked_nulls
 from analyze.scores import checked_names
 from analyze.scores.passages import keep_passages
@@ -82,13 +83,14 @@ def score_directory(
         acts = open_activations(directory)
         table = score_with_null(acts, names, seed, nulls)
         write_scores(directory, table, settings, time.perf_counter() - start)
-    scores, facts = read_scores(scores_directory(directory))
+    sealed = beside(directory, "scores")
+    scores, facts = read_scores(sealed)
     if drop_samples:
         keep_passages(directory)  # before the sample goes: what the report highlights
         drop_sample(directory)
     made = set(scores["null"].unique())
     without = tuple(null for null in nulls if null not in made)
-    return Scored(scores_directory(directory), found, facts["meta"]["n_neurons"], facts["seconds"], without)
+    return Scored(sealed, found, facts["meta"]["n_neurons"], facts["seconds"], without)
 
 
 def scored_step(
@@ -111,8 +113,11 @@ def scored_step(
     settings = _settings(checked_names(names), 0, checked_nulls(nulls))
     opened = load(checkpoint)
     tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
-    step = results / opened.state["run"] / f"step-{opened.step:09d}"
-    wanted = [step / f"L{layer}.{hook}" for layer in range(opened.config.n_layers) for hook in hooks_of(opened.config)]
+    wanted = [
+        ResultDirectory(results, opened.state["run"], opened.step, layer, hook).path
+        for layer in range(opened.config.n_layers)
+        for hook in hooks_of(opened.config)
+    ]
     for directory in wanted:
         if not (directory / "meta.json").is_file():
             return []

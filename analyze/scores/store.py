@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from analyze.activations.store import FORMAT_VERSION, find_directories, read_meta, scores_directory
+from analyze.activations.directory import beside, find_directories
+from analyze.activations.store import FORMAT_VERSION, read_meta
 from train.errors import BadInput
 from train.files import canonical_json, manifest_hash, publishing, verify
 
@@ -27,9 +28,10 @@ def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any]
         "seconds": seconds,
         "meta": asdict(read_meta(directory)),
     }
-    with publishing(scores_directory(directory), facts, replace=True) as aside:
+    final = beside(directory, "scores")
+    with publishing(final, facts, replace=True) as aside:
         scores.write_parquet(aside / "scores.parquet")
-    return scores_directory(directory)
+    return final
 
 
 def read_scores(directory: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -49,10 +51,10 @@ def read_scores(directory: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 
 def scores_are_current(directory: Path, settings: dict[str, Any]) -> bool:
     """Whether sealed scores stand beside `directory`, made from these activations with these settings."""
-    beside = scores_directory(directory)
-    if not beside.is_dir():
+    scores = beside(directory, "scores")
+    if not scores.is_dir():
         return False
-    manifest = verify(beside)
+    manifest = verify(scores)
     same = manifest.get("activations_hash") == manifest_hash(directory)
     return same and canonical_json(manifest.get("settings")) == canonical_json(settings)
 
@@ -69,10 +71,10 @@ def load_scores(results: Path | str) -> pl.DataFrame:
     """
     root = Path(results)
     frames = []
-    for directory in find_directories(root, ".scores"):
+    for directory in find_directories(root, "scores"):
         scores, manifest = read_scores(directory)
-        beside = directory.with_name(directory.name.removesuffix(".scores"))
-        if beside.is_dir() and manifest_hash(beside) != manifest["activations_hash"]:
+        activations = beside(directory, "activations")
+        if activations.is_dir() and manifest_hash(activations) != manifest["activations_hash"]:
             raise BadInput(f"{directory}: made from other activations than lie beside it; score again")
         meta = {key: value for key, value in manifest["meta"].items() if key != "settings"}
         meta["path"] = str(directory.relative_to(root))

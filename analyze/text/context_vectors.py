@@ -24,11 +24,12 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from analyze.activations.provenance import open_held_out
 from analyze.activations.store import Activations
 from analyze.text.embeddings import BOS, token_embeddings, unit_rows
 from analyze.text.spelling import forms
 from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import TokenFile, load_tokenizer
+from train.data.tokens import load_tokenizer
 from train.errors import BadInput
 
 WINDOW = 8
@@ -192,12 +193,10 @@ def document_vectors(
 
 @lru_cache(maxsize=2)
 def _contexts(directory: Path, data_hash: str, n_ctx: int) -> tuple[Contexts, Int[ndarray, "s"]]:
-    held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
-    if held_out.data_hash != data_hash:
-        raise BadInput(f"{directory}: not the data that the activations were collected on; collect again")
+    data = open_held_out(directory, data_hash, n_ctx)
     vocabulary = Vocabulary.of(load_tokenizer(directory / "tokenizer.json"))
-    ids = held_out.stream(0, held_out.n_tokens).astype(np.int64)
-    documents = held_out.documents()
+    ids = data.stream(0, data.n_tokens).astype(np.int64)
+    documents = data.documents()
     contexts = build_contexts(
         # Without the last dimension, the least of them: with the one of "nothing before" tables stay as wide as others.
         vectors=unit_rows(token_embeddings(directory, data_hash)[:, :-1]),

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from analyze.activations.directory import beside
 from analyze.activations.sample import SAMPLE_FILE, HeldSample, SampleWriter
 from analyze.activations.store import (
     FORMAT_VERSION,
@@ -15,7 +16,6 @@ from analyze.activations.store import (
     ActivationsMeta,
     Moments,
     TokenSample,
-    sample_directory,
     write_activations,
 )
 from analyze.scores.store import write_scores
@@ -199,11 +199,11 @@ def write_cell(
     sample_hash = None
     if with_sample:
         with (
-            publishing(sample_directory(directory), {"kind": "sample"}) as aside,
+            publishing(beside(directory, "sample"), {"kind": "sample"}) as aside,
             SampleWriter(aside / SAMPLE_FILE, len(tokens), n) as writer,
         ):
             writer.append(held)
-        sample_hash = manifest_hash(sample_directory(directory))
+        sample_hash = manifest_hash(beside(directory, "sample"))
     full = dict.fromkeys(("mean", "sd", "minimum", "maximum", "median", "p01", "p9999"), values.mean(0).astype(float))
     moments = Moments(
         n_tokens=np.full(n, len(tokens)),

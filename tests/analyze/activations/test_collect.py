@@ -11,9 +11,10 @@ import torch
 from analyze.activations import collect as collecting
 from analyze.activations.bf16_keys import from_sort_keys, sort_keys
 from analyze.activations.collect import collect, collect_checkpoint
+from analyze.activations.directory import beside
 from analyze.activations.moments import StreamMoments, place
 from analyze.activations.source import CheckpointSource
-from analyze.activations.store import drop_sample, open_activations, sample_directory
+from analyze.activations.store import drop_sample, open_activations
 from tests.analyze.activations.collected import D_VOCAB, LENGTHS, N_CTX, FakeSource, by_hand, quiet, write_data
 from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
@@ -98,7 +99,7 @@ def test_the_result_is_the_same_bit_for_bit_however_many_rows_are_read_at_once(
         out = tmp_path / str(batch) / "L0.mid"
         source = FakeSource()
         collect(source, tokens, out, batch=batch, say=quiet)
-        hashes.add((manifest_hash(out), manifest_hash(sample_directory(out))))
+        hashes.add((manifest_hash(out), manifest_hash(beside(out, "sample"))))
         assert set(source.calls) == {(4, N_CTX)}
     assert len(hashes) == 1
 

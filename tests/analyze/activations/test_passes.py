@@ -6,7 +6,7 @@ import torch
 
 from analyze.activations import collect as collecting
 from analyze.activations.collect import collect
-from analyze.activations.store import sample_directory
+from analyze.activations.directory import beside
 from tests.analyze.activations.collected import LENGTHS, N_CTX, FakeSource, by_hand, quiet, write_data
 from train.data.tokens import TokenFile
 from train.files import manifest_hash
@@ -84,5 +84,5 @@ def test_by_pieces_too_the_result_is_the_same_bit_for_bit_however_many_rows_are_
     for batch in (1, 3, 64):
         out = tmp_path / str(batch) / "L0.mid"
         collect(FakeSource(), tokens, out, sample_tokens=300, batch=batch, say=quiet)
-        hashes.add((manifest_hash(out), manifest_hash(sample_directory(out))))
+        hashes.add((manifest_hash(out), manifest_hash(beside(out, "sample"))))
     assert len(hashes) == 1

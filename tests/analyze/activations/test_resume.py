@@ -11,8 +11,8 @@ import torch
 from analyze.activations import collect as collecting
 from analyze.activations import passes as sweeps
 from analyze.activations.collect import collect
+from analyze.activations.directory import beside
 from analyze.activations.sample import SampleFile
-from analyze.activations.store import sample_directory
 from tests.analyze.activations.collected import LENGTHS, N_CTX, FakeSource, quiet, write_data
 from train.data.tokens import TokenFile
 from train.errors import BadInput, Stopped
@@ -66,7 +66,7 @@ def test_a_collection_that_a_signal_stopped_goes_on_and_ends_bit_identical(
     collect(rest, tokens, out, sample_tokens=sample_tokens, say=said.append)
     assert any("goes on at" in line for line in said)
     assert 0 < len(rest.calls) < -(-tokens.n_rows // 4) * (1 if sample_tokens is None else 2)
-    assert [manifest_hash(one) for one in (out, sample_directory(out))] == [
+    assert [manifest_hash(one) for one in (out, beside(out, "sample"))] == [
         manifest_hash(tmp_path / "a" / name) for name in ("L0.mid", "L0.mid.sample")
     ]
     assert sorted(path.name for path in out.parent.iterdir()) == ["L0.mid", "L0.mid.sample"]
@@ -110,7 +110,7 @@ def test_a_collection_that_was_killed_goes_on_from_its_last_state(
     assert any("goes on at" in line for line in said)
     collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=wanted, say=quiet)
     assert manifest_hash(out) == manifest_hash(tmp_path / "a" / "L0.mid")
-    assert manifest_hash(sample_directory(out)) == manifest_hash(tmp_path / "a" / "L0.mid.sample")
+    assert manifest_hash(beside(out, "sample")) == manifest_hash(tmp_path / "a" / "L0.mid.sample")
 
 
 def stopped_at(tokens: TokenFile, out: Path) -> Path:

@@ -8,8 +8,9 @@ import torch
 from safetensors import safe_open
 
 import analyze
+from analyze.activations.directory import beside
 from analyze.activations.sample import SampleFile, SampleWriter, blocks
-from analyze.activations.store import drop_sample, open_activations, sample_directory, scores_directory
+from analyze.activations.store import drop_sample, open_activations
 from analyze.scores.store import load_scores, read_scores, scores_are_current, write_scores
 from tests.analyze.activations.collected import collected
 from train.errors import BadInput
@@ -69,7 +70,7 @@ def test_activations_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert acts.examples.equals(again.examples)
     assert torch.equal(acts.block(1, 3), again.block(1, 3))
     verify(acts.directory)
-    verify(sample_directory(acts.directory))
+    verify(beside(acts.directory, "sample"))
 
 
 def test_neurons_that_are_not_there_are_refused(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_sample_of_another_collection_is_refused(tmp_path: Path) -> None:
     assert ours.directory is not None
     assert theirs.directory is not None
     drop_sample(ours.directory)
-    sample_directory(theirs.directory).rename(sample_directory(ours.directory))
+    beside(theirs.directory, "sample").rename(beside(ours.directory, "sample"))
     with pytest.raises(BadInput, match="another collection"):
         open_activations(ours.directory)
 
@@ -149,7 +150,7 @@ def test_scores_know_whether_they_are_current(tmp_path: Path) -> None:
     assert scores_are_current(directory, {"k": 4})
     assert not scores_are_current(directory, {"k": 5})
     write_scores(directory, scores_of(6), {"k": 5}, 1.0)
-    frame, facts = read_scores(scores_directory(directory))
+    frame, facts = read_scores(beside(directory, "scores"))
     assert len(frame) == 6
     assert facts["settings"] == {"k": 5}
 
@@ -159,7 +160,7 @@ def test_scores_of_older_activations_are_refused(tmp_path: Path) -> None:
     assert ours.directory is not None
     assert theirs.directory is not None
     write_scores(ours.directory, scores_of(6), {}, 1.0)
-    scores_directory(ours.directory).rename(scores_directory(theirs.directory))
+    beside(ours.directory, "scores").rename(beside(theirs.directory, "scores"))
     with pytest.raises(BadInput, match="score again"):
         load_scores(tmp_path / "b")
 

@@ -219,7 +219,7 @@ def test_without_the_data_the_text_is_left_out_and_the_reason_given(one):
 
 def test_other_data_than_was_scored_is_not_shown_as_its_text(one):
     page = report(one(data_hash="f" * 64)).read_text(encoding="utf-8")
-    assert "holds other data than these results were made from" in page
+    assert "not the data that the activations were collected on" in page
 
 
 def test_a_directory_without_scores_is_bad_input_and_gets_no_page(tmp_path):

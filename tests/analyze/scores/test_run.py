@@ -8,7 +8,8 @@ import pytest
 
 from analyze import scores
 from analyze.__main__ import main
-from analyze.activations.store import Activations, scores_directory
+from analyze.activations.directory import beside
+from analyze.activations.store import Activations
 from analyze.nulls import NULLS, match
 from analyze.scores import SCORES, default_names
 from analyze.scores.run import score_directory
@@ -208,6 +209,6 @@ def test_the_command_takes_all_scores_and_optional_ones_beside_them(tmp_path: Pa
         main()
     assert not left.value.code
     assert "cannot be made of it: w_in_rotated" in capsys.readouterr().out
-    facts = read_scores(scores_directory(Path(str(directory))))[1]
+    facts = read_scores(beside(Path(str(directory)), "scores"))[1]
     wanted = {"scores": ["rate"], "nulls": ["rotated", "w_in_rotated"], "null_seed": 2}
     assert {name: facts["settings"][name] for name in wanted} == wanted
