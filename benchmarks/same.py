@@ -27,7 +27,7 @@ STEPS = {
     "scores": "-m analyze score {out}/results/smoke/gelu_new-s0 {out}/results/smoke/solu_ln-2l-s0 "
     "--scores all context_modes throughout --nulls w_in_rotated rotated shifted random_sets",
     "probes": "-m analyze probe {out}/results/smoke/gelu_new-s0/step-000000128/L0.mid --out {out}/probes "
-    "--families tokens positions --k 1 4 16 64",
+    "--families endings 'position in document' --k 1 4 16 64",
     "data": "-m train prepare configs/data/default.toml --out {out}/default",
     "truth": "-m analyze truth --data {out}/default --out {out}/truth --features tuning --scores rule_share",
     "toy": "-m train toy configs/toy/correlated-pairs.toml --out {out}/toy --fit.steps 400 --fit.replicas 8 "
