@@ -12,6 +12,8 @@ from numpy import ndarray
 
 from analyze.activations.store import DEAD, RARE, SCORED
 from analyze.comparison.results import Cell
+from analyze.nulls import shown_nulls
+from analyze.scores import SCORES
 from analyze.scores.store import read_scores
 
 
@@ -29,24 +31,13 @@ class Judge:
     """True, false, or null where the score does not judge the neuron."""
 
 
-@dataclass(frozen=True)
-class Null:
-    """What chance looks like, as tables and sentences call it."""
-
-    title: str
-    phrase: str
-
-
-NULLS_SHOWN = {
-    "untrained": Null("untrained", "the untrained network"),
-    "rotated": Null("rotated", "a rotation of the same neurons"),
-    "w_in_rotated": Null("W_in rotated", "the same layer with W_in rotated"),
-}
+NULLS_SHOWN = {null.name: null for null in shown_nulls()}
 """What a comparison holds every layer against: rows of scores.parquet by that name, or the run's step 0."""
 
-JUDGES = (
-    Judge("k_eff", "K_eff", "k_eff", "k_eff_score", "k_eff_mono"),
-    Judge("rule_share", "rule share", "rule_share", "rule_share", "rule_share_mono"),
+JUDGES = tuple(
+    Judge(score.name, score.title, score.verdict.value, score.rank, score.verdict.column)
+    for score in SCORES.values()
+    if score.verdict is not None and score.verdict.shown
 )
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.summary import NULLS_SHOWN
-from analyze.scores.k_eff import LEAST_REACH, MONO
+from analyze.scores import SCORES
+from analyze.scores.k_eff import LEAST_REACH
 from analyze.scores.validity import validity_of
 from analyze.statistics import minimum_seeds
 from analyze.tables import count
@@ -113,10 +114,8 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
 GLOSSARY = (
     (
         "mono",
-        "monosemantic by that score. K_eff is the effective number of different rules a neuron answers to on "
-        f"held-out documents; mono where it is at most {MONO}. Rule share (the SoLU paper's proxy): one rule "
-        "covers at "
-        "least 80 % of the 20 strongest held-out examples and holds for at most 5 % of all tokens.",
+        "monosemantic by that score. "
+        + " ".join(score.verdict.meaning for score in SCORES.values() if score.verdict and score.verdict.shown),
     ),
     (
         "scored, all",

@@ -5,8 +5,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.activations.store import DEAD, Activations
-from analyze.nulls.held import CHUNK, activations_of, living, values_of
+from analyze.activations.store import Activations
+from analyze.nulls.base import Null, NullStyle
+from analyze.nulls.making import CHUNK, MOST, activations_of, living, values_of
 
 
 def haar(n: int, seed: int) -> Float[Tensor, "n n"]:
@@ -20,25 +21,31 @@ def haar(n: int, seed: int) -> Float[Tensor, "n n"]:
     return torch.from_numpy(q * np.sign(np.diag(r)))
 
 
-def can_rotate(acts: Activations) -> bool:
-    """Whether at least two neurons are alive."""
-    return int((acts.moments.status != DEAD).sum()) >= 2
+def rotated(acts: Activations, seed: int = 0, most: int = MOST) -> Activations | None:
+    """The activations of a layer's living neurons, turned by a Haar rotation: mixtures that no basis prefers.
 
+    Rows of the result are directions of the rotation, numbered from 0; meta.settings lists the neurons that were
+    turned. Moments, status and examples are computed again on the sampled tokens.
 
-def rotated(acts: Activations, seed: int = 0) -> Activations:
-    """The activations of a layer's living neurons, turned by a Haar rotation: mixtures no basis prefers.
-
-    Rows of the result are directions of the rotation, numbered from 0; which neurons were turned stands in
-    meta.settings. Moments, status and examples are computed again on the sampled tokens.
-
-    Raises:
-        ValueError: fewer than two neurons are alive (see `can_rotate`).
+    None where fewer than two neurons are alive.
     """
-    alive = living(acts, seed)
+    alive = living(acts, seed, most)
     if len(alive) < 2:
-        raise ValueError("fewer than two neurons are alive")
+        return None
     values = values_of(acts, alive)
     turn = haar(len(alive), seed).float()
     for first in range(0, len(values), CHUNK):
         values[first : first + CHUNK] = (values[first : first + CHUNK].float() @ turn).bfloat16()
     return activations_of(acts, values, "rotated", seed, alive)
+
+
+NULL = Null(
+    name="rotated",
+    title="rotated",
+    phrase="a rotation of the same neurons",
+    meaning="a random (Haar) rotation of the trained layer's activations",
+    style=NullStyle("#777777", (0, (5, 2)), "D", "diamond"),
+    order=1,
+    shown=True,
+    make=rotated,
+)

@@ -18,7 +18,8 @@ from torch import Tensor
 from analyze.activations.provenance import held_out, origin_of
 from analyze.activations.sample import blocks
 from analyze.activations.store import Activations
-from analyze.nulls.held import CHUNK, MOST, activations_of, living
+from analyze.nulls.base import Null, NullStyle
+from analyze.nulls.making import CHUNK, MOST, activations_of, living
 from analyze.nulls.rotation import haar
 from train.model import MLP, Block, Transformer
 
@@ -45,7 +46,9 @@ class Turned:
     """Firing rate that each direction is to have: that of the neuron at its place."""
 
 
-def w_in_rotated(acts: Activations, seed: int = 0) -> Activations | None:
+def w_in_rotated(
+    acts: Activations, seed: int = 0, most: int = MOST, most_coupled: int = MOST_COUPLED
+) -> Activations | None:
     """The layer with its living neurons' W_in replaced by R^T W_in, and biases refitted to their firing rates.
 
     R is a Haar rotation of those neurons, so pre-activations less their biases are those of the layer times R. Row i
@@ -76,7 +79,7 @@ def w_in_rotated(acts: Activations, seed: int = 0) -> Activations | None:
     model = origin.checkpoint.model()
     mlp = model.mlp(acts.meta.layer)
     coupled = is_solu(mlp) or (hook == "post" and mlp.ln is not None)
-    alive = living(acts, seed, MOST_COUPLED if coupled else MOST)
+    alive = living(acts, seed, most_coupled if coupled else most)
     if len(alive) < 2:
         return None
     inputs = mlp_inputs(model, acts)
@@ -91,8 +94,8 @@ def w_in_rotated(acts: Activations, seed: int = 0) -> Activations | None:
     else:
         bias = elementwise_biases(mlp.activation.function, turned, inputs, fit)
     kept = np.arange(len(alive))
-    if len(alive) > MOST:
-        kept = np.sort(np.random.default_rng([seed, 1]).choice(len(alive), MOST, replace=False))
+    if len(alive) > most:
+        kept = np.sort(np.random.default_rng([seed, 1]).choice(len(alive), most, replace=False))
     values = run_again(mlp, turned, bias, inputs, kept, coupled, hook)
     null = activations_of(acts, values, "w_in_rotated", seed, alive[kept], turned=len(alive))
     error = rate_error(null.moments.firing_rate, turned.rate[kept])
@@ -296,3 +299,16 @@ def run_again(
             piece = mlp.activation.function(F.linear(x, weight, offset))
         values[first : first + size] = piece.bfloat16()
     return values
+
+
+NULL = Null(
+    name="w_in_rotated",
+    title="W_in rotated",
+    phrase="the same layer with W_in rotated",
+    meaning="the layer run again with W_in rotated and biases refitted, so that its directions fire as often as the "
+    "neurons do",
+    style=NullStyle("#555555", (0, (5, 1.5, 1.5, 1.5)), "^", "triangle"),
+    order=2,
+    shown=True,
+    make=w_in_rotated,
+)

@@ -10,29 +10,14 @@ from numpy import ndarray
 
 from analyze.comparison.summary import NULLS_SHOWN
 from analyze.figures import FAINT, apart, look, svg_of
+from analyze.nulls import shown_nulls
 from analyze.tables import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
-class NullStyle:
-    """How a null is drawn: as a line, and as a mark."""
-
-    colour: str
-    dash: Any
-    mark: str
-    called: str
-    """The mark in a caption."""
-
-
-# Keys of NULLS_SHOWN.
-NULL_STYLES = {
-    "untrained": NullStyle("#AA8800", (0, (1.5, 1.5)), "x", "cross"),
-    "rotated": NullStyle("#777777", (0, (5, 2)), "D", "diamond"),
-    "w_in_rotated": NullStyle("#555555", (0, (5, 1.5, 1.5, 1.5)), "^", "triangle"),
-}
+NULL_STYLES = {null.name: null.style for null in shown_nulls()}
 
 
 @dataclass(frozen=True)

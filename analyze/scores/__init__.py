@@ -8,11 +8,13 @@ from train.errors import BadInput, did_you_mean
 
 SCORES: Registry[NeuronScore] = Registry(__name__, "SCORE", order=lambda score: (score.number, score.name))
 """Every score by name: the SCORE of each module of this package."""
+PRIMARY = "k_eff"
+"""The score that a comparison asks about, and a report shows neurons by, unless another is named."""
 
 
 def default_names() -> list[str]:
     """Every score but those that ask to be named: SCORES without the `optional` ones."""
-    return [name for name, one in SCORES.items() if not getattr(one, "optional", False)]
+    return [name for name, one in SCORES.items() if not one.optional]
 
 
 def checked_names(names: Iterable[str] | None) -> list[str]:

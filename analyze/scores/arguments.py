@@ -18,9 +18,9 @@ def _score_names(default: str) -> str:
 
 
 def _null_names(default: str) -> str:
-    from analyze.nulls import NULLS
+    from analyze.nulls import made_nulls
 
-    return f"(of: {', '.join(NULLS)}; the untrained null is step 0, scored like any step; default: {default})"
+    return f"(of: {', '.join(made_nulls())}; the untrained null is step 0, scored like any step; default: {default})"
 
 
 @dataclass(frozen=True, kw_only=True)

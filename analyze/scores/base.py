@@ -22,32 +22,57 @@ class About:
     fails: str
 
 
+@dataclass(frozen=True)
+class JudgedBy:
+    """The figure that decides whether a score judges a neuron at all."""
+
+    column: str
+    """In scores.parquet."""
+    least: float
+    """With less the neuron gets no verdict."""
+    meaning: str
+    """What the figure is, for a glossary."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a score calls neurons monosemantic."""
+
+    column: str
+    """In scores.parquet: true, false, or null where the score does not judge the neuron."""
+    value: str
+    """Column of the figure that the verdict goes by, which tables give the median of."""
+    threshold: float
+    at_most: bool
+    """Whether monosemantic neurons have at most `threshold`; else they have at least that."""
+    meaning: str
+    """What a neuron must show to be called monosemantic, for a glossary."""
+    judged_by: JudgedBy | None = None
+    """None of a score that judges every neuron that it has a figure for."""
+    shown: bool = True
+    """Whether comparisons and reports show it."""
+
+
 @runtime_checkable
 class NeuronScore(Protocol):
-    """A number for every neuron: higher = more monosemantic, NaN where the neuron cannot be scored.
+    """A number for every neuron: higher = more monosemantic, NaN where the neuron cannot be scored."""
 
-    One with a class attribute `optional = True` (slow, weak) is left out unless it is named.
-    """
-
-    @property
-    def name(self) -> str:
-        """Its name in SCORES and in tables."""
-        ...
-
-    @property
-    def number(self) -> int:
-        """Its place in tables; 0 is the one that reports lead with."""
-        ...
-
-    @property
-    def about(self) -> About:
-        """Definition, cost, null and known failures, a sentence each."""
-        ...
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """What it reads: "sample", "examples", "text" (the data directory), "labels", "weights", "token_sums"."""
-        ...
+    name: str
+    """Its name in SCORES and on the command line."""
+    title: str
+    """Its name in tables and sentences."""
+    number: int
+    """Its place in tables; 0 is the one that reports lead with."""
+    rank: str
+    """Its column in scores.parquet, higher = more monosemantic."""
+    about: About
+    """Definition, cost, null and known failures, a sentence each."""
+    needs: tuple[str, ...]
+    """What it reads: "sample", "examples", "text" (the data directory), "labels", "weights", "token_sums"."""
+    verdict: Verdict | None = None
+    """How it calls neurons monosemantic; None where it does not."""
+    optional: bool = False
+    """Whether it (slow, weak) is left out unless it is named."""
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """The score of every neuron."""

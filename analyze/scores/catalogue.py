@@ -10,7 +10,7 @@ def score_list() -> Table:
     rows = []
     for name, one in SCORES.items():
         about = one.about
-        optional = ", optional" if getattr(one, "optional", False) else ""
+        optional = ", optional" if one.optional else ""
         validity = validity_line(name).removeprefix("Validity: ")
         rows.append((f"{one.number} {name}{optional}", about.definition, about.cost, about.null, validity, about.fails))
     return Table(

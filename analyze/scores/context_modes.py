@@ -14,7 +14,7 @@ from numpy import ndarray
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
 from analyze.activations.token_sample import position_hash
-from analyze.scores.base import About
+from analyze.scores.base import About, NeuronScore
 from analyze.text.context_vectors import Contexts, contexts_of, strong_firings
 from analyze.text.embeddings import k_means, unit_rows
 
@@ -176,7 +176,7 @@ def find_all(acts: Activations) -> list[Modes]:
     return found
 
 
-class ContextModes:
+class ContextModes(NeuronScore):
     """Minus how plainly a neuron's contexts fall into groups of like size.
 
     200 strong firings (w = a [a > 0.25 max a], a = max(activation - median, 0)) drawn in proportion to w, at most one a
@@ -193,7 +193,9 @@ class ContextModes:
     """
 
     name = "context_modes"
+    title = "context modes"
     number = 4
+    rank = "context_modes"
     about = About(
         definition="how far examples fall into clusters of like size beyond random tokens (silhouette), negated",
         cost="6",

@@ -33,7 +33,7 @@ from analyze.activations.store import SCORED, Activations
 from analyze.metrics import auprc, f1, pearson
 from analyze.rules.build import grammar_of
 from analyze.rules.conjunctions import Atoms, Conjunctions, induce
-from analyze.scores.base import About
+from analyze.scores.base import About, NeuronScore
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,13 @@ def fidelity_all(acts: Activations, conjunctions: Conjunctions) -> list[Fidelity
     return found
 
 
-class OneRuleFidelity:
+class OneRuleFidelity(NeuronScore):
     """Held-out correlation of a neuron with its best single rule, -1 to 1."""
 
     name = "fidelity"
+    title = "fidelity"
     number = 2
+    rank = "fidelity"
     about = About(
         definition="held-out Pearson r between activation and the best single rule, a conjunction of up to three atoms",
         cost="1.9",

@@ -36,7 +36,7 @@ from analyze.metrics import effective_number
 from analyze.rules.build import grammar_of
 from analyze.rules.decision_list import NO_LIST, DecisionList, decision_list
 from analyze.rules.grammar import Grammar
-from analyze.scores.base import About
+from analyze.scores.base import About, JudgedBy, NeuronScore, Verdict
 
 LEAST_REACH = 0.005
 MONO = 1.5
@@ -136,11 +136,13 @@ def fit_all(acts: Activations, grammar: Grammar | None = None, shape: Shape = as
     return fitted
 
 
-class KEff:
+class KEff(NeuronScore):
     """1 / K_eff, between 1/32 (so many rules with nothing in common) and 1 (one rule, or rules alike)."""
 
     name = "k_eff"
+    title = "K_eff"
     number = 0
+    rank = "k_eff_score"
     about = About(
         definition="effective number of different rules in a list of up to 32, by held-out gains; score 1 / K_eff",
         cost="1.8",
@@ -148,6 +150,15 @@ class KEff:
         fails="features that no rule states or comes near; strong interference; partners of 10 : 1 in frequency",
     )
     needs = ("sample", "text")
+    verdict = Verdict(
+        column="k_eff_mono",
+        value="k_eff",
+        threshold=MONO,
+        at_most=True,
+        meaning="K_eff is the effective number of different rules a neuron answers to on held-out documents; "
+        f"mono where it is at most {MONO}.",
+        judged_by=JudgedBy("reach", LEAST_REACH, "share of the held-out variance that the rules explain"),
+    )
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """1 / K_eff of every neuron; NaN for dead and rare neurons and where reach < LEAST_REACH."""

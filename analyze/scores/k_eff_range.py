@@ -19,8 +19,8 @@ from numpy import ndarray
 
 from analyze.activations.store import Activations
 from analyze.rules.build import grammar_of
-from analyze.scores.base import About
-from analyze.scores.k_eff import Shape, as_it_is, fit_all, verdicts
+from analyze.scores.base import About, NeuronScore, Verdict
+from analyze.scores.k_eff import MONO, Shape, as_it_is, fit_all, verdicts
 
 TOP = 20
 LOW = 0.1
@@ -45,11 +45,13 @@ def saturated(
 SHAPES: dict[str, Shape] = {"as it is": as_it_is, "squared": squared, "saturated": saturated}
 
 
-class Throughout:
+class Throughout(NeuronScore):
     """1 / the largest of three K_eff; NaN where one of them has no figure."""
 
     name = "throughout"
+    title = "mono throughout"
     number = 0
+    rank = "throughout_score"
     optional = True
     about = About(
         definition="K_eff of y, of y^2 and of min(y / 0.1 of the peak, 1): one over the largest; mono if all three are",
@@ -58,6 +60,14 @@ class Throughout:
         fails="those of K_eff; noise at every token is most of what the foot of the range shows",
     )
     needs = ("sample", "text")
+    verdict = Verdict(
+        column="throughout_mono",
+        value="throughout_score",
+        threshold=1 / MONO,
+        at_most=False,
+        meaning=f"Mono throughout: K_eff is at most {MONO} at the top, middle and foot of a neuron's range.",
+        shown=False,
+    )
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """One over the largest of the three K_eff of every neuron; NaN for dead and rare neurons."""

@@ -18,7 +18,7 @@ from analyze.activations.token_sample import position_hash
 from analyze.labels.bank import LabelBank, bank_of
 from analyze.metrics import effective_number
 from analyze.rules.grammar import FEWEST_TOKENS
-from analyze.scores.base import About, NeuronScore
+from analyze.scores.base import About, NeuronScore, Verdict
 from analyze.scores.forward_selection import forward_selection
 from analyze.scores.k_eff import fit_all as label_free
 from analyze.scores.k_eff import rectified
@@ -221,7 +221,7 @@ def half_of(families: Iterable[str], other: bool = False) -> frozenset[str]:
     return frozenset(ranked[middle:] if other else ranked[:middle])
 
 
-class Labelled:
+class Labelled(NeuronScore):
     """1 / effective number of labels, between 1/8 and 1; NaN where labels explain too little of a neuron.
 
     A neuron is scored where its labels reach LEAST_SHARE of what K_eff's first N_COMPARED rules do (and those
@@ -236,7 +236,9 @@ class Labelled:
     """
 
     name = "labelled"
+    title = "labelled features"
     number = 6
+    rank = "labelled"
     about = About(
         definition="effective number of labels of a bank of known features that explain it; score one over it",
         cost="2.8 (+ 1.6 a layer)",
@@ -244,6 +246,14 @@ class Labelled:
         fails="one thing that the bank knows in parts counts as several",
     )
     needs = ("sample", "text", "labels")
+    verdict = Verdict(
+        column="labelled_mono",
+        value="labelled",
+        threshold=1 / MONO,
+        at_most=False,
+        meaning=f"Labelled features: the effective number of labels that explain a neuron is at most {MONO}.",
+        shown=False,
+    )
 
     def __init__(self, families: Collection[str] | None = None, half: int | None = None) -> None:
         """Of all labels, of those of some families alone, or of half of the bank's families (0, or 1: the others)."""

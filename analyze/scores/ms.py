@@ -17,7 +17,7 @@ from torch import Tensor
 
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
-from analyze.scores.base import About
+from analyze.scores.base import About, NeuronScore
 from analyze.text.context_vectors import FEWEST_DOCUMENTS, Contexts, contexts_of, strong_firings
 from analyze.text.embeddings import unit_rows
 
@@ -224,7 +224,7 @@ def find_all(acts: Activations, contexts: Contexts) -> Found:
     return Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
 
 
-class Ms:
+class Ms(NeuronScore):
     """Mean cosine of the contexts of two strong firings in different documents, above that of random tokens.
 
     Formula: with w = a [a > 0.25 max a], a = max(activation - median, 0), and e the vectors of one view of the context
@@ -248,7 +248,9 @@ class Ms:
     """
 
     name = "ms"
+    title = "MS"
     number = 3
+    rank = "ms"
     about = About(
         definition="weighted mean cosine of contexts of strong firings in different documents, best of five views",
         cost="3.2 (+ 1.6 a layer)",

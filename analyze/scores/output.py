@@ -23,8 +23,8 @@ from torch import Tensor
 from analyze.activations.provenance import held_out, origin_of
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
-from analyze.nulls import haar
-from analyze.scores.base import About
+from analyze.nulls.rotation import haar
+from analyze.scores.base import About, NeuronScore
 from analyze.text.vocabulary import Vocabulary
 from train.errors import BadInput
 
@@ -124,7 +124,7 @@ def followers(acts: Activations) -> tuple[Int[ndarray, " e"], Int[ndarray, " e"]
     return held, stream[after[held]]
 
 
-class Output:
+class Output(NeuronScore):
     """ln(V / (3 PR)): by how much fewer tokens a neuron's output row is spread over than a random row of V.
 
     PR is the row's participation ratio. A Gaussian row has PR = V / 3 and scores 0 at any vocabulary; a row on one
@@ -149,7 +149,9 @@ class Output:
     """
 
     name = "output"
+    title = "output"
     number = 7
+    rank = "output"
     about = About(
         definition="ln(V / 3 PR): how few next tokens its row of W_out W_U is spread over",
         cost="2.3",

@@ -26,7 +26,7 @@ from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
 from analyze.rules.build import grammar_of
 from analyze.rules.conjunctions import MOST_BASE_RATE, Atoms, Conjunctions, induce_from_examples
-from analyze.scores.base import About
+from analyze.scores.base import About, NeuronScore, Verdict
 
 N_EXAMPLES = 20
 MONO = 0.8
@@ -81,11 +81,13 @@ def share_all(acts: Activations, conjunctions: Conjunctions) -> tuple[Shares, In
     return shares(fit, held_out, conjunctions), n_examples
 
 
-class RuleShare:
+class RuleShare(NeuronScore):
     """Share of the 20 strongest held-out firings that the rule of the 20 strongest fit firings covers."""
 
     name = "rule_share"
+    title = "rule share"
     number = 1
+    rank = "rule_share"
     about = About(
         definition="share of the 20 strongest held-out firings that the rule of the 20 strongest fit firings covers",
         cost="0.2",
@@ -93,6 +95,14 @@ class RuleShare:
         fails="sees the top alone, so a weak second feature escapes it; a rotation of the layer scores alike",
     )
     needs = ("examples", "text")
+    verdict = Verdict(
+        column="rule_share_mono",
+        value="rule_share",
+        threshold=MONO,
+        at_most=False,
+        meaning=f"Rule share (the SoLU paper's proxy): one rule covers at least {100 * MONO:.0f} % of the {N_EXAMPLES} "
+        f"strongest held-out examples and holds for at most {100 * MOST_BASE_RATE:.0f} % of all tokens.",
+    )
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """The share of every neuron; NaN for dead and rare ones and where a half has fewer examples."""

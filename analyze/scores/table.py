@@ -7,7 +7,8 @@ import polars as pl
 
 from analyze.activations.duplicates import duplicate_clusters
 from analyze.activations.store import Activations
-from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls, match
+from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls
+from analyze.nulls.matching import match
 from analyze.scores import SCORES, checked_names
 
 
@@ -62,7 +63,8 @@ def score_with_null(
     names, nulls = checked_names(names), checked_nulls(nulls)
     parts, there = [score_table(acts, names)], []
     for null in nulls:
-        made = NULLS[null](acts, seed)
+        make = NULLS[null].make
+        made = make(acts, seed) if make else None
         if made is not None:
             parts.append(score_table(made, names, null))
             there.append(null)

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations, TokenSample
-from analyze.scores.base import About
+from analyze.scores.base import About, NeuronScore
 from analyze.text.context_vectors import FEWEST_DOCUMENTS, least_strong, rectified
 
 _COLUMNS = 32
@@ -260,7 +260,7 @@ def _only(found: Structure, scored: Bool[ndarray, " n"]) -> Structure:
     )
 
 
-class TokenStructure:
+class TokenStructure(NeuronScore):
     """One over the effective number of tokens a neuron fires on: sum_k p_k q_k over token ids k.
 
     p_k and q_k are the shares of token k in the mass of strong firings (w = a [a > 0.25 max a],
@@ -285,7 +285,9 @@ class TokenStructure:
     """
 
     name = "token_structure"
+    title = "token structure"
     number = 5
+    rank = "token_structure"
     about = About(
         definition="one over the effective number of tokens among strong firings, fit against eval documents",
         cost="1.6",

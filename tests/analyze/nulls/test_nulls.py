@@ -9,8 +9,11 @@ import torch
 
 from analyze.activations.collect import collect_checkpoint
 from analyze.activations.store import Activations, TokenSample, open_activations
-from analyze.nulls import can_rotate, haar, held, random_sets, rotated, shifted, w_in, w_in_rotated
-from analyze.nulls.text_free import LEAST_SHIFT, random_cover, shifts
+from analyze.nulls import w_in
+from analyze.nulls.random_sets import random_cover, random_sets
+from analyze.nulls.rotation import haar, rotated
+from analyze.nulls.shifted import LEAST_SHIFT, shifted, shifts
+from analyze.nulls.w_in import w_in_rotated
 from analyze.scores.table import score_table
 from tests.analyze.activations.synthetic import sampled_tokens
 from tests.analyze.scores.scoring import activations_of, made_up_data
@@ -78,13 +81,12 @@ def test_the_same_seed_gives_the_same_null_and_another_seed_another(made_up: tup
     assert not torch.equal(first, other)
 
 
-def test_a_wide_layer_is_rotated_in_part(made_up: tuple, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(held, "MOST", 3)
+def test_a_wide_layer_is_rotated_in_part(made_up: tuple):
     tokens, data = made_up
     acts = activations_of(np.random.default_rng(0).random((len(tokens), 10)), data, tokens)
-    chosen = rotated(acts, 0).meta.settings["neurons"]
+    chosen = rotated(acts, 0, most=3).meta.settings["neurons"]
     assert len(set(chosen)) == 3
-    assert rotated(acts, 0).meta.settings["neurons"] == chosen
+    assert rotated(acts, 0, most=3).meta.settings["neurons"] == chosen
 
 
 def test_a_layer_without_two_living_neurons_cannot_be_rotated(made_up: tuple):
@@ -92,9 +94,7 @@ def test_a_layer_without_two_living_neurons_cannot_be_rotated(made_up: tuple):
     values = np.zeros((len(tokens), 3))
     values[:, 0] = np.random.default_rng(0).random(len(tokens))
     acts = activations_of(values, data, tokens)
-    assert not can_rotate(acts)
-    with pytest.raises(ValueError, match="fewer than two"):
-        rotated(acts)
+    assert rotated(acts) is None
 
 
 def test_scores_run_on_a_rotation_as_on_a_layer(made_up: tuple):
@@ -245,12 +245,9 @@ def test_its_values_are_those_of_a_network_whose_w_in_is_rotated(trained: Path, 
         assert not (~fires).any() or float((one + bias.mean())[~fires].max()) < 0.02
 
 
-def test_a_layernorm_is_taken_over_the_turned_neurons_and_those_that_stay(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(w_in, "MOST_COUPLED", 10)
+def test_a_layernorm_is_taken_over_the_turned_neurons_and_those_that_stay(trained: Path):
     acts = of(trained, "solu_ln", "post")
-    null = w_in_rotated(acts, seed=1)
+    null = w_in_rotated(acts, seed=1, most_coupled=10)
     assert null is not None
     assert null.n_neurons == 10
     wanted = acts.moments.firing_rate[null.meta.settings["neurons"]]
@@ -271,9 +268,7 @@ def test_w_in_rotated_follows_its_seed(trained: Path):
 
 
 @pytest.mark.parametrize("null", [rotated, shifted, random_sets, w_in_rotated])
-def test_nulls_of_a_wide_layer_are_made_of_a_part_of_it(trained: Path, monkeypatch: pytest.MonkeyPatch, null):
-    for module in (held, w_in):
-        monkeypatch.setattr(module, "MOST", 3)
+def test_nulls_of_a_wide_layer_are_made_of_a_part_of_it(trained: Path, null):
     acts = of(trained, "relu")
-    made = null(acts, 0)
+    made = null(acts, 0, most=3)
     assert made.n_neurons == len(made.meta.settings["neurons"]) == made.block(0, 3).shape[1] == 3

@@ -160,4 +160,4 @@ def test_it_is_found_reads_toys_and_waits_to_be_named():
     one = SCORES["context_modes"]
     assert isinstance(one, NeuronScore)
     assert isinstance(one, ReadsToys)
-    assert getattr(one, "optional", False)
+    assert one.optional

@@ -15,7 +15,8 @@ from scipy.stats import kurtosis, rankdata
 from analyze.activations.collect import collect_checkpoint
 from analyze.activations.provenance import origin_of
 from analyze.activations.store import Activations, open_activations
-from analyze.nulls import haar, rotated, shifted
+from analyze.nulls.rotation import haar, rotated
+from analyze.nulls.shifted import shifted
 from analyze.scores.output import (
     SCORE,
     OutputRows,

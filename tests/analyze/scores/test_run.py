@@ -10,8 +10,10 @@ from analyze import scores
 from analyze.__main__ import main
 from analyze.activations.directory import beside
 from analyze.activations.store import Activations
-from analyze.nulls import NULLS, match
+from analyze.nulls import NULLS, made_nulls
+from analyze.nulls.matching import match
 from analyze.scores import SCORES, default_names
+from analyze.scores.base import NeuronScore
 from analyze.scores.run import score_directory
 from analyze.scores.store import read_scores
 from analyze.scores.table import score_with_null, with_matched
@@ -29,10 +31,11 @@ def acts(tmp_path_factory: pytest.TempPathFactory) -> Activations:
     return activations_of(values, data, tokens)
 
 
-class ConstantScore:
+class ConstantScore(NeuronScore):
     """A score by firing rate alone, that asks to be named."""
 
-    name, number, needs, optional = "rate", 99, (), True
+    name = title = rank = "rate"
+    number, needs, optional = 99, (), True
 
     def __call__(self, acts: Activations) -> np.ndarray:
         return acts.moments.firing_rate
@@ -140,7 +143,7 @@ def test_z_of_k_eff_is_of_the_score_that_rises_with_monosemanticity():
 def test_optional_scores_are_left_out_unless_named(acts, monkeypatch):
     monkeypatch.setitem(SCORES, "rate", ConstantScore())
     assert "rate" not in default_names()
-    assert set(default_names()) == {name for name in SCORES if not getattr(SCORES[name], "optional", False)}
+    assert set(default_names()) == {name for name in SCORES if not SCORES[name].optional}
     table = scores.score(acts, ["rate"])
     assert table["rate"].to_list() == acts.moments.firing_rate.tolist()
 
@@ -176,8 +179,9 @@ def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path, mo
 
 
 def test_every_null_follows_its_seed_and_keeps_the_tokens(acts):
-    for name, null in NULLS.items():
-        first, again, other = null(acts, 3), null(acts, 3), null(acts, 4)
+    for name in made_nulls():
+        make = NULLS[name].make
+        first, again, other = make(acts, 3), make(acts, 3), make(acts, 4)
         if first is None:
             assert name == "w_in_rotated"  # these neurons have no checkpoint
             continue
@@ -196,7 +200,7 @@ def test_the_help_of_score_names_what_there_is(monkeypatch, capsys):
         main()
     assert not left.value.code
     said = capsys.readouterr().out
-    assert all(name in said for name in (*SCORES, *NULLS, "untrained"))
+    assert all(name in said for name in (*SCORES, *NULLS))
 
 
 def test_the_command_takes_all_scores_and_optional_ones_beside_them(tmp_path: Path, monkeypatch, capsys):

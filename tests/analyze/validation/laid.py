@@ -37,10 +37,11 @@ def laid_out(ground: Ground) -> Admitted:
     return Admitted(tuple(chosen), rng.random((len(ground.tokens), len(chosen))) < shares, ())
 
 
-class Knows:
+class Knows(NeuronScore):
     """Counts the planted features that a neuron answers to: it reads the truth."""
 
-    name, number, needs = "knows", 90, ("sample",)
+    name = title = rank = "knows"
+    number, needs = 90, ("sample",)
     about = About("counts the planted features", "0", "none", "none")
     bank: Admitted
 
@@ -77,10 +78,11 @@ class KnowsNothing(Knows):
         return np.random.default_rng(acts.n_neurons).random(acts.n_neurons)
 
 
-class Guesses:
+class Guesses(NeuronScore):
     """A random number that does not look at the neuron."""
 
-    name, number, needs = "guesses", 91, ("sample",)
+    name = title = rank = "guesses"
+    number, needs = 91, ("sample",)
     about = None
 
     def __call__(self, acts: Activations) -> ndarray:
@@ -92,10 +94,11 @@ class Guesses:
         return pl.DataFrame({"guesses": self(acts)})
 
 
-class Weighs:
+class Weighs(NeuronScore):
     """A score of weights, which planted neurons do not have."""
 
-    name, number, needs = "weighs", 92, ("weights",)
+    name = title = rank = "weighs"
+    number, needs = 92, ("weights",)
     about = None
 
     def __call__(self, acts: Activations) -> ndarray:

@@ -1,5 +1,6 @@
-"""What nulls share: which neurons they take, and how values in memory become activations again."""
+"""Making a null: which neurons it takes, and how values in memory become activations again."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import BFloat16, Int
 from torch import Tensor
 
-from analyze.activations.moments import StreamMoments, combine, sampled_statistics
+from analyze.activations.moments import StreamMoments, combine, sampled_statistics, sort_keys
 from analyze.activations.sample import HeldSample, blocks
 from analyze.activations.store import DEAD, Activations
 from analyze.activations.token_sample import select
@@ -18,11 +19,13 @@ MOST = 512
 """Neurons that a null is made of at most: 2 bytes a token and neuron are held in memory."""
 CHUNK = 8192
 """Tokens whose activations are held in fp32 at a time."""
+AT_ONCE = 32
+"""Neurons whose values `by_neuron` copies at a time."""
 
 
-def living(acts: Activations, seed: int, most: int | None = None) -> Int[np.ndarray, "n"]:
-    """The neurons that are not dead, in order; of more than `most` (default: MOST), so many drawn by `seed`."""
-    alive, most = np.flatnonzero(acts.moments.status != DEAD), MOST if most is None else most
+def living(acts: Activations, seed: int, most: int) -> Int[np.ndarray, "n"]:
+    """The neurons that are not dead, in order; of more than `most`, so many drawn by `seed`."""
+    alive = np.flatnonzero(acts.moments.status != DEAD)
     if len(alive) > most:
         alive = np.sort(np.random.default_rng(seed).choice(alive, most, replace=False))
     return alive
@@ -71,3 +74,14 @@ def activations_of(
     )
     moments = combine(stream, sampled_statistics(sample, acts.tokens, n))
     return Activations(meta, acts.tokens, moments, examples.finish(), sample)
+
+
+def by_neuron(values: BFloat16[Tensor, "t n"]) -> Iterator[tuple[int, np.ndarray]]:
+    """(first neuron, sort keys [n t]) of a few neurons at a time; what is done to the keys is done to the values.
+
+    As rows, since a column of values lies scattered; as 16-bit keys, since numpy has no bf16.
+    """
+    for first in range(0, values.shape[1], AT_ONCE):
+        keys = sort_keys(values[:, first : first + AT_ONCE].T.contiguous())
+        yield first, keys.numpy()
+        values[:, first : first + AT_ONCE] = (keys ^ ((keys >> 15) & 0x7FFF)).view(torch.bfloat16).T

@@ -1,0 +1,72 @@
+"""Random sets: each neuron fires as often as before, on a set of token ids that have nothing in common."""
+
+import numpy as np
+from jaxtyping import Bool, Int
+from numpy import ndarray
+
+from analyze.activations.moments import key_below
+from analyze.activations.store import Activations
+from analyze.nulls.base import Null, NullStyle
+from analyze.nulls.making import MOST, activations_of, by_neuron, living, values_of
+
+
+def random_sets(acts: Activations, seed: int = 0, most: int = MOST) -> Activations | None:
+    """Each living neuron firing on a random set of token ids instead, on as many tokens as before.
+
+    The ids are drawn evenly from those that occur in the sample (not by frequency), and taken whole; one that
+    occurs more often than what is left to cover is passed over, and where no id fits the rest, some occurrences
+    of one are taken. The neuron's firing values are shuffled over those tokens and its other values over the
+    others, so that its distribution stays to the bit. What is left is density and dependence on the token
+    alone: a set of words with nothing in common, and noise in how strongly they are answered. Since few ids make
+    up most of a text, one frequent id often holds most of a row's set, and such a row does answer to one thing.
+
+    None where nothing is alive.
+    """
+    alive = living(acts, seed, most)
+    if not len(alive):
+        return None
+    values = values_of(acts, alive)
+    ids, at = np.unique(acts.tokens.ids, return_inverse=True)
+    counts = np.bincount(at, minlength=len(ids))
+    for first, rows in by_neuron(values):
+        for row, neuron in zip(rows, alive[first:].tolist()):
+            rng, own = np.random.default_rng([seed, neuron]), row.copy()
+            fires = own > key_below(acts.moments.threshold[[neuron]])
+            covered = random_cover(at, counts, int(fires.sum()), rng)
+            row[covered], row[~covered] = rng.permutation(own[fires]), rng.permutation(own[~fires])
+    return activations_of(acts, values, "random_sets", seed, alive)
+
+
+def random_cover(
+    at: Int[ndarray, " t"], counts: Int[ndarray, " v"], size: int, rng: np.random.Generator
+) -> Bool[ndarray, " t"]:
+    """Exactly `size` tokens: all those of random ids, as far as whole ids fit.
+
+    Args:
+        at: which id each token is, as an index into `counts`.
+        counts: tokens of each id.
+    """
+    order, left = rng.permutation(len(counts)), size
+    taken = np.zeros(len(counts), dtype=bool)
+    for one in order.tolist():
+        if counts[one] <= left:
+            taken[one], left = True, left - int(counts[one])
+        if not left:
+            break
+    covered = taken[at]
+    if left:
+        part = order[~taken[order]][0]
+        covered[rng.choice(np.flatnonzero(at == part), left, replace=False)] = True
+    return covered
+
+
+NULL = Null(
+    name="random_sets",
+    title="random sets",
+    phrase="the same neurons on random sets of tokens",
+    meaning="the trained neurons' values on random sets of token ids",
+    style=NullStyle("#2B8CBE", (0, (3, 1, 1, 1)), "s", "square"),
+    order=4,
+    shown=False,
+    make=random_sets,
+)
