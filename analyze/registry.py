@@ -1,7 +1,8 @@
 """Things of one kind that are found by their files: adding one is adding a file."""
 
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -27,8 +28,20 @@ class Registry(Mapping[str, T], Generic[T]):
     def _entries(self) -> dict[str, T]:
         path = import_module(self._package).__path__
         modules = [import_module(f"{self._package}.{module.name}") for module in pkgutil.iter_modules(path)]
-        entries: list[Any] = [getattr(each, self._attribute) for each in modules if hasattr(each, self._attribute)]
+        return self._ordered(getattr(each, self._attribute) for each in modules if hasattr(each, self._attribute))
+
+    def _ordered(self, entries: Iterable[Any]) -> dict[str, T]:
         return {entry.name: entry for entry in sorted(entries, key=self._order)}
+
+    @contextmanager
+    def including(self, *entries: T) -> Iterator[None]:
+        """The registry with further entries while the context lasts: a file that is not there, for tests."""
+        before = self._entries
+        self._entries = self._ordered([*before.values(), *entries])
+        try:
+            yield
+        finally:
+            self._entries = before
 
     def __getitem__(self, name: str) -> T:
         return self._entries[name]

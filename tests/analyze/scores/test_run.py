@@ -1,5 +1,6 @@
 """The table of scores with nulls, and z against the null rows that fire about as often."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from analyze.scores import SCORES, default_names
 from analyze.scores.base import NeuronScore
 from analyze.scores.run import score_directory
 from analyze.scores.store import read_scores
-from analyze.scores.table import score_with_null, with_matched
+from analyze.scores.table import score_table, score_with_null, with_matched
 from tests.analyze.activations.collected import collected
 from tests.analyze.activations.synthetic import sampled_tokens
 from tests.analyze.scores.scoring import activations_of, made_up_data
@@ -140,11 +141,18 @@ def test_z_of_k_eff_is_of_the_score_that_rises_with_monosemanticity():
     assert found["k_eff_null_mean"][0] == pytest.approx(frame["k_eff_score"][1:].mean())
 
 
-def test_optional_scores_are_left_out_unless_named(acts, monkeypatch):
-    monkeypatch.setitem(SCORES, "rate", ConstantScore())
+@pytest.fixture
+def rate() -> Iterator[None]:
+    """SCORES with a ConstantScore among them."""
+    with SCORES.including(ConstantScore()):
+        yield
+
+
+@pytest.mark.usefixtures("rate")
+def test_optional_scores_are_left_out_unless_named(acts):
     assert "rate" not in default_names()
     assert set(default_names()) == {name for name in SCORES if not SCORES[name].optional}
-    table = scores.score(acts, ["rate"])
+    table = score_table(acts, ["rate"])
     assert table["rate"].to_list() == acts.moments.firing_rate.tolist()
 
 
@@ -161,8 +169,8 @@ def test_an_unknown_score_or_null_is_named(acts, words, message):
         score_with_null(acts, **words)
 
 
-def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path, monkeypatch):
-    monkeypatch.setitem(SCORES, "rate", ConstantScore())
+@pytest.mark.usefixtures("rate")
+def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path):
     directory = collected(tmp_path).directory
     assert directory is not None
     asked = ("rotated", "w_in_rotated")
@@ -203,8 +211,8 @@ def test_the_help_of_score_names_what_there_is(monkeypatch, capsys):
     assert all(name in said for name in (*SCORES, *NULLS))
 
 
+@pytest.mark.usefixtures("rate")
 def test_the_command_takes_all_scores_and_optional_ones_beside_them(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setitem(SCORES, "rate", ConstantScore())
     monkeypatch.setattr(scores, "default_names", lambda: [])
     directory = collected(tmp_path).directory
     words = ["--scores", "all", "rate", "--nulls", "rotated", "w_in_rotated", "--seed", "2"]

@@ -27,8 +27,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Vali
     knows = Knows()
     knows.bank = bank
     patch = pytest.MonkeyPatch()
-    for one in (knows, Guesses(), Weighs()):
-        patch.setitem(SCORES, one.name, one)
     patch.setattr(command, "admitted_on", lambda ground: bank)
     patch.setattr(
         plant, "CASES", tuple(one for one in CASES if one.name in ("symmetric", "asymmetric", "little noise"))
@@ -37,9 +35,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Vali
     patch.setattr(validity, "PUBLISHED", where / "validity.json")
     said: list[str] = []
     names = ("knows", "guesses", "weighs")
-    final = truth(ground.data.directory, where / "out", "held", names, (), False, said.append)
     again: list[str] = []
-    assert truth(ground.data.directory, where / "out", "held", names, (), False, again.append) == final
+    with SCORES.including(knows, Guesses(), Weighs()):
+        final = truth(ground.data.directory, where / "out", "held", names, (), False, said.append)
+        assert truth(ground.data.directory, where / "out", "held", names, (), False, again.append) == final
     patch.undo()
     found = [from_json(one) for one in json.loads((final / "validities.json").read_text())]
     return final, {one.score: one for one in found}, ground.data.directory, [*said, "---", *again]
