@@ -1,7 +1,7 @@
-"""What children and parents do on the same tokens, streamed: firing levels first, then who fires with whom.
+"""Coactivation of children and parents on the same tokens, streamed: firing levels first, then who fires with whom.
 
-Values are rounded to bf16, as the samples of `collect` are, so that a neuron fires here exactly where it does
-there. Memory does not grow with the tokens: per parent a k x k sum of products among its children, and the sums
+Values are rounded to bf16, as in the samples of `collect`, so that a neuron fires here exactly where it does there.
+Memory does not grow with the tokens: it takes a k x k sum of products for the children of each parent, and the sums
 of every child with every parent.
 """
 
@@ -25,24 +25,24 @@ from train.data.tokens import TokenFile
 from train.errors import BadInput
 
 MATCHED = 32
-"""Other parents that a child's overlap with its own is held against: those whose firing rates are nearest. Overlap
-with a random neuron is no null, since two neurons that fire on half of all tokens meet on half of them anyway."""
+"""Other parents that a child's overlap with its own parent is compared with: those whose firing rates are nearest.
+Overlap with a random neuron is no null: two neurons that fire on half of all tokens meet on half of those anyway."""
 
 
 @dataclass(frozen=True)
-class Levels:
-    """Each neuron's level of firing, by the rule of `collect`: above 0.1 x the 99.99th percentile of fit tokens."""
+class FiringLevels:
+    """Where each neuron fires, by the rule of `collect`: above 0.1 x the 99.99th percentile of fit tokens."""
 
     mean: Float[Tensor, "n"]
     """Over all tokens, fp64."""
     threshold: Float[Tensor, "n"]
-    """The largest bf16 number that is not above the level: a bf16 value fires where it is greater."""
+    """The largest bf16 number that is not above the level: the neuron fires on a bf16 value that is greater."""
     dead: Bool[Tensor, "n"]
     """Range of fit activations at most 1e-6 x the layer's median range."""
 
 
-class LevelMeter:
-    """First pass over one layer: means, ranges, and the few largest values that the 99.99th percentile needs."""
+class FiringLevelMeter:
+    """First pass over one layer: sums, minima, and the few largest values that the 99.99th percentile needs."""
 
     def __init__(self, n_neurons: int, n_fit: int) -> None:
         # The percentile is the first value with at least 99.99 % of all at or below it: this many from the top.
@@ -53,7 +53,7 @@ class LevelMeter:
         self._least = torch.full((n_neurons,), torch.inf)
 
     def update(self, values: Float[Tensor, "t n"], is_fit: Bool[Tensor, "t"]) -> None:
-        """Add tokens; values are `as_held`."""
+        """Add tokens, whose values are `as_sampled`."""
         self._count += len(values)
         self._sum += values.sum(0).double()
         fit = values[is_fit]
@@ -64,8 +64,8 @@ class LevelMeter:
         both = torch.cat((self._top[rising], fit[:, rising].T), dim=1)
         self._top[rising] = both.topk(self._n_top, dim=1).values
 
-    def levels(self) -> Levels:
-        """What the tokens gave.
+    def levels(self) -> FiringLevels:
+        """Levels over all tokens that were added.
 
         Raises:
             BadInput: values that are not finite.
@@ -78,12 +78,12 @@ class LevelMeter:
         moving = spread[spread > 0]
         dead = spread <= (DEAD_SHARE * np.median(moving) if len(moving) else 0.0)
         threshold = from_sort_keys(key_below(FIRING_SHARE * p9999))
-        return Levels(self._sum / self._count, torch.from_numpy(threshold).float(), torch.from_numpy(dead))
+        return FiringLevels(self._sum / self._count, torch.from_numpy(threshold).float(), torch.from_numpy(dead))
 
 
 @dataclass(frozen=True)
-class Kinship:
-    """What the second pass counted. On the last axis of `weight_with` and `correlation` the child's own parent stands
+class Coactivation:
+    """What the second pass counted. On the last axis of `weight_with` and `correlation` the child's own parent comes
     first, then the MATCHED parents."""
 
     n_tokens: int
@@ -94,22 +94,22 @@ class Kinship:
     """Tokens on which a child and its parent both fire."""
     weight: Float[np.ndarray, "parent child"]
     """Sum of each child's activations where it fires."""
-    weight_with: Float[np.ndarray, "parent child one_and_matched"]
-    """Of that sum, what falls on tokens at which a parent fires."""
-    correlation: Float[np.ndarray, "parent child one_and_matched"]
+    weight_with: Float[np.ndarray, "parent child own_and_matched"]
+    """The part of that sum on tokens where a parent fires."""
+    correlation: Float[np.ndarray, "parent child own_and_matched"]
     """Pearson's, over all tokens; NaN where either does not vary."""
     siblings: Float[np.ndarray, "parent child child"]
     """Correlation among siblings; NaN where either does not vary."""
 
 
-class KinshipMeter:
-    """Second pass: which children fire with which parents, and how activations of siblings go together.
+class CoactivationMeter:
+    """Second pass: which children fire with which parents, and how the activations of siblings correlate.
 
-    All children with all parents, since one large product costs no more than picking the matched ones from every
-    micro-batch: 16 bytes for each pair, 105 MB for 25,600 children of 256 parents.
+    It takes all children with all parents, since one large product costs no more than picking the matched ones from
+    every micro-batch: 16 bytes for each pair, 105 MB for 25,600 children of 256 parents.
     """
 
-    def __init__(self, families: Int[np.ndarray, "parent child"], child: Levels, parent: Levels) -> None:
+    def __init__(self, families: Int[np.ndarray, "parent child"], child: FiringLevels, parent: FiringLevels) -> None:
         self._families = torch.from_numpy(families)
         self.child, self._parent = child, parent
         n_parents, k = families.shape
@@ -122,7 +122,7 @@ class KinshipMeter:
         self._parent_squares = torch.zeros(n_parents, dtype=torch.float64)
 
     def update(self, child: Float[Tensor, "t n"], parent: Float[Tensor, "t m"]) -> None:
-        """Add tokens; values are `as_held`."""
+        """Add tokens, whose values are `as_sampled`."""
         self._count += len(child)
         members = self._families.flatten()
         fires = (parent > self._parent.threshold).float()
@@ -143,18 +143,18 @@ class KinshipMeter:
         self._fires += on.sum(-1).double()
         self._both += (on @ fires.T[..., None])[..., 0].double()
 
-    def kinship(self) -> Kinship:
-        """What the tokens gave, each child beside its own parent and the MATCHED ones."""
+    def coactivation(self) -> Coactivation:
+        """Over all tokens that were added: each child with its own parent and with the MATCHED ones."""
         n_parents, k = self._families.shape
         rate = self._parent_fires.numpy() / self._count
-        beside = np.concatenate((np.arange(n_parents)[:, None], matched_by_rate(rate, MATCHED)), axis=1)
-        picked = torch.from_numpy(np.repeat(beside, k, axis=0))
+        own_and_matched = np.concatenate((np.arange(n_parents)[:, None], matched_by_rate(rate, MATCHED)), axis=1)
+        picked = torch.from_numpy(np.repeat(own_and_matched, k, axis=0))
         own = self._siblings.diagonal(dim1=-2, dim2=-1).sqrt()
-        theirs = self._parent_squares.sqrt()[torch.from_numpy(beside)]
+        theirs = self._parent_squares.sqrt()[torch.from_numpy(own_and_matched)]
         products = self._products.gather(1, picked).view(n_parents, k, -1)
         correlation = products / (own[..., None] * theirs[:, None])
         siblings = self._siblings / (own[..., None] * own[..., None, :])
-        return Kinship(
+        return Coactivation(
             self._count,
             self._fires.numpy(),
             self._parent_fires.numpy(),
@@ -167,7 +167,7 @@ class KinshipMeter:
 
 
 def matched_by_rate(rate: Float[np.ndarray, "n"], at_most: int) -> Int[np.ndarray, "n matched"]:
-    """For every neuron the other neurons that fire, nearest to it in the logarithm of the firing rate.
+    """For every neuron the other firing neurons that are nearest to it in the logarithm of the firing rate.
 
     Returns:
         [n, matched] indices, `matched` the smaller of `at_most` and the number of other neurons that fire.
@@ -176,22 +176,22 @@ def matched_by_rate(rate: Float[np.ndarray, "n"], at_most: int) -> Int[np.ndarra
     n = len(rate)
     width = min(at_most, max(len(firing) - 1, 0))
     logs = np.log(np.maximum(rate, 1e-12))
-    found = np.zeros((n, width), dtype=np.int64)
+    matches = np.zeros((n, width), dtype=np.int64)
     for neuron in range(n):
         others = firing[firing != neuron]
         order = np.argsort(np.abs(logs[others] - logs[neuron]), kind="stable")
-        found[neuron] = others[order[:width]]
-    return found
+        matches[neuron] = others[order[:width]]
+    return matches
 
 
-def as_held(values: Float[Tensor, "t n"]) -> Float[Tensor, "t n"]:
-    """Values as a sample holds them: bf16 numbers, in float32."""
+def as_sampled(values: Float[Tensor, "t n"]) -> Float[Tensor, "t n"]:
+    """Values as a sample stores them: bf16 numbers, in float32."""
     return values.bfloat16().float()
 
 
 @dataclass(frozen=True)
 class TokenPass:
-    """Which held-out tokens are passed, in pieces of MICRO_BATCH_TOKENS that are spread evenly over the text."""
+    """The held-out tokens that are read, in pieces of MICRO_BATCH_TOKENS that are spread evenly over the text."""
 
     tokens: TokenFile
     firsts: tuple[int, ...]
@@ -201,48 +201,44 @@ class TokenPass:
     is_fit: Bool[np.ndarray, "documents"]
     n_tokens: int
     n_fit: int
-    """Those of documents in the half that firing levels are told from."""
+    """Tokens of the documents that firing levels are measured on, half of all."""
 
     @classmethod
     def over(cls, tokens: TokenFile, at_most: int | None = None) -> "TokenPass":
         """All tokens, or about `at_most` of them.
 
         Raises:
-            BadInput: nothing there, or no document in the half that firing levels are told from.
+            BadInput: no tokens, or no document in the half that firing levels are measured on.
         """
         size = max(1, MICRO_BATCH_TOKENS // tokens.n_ctx)
         every = range(0, tokens.n_rows, size)
         wanted = len(every) if at_most is None else min(len(every), max(1, at_most // (size * tokens.n_ctx)))
         firsts = tuple(every[index * len(every) // wanted] for index in range(wanted))
         is_fit = document_halves(tokens.documents()["sha256"].to_list())
-        held = cls(tokens, firsts, size, is_fit, 0, 0)
-        kept = [piece.is_fit for _, _, piece in held.pieces()]
-        n_tokens, n_fit = sum(map(len, kept)), int(sum(map(np.sum, kept)))
+        uncounted = cls(tokens, firsts, size, is_fit, 0, 0)
+        fit = [sample.is_fit for _, _, sample in uncounted.pieces()]
+        n_tokens, n_fit = sum(map(len, fit)), int(sum(map(np.sum, fit)))
         if not n_fit:
             raise BadInput(f"{tokens.directory}: too few documents to tell firing levels from half of them")
-        return replace(held, n_tokens=n_tokens, n_fit=n_fit)
+        return replace(uncounted, n_tokens=n_tokens, n_fit=n_fit)
 
     def pieces(self) -> Iterator[tuple[Int[Tensor, "rows pos"], Int[np.ndarray, "t"], TokenSample]]:
-        """Rows to run (padded to `size`), which of their positions count, and the tokens there."""
+        """Rows to run (padded to `size`), which of their positions are kept, and the tokens there."""
         for first in self.firsts:
             rows = self.tokens.plain_rows(first, min(self.size, self.tokens.n_rows - first))
             padded = torch.zeros(self.size, self.tokens.n_ctx, dtype=torch.int64)
             padded[: len(rows)] = rows[:, :-1]
-            flat, kept = kept_tokens(self.tokens, first, rows, self.is_fit)
+            flat, sample = kept_tokens(self.tokens, first, rows, self.is_fit)
             if len(flat):
-                yield padded, flat, kept
+                yield padded, flat, sample
 
 
 def stream_values(
     sources: Sequence[NeuronSource], passed: TokenPass, what: str
 ) -> Iterator[tuple[list[Float[Tensor, "t n"]], TokenSample]]:
-    """Values of every source on the tokens that count, a piece at a time.
-
-    Args:
-        what: named by the progress bar.
-    """
+    """Values of every source on the kept tokens, a piece at a time; the progress bar says `what`."""
     with tqdm(total=passed.n_tokens, desc=what, unit="tok", unit_scale=True, disable=None, file=sys.stderr) as progress:
-        for rows, flat, kept in passed.pieces():
+        for rows, flat, sample in passed.pieces():
             where = torch.from_numpy(flat)
-            yield [source.activations(rows).flatten(0, 1)[where] for source in sources], kept
+            yield [source.activations(rows).flatten(0, 1)[where] for source in sources], sample
             progress.update(len(flat))

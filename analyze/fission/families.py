@@ -1,7 +1,7 @@
-"""Which parents a reader is shown beside their children, and what these fire on most strongly."""
+"""The parents that readers see with their children, and what these fire on most strongly."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from analyze.scores.passages import AFTER, BEFORE, N_EXAMPLES
 
 MOST, MEDIAN, RANDOM = "most different verdicts", "median sibling correlation", "random"
 SHOWN = 8
-"""Children that are shown with their examples; those beyond are counted."""
+"""Children that are shown with their examples; the rest are counted."""
 RULE = (
     f"Three parents, chosen by rule among those with a child that fires: the one with the {MOST} (of equals the one "
     "with more clusters of children, then the first); the one in the middle when all are put in order of the mean "
@@ -29,7 +29,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Member:
-    """A parent or a child whose examples are kept."""
+    """A parent or a child that is shown with examples."""
 
     family: int
     """The parent's index."""
@@ -38,7 +38,7 @@ class Member:
 
 
 def chosen_parents(parents: pl.DataFrame, seed: int) -> dict[str, int]:
-    """Which parents are shown, by the reason for it; see RULE. Empty where no child fires."""
+    """The parents that are shown, by reason; see RULE. Empty where no child fires."""
     living = parents.filter(pl.col("n_alive") > 0)
     if not living.height:
         return {}
@@ -51,12 +51,8 @@ def chosen_parents(parents: pl.DataFrame, seed: int) -> dict[str, int]:
     ):
         rest = table.filter(~pl.col("parent").is_in(list(chosen.values())))["parent"].to_list()
         if rest:
-            at = (
-                len(rest) // 2
-                if reason == MEDIAN
-                else int(np.random.default_rng([seed, len(rest)]).integers(len(rest)))
-            )
-            chosen[reason] = int(rest[at])
+            drawn = int(np.random.default_rng([seed, len(rest)]).integers(len(rest)))
+            chosen[reason] = int(rest[drawn if reason == RANDOM else len(rest) // 2])
     return chosen
 
 
@@ -68,11 +64,11 @@ def shown_children(children: pl.DataFrame, parent: int) -> list[int]:
 
 def members_of(children: pl.DataFrame, chosen: Sequence[int]) -> list[Member]:
     """Every parent that is shown, each before its children."""
-    found = []
+    members = []
     for parent in chosen:
-        found.append(Member(parent, parent, True))
-        found += [Member(parent, neuron, False) for neuron in shown_children(children, parent)]
-    return found
+        members.append(Member(parent, parent, True))
+        members += [Member(parent, neuron, False) for neuron in shown_children(children, parent)]
+    return members
 
 
 def strongest(
@@ -85,19 +81,16 @@ def strongest(
         parent_activation, the parent's at that token. Passages: family, neuron, is_parent, stream_position,
         activation, for the tokens around each of them.
     """
-    held = torch.from_numpy(np.flatnonzero(~tokens.is_fit))
-    part, kept = values[held], select(tokens, held.numpy())
-    who = {
-        "family": pl.Series([one.family for one in members], dtype=pl.Int32),
-        "neuron": pl.Series([one.neuron for one in members], dtype=pl.Int32),
-        "is_parent": pl.Series([one.is_parent for one in members], dtype=pl.Boolean),
-    }
-    keys = pl.DataFrame({"member": pl.Series(range(len(members)), dtype=pl.Int32), **who})
+    eval_half = np.flatnonzero(~tokens.is_fit)
+    part, kept = values[torch.from_numpy(eval_half)], select(tokens, eval_half)
+    who = {"family": pl.Int32, "neuron": pl.Int32, "is_parent": pl.Boolean}
+    rows = [(index, *astuple(member)) for index, member in enumerate(members)]
+    keys = pl.DataFrame(rows, schema={"member": pl.Int32, **who}, orient="row")
     top = TopExamples(len(members))
     if len(kept):
         top.update(part, kept)
     examples = top.finish().filter(pl.col("rank") < N_EXAMPLES).rename({"neuron": "member"}).drop("half")
-    parent_at = {one.family: index for index, one in enumerate(members) if one.is_parent}
+    parent_at = {member.family: index for index, member in enumerate(members) if member.is_parent}
     place = np.searchsorted(kept.stream_position, examples["stream_position"].to_numpy())
     columns = np.array([parent_at[members[index].family] for index in examples["member"].to_list()], dtype=np.int64)
     theirs = part.numpy()[place, columns] if len(columns) else np.zeros(0, dtype=np.float32)
@@ -108,29 +101,26 @@ def strongest(
         for peak in mine["stream_position"].to_list():
             first, stop = np.searchsorted(kept.stream_position, (peak - BEFORE, peak + AFTER + 1))
             near[first:stop] = True
-        at = {"stream_position": kept.stream_position[near], "activation": part[:, index].numpy()[near]}
-        around.append(pl.DataFrame(at).select(pl.lit(index, dtype=pl.Int32).alias("member"), pl.all()))
+        columns_near = {"stream_position": kept.stream_position[near], "activation": part[:, index].numpy()[near]}
+        around.append(pl.DataFrame(columns_near).select(pl.lit(index, dtype=pl.Int32).alias("member"), pl.all()))
     schema = {"member": pl.Int32, "stream_position": pl.Int64, "activation": pl.Float32}
     passages = pl.concat(around) if around else pl.DataFrame(schema=schema)
-    order = [pl.col("family", "neuron", "is_parent"), pl.exclude("member", "family", "neuron", "is_parent")]
-    named = [
-        table.join(keys, on="member", how="left", maintain_order="left").select(*order)
-        for table in (examples, passages)
-    ]
-    return named[0], named[1]
+    joined = (table.join(keys, on="member", how="left", maintain_order="left") for table in (examples, passages))
+    examples, passages = (table.select(*who, pl.exclude("member", *who)) for table in joined)
+    return examples, passages
 
 
 def tree(parent: int, parents: pl.DataFrame, children: pl.DataFrame) -> str:
-    """A parent and its children as text, duplicates hanging from the sibling that they count with."""
+    """A parent and its children as text, duplicates below the sibling that they count with."""
     own = parents.row(by_predicate=pl.col("parent") == parent, named=True)
-    told = ", ".join(f"{own[name]} {name}" for name in VERDICTS if own[name])
+    counts = ", ".join(f"{own[name]} {name}" for name in VERDICTS if own[name])
     state = "dead" if own["parent_dead"] else f"fires on {100 * own['parent_firing_rate']:.2g} % of tokens"
     mine = children.filter(pl.col("parent") == parent)
     apart = mine.filter(pl.col("duplicate_of").is_null()).to_dicts()
-    lines = [f"neuron {parent} ({state}): {told}"]
+    lines = [f"neuron {parent} ({state}): {counts}"]
     for index, row in enumerate(apart):
         last = index == len(apart) - 1
-        lines.append(f"{'└' if last else '├'}── {_told(row)}")
+        lines.append(f"{'└' if last else '├'}── {_child_line(row)}")
         copies = mine.filter(pl.col("duplicate_of") == row["neuron"])["neuron"].to_list()
         if copies:
             lines.append(f"{' ' if last else '│'}   └── duplicates: {' '.join(map(str, copies))}")
@@ -142,20 +132,12 @@ def called(row: dict[str, Any]) -> str:
     return "new, related" if row["verdict"] == "new" and row["related"] else row["verdict"]
 
 
-def _told(row: dict[str, Any]) -> str:
+def _child_line(row: dict[str, Any]) -> str:
     if row["verdict"] == "dead":
         return f"{row['neuron']} dead"
-    shares = [
-        f"{name} {value(row[key])}"
-        for name, key in (
-            ("inside", "inside"),
-            ("by chance", "null_inside"),
-            ("overlap", "overlap"),
-            ("cover", "cover"),
-            ("correlation", "correlation"),
-        )
-    ]
-    return f"{row['neuron']} {called(row)}: {', '.join(shares)}"
+    names = {"null_inside": "by chance"}
+    keys = ("inside", "null_inside", "overlap", "cover", "correlation")
+    return f"{row['neuron']} {called(row)}: {', '.join(f'{names.get(key, key)} {value(row[key])}' for key in keys)}"
 
 
 def value(figure: object) -> str:

@@ -1,4 +1,4 @@
-"""Who descends from whom after widening, and how far the weights of siblings have parted."""
+"""Which neuron was copied from which in a widening, and how far the weights of siblings have parted."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from train.model import Transformer
 
 @dataclass(frozen=True)
 class Descent:
-    """One layer's families: the parent they come from, and the step that its children were born at."""
+    """One layer's families: the checkpoint of the parents, and the step right after widening."""
 
     layer: int
     parent: Checkpoint
     birth: Checkpoint
-    """Right after widening, noise included."""
+    """The step right after widening, noise included."""
     families: Int[np.ndarray, "parent child"]
     """Row p: the neurons that were copied from neuron p of the parent, in order."""
     n_fresh: int
@@ -48,9 +48,9 @@ def descent_of(child: Checkpoint, layer: int, parent: Path | None = None) -> Des
     Args:
         child: any step of a run that was widened, or that goes on from one.
         layer: one of `widened_layers(child)`.
-        parent: the parent's run or step, where it is no longer where the child's record says; the first
-            ancestor of several widenings may be given as well. Default: the direct parent, looked for by its
-            hash where the record says and among the runs beside the child's.
+        parent: the parent's run or step, if it has moved from where the child's record says; of several widenings
+            the first ancestor may be given as well. Default: the direct parent, found by its hash where the
+            record says or among the runs next to the child's.
 
     Raises:
         BadInput: a layer that was not widened, or a parent or birth that is not there or is another checkpoint.
@@ -107,7 +107,7 @@ def families_of(parents: Int[np.ndarray, "neuron"], n_parents: int) -> Int[np.nd
 
 
 def birth_of(child: Checkpoint) -> Checkpoint:
-    """The step right after widening: step 0 of the run that widened, with its noise.
+    """The step right after widening: step 0 of the run that widened the model, noise included.
 
     Raises:
         BadInput: it is not there any more.
@@ -122,13 +122,13 @@ def birth_of(child: Checkpoint) -> Checkpoint:
             if 0 not in steps(run):
                 raise BadInput(f"{step_directory(run, 0)}: not there; how far children have moved is told from it")
             return open_step(step_directory(run, 0))
-        found = _find(start["hash"], child)
-        if found is None:
+        earlier = _find(start["hash"], child)
+        if earlier is None:
             raise BadInput(
                 f"{_recorded(child)}: not there; {run} goes on from it, and how far children have moved is "
                 "told from its step 0"
             )
-        child = found
+        child = earlier
 
 
 def _recorded(child: Checkpoint) -> str:
@@ -137,7 +137,7 @@ def _recorded(child: Checkpoint) -> str:
 
 
 def _find(wanted: str | None, child: Checkpoint) -> Checkpoint | None:
-    """The step with this manifest hash: where `child` says that it started, or in the runs beside its own."""
+    """The step with this manifest hash: where `child` says that it started, or in the runs next to its own."""
     for place in _places(child):
         if (place / "MANIFEST.json").is_file() and manifest_hash(place) == wanted:
             return open_step(place)

@@ -1,10 +1,10 @@
-"""What splitting a neuron was worth: the loss that comes back when its children are merged into one again.
+"""What splitting a neuron gains: how much the loss rises when its children are merged into one neuron again.
 
-    step-000000489/L0.mid.split/   sealed: splits.parquet, beside L0.mid.fission
+    step-000000489/L0.mid.split/   sealed: splits.parquet, next to L0.mid.fission
 
-Each child of a parent is given the mean of its siblings' weights, so that they are k equal copies of one neuron (what
-the layer writes with a sum of W_out that is unchanged), and the held-out loss is taken again. Copies that have moved
-together lose nothing by it: that is training, not splitting. Right after zero-sum noise nothing is lost either.
+Each child of a parent gets the mean of its siblings' weights, so that they are k equal copies of one neuron (the layer
+writes with the same sum of W_out as before), and the held-out loss is measured again. Copies that have moved together
+lose nothing by this: they were trained, not split. Right after zero-sum noise nothing is lost either.
 """
 
 import sys
@@ -13,45 +13,46 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 from tqdm import tqdm
 
 from analyze.activations.directory import beside
 from train.checkpoint import Checkpoint
 from train.data.tokens import TokenFile
-from train.files import canonical_json, publishing, read_manifest
-from train.model import Block, Transformer
+from train.files import found_or_made, read_manifest
+from train.model import Transformer
 
 ROWS = 16
-"""Held-out rows, spread evenly, that losses are taken on: the unit of the standard errors."""
+"""Held-out rows, spread evenly, on which losses are measured: the unit of the standard errors."""
 PIECE_TOKENS = 256
-"""Tokens whose logits are held at a time: 4 MB for 4,096 words take half the time of 64 MB."""
+"""Tokens whose logits are computed at a time: 4 MB for 4,096 words take half the time of 64 MB."""
 
 NOTICEABLE = 1e-6
 """Nats a token below which a difference is the rounding of fp32."""
 
 
 def write_splits(
-    checkpoint: Checkpoint, layer: int, families: Int[np.ndarray, "parent child"], tokens: TokenFile, fission: Path
+    checkpoint: Checkpoint, layer: int, families: Int[ndarray, "parent child"], tokens: TokenFile, fission: Path
 ) -> Path:
-    """Measure every parent of a layer into a sealed directory beside `fission`, unless that is there."""
-    final = beside(fission, "split")
-    depends = {"checkpoint_hash": checkpoint.hash, "data_hash": tokens.data_hash, "layer": layer, "rows": ROWS}
-    if final.is_dir() and canonical_json(read_manifest(final).get("depends")) == canonical_json(depends):
-        return final
-    table, loss, merged = measure_splits(checkpoint.model(), layer, families, spread_rows(tokens))
-    facts: dict[str, Any] = {"kind": "splits", "depends": depends, "loss": loss, "loss_all_merged": merged}
-    with publishing(final, facts, replace=True) as aside:
+    """Measure every parent of a layer into a sealed directory next to `fission`, unless it is already there."""
+
+    def make(aside: Path) -> dict[str, Any]:
+        table, loss, all_merged = measure_splits(checkpoint.model(), layer, families, spread_rows(tokens))
         table.write_parquet(aside / "splits.parquet")
+        return {"kind": "splits", "loss": loss, "loss_all_merged": all_merged}
+
+    depends = {"checkpoint_hash": checkpoint.hash, "data_hash": tokens.data_hash, "layer": layer, "rows": ROWS}
+    final = beside(fission, "split")
+    found_or_made(final, {"depends": depends}, make)
     return final
 
 
 def read_splits(fission: Path) -> tuple[pl.DataFrame, float, float] | None:
-    """The table, the loss and the loss with all merged at once; None where they were not measured."""
+    """The table, the loss and the loss with all families merged at once; None if they were not measured."""
     final = beside(fission, "split")
     if not final.is_dir():
         return None
@@ -65,17 +66,16 @@ def spread_rows(tokens: TokenFile, at_most: int = ROWS) -> Int[Tensor, "row pos"
     return torch.cat([tokens.plain_rows(index * tokens.n_rows // wanted, 1) for index in range(wanted)])
 
 
-def n_worth(table: pl.DataFrame) -> int:
+def n_noticeable(table: pl.DataFrame) -> int:
     """Parents whose split recovered more than two standard errors, and more than rounding."""
-    worth = (pl.col("recovered") > 2 * pl.col("recovered_se")) & (pl.col("recovered") > NOTICEABLE)
-    return table.filter(worth).height
+    return table.filter(pl.col("recovered") > 2 * pl.col("recovered_se"), pl.col("recovered") > NOTICEABLE).height
 
 
 @torch.no_grad()
 def measure_splits(
-    model: Transformer, layer: int, families: Int[np.ndarray, "parent child"], rows: Int[Tensor, "row pos"]
+    model: Transformer, layer: int, families: Int[ndarray, "parent child"], rows: Int[Tensor, "row pos"]
 ) -> tuple[pl.DataFrame, float, float]:
-    """What each parent's split is worth on some rows.
+    """How much loss each parent's split recovers on some rows.
 
     Args:
         families: row p: the neurons that were copied from neuron p of the parent.
@@ -85,13 +85,7 @@ def measure_splits(
         A table of parent, recovered (nats a token: loss with its children merged, minus loss) and recovered_se
         (over rows); the loss; and the loss with every family merged at once.
     """
-    reads, targets = rows[:, :-1], rows[:, 1:]
-    x = model.embed(reads)
-    for block in model.layers[:layer]:
-        x = block(x)
-    block = model.layers[layer]
-    assert isinstance(block, Block)
-    x = x + block.attn(block.ln1(x))
+    x, targets, block = model.residual_mid(rows[:, :-1], layer), rows[:, 1:], model.block(layer)
     read = block.ln2(x)
 
     def losses() -> Float[Tensor, "row"]:
@@ -107,43 +101,37 @@ def measure_splits(
         with merged(model, layer, index[parent : parent + 1]):
             gains[parent] = losses() - own
     with merged(model, layer, index):
-        together = float(losses().mean())
+        all_merged = float(losses().mean())
     spread = gains.std(1, correction=1) / len(rows) ** 0.5 if len(rows) > 1 else torch.full((len(gains),), torch.nan)
-    table = pl.DataFrame(
-        {
-            "parent": pl.Series(np.arange(len(families)), dtype=pl.Int32),
-            "recovered": pl.Series(gains.mean(1).numpy()),
-            "recovered_se": pl.Series(spread.numpy()),
-        }
-    )
-    return table.with_columns(pl.col("recovered_se").fill_nan(None)), float(own.mean()), together
+    columns = {"recovered": gains.mean(1).numpy(), "recovered_se": spread.numpy()}
+    table = pl.DataFrame({"parent": pl.Series(range(len(families)), dtype=pl.Int32), **columns})
+    return table.with_columns(pl.col("recovered_se").fill_nan(None)), float(own.mean()), all_merged
 
 
 @contextmanager
 def merged(model: Transformer, layer: int, families: Int[Tensor, "parent child"]) -> Iterator[None]:
-    """Inside it, the children of each of these parents have the mean of their siblings' weights."""
+    """Inside the block, the children of each of these parents have the mean of their siblings' weights."""
     mlp = model.mlp(layer)
     by_row = [mlp.fc_in.weight, mlp.fc_in.bias, mlp.fc_out.weight.T]
     if mlp.ln is not None:
         by_row += [mlp.ln.weight, mlp.ln.bias]
-    kept = [(weights, weights[families]) for weights in by_row]
-    for weights, before in kept:
-        weights[families] = before.mean(1, keepdim=True).expand_as(before)
+    originals = [(weights, weights[families]) for weights in by_row]
+    for weights, original in originals:
+        weights[families] = original.mean(1, keepdim=True).expand_as(original)
     try:
         yield
     finally:
-        for weights, before in kept:
-            weights[families] = before
+        for weights, original in originals:
+            weights[families] = original
 
 
 def row_losses(
     model: Transformer, x: Float[Tensor, "row pos d_model"], targets: Int[Tensor, "row pos"]
 ) -> Float[Tensor, "row"]:
-    """Mean cross-entropy of every row, nats a token, fp64 sums."""
-    n_rows = max(1, PIECE_TOKENS // x.shape[1])
-    found = []
-    for first in range(0, len(x), n_rows):
-        logits, target = model.head(x[first : first + n_rows]), targets[first : first + n_rows]
+    """Mean cross-entropy of every row, nats a token, summed in fp64."""
+    losses = []
+    for some, target in zip(*(each.split(max(1, PIECE_TOKENS // x.shape[1])) for each in (x, targets)), strict=True):
+        logits = model.head(some)
         right = logits.gather(-1, target[..., None])[..., 0]
-        found.append((logits.logsumexp(-1) - right).double().mean(1))
-    return torch.cat(found)
+        losses.append((logits.logsumexp(-1) - right).double().mean(1))
+    return torch.cat(losses)

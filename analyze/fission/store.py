@@ -1,47 +1,79 @@
-"""What `fission` left on disk, read back, and as tables for people."""
+"""The results of `fission` read back from disk, and as tables for people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
+from pydantic import BaseModel, ConfigDict
 
 from analyze.activations.directory import find_directories
 from analyze.fission.coactivation import MATCHED
 from analyze.fission.families import RULE, chosen_parents, tree
-from analyze.fission.merge_loss import ROWS, n_worth, read_splits
+from analyze.fission.merge_loss import ROWS, n_noticeable, read_splits
 from analyze.fission.verdicts import FEW_TOKENS, THRESHOLDS, VERDICTS
 from analyze.tables import Table
+from train.config import WidenPlan
+from train.configfile import validate
 from train.errors import BadInput
 from train.files import verify
 
 FORMAT_VERSION = 1
 
 
+class FissionMeta(BaseModel):
+    """The facts of one measured step, under `meta` in its manifest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    variant: str
+    root_variant: str
+    seed: int
+    step: int
+    tokens: int
+    """Trained on since the run's own start."""
+    layer: int
+    hook: str
+    act: str
+    plan: WidenPlan
+    parent_run: str
+    parent_step: int
+    n_parents: int
+    n_children: int
+    """Of each parent."""
+    n_fresh: int
+    """Neurons that were drawn anew and have no parent."""
+    n_tokens: int
+    """Held-out tokens that this step was measured on."""
+    data_dir: str
+    data_hash: str
+    n_ctx: int
+    checkpoint_hash: str
+    parent_hash: str
+
+
 @dataclass(frozen=True)
 class Fission:
-    """What was found at one step of a widened run, one layer."""
+    """One step of a widened run, one layer."""
 
     directory: Path
-    meta: dict[str, Any]
-    """run, variant, seed, step, tokens (since the run's own start), layer, hook, act, plan, parent_run, parent_step,
-    n_parents, n_children (of each), n_fresh, n_tokens, data_dir, data_hash, n_ctx, checkpoint_hash, parent_hash."""
+    meta: FissionMeta
     children: pl.DataFrame
     """See `analyze.fission.verdicts.children_table`."""
     parents: pl.DataFrame
     """See `analyze.fission.verdicts.parents_table`."""
     examples: pl.DataFrame | None
-    """See `analyze.fission.families.strongest`; of the run's last step alone."""
+    """See `analyze.fission.families.strongest`; only of the run's last step."""
     passages: pl.DataFrame | None
     splits: pl.DataFrame | None
-    """See `analyze.fission.merge_loss.measure_splits`; of the run's last step alone."""
+    """See `analyze.fission.merge_loss.measure_splits`; only of the run's last step."""
     loss: float | None
     """On the rows that splits were measured on."""
     loss_all_merged: float | None
 
     @property
-    def worth(self) -> float | None:
+    def recovered(self) -> float | None:
         """Nats a token that all splits together recovered."""
         return None if self.loss is None or self.loss_all_merged is None else self.loss_all_merged - self.loss
 
@@ -55,114 +87,104 @@ def read_fission(directory: Path) -> Fission:
     manifest = verify(directory)
     if manifest.get("kind") != "fission" or manifest.get("format_version") != FORMAT_VERSION:
         raise BadInput(f"{directory}: not fission of format version {FORMAT_VERSION}; measure again")
-    tables = {path.stem: pl.read_parquet(path) for path in directory.glob("*.parquet")}
-    splits, loss, merged = read_splits(directory) or (None, None, None)
+    splits, loss, all_merged = read_splits(directory) or (None, None, None)
     return Fission(
         directory,
-        manifest["meta"],
-        tables["children"],
-        tables["parents"],
-        tables.get("examples"),
-        tables.get("passages"),
-        splits,
-        loss,
-        merged,
+        validate(FissionMeta, manifest.get("meta"), f"{directory}: meta"),
+        children=pl.read_parquet(directory / "children.parquet"),
+        parents=pl.read_parquet(directory / "parents.parquet"),
+        examples=_table(directory / "examples.parquet"),
+        passages=_table(directory / "passages.parquet"),
+        splits=splits,
+        loss=loss,
+        loss_all_merged=all_merged,
     )
+
+
+def _table(path: Path) -> pl.DataFrame | None:
+    return pl.read_parquet(path) if path.is_file() else None
 
 
 def find_fission(results: Path) -> list[Fission]:
     """Everything that was measured under a results directory, by variant, seed, layer and step."""
-    found = [read_fission(path) for path in find_directories(results, "fission")]
-    return sorted(found, key=lambda one: tuple(one.meta[key] for key in ("variant", "seed", "layer", "step")))
+    steps = [read_fission(path) for path in find_directories(results, "fission")]
+    return sorted(steps, key=lambda step: (step.meta.variant, step.meta.seed, step.meta.layer, step.meta.step))
 
 
 def read_run(results: Path, layer: int) -> list[Fission]:
     """One layer of one run, in order of its steps."""
-    return [one for one in find_fission(results) if one.meta["layer"] == layer]
+    return [step for step in find_fission(results) if step.meta.layer == layer]
 
 
-def as_markdown(found: Sequence[Fission]) -> str:
+def as_markdown(steps: Sequence[Fission]) -> str:
     """The whole fission-L<layer>.md of a run: divergence and verdicts over its steps, and three families."""
-    last = found[-1]
+    last = steps[-1]
     meta = last.meta
-    n_fresh = f", beside {meta['n_fresh']:,} neurons without a parent" if meta["n_fresh"] else ""
+    n_fresh = f", beside {meta.n_fresh:,} neurons without a parent" if meta.n_fresh else ""
     parts = [
-        f"# Who became what: {meta['run']}, layer {meta['layer']}, hook {meta['hook']}",
-        f"{meta['n_parents']:,} neurons of {meta['parent_run']} (step {meta['parent_step']:,}), "
-        f"{meta['n_children']} children each{n_fresh}; {plan_line(meta['plan'])}; read on {meta['n_tokens']:,} "
-        f"held-out tokens at step {meta['step']:,}.",
+        f"# Who became what: {meta.run}, layer {meta.layer}, hook {meta.hook}",
+        f"{meta.n_parents:,} neurons of {meta.parent_run} (step {meta.parent_step:,}), "
+        f"{meta.n_children} children each{n_fresh}; {plan_line(meta.plan)}; read on {meta.n_tokens:,} "
+        f"held-out tokens at step {meta.step:,}.",
     ]
-    for table in (divergence_table(found), verdict_table(found)):
+    for table in (divergence_table(steps), verdict_table(steps)):
         parts += [f"## {table.title}", table.caption, table.markdown()]
-    told = splits_line(last)
-    if told:
-        parts += ["## What the splits were worth", told]
+    if line := splits_line(last):
+        parts += ["## What the splits were worth", line]
     if last.examples is not None:
         parts += ["## Three families", RULE]
-        for reason, parent in chosen_parents(last.parents, meta["layer"]).items():
+        for reason, parent in chosen_parents(last.parents, meta.layer).items():
             parts += [f"### {reason}", "```\n" + tree(parent, last.parents, last.children) + "\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def splits_line(one: Fission) -> str:
-    """What the splits of a run's last step recovered, in words; empty where it was not measured."""
-    if one.splits is None or one.worth is None:
+def splits_line(last: Fission) -> str:
+    """What the splits of a run's last step recovered, in words; empty if it was not measured."""
+    if last.splits is None or last.recovered is None:
         return ""
-    total = one.splits["recovered"].sum()
+    total = last.splits["recovered"].sum()
     return (
         f"Merging the children of every parent again (each given the mean of its siblings' weights) costs "
-        f"{1000 * one.worth:.2f} millinats a token (loss {one.loss:.4f} on {ROWS} held-out rows, "
-        f"{one.loss_all_merged:.4f} merged). Parent by parent, the rest left split: {1000 * total:.2f} in sum, more "
-        f"than two standard errors over rows for {n_worth(one.splits):,} of {one.splits.height:,} parents."
+        f"{1000 * last.recovered:.2f} millinats a token (loss {last.loss:.4f} on {ROWS} held-out rows, "
+        f"{last.loss_all_merged:.4f} merged). Parent by parent, the rest left split: {1000 * total:.2f} in sum, more "
+        f"than two standard errors over rows for {n_noticeable(last.splits):,} of {last.splits.height:,} parents."
     )
 
 
-def plan_line(plan: dict[str, Any]) -> str:
+def plan_line(plan: WidenPlan) -> str:
     """A widening's plan in words."""
-    noise = "no noise" if plan["noise"] == "none" else f"{plan['noise']} noise, sigma {plan['sigma']:g}"
-    return f"widened {plan['factor']} x, copies {plan['copies']}, {plan['split']} split, {noise}"
+    noise = "no noise" if plan.noise == "none" else f"{plan.noise} noise, sigma {plan.sigma:g}"
+    return f"widened {plan.factor} x, copies {plan.copies}, {plan.split} split, {noise}"
 
 
-def divergence_table(found: Sequence[Fission]) -> Table:
+def divergence_table(steps: Sequence[Fission]) -> Table:
     """How far siblings have parted at every step of a run."""
+    pairs = [f"{name}_{of}" for name in ("cos_in", "cos_out", "correlation") for of in ("mean", "min")]
+    decimals = dict.fromkeys(pairs, 4) | {"moved_in": 3, "moved_out": 3}
     rows = []
-    for one in found:
-        own = one.parents
-        cells = [f"{one.meta['step']:,}", f"{one.meta['tokens']:,}", f"{one.meta['n_tokens']:,}"]
-        for name in ("cos_in", "cos_out", "correlation"):
-            cells += [_median(own[f"{name}_mean"], 4), _median(own[f"{name}_min"], 4)]
-        cells += [_median(own["moved_in"], 3), _median(own["moved_out"], 3)]
-        rows.append(tuple(cells))
+    for step in steps:
+        medians = (_median(step.parents[name], digits) for name, digits in decimals.items())
+        rows.append((f"{step.meta.step:,}", f"{step.meta.tokens:,}", f"{step.meta.n_tokens:,}", *medians))
+    least = ("cos W_in", "least", "cos W_out", "least", "correlation", "least")
     return Table(
         "How siblings part",
         "Medians over parents. Cosine of W_in and of W_out and correlation of activations among the children of one "
         "parent, mean and least over pairs; moved: distance from the weights at birth over their length. Tokens: "
         "trained on since the run's start; read on: held-out ones.",
-        (
-            "step",
-            "tokens",
-            "read on",
-            "cos W_in",
-            "least",
-            "cos W_out",
-            "least",
-            "correlation",
-            "least",
-            "moved W_in",
-            "W_out",
-        ),
+        ("step", "tokens", "read on", *least, "moved W_in", "W_out"),
         tuple(rows),
     )
 
 
-def verdict_table(found: Sequence[Fission]) -> Table:
-    """What children are told to be at every step of a run."""
+def verdict_table(steps: Sequence[Fission]) -> Table:
+    """The verdicts on children at every step of a run."""
     rows = []
-    for one in found:
-        sums = {name: int(one.parents[name].sum()) for name in (*VERDICTS, "n_related", "n_few", "n_clusters")}
-        apart = f"{sums['n_clusters'] / one.parents.height:.2f}"
-        cells = [f"{one.meta['step']:,}", *(f"{sums[name]:,}" for name in VERDICTS)]
-        rows.append((*cells, f"{sums['n_related']:,}", apart, f"{sums['n_few']:,}"))
+    for step in steps:
+        sums = {name: f"{step.parents[name].sum():,}" for name in (*VERDICTS, "n_related", "n_few")}
+        different = f"{step.parents['n_clusters'].sum() / step.parents.height:.2f}"
+        rows.append(
+            (f"{step.meta.step:,}", *(sums[name] for name in (*VERDICTS, "n_related")), different, sums["n_few"])
+        )
     return Table(
         "What children became",
         f"{THRESHOLDS}. Related: new, yet more of it inside its parent than inside any of the {MATCHED} matched ones. "
@@ -174,5 +196,5 @@ def verdict_table(found: Sequence[Fission]) -> Table:
 
 
 def _median(values: pl.Series, digits: int) -> str:
-    found = values.drop_nulls().median()
-    return "–" if found is None else f"{found:.{digits}f}"
+    median = values.drop_nulls().median()
+    return "–" if median is None else f"{median:.{digits}f}"

@@ -1,4 +1,4 @@
-"""What became of each child of a widened neuron, told from what it fires on beside what its parent fires on.
+"""What became of each child of a widened neuron, by the tokens that it and its parent fire on.
 
     dead         never fires, or its range is a millionth of the layer's
     duplicate    correlates above 0.95 with an earlier sibling, so it counts with that one
@@ -6,37 +6,39 @@
     specialised  fires where the parent does, on a part of it
     new          fires elsewhere
 
-"Fires where the parent does": at least 80 % of what it says falls on tokens at which the parent fires, and that is at
-least half of the way from what falls on those of other parents of the same firing rate to all. Tokens are weighted by
-the child's activation: one that keeps only a faint part of its parent's contexts has a lower level of its own, and so
-fires on the tokens at which the parent stays just below its level; counted alike, they would make it new.
+"Fires where the parent does": at least 80 % of the child's activation falls on tokens where the parent fires, and this
+share lies at least halfway between the share on tokens of other parents of the same firing rate and 1. Tokens are
+weighted by the child's activation: a child that keeps only a faint part of its parent's contexts has a lower firing
+level, so that it also fires on tokens where the parent stays just below its own; weighted alike, these would make it
+new.
 
-A GELU neuron that never leaves its negative tail fires nowhere: dead here, whatever it correlates with, since there are
-no contexts to compare.
+A GELU neuron that never leaves its negative tail fires nowhere: it is dead here, whatever it correlates with, since
+there are no contexts to compare.
 """
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from analyze.activations.duplicates import DUPLICATE
-from analyze.fission.coactivation import Kinship, Levels
+from analyze.activations.duplicates import DUPLICATE, components
+from analyze.fission.coactivation import Coactivation, FiringLevels
 from analyze.fission.lineage import WeightFigures
 
 VERDICTS = ("same", "specialised", "new", "duplicate", "dead")
 
 WITHIN = 0.8
-"""Of a child's activation where it fires, the share that must fall on its parent's firing tokens for it to fire where
-the parent does. The 80 % by which the field calls one rule enough (SoLU paper); exact copies are at 1, unrelated
+"""The share of a child's activation (where it fires) that must fall on its parent's firing tokens for it to fire where
+the parent does. It is the 80 % at which the SoLU paper takes one rule for enough; exact copies are at 1, unrelated
 neurons at the parent's firing rate."""
 COVERS = 0.8
-"""Of the parent's firing tokens, the share that a child must fire on to be the same. As WITHIN, the other way round."""
+"""The share of the parent's firing tokens that a child must fire on to be the same: WITHIN the other way round."""
 BEYOND_CHANCE = 0.5
-"""Least (inside - null) / (1 - null), null the mean of the same with the matched parents (the form of Cohen's kappa,
-1960): half of what chance leaves. It binds above a null of 0.6: two neurons that fire on most tokens always meet."""
+"""Least (inside - null) / (1 - null), where null is the mean of inside with the matched parents (the form of Cohen's
+kappa, 1960): half of what chance leaves. It matters above a null of 0.6: two neurons that fire on most tokens always
+meet."""
 FEW_TOKENS = 30
-"""A verdict on fewer firing tokens rests on little: a share of 0.8 then has a 95 % interval (Wilson) wider than
-0.3. Such verdicts are given, and counted apart."""
+"""A verdict on fewer firing tokens rests on little: a share of 0.8 then has a 95 % interval (Wilson) wider than 0.3.
+Such verdicts are given, and counted separately."""
 
 THRESHOLDS = (
     "fires: above 0.1 x its 99.99th percentile, the rule of `collect`; "
@@ -49,34 +51,31 @@ THRESHOLDS = (
     "dead: fires on no token (`collect` calls such a neuron rare while it varies), or has a range of 1e-6 of the "
     "layer's median"
 )
-"""Said with every table of verdicts."""
+"""Stands with every table of verdicts."""
 
 
 def clusters_of(
     correlation: Float[np.ndarray, "parent child child"], alive: Bool[np.ndarray, "parent child"]
 ) -> Int[np.ndarray, "parent child"]:
-    """For every child the first of the siblings that it is joined with by |correlation| > 0.95, transitively.
+    """The first sibling that each child is joined with by |correlation| > 0.95, transitively.
 
-    A child that is joined with none, and one that is not alive, is its own first.
+    A child that is joined with none, or is not alive, is its own first.
     """
     k = correlation.shape[-1]
     joined = (np.nan_to_num(np.abs(correlation)) > DUPLICATE) & alive[:, :, None] & alive[:, None, :]
-    joined |= np.eye(k, dtype=bool)
-    first = np.broadcast_to(np.arange(k), alive.shape).copy()
-    while True:
-        reached = np.where(joined, first[:, None, :], k).min(axis=-1)
-        if np.array_equal(reached, first):
-            return first
-        first = reached
+    family, one, other = joined.nonzero()
+    labels = components(alive.size, np.stack([family * k + one, family * k + other], axis=1))
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return (first[inverse] % k).reshape(alive.shape)
 
 
 def children_table(
     families: Int[np.ndarray, "parent child"],
-    levels: Levels,
-    kinship: Kinship,
+    levels: FiringLevels,
+    coactivation: Coactivation,
     weights: WeightFigures,
 ) -> pl.DataFrame:
-    """One row a child, by parent and then by neuron: its verdict, and the evidence.
+    """One row a child, by parent and then by copy: its verdict, and the evidence.
 
     parent, neuron, copy (place among its siblings); verdict; duplicate_of (a neuron, or null); n_fires (tokens);
     overlap (share of its firing tokens at which the parent fires), cover (share of the parent's that it fires on),
@@ -87,29 +86,29 @@ def children_table(
     """
     n_parents, k = families.shape
     with np.errstate(invalid="ignore", divide="ignore"):
-        overlap, cover = kinship.both / kinship.fires, kinship.both / kinship.parent_fires[:, None]
-        shares = kinship.weight_with / kinship.weight[..., None]
+        overlap, cover = coactivation.both / coactivation.fires, coactivation.both / coactivation.parent_fires[:, None]
+        shares = coactivation.weight_with / coactivation.weight[..., None]
     inside, null = shares[..., 0], shares[..., 1:]
     n_matched = null.shape[-1]
     # A layer of a single firing neuron has no others: the chance is the parent's own firing rate.
-    rate = np.broadcast_to((kinship.parent_fires / kinship.n_tokens)[:, None], inside.shape)
+    rate = np.broadcast_to((coactivation.parent_fires / coactivation.n_tokens)[:, None], inside.shape)
     null_mean = null.mean(-1) if n_matched else rate
     null_most = null.max(-1) if n_matched else rate
-    alive = (kinship.fires > 0) & ~levels.dead.numpy()[families]
-    first = clusters_of(kinship.siblings, alive)
-    correlation = kinship.correlation[..., 0]
+    alive = (coactivation.fires > 0) & ~levels.dead.numpy()[families]
+    first = clusters_of(coactivation.siblings, alive)
+    correlation = coactivation.correlation[..., 0]
     verdict = verdict_of(alive, first, inside, cover, null_mean, correlation)
     earlier = np.tril(np.ones((k, k), dtype=bool), -1)
-    near = np.where(earlier, np.nan_to_num(kinship.siblings), 0.0)
+    near = np.where(earlier, np.nan_to_num(coactivation.siblings), 0.0)
     nearest = np.take_along_axis(near, np.abs(near).argmax(-1)[..., None], -1)[..., 0]
-    others = np.nan_to_num(np.abs(kinship.correlation[..., 1:]))
+    others = np.nan_to_num(np.abs(coactivation.correlation[..., 1:]))
     columns = {
         "parent": np.repeat(np.arange(n_parents), k),
         "neuron": families,
         "copy": np.tile(np.arange(k), n_parents),
         "verdict": np.array(VERDICTS)[verdict],
         "duplicate_of": np.where(first != np.arange(k), np.take_along_axis(families, first, 1), -1),
-        "n_fires": kinship.fires.astype(np.int64),
+        "n_fires": coactivation.fires.astype(np.int64),
         "overlap": overlap,
         "cover": cover,
         "inside": inside,
@@ -156,29 +155,29 @@ def verdict_of(
 
 
 def parents_table(
-    children: pl.DataFrame, kinship: Kinship, weights: WeightFigures, parent_dead: Bool[np.ndarray, "parent"]
+    children: pl.DataFrame, coactivation: Coactivation, weights: WeightFigures, parent_dead: Bool[np.ndarray, "parent"]
 ) -> pl.DataFrame:
     """One row a parent: its children counted by verdict, and how far they have parted.
 
     parent; parent_firing_rate, parent_dead; n_children, n_alive, n_clusters (living children, duplicates once), one
     column a verdict; n_related (new, yet more of it inside the parent than inside any matched one), n_few (of
-    n_clusters, those that fire on fewer than 30 tokens: told from little); cos_in_mean, cos_in_min, cos_out_mean,
+    n_clusters, those that fire on fewer than 30 tokens); cos_in_mean, cos_in_min, cos_out_mean,
     cos_out_min over pairs of siblings; correlation_mean and correlation_min over pairs that vary; moved_in and
     moved_out, means over the children. Null where there is nothing to average.
     """
-    pairs = np.triu_indices(kinship.siblings.shape[-1], 1)
+    pairs = np.triu_indices(coactivation.siblings.shape[-1], 1)
 
     def over_pairs(values: Float[np.ndarray, "parent child child"], name: str) -> dict[str, np.ndarray]:
-        held = values[:, pairs[0], pairs[1]]
-        known = np.isfinite(held)
+        of_pairs = values[:, pairs[0], pairs[1]]
+        known = np.isfinite(of_pairs)
         n = known.sum(-1)
-        mean = np.where(n > 0, np.where(known, held, 0.0).sum(-1) / np.maximum(n, 1), np.nan)
-        least = np.where(n > 0, np.where(known, held, np.inf).min(-1, initial=np.inf), np.nan)
+        mean = np.where(n > 0, np.where(known, of_pairs, 0.0).sum(-1) / np.maximum(n, 1), np.nan)
+        least = np.where(n > 0, np.where(known, of_pairs, np.inf).min(-1, initial=np.inf), np.nan)
         return {f"{name}_mean": mean, f"{name}_min": least}
 
     counts = [(pl.col("verdict") == name).sum().cast(pl.Int32).alias(name) for name in VERDICTS]
     new, few = pl.col("verdict") == "new", pl.col("n_fires") < FEW_TOKENS
-    told = children.group_by("parent", maintain_order=True).agg(
+    counted = children.group_by("parent", maintain_order=True).agg(
         pl.len().cast(pl.Int32).alias("n_children"),
         (pl.col("verdict") != "dead").sum().cast(pl.Int32).alias("n_alive"),
         (~pl.col("verdict").is_in(["dead", "duplicate"])).sum().cast(pl.Int32).alias("n_clusters"),
@@ -187,11 +186,11 @@ def parents_table(
         (~pl.col("verdict").is_in(["dead", "duplicate"]) & few).sum().cast(pl.Int32).alias("n_few"),
         pl.col("moved_in", "moved_out").mean(),
     )
-    own = {"parent_firing_rate": kinship.parent_fires / kinship.n_tokens, "parent_dead": parent_dead}
+    own = {"parent_firing_rate": coactivation.parent_fires / coactivation.n_tokens, "parent_dead": parent_dead}
     spread = {
         **over_pairs(weights.cos_in.numpy(), "cos_in"),
         **over_pairs(weights.cos_out.numpy(), "cos_out"),
-        **over_pairs(kinship.siblings, "correlation"),
+        **over_pairs(coactivation.siblings, "correlation"),
     }
     extra = pl.DataFrame({**own, **spread}).with_columns(pl.col(pl.Float64).fill_nan(None))
-    return pl.concat([told, extra], how="horizontal")
+    return pl.concat([counted, extra], how="horizontal")

@@ -9,7 +9,7 @@ import polars as pl
 
 from analyze.figures import Figure
 from analyze.fission.families import MEDIAN, MOST, RANDOM, RULE, SHOWN, called, chosen_parents, shown_children, value
-from analyze.fission.merge_loss import n_worth
+from analyze.fission.merge_loss import n_noticeable
 from analyze.fission.store import Fission, find_fission, plan_line
 from analyze.fission.verdicts import FEW_TOKENS, THRESHOLDS, VERDICTS
 from analyze.report.fission_figures import arm_title, arms_of, divergence_figure, verdict_figure
@@ -71,7 +71,7 @@ def fission_part(results: Path, styles: dict[str, tuple[str, Any]]) -> FissionPa
     Raises:
         BadInput: damaged directories, or ones of another format version.
     """
-    found = [one for one in find_fission(results) if one.meta["variant"] in styles]
+    found = [one for one in find_fission(results) if one.meta.variant in styles]
     if not found:
         return None
     arms = arms_of(found)
@@ -130,19 +130,19 @@ def arms_table(arms: dict[tuple[str, int], dict[int, list[Fission]]]) -> Table:
 
 def _worth(ends: Sequence[Fission]) -> tuple[str, str]:
     """What merging costs, and the share of parents whose split was worth something."""
-    known = [one for one in ends if one.splits is not None and one.worth is not None]
+    known = [one for one in ends if one.splits is not None and one.recovered is not None]
     if not known:
         return number(None), percent(None)
-    shares = [n_worth(one.splits) / one.splits.height for one in known if one.splits is not None]
-    worths = [one.worth for one in known if one.worth is not None]
+    shares = [n_noticeable(one.splits) / one.splits.height for one in known if one.splits is not None]
+    worths = [one.recovered for one in known if one.recovered is not None]
     return number(1000 * sum(worths) / len(worths)), percent(sum(shares) / len(shares))
 
 
 def _arm(arm: tuple[str, int], one: Fission, colour: str) -> Arm:
     meta = one.meta
-    facts = f"{meta['run']}, step {meta['step']:,}, from {meta['parent_run']}, {plan_line(meta['plan'])}"
-    text = Text(meta["data_dir"], meta["data_hash"], meta["n_ctx"])
-    chosen = chosen_parents(one.parents, meta["layer"]) if one.examples is not None else {}
+    facts = f"{meta.run}, step {meta.step:,}, from {meta.parent_run}, {plan_line(meta.plan)}"
+    text = Text(meta.data_dir, meta.data_hash, meta.n_ctx)
+    chosen = chosen_parents(one.parents, meta.layer) if one.examples is not None else {}
     families = [_family(one, reason, parent, text) for reason, parent in chosen.items()]
     trouble = text.trouble
     if one.examples is None:
@@ -160,7 +160,7 @@ def _family(one: Fission, reason: str, parent: int, text: Text) -> Family:
             copies = [str(each["neuron"]) for each in rows.values() if each["duplicate_of"] == row["neuron"]]
             duplicates = f"; {len(copies)} duplicate{'s' * (len(copies) > 1)}: {', '.join(copies)}" if copies else ""
             branches.append(Branch(f"neuron {row['neuron']} {called(row)}", duplicates))
-    layer, hook = one.meta["layer"], one.meta["hook"]
+    layer, hook = one.meta.layer, one.meta.hook
     fires = ("fires on", f"{100 * own['parent_firing_rate']:.2g} % of tokens")
     cards = [
         Card(
@@ -176,7 +176,7 @@ def _family(one: Fission, reason: str, parent: int, text: Text) -> Family:
     shown = shown_children(one.children, parent)
     for neuron in shown:
         row = rows[neuron]
-        facts = [("fires on", f"{100 * row['n_fires'] / one.meta['n_tokens']:.2g} % of tokens")]
+        facts = [("fires on", f"{100 * row['n_fires'] / one.meta.n_tokens:.2g} % of tokens")]
         facts += [
             (word, value(row[key]))
             for word, key in (

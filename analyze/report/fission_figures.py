@@ -31,8 +31,8 @@ SHADES = {
 def arms_of(found: Sequence[Fission]) -> dict[tuple[str, int], dict[int, list[Fission]]]:
     """(variant, layer) -> seed -> steps in order; layers of one variant are arms of their own."""
     arms: dict[tuple[str, int], dict[int, list[Fission]]] = {}
-    for one in sorted(found, key=lambda one: one.meta["step"]):
-        arms.setdefault((one.meta["variant"], one.meta["layer"]), {}).setdefault(one.meta["seed"], []).append(one)
+    for one in sorted(found, key=lambda one: one.meta.step):
+        arms.setdefault((one.meta.variant, one.meta.layer), {}).setdefault(one.meta.seed, []).append(one)
     return arms
 
 
@@ -94,13 +94,13 @@ def _panel(
 ) -> None:
     from matplotlib.ticker import EngFormatter
 
-    positive = [one.meta["tokens"] for seeds in arms.values() for steps in seeds.values() for one in steps]
+    positive = [one.meta.tokens for seeds in arms.values() for steps in seeds.values() for one in steps]
     first = min((tokens for tokens in positive if tokens > 0), default=1)
     least = 1.0
     for (variant, _), seeds in arms.items():
         colour, dash = styles[variant]
         for steps in seeds.values():
-            tokens = [one.meta["tokens"] for one in steps]
+            tokens = [one.meta.tokens for one in steps]
             low, middle, high = zip(*(_quartiles(one, column) for one in steps))
             axes.fill_between(tokens, low, high, color=colour, alpha=0.12, linewidth=0)
             axes.plot(tokens, middle, color=colour, linestyle=dash, linewidth=1.6)

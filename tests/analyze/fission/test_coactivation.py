@@ -1,4 +1,4 @@
-"""Levels of firing and who fires with whom: the numbers of the whole, from any pieces."""
+"""FiringLevels of firing and who fires with whom: the numbers of the whole, from any pieces."""
 
 import hashlib
 from pathlib import Path
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from analyze.activations.collect import collect
 from analyze.activations.token_sample import document_halves
 from analyze.fission.coactivation import (
-    KinshipMeter,
-    LevelMeter,
-    Levels,
+    CoactivationMeter,
+    FiringLevelMeter,
+    FiringLevels,
     TokenPass,
-    as_held,
+    as_sampled,
     matched_by_rate,
     stream_values,
 )
@@ -27,12 +27,12 @@ from train.errors import BadInput
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
-    data = write_data(tmp_path_factory.mktemp("kinship") / "data", [5 + (37 * i) % 331 for i in range(60)])
+    data = write_data(tmp_path_factory.mktemp("coactivation") / "data", [5 + (37 * i) % 331 for i in range(60)])
     return TokenFile.open(data, "eval")
 
 
-def levels_of(values: torch.Tensor, is_fit: torch.Tensor, pieces: int = 1) -> Levels:
-    meter = LevelMeter(values.shape[1], int(is_fit.sum()))
+def levels_of(values: torch.Tensor, is_fit: torch.Tensor, pieces: int = 1) -> FiringLevels:
+    meter = FiringLevelMeter(values.shape[1], int(is_fit.sum()))
     for part, fit in zip(values.chunk(pieces), is_fit.chunk(pieces)):
         meter.update(part, fit)
     return meter.levels()
@@ -43,9 +43,9 @@ def test_a_neuron_fires_here_where_it_does_for_collect(tokens: TokenFile, tmp_pa
     acts = collect(source, tokens, tmp_path / "L0.mid", say=lambda _: None)
     passed = TokenPass.over(tokens)
     assert passed.n_tokens == len(acts.tokens)
-    meter = LevelMeter(9, passed.n_fit)
+    meter = FiringLevelMeter(9, passed.n_fit)
     for (values,), kept in stream_values([source], passed, "levels"):
-        meter.update(as_held(values), torch.from_numpy(kept.is_fit))
+        meter.update(as_sampled(values), torch.from_numpy(kept.is_fit))
     levels = meter.levels()
     fires = acts.block(0, 9) > levels.threshold
     assert np.allclose(fires.double().mean(0).numpy(), acts.moments.firing_rate, atol=0, rtol=1e-12)
@@ -77,10 +77,10 @@ def test_pieces_of_the_text_do_not_change_levels_or_counts(pieces: int, seed: in
     found = []
     for n in (1, pieces):
         levels = [levels_of(values, is_fit, n) for values in (child, parent)]
-        meter = KinshipMeter(families, *levels)
+        meter = CoactivationMeter(families, *levels)
         for a, b in zip(child.chunk(n), parent.chunk(n)):
             meter.update(a, b)
-        found.append((*levels, meter.kinship()))
+        found.append((*levels, meter.coactivation()))
     for one, other in zip(found[0][:2], found[1][:2]):
         assert torch.equal(one.threshold, other.threshold)
     for name in ("both", "fires", "parent_fires"):
@@ -89,7 +89,7 @@ def test_pieces_of_the_text_do_not_change_levels_or_counts(pieces: int, seed: in
     assert np.allclose(found[0][2].correlation, found[1][2].correlation, atol=1e-5)
 
 
-def test_kinship_counts_what_numpy_counts() -> None:
+def test_coactivation_counts_what_numpy_counts() -> None:
     generator = torch.Generator().manual_seed(1)
     parent = torch.randn(4000, 5, generator=generator)
     child = parent.repeat(1, 3) + torch.randn(4000, 15, generator=generator)
@@ -98,9 +98,9 @@ def test_kinship_counts_what_numpy_counts() -> None:
     families = np.arange(15).reshape(3, 5).T.copy()
     is_fit = torch.arange(4000) % 2 == 0
     levels = levels_of(child, is_fit), levels_of(parent, is_fit)
-    meter = KinshipMeter(families, *levels)
+    meter = CoactivationMeter(families, *levels)
     meter.update(child, parent)
-    found = meter.kinship()
+    found = meter.coactivation()
     on, parent_on = (child > levels[0].threshold).numpy(), (parent > levels[1].threshold).numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.corrcoef(child.double().numpy().T, parent.double().numpy().T)

@@ -49,14 +49,14 @@ def found(place: Path) -> list[Fission]:
 
 def test_every_saved_step_is_measured(place: Path, found: list[Fission]) -> None:
     saved = steps(place / "runs/wide-s0")
-    assert [one.meta["step"] for one in found] == saved
-    assert [one.meta["tokens"] for one in found] == [64 * step for step in saved]
+    assert [one.meta.step for one in found] == saved
+    assert [one.meta.tokens for one in found] == [64 * step for step in saved]
     for one in found:
         assert one.children.height == 48
         assert one.parents.height == 16
         assert one.children["neuron"].sort().to_list() == list(range(48))
         assert (one.parents.select(VERDICTS).sum_horizontal() == 3).all()
-        assert (one.examples is not None) == (one.meta["step"] == saved[-1])
+        assert (one.examples is not None) == (one.meta.step == saved[-1])
         assert one.directory.name == "L0.mid.fission"
 
 
@@ -73,14 +73,14 @@ def test_copies_are_born_as_one_neuron(found: list[Fission]) -> None:
 
 def test_what_splits_were_worth_is_told_at_the_last_step_alone(place: Path, found: list[Fission]) -> None:
     *earlier, last = found
-    assert all(one.splits is None and one.worth is None for one in earlier)
+    assert all(one.splits is None and one.recovered is None for one in earlier)
     assert last.splits is not None
     assert last.splits["parent"].to_list() == list(range(16))
-    assert last.worth is not None
-    assert last.worth != 0
+    assert last.recovered is not None
+    assert last.recovered != 0
     told = (place / "results" / "wide-s0" / "fission-L0.md").read_text()
     assert "What the splits were worth" in told
-    assert f"{1000 * last.worth:.2f} millinats a token" in told
+    assert f"{1000 * last.recovered:.2f} millinats a token" in told
 
 
 def test_siblings_part_and_move_as_they_train(found: list[Fission]) -> None:
@@ -93,9 +93,9 @@ def test_siblings_part_and_move_as_they_train(found: list[Fission]) -> None:
 def test_firing_is_what_collect_calls_firing(place: Path, found: list[Fission]) -> None:
     last = found[-1]
     acts = open_activations(last.directory.with_name("L0.mid"))
-    rates = last.children.sort("neuron")["n_fires"].to_numpy() / last.meta["n_tokens"]
+    rates = last.children.sort("neuron")["n_fires"].to_numpy() / last.meta.n_tokens
     assert np.allclose(rates, acts.moments.firing_rate, atol=1e-12)
-    assert last.meta["n_tokens"] == acts.meta.n_sampled_tokens
+    assert last.meta.n_tokens == acts.meta.n_sampled_tokens
 
 
 def test_a_second_run_finds_everything_and_a_changed_setting_does_not(place: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_the_table_of_a_run_states_its_thresholds_and_families(place: Path) -> N
 def test_one_step_can_be_measured_alone(place: Path, tmp_path: Path) -> None:
     fission(step_directory(place / "runs/wide-s0", 4), place / "data", tmp_path, say=lambda _: None)
     (only,) = find_fission(tmp_path)
-    assert only.meta["step"] == 4
+    assert only.meta.step == 4
     assert only.examples is None
 
 
@@ -291,7 +291,7 @@ def test_at_birth_every_copy_is_the_same_neuron_whatever_the_activation(
     assert [path.name for path in paths] == [f"fission-L{layer}.md" for layer in range(layers)]
     for one in find_fission(tmp_path / "results"):
         fresh = plan.copies == "fresh"
-        assert (one.meta["n_children"], one.meta["n_fresh"]) == ((1, 32) if fresh else (3, 0))
+        assert (one.meta.n_children, one.meta.n_fresh) == ((1, 32) if fresh else (3, 0))
         alive = one.children.filter((pl.col("verdict") != "dead") & (pl.col("n_fires") > 0))
         assert alive.height > 8
         assert set(alive["verdict"]) <= {"same", "duplicate"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.fission.merge_loss import measure_splits, merged, n_worth
+from analyze.fission.merge_loss import measure_splits, merged, n_noticeable
 from tests.train.widening.test_training import ACTS, K, N, rows, trained_like, widened
 from train.widening.widen import WidenPlan
 
@@ -34,7 +34,7 @@ def test_splits_that_are_only_zero_sum_noise_on_w_out_are_worth_nothing(act):
     table, loss, together = measure_splits(model, 0, FAMILIES, reads())
     assert np.abs(table["recovered"].to_numpy()).max() < 1e-12
     assert together == pytest.approx(loss, abs=1e-12)
-    assert n_worth(table) == 0
+    assert n_noticeable(table) == 0
 
 
 @pytest.mark.parametrize("act", ["relu", "solu_ln"])
@@ -69,4 +69,4 @@ def test_a_single_row_has_no_standard_error():
     model = wide_model("relu", noise="w_in", sigma=1.0)
     table, _, _ = measure_splits(model, 0, FAMILIES, reads()[:1])
     assert table["recovered_se"].null_count() == N
-    assert n_worth(table) == 0
+    assert n_noticeable(table) == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from analyze.activations.store import Activations
-from analyze.fission.coactivation import KinshipMeter, LevelMeter
+from analyze.fission.coactivation import CoactivationMeter, FiringLevelMeter
 from analyze.fission.lineage import WeightFigures
 from analyze.fission.verdicts import THRESHOLDS, VERDICTS, children_table, clusters_of, parents_table
 from tests.analyze.activations.collected import FakeSource, write_data
@@ -39,17 +39,17 @@ def told(acts: Activations, parents: torch.Tensor, children: torch.Tensor) -> tu
     flat = children.flatten(1)
     levels = []
     for values in (flat, parents):
-        meter = LevelMeter(values.shape[1], int(is_fit.sum()))
+        meter = FiringLevelMeter(values.shape[1], int(is_fit.sum()))
         meter.update(values, is_fit)
         levels.append(meter.levels())
     families = np.arange(n * k).reshape(n, k)
-    kin = KinshipMeter(families, *levels)
+    kin = CoactivationMeter(families, *levels)
     kin.update(flat, parents)
-    kinship = kin.kinship()
+    coactivation = kin.coactivation()
     ones, zeros = torch.ones(n, k, k).double(), torch.zeros(n, k).double()
     weights = WeightFigures(ones, ones, zeros, zeros)
-    table = children_table(families, levels[0], kinship, weights)
-    return table, parents_table(table, kinship, weights, levels[1].dead.numpy())
+    table = children_table(families, levels[0], coactivation, weights)
+    return table, parents_table(table, coactivation, weights, levels[1].dead.numpy())
 
 
 @pytest.fixture(scope="module")
