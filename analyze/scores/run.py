@@ -9,17 +9,15 @@ from analyze.activations.collect import collection_settings
 from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.activations.source import hooks_of
 from analyze.activations.store import drop_sample, open_activations, read_meta
-from analyze.nulls import DEFAULT_NULLS, checked_nulls
-from analyze.scores import checked_names
+from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls
+from analyze.scores import SCORES, checked_names
+from analyze.scores.fingerprint import fingerprint
 from analyze.scores.passages import keep_passages
 from analyze.scores.store import read_scores, scores_are_current, write_scores
 from analyze.scores.table import score_with_null
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
-
-SCORING_VERSION = 4
-"""Counts up when a change to a score changes its numbers, so that older results are made again."""
 
 
 @dataclass(frozen=True)
@@ -134,4 +132,9 @@ def scored_step(
 
 
 def _settings(names: list[str], seed: int, nulls: list[str]) -> dict[str, object]:
-    return {"scores": names, "nulls": nulls, "null_seed": seed, "scoring_version": SCORING_VERSION}
+    """What scores depend on beside the activations: `code` lets changed code make them again, and only that."""
+    modules = {name: type(SCORES[name]).__module__ for name in names}
+    modules |= {null: make.__module__ for null in nulls if (make := NULLS[null].make)}
+    modules["table"] = score_with_null.__module__
+    code = {name: fingerprint(module, deep=True) for name, module in modules.items()}
+    return {"scores": names, "nulls": nulls, "null_seed": seed, "code": code}

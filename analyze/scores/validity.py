@@ -5,11 +5,15 @@ line wherever they show the score, and lead with none that is no `headline`.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
+
+from train.files import write_atomic
 
 PUBLISHED = Path(__file__).with_name("validity.json")
 FORMAT_VERSION = 2
@@ -23,6 +27,14 @@ LABEL_RATE = 0.95
 """Share of neurons on which a figure of fit must fall when labels are missing, and when there are too many."""
 
 
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: nan if value is None else value),
+    PlainSerializer(lambda value: None if isnan(value) else round(value, 4)),
+]
+"""A figure that may be NaN, in JSON null."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A score on one set of planted neurons, some of one feature and some of several."""
@@ -31,22 +43,22 @@ class Case:
     symmetric: bool
     n_one: int
     n_several: int
-    auroc: float
+    auroc: Number
     """Chance that a neuron of one feature scores above one of several; no score counts as the lowest."""
-    low: float
-    high: float
+    low: Number
+    high: Number
     """Ends of a 95 % interval: bootstrap over features and neurons."""
-    auroc_scored: float
+    auroc_scored: Number
     """Among those that have a score."""
-    correlation: float
+    correlation: Number
     """Spearman's, of the score with the number of features; -1 is best."""
-    na_one: float
+    na_one: Number
     """Share without a score,"""
-    na_several: float
-    mono_one: float | None
+    na_several: Number
+    mono_one: Number | None
     """and share called monosemantic; None where the score has no verdict."""
-    mono_several: float | None
-    by_rate: float
+    mono_several: Number | None
+    by_rate: Number
     """AUROC of the firing rate alone (low = one feature): what a score must beat."""
 
 
@@ -56,10 +68,10 @@ class Kind:
 
     name: str
     n: int
-    auroc: float
+    auroc: Number
     """Against all of several features."""
-    na: float
-    mono: float
+    na: Number
+    mono: Number
     """Share called monosemantic, as for controls."""
 
 
@@ -69,9 +81,9 @@ class Control:
 
     name: str
     n: int
-    mono: float
+    mono: Number
     """Share called monosemantic: by the score's own verdict, or from its best threshold on the main case."""
-    na: float
+    na: Number
     """Share without a score."""
 
 
@@ -80,7 +92,7 @@ class Change:
     """What a change that should not matter did to a score."""
 
     name: str
-    largest: float
+    largest: Number
     """Largest change of a score."""
     n_lost: int
     """Neurons that lost their score or came by one."""
@@ -96,9 +108,9 @@ class Labels:
     """The figure of fit that a score rests on, when half of the true set's tokens go, and as many others come."""
 
     n: int
-    missing: float
+    missing: Number
     """Share of neurons on which it fell."""
-    extra: float
+    extra: Number
 
     @property
     def passed(self) -> bool:
@@ -112,10 +124,10 @@ class Toys:
 
     n_neurons: int
     n_instances: int
-    auroc: float
+    auroc: Number
     """Of share > 0.9, mean over instances that have both kinds."""
-    low: float
-    high: float
+    low: Number
+    high: Number
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,6 @@ class Validity:
     admitted_hash: str
     """Of the features that this corpus admitted."""
     n_features: int
-    scoring_version: int
     code: str
     """sha256 of the score's module, docstrings and comments left out."""
     cases: tuple[Case, ...] = ()
@@ -199,34 +210,17 @@ def shown(value: float | None) -> str:
     return text if abs(float(text)) >= 1 else text.replace("0.", ".", 1)
 
 
+_JSON = TypeAdapter(Validity)
+
+
 def as_json(validity: Validity) -> dict[str, Any]:
-    """For validity.json: NaN as null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(one) for key, one in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(one) for one in value]
-        if isinstance(value, float):
-            return None if isnan(value) else round(value, 4)
-        return value
-
-    return plain(asdict(validity))
+    """For validity.json: figures with four decimals, NaN as null."""
+    return _JSON.dump_python(validity, mode="json")
 
 
 def from_json(given: dict[str, Any]) -> Validity:
-    """What `as_json` gave."""
-
-    def number(kind: type, row: dict[str, Any]) -> Any:
-        optional = {"mono_one", "mono_several"}
-        return kind(**{key: float("nan") if one is None and key not in optional else one for key, one in row.items()})
-
-    facts = dict(given)
-    for key, kind in (("cases", Case), ("less", Case), ("kinds", Kind), ("controls", Control), ("changes", Change)):
-        facts[key] = tuple(number(kind, row) for row in given[key])
-    for key, kind in (("labels", Labels), ("toys", Toys)):
-        facts[key] = None if given[key] is None else number(kind, given[key])
-    return Validity(**facts)
+    """What `as_json` gave, to four decimals; keys of older files that are no longer known are passed over."""
+    return _JSON.validate_python(given)
 
 
 @lru_cache(maxsize=4)
@@ -259,8 +253,6 @@ def validity_line(name: str) -> str:
 
 def publish(found: list[Validity], path: Path = PUBLISHED) -> Path:
     """Write validity.json: these scores anew, others as they stand."""
-    from train.files import write_atomic
-
     scores = published(path) | {one.score: one for one in found}
     body = {"format_version": FORMAT_VERSION, "scores": [as_json(scores[name]) for name in sorted(scores)]}
     write_atomic(path, (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())

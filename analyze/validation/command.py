@@ -16,7 +16,7 @@ from analyze.labels.bank import LabelBank, bank_on
 from analyze.rules.build import grammar_on
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore
-from analyze.scores.run import SCORING_VERSION
+from analyze.scores.fingerprint import fingerprint
 from analyze.scores.validity import FORMAT_VERSION, as_json, from_json, publish
 from analyze.validation.admission import Admitted, Rules, admitted
 from analyze.validation.design import PLANTED_HASH
@@ -24,7 +24,7 @@ from analyze.validation.features import Part
 from analyze.validation.page import page, table
 from analyze.validation.plant import Ground
 from analyze.validation.reading import Reading
-from analyze.validation.trial import fingerprint, measure, why_not
+from analyze.validation.trial import measure, why_not
 from analyze.validation.validity import references, validities
 from train.data.tokens import TokenFile
 from train.errors import BadInput, did_you_mean
@@ -123,7 +123,7 @@ def _write(
     found = validities(ground, bank, scores, measured, toys, say)
     with publishing(final, facts, replace=True) as aside:
         table(found).write_parquet(aside / "validity.parquet")
-        planted = {"data": held_out.data_hash, "admitted": bank.hash, "scoring version": SCORING_VERSION}
+        planted: dict[str, object] = {"data": held_out.data_hash, "admitted": bank.hash}
         (aside / "validity.md").write_text(page(found, everything, references(bank), planted), encoding="utf-8")
         (aside / VALIDITIES).write_bytes(canonical_json([as_json(one) for one in found]))
         refused(everything).write_parquet(aside / "refused.parquet")
@@ -145,7 +145,6 @@ def _facts(held_out: TokenFile, part: Part, scores: list[NeuronScore], toys: tup
         "part": part,
         "scores": [one.name for one in scores],
         "planted_hash": PLANTED_HASH,
-        "scoring_version": SCORING_VERSION,
         "toys": [manifest_hash(one) for one in toys],
         "code": sha256("".join(fingerprint(one, deep=True) for one in modules).encode()).hexdigest(),
     }

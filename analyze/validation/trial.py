@@ -1,12 +1,10 @@
 """Scores on planted neurons: measured once each, kept beside the result, found again."""
 
-import ast
 import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from numpy import ndarray
 
 from analyze.activations.store import Activations
 from analyze.scores.base import KnowsLess, NeuronScore
-from analyze.scores.run import SCORING_VERSION
+from analyze.scores.fingerprint import fingerprint
 from analyze.validation.admission import Admitted
 from analyze.validation.design import MAIN, PLANTED_HASH
 from analyze.validation.plant import Ground, Plot, plots
@@ -64,57 +62,6 @@ def why_not(score: NeuronScore) -> str:
     """Why planted neurons cannot be measured with a score; empty where they can."""
     missing = [what for what in ("weights", "token_sums") if what in score.needs]
     return f"it needs {' and '.join(missing)}" if missing else ""
-
-
-def fingerprint(module: str, deep: bool = False) -> str:
-    """sha256 of what a module computes: its parsed code without docstrings and imports, so that a move leaves it alone.
-
-    Args:
-        deep: and of every module of `analyze` that it imports, wherever they lie.
-    """
-    seen: dict[str, str] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        spec = find_spec(name)
-        if name in seen or spec is None or spec.origin is None:
-            continue
-        tree = ast.parse(Path(spec.origin).read_bytes())
-        if deep:
-            waiting += _imported(tree)
-        seen[name] = sha256(ast.dump(_code_alone(tree)).encode()).hexdigest()
-    return sha256(canonical_json(sorted(seen.values()))).hexdigest()
-
-
-def _imported(tree: ast.Module) -> list[str]:
-    """The modules of `analyze` that a module imports, wherever it does."""
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "analyze":
-            inside = (f"{node.module}.{alias.name}" for alias in node.names)
-            found += [node.module, *(name for name in inside if _is_module(name))]
-    return found
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:  # of a name in a module that is no package
-        return False
-
-
-def _code_alone(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings and import lines."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.body = [each for each in node.body if not _says_or_imports(each)] or [ast.Pass()]
-    return tree
-
-
-def _says_or_imports(statement: ast.stmt) -> bool:
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        return isinstance(statement.value.value, str)
-    return isinstance(statement, (ast.Import, ast.ImportFrom))
 
 
 def measure(
@@ -166,6 +113,6 @@ def _slug(name: str) -> str:
 
 
 def _key(score: NeuronScore, ground: Ground, bank: Admitted) -> str:
-    depends = [TRIAL_VERSION, SCORING_VERSION, ground.data.data_hash, ground.data.n_ctx, PLANTED_HASH, bank.hash]
+    depends = [TRIAL_VERSION, ground.data.data_hash, ground.data.n_ctx, PLANTED_HASH, bank.hash]
     digest = sha256(canonical_json([*depends, score.name, fingerprint(type(score).__module__, deep=True)])).hexdigest()
     return f"{score.name}-{digest[:16]}"

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from analyze.scores.base import NeuronScore, ReadsToys
-from analyze.scores.run import SCORING_VERSION
+from analyze.scores.fingerprint import fingerprint
 from analyze.scores.validity import Case, Change, Control, Kind, Labels, Validity
 from analyze.validation.admission import Admitted
 from analyze.validation.design import CASES, CONTROLS, MAIN, PLANTED_HASH
@@ -17,7 +17,7 @@ from analyze.validation.discrimination import auroc, auroc_interval, best_thresh
 from analyze.validation.labels import REFERENCES, label_tests
 from analyze.validation.plant import CHANGES, Ground
 from analyze.validation.toys import judge_toys, known_toys
-from analyze.validation.trial import Measured, Read, fingerprint, why_not
+from analyze.validation.trial import Measured, Read, why_not
 
 
 def validities(
@@ -58,7 +58,6 @@ def _blank(score: NeuronScore, ground: Ground, bank: Admitted) -> Validity:
         planted_hash=PLANTED_HASH,
         admitted_hash=bank.hash,
         n_features=len(bank.features),
-        scoring_version=SCORING_VERSION,
         code=fingerprint(type(score).__module__),
     )
 

@@ -18,6 +18,7 @@ from analyze.activations.store import (
     TokenSample,
     write_activations,
 )
+from analyze.scores.k_eff import MONO
 from analyze.scores.store import write_scores
 from train.files import manifest_hash, publishing, sha256
 
@@ -119,7 +120,7 @@ def made_up_scores(n: int, k_eff: np.ndarray, rng: np.random.Generator, null: st
     def column(values: np.ndarray, when: list[bool] | np.ndarray = known) -> list[Any]:
         return [value if ok else None for value, ok in zip(values.tolist(), when)]
 
-    mono = k_eff <= 1.3
+    mono = k_eff <= MONO
     frame: dict[str, Any] = {
         "neuron": np.arange(n),
         "null": [null] * n,
@@ -268,8 +269,8 @@ def write_metrics(results: Path, run: str, seed: int, first: float, last: float)
 
 
 def k_eff_of(n: int, rng: np.random.Generator, mono: float) -> np.ndarray:
-    """K_eff of n neurons, about the share `mono` of them at 1 to 1.3, a tenth NaN."""
-    values = np.where(rng.random(n) < mono, rng.uniform(1, 1.3, n), rng.uniform(1.31, 4, n))
+    """K_eff of n neurons, about the share `mono` of them at 1 to MONO, a tenth NaN."""
+    values = np.where(rng.random(n) < mono, rng.uniform(1, MONO, n), rng.uniform(MONO + 0.01, 4, n))
     return np.where(rng.random(n) < 0.1, np.nan, values)
 
 

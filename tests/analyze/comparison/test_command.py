@@ -345,7 +345,7 @@ def measured_validity(auroc: float) -> Validity:
     """As published of a score with this AUROC on the one symmetric case."""
     case = Case("symmetric", True, 120, 180, auroc, auroc - 0.03, auroc + 0.02, auroc, -0.7, 0.0, 0.0, 0.8, 0.1, 0.5)
     facts = {"why_not": "", "data_hash": "d", "planted_hash": "p", "admitted_hash": "a", "n_features": 100}
-    return Validity("k_eff", "held", scoring_version=2, code="c", cases=(case,), **facts)
+    return Validity("k_eff", "held", code="c", cases=(case,), **facts)
 
 
 @pytest.mark.parametrize(("auroc", "leads"), [(0.95, True), (0.85, False), (None, False)])

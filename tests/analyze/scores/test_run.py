@@ -14,6 +14,7 @@ from analyze.activations.store import Activations
 from analyze.nulls import NULLS, made_nulls
 from analyze.nulls.matching import match
 from analyze.scores import SCORES, default_names
+from analyze.scores import run as scores_run
 from analyze.scores.base import NeuronScore
 from analyze.scores.run import score_directory
 from analyze.scores.store import read_scores
@@ -184,6 +185,23 @@ def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path):
     assert set(table["null"]) == {"none", "rotated"}
     assert not score_directory(directory, ["rate"]).found
     assert not score_directory(directory, ["rate"], seed=1).found
+
+
+@pytest.mark.usefixtures("rate")
+def test_scores_are_made_again_when_their_code_or_that_of_a_null_changes_and_not_for_another_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    directory = collected(tmp_path).directory
+    assert directory is not None
+    code: dict[str, str] = {}
+    monkeypatch.setattr(scores_run, "fingerprint", lambda module, deep: code.get(module, module))
+    assert not score_directory(directory, ["rate"], nulls=["rotated"]).found
+    code["analyze.scores.ms"] = code["analyze.nulls.shifted"] = "changed"
+    assert score_directory(directory, ["rate"], nulls=["rotated"]).found
+    for changed in (ConstantScore.__module__, "analyze.nulls.rotation", "analyze.scores.table"):
+        code[changed] = "changed"
+        assert not score_directory(directory, ["rate"], nulls=["rotated"]).found
+        assert score_directory(directory, ["rate"], nulls=["rotated"]).found
 
 
 def test_every_null_follows_its_seed_and_keeps_the_tokens(acts):

@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 
 from analyze.scores import SCORES, validity
+from analyze.scores.fingerprint import fingerprint
 from analyze.scores.validity import Validity, from_json
 from analyze.validation import command, plant
 from analyze.validation.command import truth
 from analyze.validation.design import CASES, MAIN, drawn, planted
-from analyze.validation.trial import fingerprint, read_score, why_not
+from analyze.validation.trial import read_score, why_not
 from tests.analyze.validation.laid import Guesses, Knows, Weighs, ground_on, laid_out
 from train.errors import BadInput
 

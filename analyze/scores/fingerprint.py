@@ -1,0 +1,57 @@
+"""What code computes, as a hash: results that carry it are made again when the code changes, and only then."""
+
+import ast
+from functools import lru_cache
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+
+from train.files import canonical_json
+
+
+def fingerprint(module: str, deep: bool = False) -> str:
+    """sha256 of a module's parsed code without docstrings and imports: neither words nor a move change it.
+
+    Args:
+        module: dotted name.
+        deep: and of every module of `analyze` that it imports, directly or not, wherever they lie.
+    """
+    seen: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        spec = None if name in seen else find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        seen[name], imported = _code_and_imports(Path(spec.origin).read_bytes())
+        if deep:
+            waiting += imported
+    return sha256(canonical_json(sorted(seen.values()))).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _code_and_imports(source: bytes) -> tuple[str, tuple[str, ...]]:
+    """The hash of a module's code alone, and the modules of `analyze` that it imports."""
+    tree = ast.parse(source)
+    imported = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "analyze":
+            below = (f"{node.module}.{alias.name}" for alias in node.names)
+            imported += [node.module, *(name for name in below if _is_module(name))]
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.body = [line for line in node.body if not _is_docstring_or_import(line)] or [ast.Pass()]
+    return sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of a name in a module that is no package
+        return False
+
+
+def _is_docstring_or_import(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+        return isinstance(statement.value.value, str)
+    return isinstance(statement, (ast.Import, ast.ImportFrom))
