@@ -24,8 +24,8 @@ from train.loop import Training, train
 from train.loss import NextTokenLoss
 from train.model import Transformer
 from train.optim import Widened, build_optimizer
+from train.processes import make_accelerator
 from train.tracking import Metrics
-from train.training_run import make_accelerator
 
 ROWS = 16
 RATE = 1e-3

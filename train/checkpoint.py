@@ -19,6 +19,7 @@ from train.config import ModelConfig
 from train.configfile import validate
 from train.errors import BadInput, EnvironmentProblem, one_line
 from train.files import (
+    RECORD,
     check_listing,
     discard,
     manifest_hash,
@@ -43,7 +44,7 @@ MAX_TOKENIZER_BYTES = 2**28
 ADAM = ("exp_avg", "exp_avg_sq", "step")
 
 REQUIRED = frozenset({"config.json", "tokenizer.json", "model.safetensors", "optim.safetensors", "state.json"})
-OPTIONAL = frozenset({"lineage.safetensors"})
+OPTIONAL = frozenset({"lineage.safetensors", RECORD})
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -90,6 +91,7 @@ class _State(_Fact):
     start: _Start | None
     rows_read: Count = 0
     log_offset: Count = 0
+    """Of earlier versions, which cut metrics.jsonl there; now its lines' own steps say where."""
 
 
 def step_directory(run: Path, step: int) -> Path:
@@ -106,7 +108,7 @@ class Checkpoint:
     state: dict[str, Any]
     """run, variant, seed, step, tokens, n_params, evaluation, data, start, environment; see train.loop."""
     hash: str
-    """sha256 of MANIFEST.json: the identity of this step."""
+    """The identity of this step (`train.files.manifest_hash`): equal runs have equal ones."""
 
     @property
     def step(self) -> int:
@@ -144,6 +146,19 @@ class Checkpoint:
             if neurons.min() < lowest or neurons.max() >= self.config.widths[layer]:
                 raise BadInput(f"{path}: layer {layer} names a parent that cannot be")
         return lineage
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """The polysem that wrote it: version, commit, dirty, as far as they are known; outside of `hash`.
+
+        Raises:
+            BadInput: a record that is none.
+        """
+        path = self.directory / RECORD
+        code = _read_json(path).get("code") if path.exists() else {}
+        if not isinstance(code, dict):
+            raise BadInput(f"{path}: key 'code' is missing")
+        return code
 
     def tokenizer(self) -> "Tokenizer":
         """The tokenizer that the model was trained with."""
@@ -234,10 +249,14 @@ def save_checkpoint(
     state: dict[str, Any],
     tokenizer_json: bytes,
     lineage: Lineage | None,
+    code: dict[str, Any] | None = None,
 ) -> Path:
     """Write a step's directory whole, or not at all; an equal step that is there already is replaced.
 
     The caller holds the run's lock, so what lies half-written or half-deleted there is of a dead process: it goes.
+
+    Args:
+        code: which polysem writes it (`train.provenance.code_facts`); recorded, not part of the hash.
 
     Returns:
         The step's directory.
@@ -254,13 +273,19 @@ def save_checkpoint(
     with publishing(target, facts, replace=True) as aside:
         (aside / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n")
         (aside / "tokenizer.json").write_bytes(tokenizer_json)
-        (aside / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True, allow_nan=False) + "\n")
+        _write_json(state, aside / "state.json")
+        if code is not None:
+            _write_json({"code": code}, aside / RECORD)
         weights = {name: value.detach().cpu().contiguous() for name, value in sorted(model.state_dict().items())}
         _save_tensors(weights, aside / "model.safetensors")
         _save_tensors(optimizer_state, aside / "optim.safetensors")
         if lineage is not None:
             (aside / "lineage.safetensors").write_bytes(lineage.to_bytes())
     return target
+
+
+def _write_json(values: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -305,6 +330,8 @@ def _check_sizes(directory: Path, config: ModelConfig, sizes: dict[str, int]) ->
         "optim.safetensors": 2 * weights + room,
         "lineage.safetensors": 8 * sum(config.widths) + room,
         "tokenizer.json": MAX_TOKENIZER_BYTES,
+        "state.json": MAX_JSON_BYTES,
+        RECORD: MAX_JSON_BYTES,
     }
     for name, limit in limits.items():
         if sizes.get(name, 0) > limit:

@@ -19,6 +19,10 @@ from train.errors import BadInput, EnvironmentProblem, is_text
 MANIFEST = "MANIFEST.json"
 MAX_MANIFEST_BYTES = 2**26
 
+RECORD = "record.json"
+"""A file of this name is verified like any other, but the directory's identity does not cover it: it says what does
+not determine the result, such as the commit of the code."""
+
 _LOCK_ATTEMPTS = 10
 _LOCK_PAUSE = 0.05
 _DATED_BACK = 10 * 10**9
@@ -211,12 +215,15 @@ def seal(directory: Path, facts: dict[str, Any], known: Mapping[str, Hashed] | N
         one = known.get(path.name)
         digest = one.sha256 if one is not None and one.is_of(path) else sha256_file(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
-    body = json.dumps({**facts, "files": files}, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    with (directory / MANIFEST).open("w") as file:
-        file.write(body)
+    with (directory / MANIFEST).open("wb") as file:
+        file.write(_manifest_bytes({**facts, "files": files}))
         file.flush()
         os.fsync(file.fileno())
     fsync_path(directory)
+
+
+def _manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -282,8 +289,10 @@ def check_listing(directory: Path, manifest: dict[str, Any]) -> None:
 
 
 def manifest_hash(directory: Path) -> str:
-    """The identity of a sealed directory: the sha256 of its MANIFEST.json."""
-    return sha256_file(directory / MANIFEST)
+    """The identity of a sealed directory: the sha256 of its MANIFEST.json, without the entry of a RECORD."""
+    data = (directory / MANIFEST).read_bytes()
+    manifest = json.loads(data) if RECORD.encode() in data else {"files": {}}
+    return sha256(data if manifest["files"].pop(RECORD, None) is None else _manifest_bytes(manifest))
 
 
 @contextmanager

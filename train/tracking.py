@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 class Metrics:
     """Appends one JSON object a line; a resumed run first cuts what came after its checkpoint.
 
-    The mirror (wandb, through accelerate's trackers) can fail or hang up without touching the run: the first
-    failure is told, and the mirror is left alone from then on.
+    The mirror (wandb, through accelerate's trackers) can fail or hang up without touching the run: the first failure
+    prints a warning, and from then on nothing is sent there.
+
+    Args:
+        path: the metrics.jsonl.
+        step: of the checkpoint that the run goes on from: lines of later steps are cut, at 0 all lines.
+        mirror: takes the numbers too.
     """
 
-    def __init__(self, path: Path, offset: int, mirror: "Accelerator | None"):
+    def __init__(self, path: Path, step: int, mirror: "Accelerator | None"):
         self.file = path.open("r+b" if path.exists() else "w+b")
-        # A log that lost its end keeps what it has: truncating beyond it would fill the gap with zeros.
-        self.file.truncate(min(offset, self.file.seek(0, os.SEEK_END)))
+        self.file.truncate(_length_up_to(self.file.read(), step) if step else 0)
         self.file.seek(0, os.SEEK_END)
         self.mirror = mirror
 
@@ -38,16 +42,29 @@ class Metrics:
             print(f"warning: wandb stopped ({failure}); metrics.jsonl goes on", flush=True)
             self.mirror = None
 
-    def sync(self) -> int:
-        """Force the lines to disk; returns the length of the file, which a checkpoint records."""
+    def sync(self) -> None:
+        """Force the lines to disk."""
         self.file.flush()
         os.fsync(self.file.fileno())
-        return self.file.tell()
 
     def close(self) -> None:
         """Sync and close, and end the mirror."""
         self.sync()
         self.file.close()
+
+
+def _length_up_to(log: bytes, step: int) -> int:
+    """Bytes of a log's lines up to the first that is of a later step, or that a crash cut short."""
+    length = 0
+    for line in log.splitlines(keepends=True):
+        try:
+            is_kept = line.endswith(b"\n") and json.loads(line)["step"] <= step
+        except (ValueError, TypeError, LookupError):
+            is_kept = False
+        if not is_kept:
+            break
+        length += len(line)
+    return length
 
 
 def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:

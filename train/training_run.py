@@ -1,14 +1,10 @@
-"""A run's directory: what starts it, what it goes on from, what it leaves."""
+"""One training run from start to finish: what it starts from, what it goes on from, what it leaves."""
 
-import os
-import platform
 from dataclasses import dataclass
-from datetime import timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from train.card import model_card
 from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory, steps, verified_steps
@@ -18,12 +14,14 @@ from train.data.baselines import fit_baselines
 from train.data.resolve import ensure_data
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
-from train.files import locked, remove_directory, require_space, sha256, write_atomic
+from train.files import locked, remove_directory, require_space, write_atomic
 from train.lineage import Lineage
 from train.loop import Training, is_permanent, steps_of, train
 from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import Widened, build_optimizer
+from train.processes import make_accelerator
+from train.provenance import code_facts, run_facts
 from train.tracking import Metrics
 from train.widening.moments import initial_moments, moments_of, set_moments
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
@@ -33,9 +31,6 @@ if TYPE_CHECKING:
 
 MAY_DIFFER = frozenset({"train.wandb", "train.device", "train.log_every"})
 """Keys that a resumed run may change: they do not touch its numbers."""
-
-PATIENCE = timedelta(seconds=30)
-"""How long a process waits for another before it gives up: a dead one ends all of them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,24 @@ class Outcome:
         return text if lineage is None else f"{text}; widened {lineage.factor}x, {lineage.receipt.line()}"
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads, opened and checked."""
+
+    config: RunConfig
+    fit: TokenFile
+    held_out: TokenFile
+    start: Checkpoint | None
+    """The checkpoint that the run starts from."""
+    resumed: Checkpoint | None
+    """The run's own newest checkpoint, where an earlier start of the same command left some."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has taken its last step."""
+        return self.resumed is not None and self.resumed.step >= steps_of(self.config, self.fit.n_ctx)
+
+
 def run(config: RunConfig, out: Path) -> Outcome:
     """Train a model from a run's config, or go on where an earlier start of the same command stopped.
 
@@ -77,42 +90,39 @@ def run(config: RunConfig, out: Path) -> Outcome:
 
 
 def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -> Outcome:
-    resumed = _existing(config, out)
-    start = load(config.start) if config.start is not None else None
-    fit, held_out = (TokenFile.open(data, split=split, n_ctx=_n_ctx(config, start)) for split in ("fit", "eval"))
-    _check_data(config, fit, start, resumed)
+    inputs = _open_inputs(config, out, data)
+    resumed, is_main = inputs.resumed, accelerator.is_main_process
     accelerator.wait_for_everyone()
-    _require_memory(config, fit, start, resumed, accelerator)
-    model, lineage, widened = _build_model(config, fit, held_out, start, resumed)
+    if inputs.is_finished:
+        assert resumed is not None
+        return _finish(Outcome(out, found=True, checkpoint=resumed), config, is_main)
+    _require_memory(inputs, accelerator)
+    model, lineage = _build_model(inputs)
     _freeze(model, config)
-    optimizer = build_optimizer(model, config.optim, widened)
+    optimizer = build_optimizer(model, config.optim, _widened(inputs))
     model.to(accelerator.device)
-    set_moments(model, optimizer, initial_moments(config, start, resumed, model))
-    is_main = accelerator.is_main_process
+    set_moments(model, optimizer, initial_moments(config, inputs.start, resumed, model))
     if is_main and resumed is None:
         require_space(out, 2 * 12 * model.config.n_params)
         write_atomic(out / "run.toml", to_toml(config).encode())
-    facts = _facts(config, out, fit, start, model, accelerator)
+    facts = run_facts(config, out.name, inputs.fit, inputs.start, model, accelerator)
+    tokenizer = (data / "tokenizer.json").read_bytes()
     training = Training(
         config=config,
         directory=out,
         accelerator=accelerator,
         model=model,
         optimizer=optimizer,
-        fit=fit,
-        held_out=held_out,
-        baselines=fit_baselines(fit),
-        save=_saver(facts, (data / "tokenizer.json").read_bytes(), lineage),
+        fit=inputs.fit,
+        held_out=inputs.held_out,
+        baselines=fit_baselines(inputs.fit),
+        save=partial(_save, facts=facts, tokenizer_json=tokenizer, lineage=lineage),
         step=0 if resumed is None else resumed.step,
         first_row=facts["first_row"],
         evaluation=None if resumed is None else resumed.state["evaluation"],
     )
-    if resumed is not None and resumed.step >= training.n_steps:
-        return _finish(Outcome(out, found=True, checkpoint=resumed), config, is_main)
     if is_main:
-        offset = 0 if resumed is None else resumed.state["log_offset"]
-        mirror = _start_tracker(config, out, accelerator)
-        training.metrics = Metrics(out / "metrics.jsonl", offset, mirror)
+        training.metrics = Metrics(out / "metrics.jsonl", training.step, _start_tracker(config, out, accelerator))
     try:
         train(training)
     finally:
@@ -132,36 +142,29 @@ def _finish(outcome: Outcome, config: RunConfig, is_main: bool) -> Outcome:
     return outcome
 
 
-def make_accelerator(config: RunConfig) -> "Accelerator":
-    """An Accelerator that is what the config and the launcher asked for, checked.
+def _open_inputs(config: RunConfig, out: Path, data: Path) -> Inputs:
+    """Open what the run reads; refuse data that the weights were not made for, and a start that has changed.
 
     Raises:
-        EnvironmentProblem: fewer processes than the launcher announced.
-        BadInput: rows that do not divide among processes and accumulation passes.
+        BadInput: naming what does not fit.
     """
-    from accelerate import Accelerator
-    from accelerate.utils import InitProcessGroupKwargs
-
-    cpu = config.train.device == "cpu" or not torch.cuda.is_available()
-    accelerator = Accelerator(
-        cpu=cpu,
-        mixed_precision="bf16" if config.train.precision == "bf16" else "no",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-        log_with="wandb" if config.train.wandb != "off" else None,
-    )
-    announced = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != announced:
-        raise EnvironmentProblem(f"{announced} processes announced, accelerate runs {accelerator.num_processes}")
-    pieces = config.train.accumulate * accelerator.num_processes
-    if config.train.rows_per_step % pieces:
-        raise BadInput(
-            f"train.rows_per_step: {config.train.rows_per_step} rows do not divide into train.accumulate = "
-            f"{config.train.accumulate} x {accelerator.num_processes} processes"
-        )
-    return accelerator
+    resumed = _earlier(config, out)
+    start = None if config.start is None else load(config.start)
+    model = config.model or (start and start.config)
+    assert model is not None
+    fit, held_out = (TokenFile.open(data, split=split, n_ctx=model.n_ctx) for split in ("fit", "eval"))
+    if start is not None and start.state["data"]["tokenizer_sha256"] != fit.tokenizer_sha256:
+        raise BadInput(f"data: the tokenizer of {fit.directory} is not the one of {start.directory}")
+    if resumed is not None:
+        if resumed.state["data"]["hash"] != fit.data_hash:
+            raise BadInput(f"data: {fit.directory} has changed since {resumed.directory} was written")
+        before, now = resumed.state["start"], None if start is None else start.hash
+        if (None if before is None else before["hash"]) != now:
+            raise BadInput(f"start: {config.start} has changed since {resumed.directory} was written")
+    return Inputs(config, fit, held_out, start, resumed)
 
 
-def _existing(config: RunConfig, out: Path) -> Checkpoint | None:
+def _earlier(config: RunConfig, out: Path) -> Checkpoint | None:
     """The checkpoint that an earlier start of this run left, after checking that it is this run."""
     record = out / "run.toml"
     if not record.exists():
@@ -177,181 +180,103 @@ def _existing(config: RunConfig, out: Path) -> Checkpoint | None:
     return next(verified_steps(out), None)
 
 
-def _n_ctx(config: RunConfig, start: Checkpoint | None) -> int:
-    if start is not None:
-        return start.config.n_ctx
-    assert config.model is not None
-    return config.model.n_ctx
-
-
-def _check_data(config: RunConfig, fit: TokenFile, start: Checkpoint | None, resumed: Checkpoint | None) -> None:
-    """Refuse data that the weights were not made for."""
-    if start is not None and start.state["data"]["tokenizer_sha256"] != fit.tokenizer_sha256:
-        raise BadInput(f"data: the tokenizer of {fit.directory} is not the one of {start.directory}")
-    if resumed is not None:
-        if resumed.state["data"]["hash"] != fit.data_hash:
-            raise BadInput(f"data: {fit.directory} has changed since {resumed.directory} was written")
-        before, now = resumed.state["start"], None if start is None else start.hash
-        if (None if before is None else before["hash"]) != now:
-            raise BadInput(f"start: {config.start} has changed since {resumed.directory} was written")
-
-
-def _require_memory(
-    config: RunConfig, fit: TokenFile, start: Checkpoint | None, resumed: Checkpoint | None, accelerator: "Accelerator"
-) -> None:
+def _require_memory(inputs: Inputs, accelerator: "Accelerator") -> None:
     """Refuse a run that would not fit, before anything large is made.
 
     Raises:
-        EnvironmentProblem: naming the figure, what is free and what to lower.
+        EnvironmentProblem: with the bytes needed, the bytes free and what to lower.
     """
-    if resumed is not None and resumed.step >= steps_of(config, fit.n_ctx):
-        return
+    config, start = inputs.config, inputs.start
     if start is None:
         assert config.model is not None
-        shape, lower = config.model.resolve(fit.d_vocab), "model.mlp_ratio"
+        shape, lower = config.model.resolve(inputs.fit.d_vocab), "model.mlp_ratio"
     else:
         shape, lower = start.config, "train.rows_per_step"
         if config.widen is not None:
             shape, lower = widened_config(start.config, config.widen), "widen.factor"
-            if resumed is None:
+            if inputs.resumed is None:
                 free = free_memory() // accelerator.num_processes
                 to_widen(start.config, shape).require("widen: widening", free, "lower widen.factor")
     blank = Transformer(shape, seed=None)  # pages that nobody writes to take no memory
     _freeze(blank, config)
     n_trained = sum(parameter.numel() for parameter in blank.parameters() if parameter.requires_grad)
     passes = config.train.accumulate * accelerator.num_processes
-    need = to_train(shape, n_trained, config.train.rows_per_step // passes * fit.n_ctx, config.optim.l1 > 0)
+    need = to_train(shape, n_trained, config.train.rows_per_step // passes * inputs.fit.n_ctx, config.optim.l1 > 0)
     on_cpu = accelerator.device.type == "cpu"
     free = free_memory(accelerator.device) // (accelerator.num_processes if on_cpu else 1)
     need.require("train: a process", free, f"raise train.accumulate or lower {lower}")
 
 
-def _build_model(
-    config: RunConfig,
-    fit: TokenFile,
-    held_out: TokenFile,
-    start: Checkpoint | None,
-    resumed: Checkpoint | None,
-) -> tuple[Transformer, Lineage | None, Widened]:
-    widened = _widened(config, start)
-    if resumed is not None:
-        return resumed.model().train(), resumed.lineage, widened
+def _build_model(inputs: Inputs) -> tuple[Transformer, Lineage | None]:
+    """The model as the run's next step finds it, in training mode on the CPU, and the descent of its neurons."""
+    config, start = inputs.config, inputs.start
+    if inputs.resumed is not None:
+        return inputs.resumed.model().train(), inputs.resumed.lineage
     if start is None:
         assert config.model is not None
-        return Transformer(config.model.resolve(fit.d_vocab), config.seed).train(), None, widened
+        return Transformer(config.model.resolve(inputs.fit.d_vocab), config.seed).train(), None
     if config.widen is None:
-        return start.model().train(), start.lineage, widened
-    widened_config(start.config, config.widen)
-    rows = held_out.plain_rows(0, min(RECEIPT_ROWS, held_out.n_rows))
+        return start.model().train(), start.lineage
+    rows = inputs.held_out.plain_rows(0, min(RECEIPT_ROWS, inputs.held_out.n_rows))
     model, lineage = widen(start.model(), config.widen, rows)
-    return model.train(), lineage.of(start.hash, start.lineage), widened
+    return model.train(), lineage.of(start.hash, start.lineage)
 
 
-def _widened(config: RunConfig, start: Checkpoint | None) -> Widened:
+def _widened(inputs: Inputs) -> Widened:
     """The widenings that this run trains: its own, and those that its start descends from."""
+    start, plan = inputs.start, inputs.config.widen
     copies = {} if start is None or start.lineage is None else start.lineage.copies
-    if start is not None and config.widen is not None and config.widen.copies == "tiled":
-        for layer in config.widen.layers_in(start.config.n_layers):
-            copies[layer] = copies.get(layer, 1) * config.widen.factor
+    if start is not None and plan is not None and plan.copies == "tiled":
+        for layer in plan.layers_in(start.config.n_layers):
+            copies[layer] = copies.get(layer, 1) * plan.factor
     return Widened(copies)
 
 
-def trainable_pattern(config: RunConfig) -> tuple[str, ...]:
-    """Globs over parameter names that train: as given, else the widened MLPs, else everything."""
-    if config.trainable is not None:
-        return (config.trainable,)
-    if config.widen is not None:
-        layers = ("*",) if config.widen.layers == "all" else config.widen.layers
-        return tuple(f"layers.{layer}.mlp.*" for layer in layers)
-    return ("*",)
-
-
 def _freeze(model: Transformer, config: RunConfig) -> None:
-    patterns = trainable_pattern(config)
-    names = [name for name, _ in model.named_parameters()]
-    if not any(fnmatchcase(name, pattern) for name in names for pattern in patterns):
-        raise BadInput(f"trainable: {' '.join(patterns)!r} matches no parameter; there are {', '.join(names)}")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in patterns))
+    """Let those parameters train that `trainable` matches; by default the widened MLPs, else everything."""
+    patterns = ["*"]
+    if config.trainable is not None:
+        patterns = [config.trainable]
+    elif config.widen is not None:
+        layers = ("*",) if config.widen.layers == "all" else config.widen.layers
+        patterns = [f"layers.{layer}.mlp.*" for layer in layers]
+    parameters = dict(model.named_parameters())
+    trained = {name for name in parameters for pattern in patterns if fnmatchcase(name, pattern)}
+    if not trained:
+        raise BadInput(f"trainable: {' '.join(patterns)!r} matches no parameter; there are {', '.join(parameters)}")
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
 
 
-def _facts(
-    config: RunConfig,
-    out: Path,
-    fit: TokenFile,
-    start: Checkpoint | None,
-    model: Transformer,
-    accelerator: "Accelerator",
-) -> dict[str, Any]:
-    """What every checkpoint of the run says of itself."""
-    variant = config.variant or out.name.removesuffix(f"-s{config.seed}")
-    origin = None
-    if start is not None:
-        origin = {
-            "hash": start.hash,
-            "run": start.state["run"],
-            "step": start.step,
-            "directory": str(start.directory),
+def _save(training: Training, facts: dict[str, Any], tokenizer_json: bytes, lineage: Lineage | None) -> None:
+    """Write a checkpoint of the current step, and delete those that need no longer be kept.
+
+    Raises:
+        EnvironmentProblem: it could not be written; on every process.
+    """
+    problem: list[str | None] = [None]
+    if training.is_main:
+        assert training.metrics is not None
+        state = {
+            **facts,
+            "step": training.step,
+            "tokens": training.step * training.tokens_per_step,
+            "rows_read": training.first_row + training.step * training.config.train.rows_per_step,
+            "evaluation": training.evaluation,
         }
-    same_data = start is not None and start.state["data"]["hash"] == fit.data_hash
-    return {
-        "run": out.name,
-        "variant": variant,
-        "root_variant": variant if start is None else start.state["root_variant"],
-        "seed": config.seed,
-        "n_params": model.config.n_params,
-        "n_trained_params": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "start": origin,
-        "tokens_before": 0 if start is None else start.state["tokens_before"] + start.state["tokens"],
-        "first_row": start.state["rows_read"] if start is not None and same_data else 0,
-        "factor": (1 if start is None else start.state["factor"]) * (config.widen.factor if config.widen else 1),
-        "data": {
-            "hash": fit.data_hash,
-            "directory": str(fit.directory),
-            "tokenizer_sha256": fit.tokenizer_sha256,
-        },
-        "config_sha256": sha256(to_toml(config).encode()),
-        # Compiled kernels may sum in another order from run to run.
-        "exact": not config.train.compile,
-        "environment": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "device": str(accelerator.device),
-            "processes": accelerator.num_processes,
-            "threads": torch.get_num_threads(),
-        },
-    }
+        moments = moments_of(training.model, training.optimizer)
+        training.metrics.sync()
+        try:
+            save_checkpoint(training.directory, training.model, moments, state, tokenizer_json, lineage, code_facts())
+            _retain(training.directory, training.n_steps)
+        except OSError as failure:
+            problem = [f"{training.directory}: step {training.step} was not saved ({failure.strerror or failure})"]
+    if training.accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
 
-
-def _saver(facts: dict[str, Any], tokenizer_json: bytes, lineage: Lineage | None) -> Any:
-    def save(training: Training) -> None:
-        problem: list[str | None] = [None]
-        if training.is_main:
-            assert training.metrics is not None
-            n_rows = training.step * training.config.train.rows_per_step
-            state = {
-                **facts,
-                "step": training.step,
-                "tokens": training.step * training.tokens_per_step,
-                "rows_read": training.first_row + n_rows,
-                "evaluation": training.evaluation,
-                "log_offset": training.metrics.sync(),
-            }
-            moments = moments_of(training.model, training.optimizer)
-            try:
-                save_checkpoint(training.directory, training.model, moments, state, tokenizer_json, lineage)
-                _retain(training.directory, training.n_steps)
-            except OSError as failure:
-                problem = [f"{training.directory}: step {training.step} was not saved ({failure.strerror or failure})"]
-        if training.accelerator.num_processes > 1:
-            from accelerate.utils import broadcast_object_list
-
-            problem = broadcast_object_list(problem)
-        if problem[0] is not None:
-            raise EnvironmentProblem(problem[0])
-
-    return save
+        problem = broadcast_object_list(problem)
+    if problem[0] is not None:
+        raise EnvironmentProblem(problem[0])
 
 
 def _retain(run_directory: Path, last: int) -> None:

@@ -19,13 +19,14 @@ from train import load
 from train.checkpoint import open_step, save_checkpoint, step_directory, steps
 from train.config import ModelConfig, WidenPlan
 from train.errors import BadInput, EnvironmentProblem, PolysemError
-from train.files import MANIFEST, manifest_hash, sha256
+from train.files import MANIFEST, RECORD, manifest_hash, sha256
 from train.lineage import Lineage
 from train.model import Transformer
 from train.widening.widen import widen
 
 TOKENIZER = b'{"version": "1.0"}\n'
-NAMES = ("config.json", "lineage.safetensors", "model.safetensors", "optim.safetensors", "state.json", "tokenizer.json")
+SAFETENSORS = ("lineage.safetensors", "model.safetensors", "optim.safetensors")
+NAMES = (*SAFETENSORS, "config.json", "state.json", "tokenizer.json", RECORD)
 
 
 @functools.cache
@@ -51,14 +52,13 @@ def write_step(run: Path, step: int = 7, seed: int = 0) -> Path:
         "tokens": 16 * step,
         "tokens_before": 0,
         "rows_read": 4 * step,
-        "log_offset": 0,
         "n_params": model.config.n_params,
         "factor": 2,
         "start": {"hash": "0" * 64, "run": "parent", "step": 3, "directory": "elsewhere"},
         "evaluation": {"step": step, "loss": 1.5, "unigram": 1.6, "bigram": 1.4, "n_tokens": 16},
         "data": {"hash": "1" * 64, "directory": "data/small", "tokenizer_sha256": sha256(TOKENIZER)},
     }
-    return save_checkpoint(run, model, moments, state, TOKENIZER, lineage.of("0" * 64, None))
+    return save_checkpoint(run, model, moments, state, TOKENIZER, lineage.of("0" * 64, None), {"version": "1"})
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def use_all_of(directory: Path) -> None:
     checkpoint.model()
     checkpoint.optimizer_state()
     assert checkpoint.lineage is not None
+    assert checkpoint.code == {"version": "1"}
 
 
 def refused(directory: Path, match: str = "") -> None:
@@ -321,7 +322,7 @@ def test_a_sparse_file_as_large_as_a_hostile_config_asks_for_is_neither_read_nor
         open_step(step)
 
 
-@pytest.mark.parametrize("name", ["optim.safetensors", "lineage.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["optim.safetensors", "lineage.safetensors", "tokenizer.json", "state.json", RECORD])
 def test_a_sparse_terabyte_beside_the_weights_is_not_read(step, monkeypatch, name):
     os.truncate(step / name, 2**40)
     manifest = json.loads((step / MANIFEST).read_bytes())
@@ -346,7 +347,7 @@ HOSTILE_JSON = [
 ]
 
 
-@pytest.mark.parametrize("name", ["config.json", "state.json", MANIFEST])
+@pytest.mark.parametrize("name", ["config.json", "state.json", RECORD, MANIFEST])
 @pytest.mark.parametrize("content", HOSTILE_JSON, ids=range(len(HOSTILE_JSON)))
 def test_giant_deep_or_broken_json_is_refused(step, name, content):
     (step / name).write_bytes(content)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from train.errors import BadInput
-from train.tracking import read_metrics
+from train.tracking import Metrics, read_metrics
 
 LINES = [{"kind": "train", "step": 1}, {"kind": "eval", "step": 2}, {"kind": "train", "step": 2}]
 
@@ -32,3 +32,13 @@ def test_lines_of_a_kind_come_by_step_and_the_later_of_two_counts(tmp_path):
     lines = [*LINES, {"kind": "train", "step": 1, "loss": 2.0}]
     path.write_text("\n".join(map(json.dumps, lines)))
     assert read_metrics(path, "train") == [lines[3], lines[2]]
+
+
+@pytest.mark.parametrize("torn", ["", '{"kind": "tr', '{"kind": "train", "step": 1}'])
+def test_a_run_that_goes_on_cuts_the_lines_of_later_steps_and_what_a_crash_cut_short(tmp_path, torn):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES) + torn)
+    for step, kept in ((2, LINES), (1, LINES[:1]), (0, [])):
+        metrics = Metrics(path, step, None)
+        metrics.close()
+        assert read_metrics(path) == kept

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from train.checkpoint import step_directory, steps
 from train.configfile import to_toml
 from train.data.tokens import TokenFile
 from train.errors import BadInput, Diverged, Stopped
+from train.files import MANIFEST, RECORD, seal, sha256
 from train.tracking import read_metrics
 from train.training_run import run
 
@@ -73,6 +75,45 @@ def test_a_checkpoint_stands_alone_and_its_loss_is_the_one_it_says(finished, dat
         loss = float(NextTokenLoss(checkpoint.model())(rows))
     assert loss == pytest.approx(checkpoint.state["evaluation"]["loss"], abs=1e-5)
     assert checkpoint.tokenizer().decode(checkpoint.tokenizer().encode("the cat").ids) == "the cat"
+
+
+def test_equal_runs_have_equal_hashes_at_every_step_however_long_they_took(finished, data, tmp_path):
+    again = run(small_run(data), tmp_path / "gelu-s0").directory
+    seconds = [
+        [line["seconds"] for line in read_metrics(each / "metrics.jsonl", "train")] for each in (again, finished)
+    ]
+    assert seconds[0] != seconds[1]
+    hashes = [[load(step_directory(each, step)).hash for step in steps(each)] for each in (again, finished)]
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == 7
+
+
+def test_a_checkpoint_says_which_code_wrote_it_and_no_hash_depends_on_that(finished, data, tmp_path, monkeypatch):
+    code = load(finished).code
+    assert code.keys() <= {"version", "commit", "dirty"}
+    assert all(len(commit) == 40 for commit in [code["commit"]] if "commit" in code)
+    monkeypatch.setattr("train.training_run.code_facts", lambda: {"version": "99", "commit": "0" * 40, "dirty": True})
+    other = run(small_run(data), tmp_path / "gelu-s0").checkpoint
+    assert other.code == {"version": "99", "commit": "0" * 40, "dirty": True}
+    assert other.hash == load(finished).hash
+
+
+def test_a_run_of_an_earlier_version_goes_on(finished, data, tmp_path):
+    """It recorded where its log ended, which depends on the clock, and not which code wrote it."""
+    out = copytree(finished, tmp_path / "gelu-s0")
+    for step in steps(out):
+        directory = step_directory(out, step)
+        if step > 8:
+            rmtree(directory)
+            continue
+        state = json.loads((directory / "state.json").read_text())
+        (directory / "state.json").write_text(json.dumps(state | {"log_offset": 10_000}))
+        (directory / RECORD).unlink()
+        seal(directory, {"kind": "checkpoint", "format_version": 1})
+        assert load(directory).hash == sha256((directory / MANIFEST).read_bytes())
+        assert load(directory).code == {}
+    assert run(small_run(data), out).checkpoint.hash == load(finished).hash
+    assert losses(out) == losses(finished)
 
 
 def test_the_same_command_finds_its_result(finished, data):
@@ -229,8 +270,6 @@ def test_data_of_another_tokenizer_is_refused(finished, tmp_path):
     manifest = json.loads((other / "MANIFEST.json").read_text())
     changed = tokenizer.read_bytes() + b"\n"
     tokenizer.write_bytes(changed)
-    from train.files import sha256
-
     manifest["tokenizer_sha256"] = sha256(changed)
     manifest["files"]["tokenizer.json"] = {"bytes": len(changed), "sha256": sha256(changed)}
     (other / "MANIFEST.json").write_text(json.dumps(manifest))
@@ -322,8 +361,6 @@ def test_wandb_offline_changes_no_number(finished, data, tmp_path):
 
 
 def test_a_log_that_lost_its_end_is_continued_without_a_gap(finished, data, tmp_path):
-    from shutil import copytree, rmtree
-
     out = copytree(finished, tmp_path / "gelu-s0")
     rmtree(step_directory(out, 20))
     log = out / "metrics.jsonl"

@@ -10,6 +10,7 @@ from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import locked, require_space
 from train.memory import free_memory, to_widen
+from train.provenance import code_facts, start_facts, tokens_seen
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
 
 
@@ -42,23 +43,18 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
             "variant": target.name.removesuffix(f"-s{parent.state['seed']}"),
             "step": 0,
             "tokens": 0,
-            "tokens_before": parent.state["tokens_before"] + parent.state["tokens"],
+            "tokens_before": tokens_seen(parent),
             "n_params": config.n_params,
             "n_trained_params": 0,
             "factor": parent.state["factor"] * plan.factor,
-            "log_offset": 0,
             "evaluation": None if parent.state["evaluation"] is None else {**parent.state["evaluation"], "step": 0},
-            "start": {
-                "hash": parent.hash,
-                "run": parent.state["run"],
-                "step": parent.step,
-                "directory": str(parent.directory),
-            },
+            "start": start_facts(parent),
         }
+        state.pop("log_offset", None)  # of a parent that an earlier version wrote
         if not lineage.receipt.exact_promised:
             state["evaluation"] = None  # the parent's loss is the child's only where the copy is exact
         tokenizer = (parent.directory / "tokenizer.json").read_bytes()
-        save_checkpoint(target, model, {}, state, tokenizer, lineage)
+        save_checkpoint(target, model, {}, state, tokenizer, lineage, code_facts())
     widths = " ".join(str(width) for width in config.widths)
     return f"wrote {step_directory(target, 0)}: widths {widths}; {lineage.receipt.line()}"
 

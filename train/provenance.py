@@ -1,0 +1,107 @@
+"""What a checkpoint says of where it comes from: its start, data and machine, and the code that wrote it."""
+
+import importlib.metadata
+import platform
+import subprocess
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from train.checkpoint import Checkpoint
+from train.config import RunConfig
+from train.configfile import to_toml
+from train.data.tokens import TokenFile
+from train.files import sha256
+from train.model import Transformer
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def run_facts(
+    config: RunConfig,
+    run: str,
+    fit: TokenFile,
+    start: Checkpoint | None,
+    model: Transformer,
+    accelerator: "Accelerator",
+) -> dict[str, Any]:
+    """The part of state.json that is the same at every step of a run.
+
+    Args:
+        run: name of the run's directory.
+        fit: the training tokens.
+        start: the checkpoint that the run starts from.
+        model: the model as it trains, with its frozen parameters marked.
+    """
+    variant = config.variant or run.removesuffix(f"-s{config.seed}")
+    same_data = start is not None and start.state["data"]["hash"] == fit.data_hash
+    return {
+        "run": run,
+        "variant": variant,
+        "root_variant": variant if start is None else start.state["root_variant"],
+        "seed": config.seed,
+        "n_params": model.config.n_params,
+        "n_trained_params": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "start": None if start is None else start_facts(start),
+        "tokens_before": 0 if start is None else tokens_seen(start),
+        "first_row": start.state["rows_read"] if start is not None and same_data else 0,
+        "factor": (1 if start is None else start.state["factor"]) * (config.widen.factor if config.widen else 1),
+        "data": {
+            "hash": fit.data_hash,
+            "directory": str(fit.directory),
+            "tokenizer_sha256": fit.tokenizer_sha256,
+        },
+        "config_sha256": sha256(to_toml(config).encode()),
+        # Compiled kernels may sum in another order from run to run.
+        "exact": not config.train.compile,
+        "environment": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "device": str(accelerator.device),
+            "processes": accelerator.num_processes,
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def start_facts(start: Checkpoint) -> dict[str, Any]:
+    """Which checkpoint a run starts from, as its own checkpoints name it."""
+    return {
+        "hash": start.hash,
+        "run": start.state["run"],
+        "step": start.step,
+        "directory": str(start.directory),
+    }
+
+
+def tokens_seen(checkpoint: Checkpoint) -> int:
+    """Tokens that a checkpoint's weights were trained on, its ancestors' included."""
+    return checkpoint.state["tokens_before"] + checkpoint.state["tokens"]
+
+
+@cache
+def code_facts() -> dict[str, Any]:
+    """Which polysem runs: its version and, in a git clone, the commit and whether tracked files differ from it.
+
+    A fact that cannot be had is left out. A checkpoint records these without hashing them: another commit that
+    computes the same weights makes the same checkpoint.
+    """
+    facts: dict[str, Any] = {}
+    with suppress(importlib.metadata.PackageNotFoundError):
+        facts["version"] = importlib.metadata.version("polysem")
+    root = Path(__file__).resolve().parents[1]
+    if (root / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            facts["commit"] = _git(root, "rev-parse", "HEAD")
+            facts["dirty"] = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    return facts
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(root), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
