@@ -1,17 +1,38 @@
-"""Reads checkpoints: collects neurons' activations, scores them, compares variants, writes the report."""
+"""Reads checkpoints: collects neurons' activations, scores them, compares variants, writes the report.
 
+Everything in `__all__` is the public interface, imported when it is first used, so that `import analyze` waits for
+neither polars nor torch.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analyze.scores.store import load_scores as load_scores
+    from analyze.activations.collect import collect_checkpoint as collect
+    from analyze.comparison.command import compare
+    from analyze.nulls import NULLS
+    from analyze.scores import SCORES
+    from analyze.scores.run import score
+    from analyze.scores.store import load_scores
 
-__all__ = ["load_scores"]
+__all__ = ["NULLS", "SCORES", "collect", "compare", "load_scores", "score"]
+
+_HOMES = {
+    "NULLS": "analyze.nulls.NULLS",
+    "SCORES": "analyze.scores.SCORES",
+    "collect": "analyze.activations.collect.collect_checkpoint",
+    "compare": "analyze.comparison.command.compare",
+    "load_scores": "analyze.scores.store.load_scores",
+    "score": "analyze.scores.run.score",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use, so that `import analyze` does not wait for polars and torch.
-    if name == "load_scores":
-        from analyze.scores.store import load_scores
+    if name not in _HOMES:
+        raise AttributeError(f"module 'analyze' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].rpartition(".")
+    return getattr(import_module(module), attribute)
 
-        return load_scores
-    raise AttributeError(f"module 'analyze' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

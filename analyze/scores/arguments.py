@@ -40,11 +40,16 @@ class Score(Command):
 
     def run(self, overrides: list[str]) -> None:
         """Score, and print a line a directory."""
-        from analyze.scores.run import activations_under, score_directory
+        from analyze.scores.run import score
 
-        for directory in activations_under(list(self.directories)):
-            scored = score_directory(directory, self.scores, self.seed, self.drop_samples, self.nulls)
-            print(scored.line(), flush=True)
+        score(
+            self.directories,
+            self.scores,
+            nulls=self.nulls,
+            seed=self.seed,
+            drop_samples=self.drop_samples,
+            say=lambda line: print(line, flush=True),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Scores of activations directories on disk: each made once, found again, redone when its input changed."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,21 +38,51 @@ class Scored:
         return f"{did} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s{without}"
 
 
-def activations_under(paths: list[Path]) -> list[Path]:
+def score(
+    directories: Path | str | Iterable[Path | str],
+    scores: Iterable[str] | None = None,
+    *,
+    nulls: Iterable[str] = DEFAULT_NULLS,
+    seed: int = 0,
+    drop_samples: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Scored]:
+    """Score every neuron of collected activations, and nulls of them; what is scored already is found.
+
+    Args:
+        directories: activations directories, or directories that hold some at any depth.
+        scores: which of SCORES; "all", or None: all that are not optional.
+        nulls: which of NULLS to score beside the neurons; z is against the first that can be made.
+        seed: of the nulls.
+        drop_samples: delete the samples of whole activations once scores stand; `collect` makes them again.
+        say: takes a line for each directory as soon as it is scored.
+
+    Raises:
+        BadInput: a score, null or directory that is not known, or a sample that is gone while scores are to be made.
+    """
+    paths = [directories] if isinstance(directories, (str, Path)) else directories
+    scored = []
+    for directory in activations_under(paths):
+        scored.append(score_directory(directory, scores, seed, drop_samples, nulls))
+        say(scored[-1].line())
+    return scored
+
+
+def activations_under(paths: Iterable[Path | str]) -> list[Path]:
     """Activations directories among and below `paths`, each once, in order.
 
     Raises:
         BadInput: a path that is not there or holds none.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in map(Path, paths):
         if not path.is_dir():
             raise BadInput(f"{path}: no such directory")
         below = [path] if (path / "meta.json").is_file() else find_directories(path)
         if not below:
             raise BadInput(f"{path}: holds no activations; `python -m analyze collect` makes them")
-        found += [directory for directory in below if directory not in found]
-    return found
+        found += below
+    return list(dict.fromkeys(found))
 
 
 def score_directory(

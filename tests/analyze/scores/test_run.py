@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analyze import scores
+from analyze import score, scores
 from analyze.__main__ import main
 from analyze.activations.directory import beside
 from analyze.activations.store import Activations
@@ -242,3 +242,16 @@ def test_the_command_takes_all_scores_and_optional_ones_beside_them(tmp_path: Pa
     facts = read_scores(beside(Path(str(directory)), "scores"))[1]
     wanted = {"scores": ["rate"], "nulls": ["rotated", "w_in_rotated"], "null_seed": 2}
     assert {name: facts["settings"][name] for name in wanted} == wanted
+
+
+@pytest.mark.usefixtures("rate")
+def test_scoring_from_python_is_what_the_command_does(tmp_path: Path):
+    directory = collected(tmp_path).directory
+    said: list[str] = []
+    first = score(tmp_path, ["rate"], nulls=["rotated"], say=said.append)
+    again = score([str(directory)], ["rate"], nulls=["rotated"])
+    assert [each.found for each in (*first, *again)] == [False, True]
+    assert said == [first[0].line()]
+    assert first[0].directory == beside(Path(str(directory)), "scores")
+    with pytest.raises(BadInput, match="no such directory"):
+        score(tmp_path / "gone")
