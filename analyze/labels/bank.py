@@ -1,4 +1,4 @@
-"""The label bank: features of tokens with known truth, read off prepared text without looking at activations.
+"""The label bank: features of tokens with known truth, read from prepared text alone, never from activations.
 
     bank = bank_on(TokenFile.open("data/default", split="eval"))
     bank.positions[bank.index("the first digit of a number")]    # stream positions of its tokens
@@ -7,7 +7,7 @@
 What a label is, and which token of a span bears it, stands in `analyze.labels.base`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,12 +21,12 @@ from numpy import ndarray
 
 from analyze.activations.provenance import held_out
 from analyze.activations.store import Activations
-from analyze.labels.base import TRUTHS, Family, Label, Passage, Span, Stream, Truth
+from analyze.labels.base import TRUTHS, Family, Label, Span, Truth
+from analyze.labels.extra import extra_families, label_family
 from analyze.labels.families import FAMILIES
-from analyze.labels.families.extra import extra_families, label_family
 from analyze.labels.families.speech import absent_labels
-from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import TokenFile, load_tokenizer
+from analyze.text.stream import Passage, Stream, stream_of
+from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem, did_you_mean
 from train.files import sha256_file
 
@@ -42,13 +42,10 @@ __all__ = [
     "bank_of",
     "bank_on",
     "label_family",
-    "stream_of",
 ]
 
 FEW_TOKENS = 10
 """A label with fewer tokens stays in the bank; whoever shows it says how few they are."""
-MOST_TRAINING_TOKENS = 2_000_000
-"""Frequent words are chosen in at most so many training tokens, from the start of their stream."""
 SAME, NESTED = 0.95, 0.95
 """Two labels are equal from this intersection over union, nested from this share of the smaller one inside."""
 
@@ -129,8 +126,8 @@ class LabelBank:
 
     def overlaps(self, stream_position: Int[ndarray, "t"]) -> Overlaps:
         """How the labels share the tokens at these positions; from sparse sums, so cheap at many tokens."""
-        held = self.matrix(stream_position)
-        both = np.asarray((held.T @ held).toarray(), np.float64)
+        labels = self.matrix(stream_position)
+        both = np.asarray((labels.T @ labels).toarray(), np.float64)
         own = np.diag(both)
         either = own[:, None] + own - both
         return Overlaps(_ratio(both, either), _ratio(both, np.broadcast_to(own[:, None], both.shape)))
@@ -150,60 +147,46 @@ class LabelBank:
             relation: Relation = (
                 "equal" if iou[i, j] >= SAME else "nested" if inside[first, second] >= NESTED else "overlapping"
             )
-            figures = (float(iou[i, j]), float(inside[first, second]), float(inside[second, first]))
-            rows.append((self.names[first], self.names[second], relation, *figures))
-        columns = {"first": pl.String, "second": pl.String, "relation": pl.String}
-        figures = dict.fromkeys(("iou", "first_inside", "second_inside"), pl.Float64)
-        return pl.DataFrame(rows, schema=columns | figures, orient="row").sort(
-            "iou", "first", "second", descending=[True, False, False]
-        )
+            rows.append(
+                {
+                    "first": self.names[first],
+                    "second": self.names[second],
+                    "relation": relation,
+                    "iou": float(iou[i, j]),
+                    "first_inside": float(inside[first, second]),
+                    "second_inside": float(inside[second, first]),
+                }
+            )
+        words, shares = ("first", "second", "relation"), ("iou", "first_inside", "second_inside")
+        schema: dict[str, type[pl.DataType]] = dict.fromkeys(words, pl.String) | dict.fromkeys(shares, pl.Float64)
+        return pl.DataFrame(rows, schema).sort("iou", "first", "second", descending=[True, False, False])
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    said = did_you_mean(name, list(names))
-    return said if said.startswith("; did") else "; `python -m analyze labels` lists it"
+    suggestion = did_you_mean(name, list(names))
+    return suggestion if suggestion.startswith("; did") else "; `python -m analyze labels` lists it"
 
 
 def _ratio(part: Float[ndarray, "l l"], whole: Float[ndarray, "l l"]) -> Float[ndarray, "l l"]:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
-def stream_of(data: TokenFile) -> Stream:
-    """The held-out text of a data directory, whichever of its splits `data` is."""
-    eval_split = TokenFile.open(data.directory, split="eval", n_ctx=data.n_ctx)
-    fit = TokenFile.open(data.directory, split="fit", n_ctx=data.n_ctx)
-    documents = eval_split.documents()
-    return Stream(
-        ids=eval_split.stream(0, eval_split.n_tokens).astype(np.int64),
-        starts=documents["start"].to_numpy().astype(np.int64),
-        lengths=documents["length"].to_numpy().astype(np.int64),
-        vocabulary=Vocabulary.of(load_tokenizer(data.directory / "tokenizer.json")),
-        n_ctx=data.n_ctx,
-        training=fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64),
-        sources=documents["source"].to_list(),
-        topics=documents["topic"].to_list(),
-        paths=documents["path_or_title"].to_list(),
-        hashes=documents["sha256"].to_list(),
-    )
-
-
-def build_bank(stream: Stream, families: Sequence[Family]) -> LabelBank:
-    """The labels of some families on a stream, in the order of the families.
+def build_bank(stream: Stream, families: Iterable[Family], bank: LabelBank | None = None) -> LabelBank:
+    """The labels of some families on a stream, in the order of the families, behind those of `bank`.
 
     Raises:
         BadInput: two labels of one name.
     """
-    return _extended(LabelBank((), (), len(stream)), stream, families)
-
-
-def _extended(bank: LabelBank, stream: Stream, families: Sequence[Family]) -> LabelBank:
+    bank = bank or LabelBank((), (), len(stream))
     labels, positions = list(bank.labels), list(bank.positions)
-    seen = {label.name: label.family for label in labels}
+    family_of = {label.name: label.family for label in labels}
     for family in families:
         for label, where in family.find(stream):
-            if label.name in seen:
-                raise BadInput(f"{family.name}: label {label.name!r} is there already, in family {seen[label.name]!r}")
-            seen[label.name] = label.family
+            if label.name in family_of:
+                raise BadInput(
+                    f"{family.name}: label {label.name!r} is there already, in family {family_of[label.name]!r}"
+                )
+            family_of[label.name] = label.family
             labels.append(label)
             positions.append(where)
     return LabelBank(tuple(labels), tuple(positions), bank.n_stream, bank.absent)
@@ -213,13 +196,14 @@ def bank_on(data: TokenFile, extra: Sequence[Path | str] = ()) -> LabelBank:
     """The labels of a data directory's held-out text; made once a process for each data and `extra`.
 
     Args:
-        extra: the user's own labels: tables of spans, or .py files (see `analyze.labels.families.extra`).
+        extra: the user's own labels: tables of spans, or .py files (see `analyze.labels.extra`).
 
     Raises:
         BadInput: an `extra` that does not fit the text, naming file, row and key.
     """
-    read = tuple((Path(path), _digest(Path(path))) for path in extra)
-    return _bank(data.directory.resolve(), data.data_hash, data.n_ctx, read)
+    paths = [Path(path) for path in extra]
+    # A file that was edited is read again.
+    return _bank(stream_of(data), tuple((path, sha256_file(path) if path.is_file() else "") for path in paths))
 
 
 def bank_of(acts: Activations, extra: Sequence[Path | str] = ()) -> LabelBank:
@@ -231,21 +215,15 @@ def bank_of(acts: Activations, extra: Sequence[Path | str] = ()) -> LabelBank:
     return bank_on(held_out(acts), extra)
 
 
-def _digest(path: Path) -> str:
-    return sha256_file(path) if path.is_file() else "not there"
-
-
 @lru_cache(maxsize=2)
-def _own(directory: Path, data_hash: str, n_ctx: int) -> tuple[Stream, LabelBank]:
-    """The stream and the labels that come with the program."""
-    stream = stream_of(TokenFile.open(directory, split="eval", n_ctx=n_ctx))
-    bank = build_bank(stream, FAMILIES)
-    return stream, replace(bank, absent=absent_labels())
+def _own(stream: Stream) -> LabelBank:
+    """The labels that come with the program."""
+    return replace(build_bank(stream, FAMILIES.values()), absent=absent_labels())
 
 
 @lru_cache(maxsize=4)
-def _bank(directory: Path, data_hash: str, n_ctx: int, extra: tuple[tuple[Path, str], ...]) -> LabelBank:
-    stream, bank = _own(directory, data_hash, n_ctx)
+def _bank(stream: Stream, extra: tuple[tuple[Path, str], ...]) -> LabelBank:
+    bank = _own(stream)
     for path, _ in extra:
-        bank = _extended(bank, stream, extra_families(path))
+        bank = build_bank(stream, extra_families(path), bank)
     return bank

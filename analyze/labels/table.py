@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from analyze.labels.bank import FEW_TOKENS, NESTED, LabelBank, bank_on, stream_of
+from analyze.labels.bank import FEW_TOKENS, NESTED, LabelBank, bank_on
+from analyze.text.stream import stream_of
 from train.data.tokens import TokenFile
 from train.files import publishing, sha256_file
 

@@ -1,16 +1,7 @@
-"""Families of labels: one file a family, FAMILIES all of them."""
-
-import pkgutil
-from importlib import import_module
+"""Families of labels: one file a family, found by FAMILIES."""
 
 from analyze.labels.base import Family
+from analyze.registry import Registry
 
-
-def _found() -> tuple[Family, ...]:
-    """The FAMILIES of every module in this package, so that adding a family is adding a file."""
-    modules = (import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
-    families = [family for module in modules for family in getattr(module, "FAMILIES", ())]
-    return tuple(sorted(families, key=lambda family: family.name.lower()))
-
-
-FAMILIES: tuple[Family, ...] = _found()
+FAMILIES: Registry[Family] = Registry(__name__, "FAMILY", order=lambda family: family.name.lower())
+"""Every family by name: the FAMILY of each module of this package."""

@@ -1,12 +1,6 @@
-"""Words by their letters: case, place of a token in its word, length, compounds."""
+"""Words by their letters: capitals, hyphens and apostrophes, the ways that names are written in code."""
 
-import re
-from collections.abc import Iterator
-
-from analyze.labels.base import Family, Passage, Pattern, Span, declared, pattern_family, span_family
-
-LETTERS = re.compile(r"[^\W\d_]+")
-"""A word: letters of any script in succession. What an apostrophe or hyphen joins are two words here."""
+from analyze.labels.base import Pattern, pattern_family
 
 _U, _L = "A-ZÀ-ÖØ-Þ", "a-zß-öø-ÿ"
 
@@ -52,42 +46,4 @@ _CASING = (
     Pattern("in letters directly after a digit", r"(?<=[0-9])[^\W\d_]+", True, "exact"),
 )
 
-_PLACES = declared(
-    "place in word", "exact", True, "a word's first token", "a word's second token", "a word's third or later token"
-)
-_WHOLE = declared("place in word", "exact", False, "a word's last token of several", "a word of one token")
-_LENGTHS = (
-    ("in a word of one letter", 1, 1),
-    ("in a word of two or three letters", 2, 3),
-    ("in a word of four to six letters", 4, 6),
-    ("in a word of seven to nine letters", 7, 9),
-    ("in a word of ten or more letters", 10, 10**9),
-)
-_BY_LENGTH = declared("word length", "exact", False, *(name for name, _, _ in _LENGTHS))
-
-
-def _places(passage: Passage) -> Iterator[Span]:
-    """Tokens that end on one character (pieces of it) share their place."""
-    for match in LETTERS.finditer(passage.text):
-        tokens = passage.tokens_of(*match.span())
-        ends = sorted({passage.ends[token] for token in tokens})
-        if not ends:
-            continue
-        for label, end in zip(_PLACES, ends[:2]):
-            yield Span(label.name, end, end + 1)
-        if len(ends) > 2:
-            yield Span(_PLACES[2].name, ends[2], match.end())
-        yield Span(_WHOLE[len(ends) == 1].name, ends[-1], ends[-1] + 1)
-
-
-def _lengths(passage: Passage) -> Iterator[Span]:
-    for match in LETTERS.finditer(passage.text):
-        size = match.end() - match.start()
-        yield Span(next(name for name, least, most in _LENGTHS if least <= size <= most), *match.span())
-
-
-FAMILIES: tuple[Family, ...] = (
-    pattern_family("casing", _CASING),
-    span_family([*_PLACES, *_WHOLE], _places),
-    span_family(_BY_LENGTH, _lengths),
-)
+FAMILY = pattern_family("casing", _CASING)

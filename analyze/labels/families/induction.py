@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from analyze.labels.base import Family, Found, Label, Stream
+from analyze.labels.base import Family, Label, Labelled
+from analyze.text.stream import Stream
 
 _NOTE = "before: earlier in the model's row; separators count for nothing"
 
@@ -28,7 +29,7 @@ def _joined(first: Int[ndarray, "t"], second: Int[ndarray, "t"]) -> Int[ndarray,
     return numbered.reshape(-1)
 
 
-def _find(stream: Stream) -> Found:
+def _find(stream: Stream) -> Labelled:
     at = stream.positions
     ids, row = stream.ids[at], (at // stream.n_ctx)
     # Only what stands directly before, in the same row and document, is a token's predecessor.
@@ -76,4 +77,4 @@ def _find(stream: Stream) -> Found:
     yield label("a bigram repeated after more than 64 tokens", near > 64)
 
 
-FAMILIES = (Family("induction", _find),)
+FAMILY = Family("induction", _find)

@@ -1,25 +1,26 @@
-"""Lines: their ends, their indentation, their place in a document, columns, bullets."""
+"""Lines: their ends, their indentation, their place in a document, columns."""
 
 from collections.abc import Iterator
 
-from analyze.labels.base import Passage, Pattern, Span, declared, pattern_family, span_family
+from analyze.labels.base import Span, bin_of, declared, span_family
+from analyze.text.stream import Passage
 
 _LEVELS = (
-    ("in a line that is not indented", 0, 0),
-    ("in a line indented by 1 to 4 columns", 1, 4),
-    ("in a line indented by 5 to 8 columns", 5, 8),
-    ("in a line indented by 9 to 12 columns", 9, 12),
-    ("in a line indented by 13 or more columns", 13, 10**9),
+    ("in a line that is not indented", 0),
+    ("in a line indented by 1 to 4 columns", 1),
+    ("in a line indented by 5 to 8 columns", 5),
+    ("in a line indented by 9 to 12 columns", 9),
+    ("in a line indented by 13 or more columns", 13),
 )
 _NUMBERS = (
-    ("in the first line of a document", 0, 0),
-    ("in the second line of a document", 1, 1),
-    ("in lines 3 to 5 of a document", 2, 4),
-    ("in lines 6 to 20 of a document", 5, 19),
-    ("in a line after the twentieth of a document", 20, 10**9),
+    ("in the first line of a document", 0),
+    ("in the second line of a document", 1),
+    ("in lines 3 to 5 of a document", 2),
+    ("in lines 6 to 20 of a document", 5),
+    ("in a line after the twentieth of a document", 20),
 )
 _TABS = "from the line's first sign that is no blank; a tab reaches to the next multiple of eight"
-_INDENTED = declared("indentation", "exact", True, *(name for name, _, _ in _LEVELS), note=_TABS)
+_INDENTED = declared("indentation", "exact", True, *(name for name, _ in _LEVELS), note=_TABS)
 _CHANGES = declared(
     "indentation",
     "exact",
@@ -35,7 +36,7 @@ _PLACES = declared(
     "lines",
     "exact",
     True,
-    *(name for name, _, _ in _NUMBERS),
+    *(name for name, _ in _NUMBERS),
     "the first token of a line",
     "the first word of a line",
     "in a line after a blank line",
@@ -53,15 +54,6 @@ _ENDS = declared(
     "in a blank line",
 )
 
-_BEGINNINGS = (
-    Pattern("in a list item after its bullet or number", r"^[ \t]*(?:[-*•+]|[0-9]{1,3}[.)])[ \t]+(?P<at>\S.*)$", True),
-    Pattern("in a heading of Markdown", r"^#{1,6} (?P<at>.*)$", True),
-    Pattern("in a row of a sign repeated four times or more", r"([^\w\s])\1{2}(?P<at>\1+)", True, "exact"),
-    Pattern("white space at the end of a line", r"(?<![ \t])[ \t]++$", False, "exact"),
-    Pattern("in two or more blanks within a line", r"(?<=\S )[ ]+", True, "exact"),
-    Pattern("in the text after the first colon of a line", r"^[^:\n]*:(?P<at>.*)$", True, "exact"),
-)
-
 
 def _spans(passage: Passage) -> Iterator[Span]:
     text, above, blank_before, paragraphs = passage.text, -1, False, 0
@@ -69,7 +61,7 @@ def _spans(passage: Passage) -> Iterator[Span]:
     for number, (start, stop) in enumerate(lines):
         line = text[start:stop]
         body = start + len(line) - len(line.lstrip(" \t"))
-        yield Span(_NUMBERS[_bin(_NUMBERS, number)][0], start, stop + 1)
+        yield Span(bin_of(_NUMBERS, number), start, stop + 1)
         if body > start:
             yield Span("white space that indents a line", start, body)
         yield Span("in columns 41 to 80 of a line", start + 40, min(stop, start + 80))
@@ -80,7 +72,7 @@ def _spans(passage: Passage) -> Iterator[Span]:
             blank_before = number > 0 or bool(paragraphs)
             continue
         column = len(text[start:body].expandtabs(8))
-        yield Span(_LEVELS[_bin(_LEVELS, column)][0], body, stop)
+        yield Span(bin_of(_LEVELS, column), body, stop)
         if "\t" in text[start:body]:
             yield Span("in a line indented by a tab", body, stop)
         if above >= 0:
@@ -113,11 +105,4 @@ def _words(text: str, body: int, stop: int) -> Iterator[Span]:
         yield Span("the last word of a line", at, stop)
 
 
-def _bin(bins: tuple[tuple[str, int, int], ...], value: int) -> int:
-    return next(number for number, (_, least, most) in enumerate(bins) if least <= value <= most)
-
-
-FAMILIES = (
-    span_family([*_PLACES, *_ENDS, *_INDENTED, *_CHANGES], _spans),
-    pattern_family("line beginnings", _BEGINNINGS),
-)
+FAMILY = span_family([*_PLACES, *_ENDS, *_INDENTED, *_CHANGES], _spans)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analyze.labels.base import Family, Found, Label, Passage, Stream
+from analyze.labels.base import Family, Label, Labelled
+from analyze.text.stream import Passage, Stream
 
 _COMMON = {
     "English": "the of and to in is was for that on with as are by from at it an be this his were which or",
@@ -38,7 +39,7 @@ def _of_documents(stream: Stream, wanted: Callable[[int], bool]) -> np.ndarray:
     return stream.positions[np.repeat(chosen, stream.lengths)]
 
 
-def _find(stream: Stream) -> Found:
+def _find(stream: Stream) -> Labelled:
     told = "as the prepared data say"
     for topic in sorted({topic for topic in stream.topics if topic is not None}):
         where = _of_documents(stream, lambda index, topic=topic: stream.topics[index] == topic)
@@ -56,4 +57,4 @@ def _find(stream: Stream) -> Found:
     yield Label("in a Python file", "source", "exact", False, note), _of_documents(stream, lambda index: python[index])
 
 
-FAMILIES = (Family("origin", _find),)
+FAMILY = Family("origin", _find)

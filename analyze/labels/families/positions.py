@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from analyze.labels.base import Family, Found, Label, Stream
+from analyze.labels.base import Family, Label, Labelled
+from analyze.text.stream import Stream
 
 BINS = ((1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (17, 32), (33, 64), (65, 128), (129, 256))
 
@@ -16,7 +17,7 @@ def _ranges(what: str, most: int | None) -> list[tuple[str, int, int]]:
     return [*named, (f"{what}s after {bins[-1][1]}", bins[-1][1] + 1, np.iinfo(np.int64).max)]
 
 
-def _find(stream: Stream) -> Found:
+def _find(stream: Stream) -> Labelled:
     at = stream.positions
     row = stream.row_position[at]
     within = at - np.repeat(stream.starts, stream.lengths) + 1
@@ -40,4 +41,4 @@ def _in(values: np.ndarray, first: int, last: int) -> np.ndarray:
     return (values >= first) & (values <= last)
 
 
-FAMILIES = (Family("position", _find),)
+FAMILY = Family("position", _find)

@@ -1,9 +1,10 @@
-"""Sentences of prose: where they begin and end, a word's place in one, clauses."""
+"""Sentences of prose: where they begin and end, and a word's place in one."""
 
 import re
 from collections.abc import Iterator
 
-from analyze.labels.base import Passage, Pattern, Span, declared, pattern_family, span_family
+from analyze.labels.base import Span, bin_of, declared, span_family
+from analyze.text.stream import Passage
 
 _END = re.compile(r"[.!?]+[\"'”’)\]]*(?=\s)\s+|\n[ \t]*\n\s*")
 _ABBREVIATION = re.compile(
@@ -14,24 +15,24 @@ _LONGEST = 24
 _WORD = re.compile(r"[^\W_]+")
 _NOTE = "a full stop, white space, a capital or digit; an initial or known abbreviation ends nothing; prose alone"
 _WORDS = (
-    ("in the first word of a sentence", 0, 0),
-    ("in the second word of a sentence", 1, 1),
-    ("in words 3 to 5 of a sentence", 2, 4),
-    ("in words 6 to 10 of a sentence", 5, 9),
-    ("in words 11 to 20 of a sentence", 10, 19),
-    ("past the twentieth word of a sentence", 20, 10**9),
+    ("in the first word of a sentence", 0),
+    ("in the second word of a sentence", 1),
+    ("in words 3 to 5 of a sentence", 2),
+    ("in words 6 to 10 of a sentence", 5),
+    ("in words 11 to 20 of a sentence", 10),
+    ("past the twentieth word of a sentence", 20),
 )
 _SENTENCES = (
-    ("in the first sentence of a document", 0, 0),
-    ("in the second sentence of a document", 1, 1),
-    ("in the third sentence of a document", 2, 2),
-    ("in the fourth or a later sentence of a document", 3, 10**9),
+    ("in the first sentence of a document", 0),
+    ("in the second sentence of a document", 1),
+    ("in the third sentence of a document", 2),
+    ("in the fourth or a later sentence of a document", 3),
 )
 _NOW = declared(
     "sentences",
     "rule",
     True,
-    *(name for name, _, _ in (*_WORDS, *_SENTENCES)),
+    *(name for name, _ in (*_WORDS, *_SENTENCES)),
     "the first token of a sentence",
     note=_NOTE,
 )
@@ -79,14 +80,14 @@ def _spans(passage: Passage) -> Iterator[Span]:
         return
     text, ending = passage.text, set()
     for number, (start, stop) in enumerate(sentences_of(text)):
-        yield Span(next(name for name, least, most in _SENTENCES if least <= number <= most), start, stop)
+        yield Span(bin_of(_SENTENCES, number), start, stop)
         words = [(match.start(), match.end()) for match in _WORD.finditer(text, start, stop)]
         if not words:
             continue
         if ends := passage.token_at(words[0][0], stop):
             yield Span("the first token of a sentence", *ends)
         for place, span in enumerate(words):
-            yield Span(next(name for name, least, most in _WORDS if least <= place <= most), *span)
+            yield Span(bin_of(_WORDS, place), *span)
         yield Span("the last word of a sentence", *words[-1])
         end = len(text[start:stop].rstrip()) + start
         mark = end
@@ -108,22 +109,4 @@ def _spans(passage: Passage) -> Iterator[Span]:
         at = text.find(".", at + 1)
 
 
-_CLAUSES = (
-    Pattern("in the word after a comma", r", (?P<at>[^\W_]+)", True, "exact"),
-    Pattern("in the word before a comma", r"(?<![^\W_])[^\W_]++(?=,)", False, "exact"),
-    Pattern("in the word after a colon or semicolon", r"[:;] (?P<at>[^\W_]+)", True, "exact"),
-    Pattern("in the word after a dash between blanks", r" [-–—] (?P<at>[^\W_]+)", True, "exact"),
-    Pattern("in the word before a full stop", r"(?<![^\W_])[^\W_]++(?=\.)", False, "exact"),
-    Pattern(
-        "in a list of three joined by commas and a last and or or",
-        r"(?<!\w)(?<!, )(?:\w++, )+\w++,? (?:and|or) \w+",
-        False,
-    ),
-)
-
-
-def _is_prose(passage: Passage) -> bool:
-    return not passage.is_python
-
-
-FAMILIES = (span_family([*_NOW, *_LATER], _spans), pattern_family("clauses", _CLAUSES, _is_prose))
+FAMILY = span_family([*_NOW, *_LATER], _spans)

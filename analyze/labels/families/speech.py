@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from analyze.labels.base import Family, Found, Label, Passage, Span, Stream, declared, found_spans
+from analyze.labels.base import Family, Label, Labelled, Span, declared, label_spans
 from analyze.labels.families.origin import language_of
 from analyze.labels.families.sentences import sentences_of
+from analyze.text.stream import Passage, Stream
 
 PACKAGE = "textblob"
 INSTALL = "pip install 'polysem[labels]' or pip install textblob==0.20.1"
@@ -158,12 +159,12 @@ def absent_labels() -> dict[str, str]:
     return {label.name: f"parts of speech need the package {PACKAGE}: {INSTALL}" for label in LABELS}
 
 
-def _find(stream: Stream) -> Found:
+def _find(stream: Stream) -> Labelled:
     path = lexicon_path()
     if path is None:
         return
     lexicon = read_lexicon(path)
-    yield from found_spans(stream, LABELS, lambda passage: _spans(passage, lexicon))
+    yield from label_spans(stream, LABELS, lambda passage: _spans(passage, lexicon))
 
 
-FAMILIES = (Family("part of speech", _find),)
+FAMILY = Family("part of speech", _find)

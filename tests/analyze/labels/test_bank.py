@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from analyze.labels import bank as bank_module
-from analyze.labels.bank import Label, LabelBank, bank_of, bank_on, label_family, stream_of
+from analyze.labels.bank import Label, LabelBank, bank_of, bank_on, label_family
 from analyze.labels.families import speech
 from analyze.labels.table import bank_table, labels
+from analyze.text.stream import stream_of
 from tests.analyze.activations.synthetic import N_CTX, sampled_tokens, write_data
 from tests.analyze.scores.scoring import activations_of
 from train.data.tokens import TokenFile

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from analyze.labels.families.frequent import counted
+from analyze.labels.families.frequent_words import counted
 from tests.analyze.labels.texts import all_labels, marked, marked_text, stream_of
 
 PROSE = "It (see [a]) is. Mr. Lee came in 1999, and left! Did he? Yes"

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analyze.labels.base import TRUTHS, Stream
+from analyze.labels.base import TRUTHS
 from analyze.labels.families import FAMILIES
+from analyze.text.stream import Stream
 from tests.analyze.labels.texts import all_labels, stream_of
 
 WORDS = (

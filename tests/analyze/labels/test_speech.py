@@ -99,4 +99,4 @@ def test_other_languages_and_code_are_not_tagged():
 
 def test_without_the_package_the_labels_are_left_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(speech, "PACKAGE", "no-such-package")
-    assert list(speech.FAMILIES[0].find(stream_of([SENTENCE]))) == []
+    assert list(speech.FAMILY.find(stream_of([SENTENCE]))) == []

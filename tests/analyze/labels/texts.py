@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 
 from analyze.labels.bank import LabelBank, build_bank
-from analyze.labels.base import Family, Label, Stream
+from analyze.labels.base import Family, Label
 from analyze.labels.families import FAMILIES
+from analyze.text.stream import Stream
 from analyze.text.vocabulary import Vocabulary
 
 BOS = b"<|bos|>"
@@ -60,7 +61,7 @@ def signs(text: str) -> list[str]:
 def family_of(label: str) -> Family:
     """The family that holds a label, found on an empty stream."""
     empty = stream_of([["a"]])
-    return next(family for family in FAMILIES if any(found.name == label for found, _ in family.find(empty)))
+    return next(family for family in FAMILIES.values() if any(found.name == label for found, _ in family.find(empty)))
 
 
 def marked(label: str, pieces: Sequence[bytes | str], path: str | None = None, n_ctx: int = 64) -> list[str]:
@@ -82,5 +83,5 @@ def marked_text(label: str, text: str, path: str | None = None) -> str:
 
 def all_labels(stream: Stream) -> dict[Label, np.ndarray]:
     """Every label of every family on a stream."""
-    bank: LabelBank = build_bank(stream, FAMILIES)
+    bank: LabelBank = build_bank(stream, FAMILIES.values())
     return dict(zip(bank.labels, bank.positions))

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analyze.labels.base import Family, Found, Label, Passage, Span, Stream, found_spans
+from analyze.labels.base import Family, Label, Labelled, Span, label_spans
+from analyze.text.stream import Passage, Stream
 
 N_WORDS, N_BEFORE, N_PAIRS = 40, 20, 30
 TOKENS_READ = 500_000
@@ -47,7 +48,7 @@ def counted(stream: Stream) -> tuple[list[str], list[tuple[str, str]]]:
     )
 
 
-def _find(stream: Stream) -> Found:
+def _find(stream: Stream) -> Labelled:
     words, pairs = counted(stream)
     alone = {word: f"the word `{word}`" for word in words}
     after = {word: f"in the word after `{word}`" for word in words[:N_BEFORE]}
@@ -71,9 +72,9 @@ def _find(stream: Stream) -> Found:
             if word in after and text[end : end + 1] == " " and (then := _LETTERS.match(text, end + 1)):
                 yield Span(after[word], *then.span())
 
-    yield from found_spans(stream, labels, spans)
+    yield from label_spans(stream, labels, spans)
 
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
-FAMILIES = (Family("frequent words", _find),)
+FAMILY = Family("frequent words", _find)

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from analyze.labels.base import Family, Found, Label, Stream
+from analyze.labels.base import Family, Label, Labelled
+from analyze.text.stream import Stream
 from analyze.text.vocabulary import SUFFIXES
 
 _ENDINGS = {f"a word in {name}": f"a token that ends in {name}" for name in SUFFIXES}
 
 
-def _find(stream: Stream) -> Found:
+def _find(stream: Stream) -> Labelled:
     ids = stream.ids[stream.positions]
     for name, inside in stream.vocabulary.classes.items():
         family = "endings" if name in _ENDINGS else "token classes"
@@ -24,4 +25,4 @@ def _find(stream: Stream) -> Found:
         yield Label(name, "token classes", "exact", True), stream.positions[wanted]
 
 
-FAMILIES = (Family("token classes", _find),)
+FAMILY = Family("token classes", _find)

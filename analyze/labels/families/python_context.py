@@ -1,16 +1,15 @@
 """Where in Python code a token stands: in strings and comments, brackets, statements, blocks."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from analyze.labels.base import Label, Passage, Span, declared, span_family
-from analyze.labels.families.pythontypes import known_spans
-from analyze.labels.families.scanner import KEYWORDS, Token, scan
+from analyze.labels.base import Span, declared, span_family
+from analyze.labels.python_scanner import KEYWORDS, Token, known_spans, scan
+from analyze.text.stream import Passage
 
-FAMILY = "Python context"
 _WHERE = declared(
-    FAMILY,
+    "Python context",
     "exact",
     True,
     "in a Python string",
@@ -41,7 +40,7 @@ _WHERE = declared(
     "the first token after a block of Python ends",
 )
 _BODIES = declared(
-    FAMILY,
+    "Python context",
     "exact",
     True,
     "in the body of a function",
@@ -53,7 +52,7 @@ _BODIES = declared(
     note="of a block whose header stands in the document",
 )
 _DOCSTRINGS = declared(
-    FAMILY,
+    "Python context",
     "rule",
     True,
     "in a docstring",
@@ -69,13 +68,11 @@ _BODY_OF = {
     **dict.fromkeys(("try", "except", "finally"), "in the body of a try or except"),
     "with": "in the body of a with statement",
 }
-_HEADER_OF = {
+_PART_OF = {
     "def": "in the header of a function definition",
     "class": "in the header of a class definition",
     "for": "in the header of a for loop",
     **dict.fromkeys(("if", "elif", "while"), "in the condition of an if, elif or while"),
-}
-_LINE_OF = {
     **dict.fromkeys(("return", "yield"), "in a return or yield statement"),
     **dict.fromkeys(("import", "from"), "in an import statement"),
     **dict.fromkeys(("raise", "assert"), "in a raise or assert statement"),
@@ -112,11 +109,18 @@ def _string(token: Token, is_docstring: bool) -> Iterator[Span]:
         yield Span("in an example of a docstring (>>>)", start + match.start("at"), start + match.end("at"))
 
 
-def _outside_brackets(passage: Passage, tokens: list[Token], whole: bool) -> Iterator[Span]:
-    """Strings and comments, statements and blocks: what does not ask which bracket a token stands in."""
+def _statement_ends(keyword: str, header: int, assigned: int, stop: int) -> Iterator[Span]:
+    if assigned >= 0:
+        yield Span("on the right of an assignment", assigned, stop)
+    if header >= 0 and keyword in _PART_OF:
+        yield Span(_PART_OF[keyword], header, stop)
+
+
+def _outside_brackets(passage: Passage, tokens: Sequence[Token], whole: bool) -> Iterator[Span]:
+    """Strings and comments, statements and blocks: what does not depend on the bracket that a token stands in."""
     end = len(passage.text)
     blocks: list[_Block] = []
-    statement: Token | None = None
+    # Of the statement: its first word, where its header and the right side of its assignment begin (-1: they do not).
     keyword, header, assigned = "", -1, -1
     column, may_document = 0, whole
     for token in tokens:
@@ -129,27 +133,21 @@ def _outside_brackets(passage: Passage, tokens: list[Token], whole: bool) -> Ite
         if token.kind == "nl":
             continue
         if token.kind == "newline":
-            if assigned >= 0:
-                yield Span("on the right of an assignment", assigned, token.start)
-            if header >= 0 and keyword in _LINE_OF:
-                yield Span(_LINE_OF[keyword], header, token.start)
-            if header >= 0 and keyword in _HEADER_OF:
-                yield Span(_HEADER_OF[keyword], header, token.start)
-            statement, keyword, header, assigned = None, "", -1, -1
+            yield from _statement_ends(keyword, header, assigned, token.start)
+            keyword, header, assigned = "", -1, -1
             continue
         if token.first:
-            ended = False
+            n_blocks = len(blocks)
             while blocks and blocks[-1].column >= token.column:
                 block = blocks.pop()
-                ended = True
                 yield Span(block.name, block.start, token.start)
-            ends = passage.token_at(token.start, len(passage.text))
-            if ends and ended:
-                yield Span("the first token after a block of Python ends", *ends)
-            if ends and token.column > column:
-                yield Span("the first token of a deeper block of Python", *ends)
+            if ends := passage.token_at(token.start, end):
+                if len(blocks) < n_blocks:
+                    yield Span("the first token after a block of Python ends", *ends)
+                if token.column > column:
+                    yield Span("the first token of a deeper block of Python", *ends)
             may_document = may_document and token.column >= column
-            statement, column = token, token.column
+            column = token.column
         if token.kind == "string":
             plain = token.text[: token.quote - token.start].lower() in ("", "r", "u")
             yield from _string(token, token.first and plain and may_document)
@@ -158,20 +156,14 @@ def _outside_brackets(passage: Passage, tokens: list[Token], whole: bool) -> Ite
             header = token.start if keyword == "@" else token.stop
             may_document = False
         if token.kind == "op" and not token.depth:
-            if token.text == ":" and header >= 0 and keyword in _BODY_OF and statement is not None:
-                if keyword in _HEADER_OF:
-                    yield Span(_HEADER_OF[keyword], header, token.start)
-                blocks.append(_Block(_BODY_OF[keyword], statement.column, token.stop))
+            if token.text == ":" and header >= 0 and keyword in _BODY_OF:
+                yield from _statement_ends(keyword, header, -1, token.start)
+                blocks.append(_Block(_BODY_OF[keyword], column, token.stop))
                 may_document = keyword in ("def", "class")
                 header = -1
             elif token.text.endswith("=") and token.text not in ("==", "!=", "<=", ">=", ":=") and assigned < 0:
                 assigned = token.stop
-    if assigned >= 0:
-        yield Span("on the right of an assignment", assigned, end)
-    if header >= 0 and keyword in _LINE_OF:
-        yield Span(_LINE_OF[keyword], header, end)
-    if header >= 0 and keyword in _HEADER_OF:
-        yield Span(_HEADER_OF[keyword], header, end)
+    yield from _statement_ends(keyword, header, assigned, end)
     for block in blocks:
         yield Span(block.name, block.start, end)
 
@@ -181,7 +173,7 @@ _ANNOTATION = "in the annotation of a parameter or return value"
 _DEFAULT = "in the default of a parameter"
 
 
-def _bracket(tokens: list[Token], at: int) -> str:
+def _bracket(tokens: Sequence[Token], at: int) -> str:
     """What an opening bracket opens."""
     sign = tokens[at].text
     before = tokens[at - 1] if at and not tokens[at].first else None
@@ -197,7 +189,7 @@ def _bracket(tokens: list[Token], at: int) -> str:
     return "in a subscript" if follows else "in a list display or comprehension"
 
 
-def _in_brackets(tokens: list[Token], end: int) -> Iterator[Span]:
+def _in_brackets(tokens: Sequence[Token], end: int) -> Iterator[Span]:
     """By the innermost bracket; annotations and defaults of parameters, annotations of what is returned."""
     tokens = [token for token in tokens if token.kind not in ("nl", "comment")]
     stack: list[str] = []
@@ -232,11 +224,9 @@ def _in_brackets(tokens: list[Token], end: int) -> Iterator[Span]:
 def _spans(passage: Passage) -> Iterator[Span]:
     if not passage.is_python:
         return
-    found = scan(passage)
-    tokens, end = list(found.tokens), len(passage.text)
-    yield from known_spans(passage, _outside_brackets(passage, tokens, found.known == 0))
-    yield from known_spans(passage, _in_brackets(tokens, end))
+    tokens, known = scan(passage)
+    yield from known_spans(passage, _outside_brackets(passage, tokens, known == 0))
+    yield from known_spans(passage, _in_brackets(tokens, len(passage.text)))
 
 
-LABELS: tuple[Label, ...] = (*_WHERE, *_BODIES, *_DOCSTRINGS)
-FAMILIES = (span_family(LABELS, _spans),)
+FAMILY = span_family([*_WHERE, *_BODIES, *_DOCSTRINGS], _spans)

@@ -4,9 +4,9 @@ A table (.csv, .jsonl or .parquet) has the columns
 
     label       the name
     document    its index among the held-out documents, or the sha256 of its text (documents.parquet has both)
-    start stop  in characters (Unicode code points) of the document's text, decoded; `stop` is the first behind it
+    start stop  in characters (Unicode code points) of the document's text, decoded; `stop` is the first after them
 
-A .py file is run, and every family it makes is taken:
+A .py file is run, and every family that it makes is added:
 
     import re
     from analyze.labels.bank import Passage, label_family
@@ -26,7 +26,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from analyze.labels.base import TRUTHS, Family, Found, Label, Passage, Stream, Truth
+from analyze.labels.base import TRUTHS, Family, Label, Labelled, Truth
+from analyze.text.stream import Passage, Stream
 from train.errors import BadInput, did_you_mean, is_text
 
 COLUMNS = ("label", "document", "start", "stop")
@@ -53,8 +54,10 @@ def label_family(
     if truth not in TRUTHS:
         raise BadInput(f"family {name!r}: truth {truth!r} is not known{did_you_mean(truth, list(TRUTHS))}")
 
+    about = (name, cast(Truth, truth), causal, note)
+
     def decorate(spans: UserSpans) -> Family:
-        return Family(name, lambda stream: _of_function(stream, spans, name, cast(Truth, truth), causal, note))
+        return Family(name, lambda stream: _of_function(stream, spans, *about))
 
     return decorate
 
@@ -63,8 +66,8 @@ def extra_families(path: Path | str) -> tuple[Family, ...]:
     """The families of one of the user's files.
 
     Raises:
-        BadInput: not there, of another kind, cannot be read or run, or empty. What does not fit the text is told
-            when the labels are found.
+        BadInput: not there, of another kind, cannot be read or run, or empty. Spans that do not fit
+            the text are an error later, when the labels are read from it.
     """
     path = Path(path)
     if path.suffix not in KINDS:
@@ -90,37 +93,37 @@ def _python(path: Path) -> tuple[Family, ...]:
         raise BadInput(f"{path}: {failure}") from failure
     except Exception as failure:  # whatever the user's code may raise
         raise BadInput(f"{path}: cannot be run ({type(failure).__name__}: {failure})") from failure
-    families = tuple(found for found in vars(module).values() if isinstance(found, Family))
+    families = [value for value in vars(module).values() if isinstance(value, Family)]
     if not families:
         raise BadInput(f'{path}: makes no family; put @label_family("NAME") before a function that yields spans')
     return tuple(Family(f"{path}: {family.name}", _named(family, path)) for family in families)
 
 
-def _named(family: Family, path: Path) -> Callable[[Stream], Found]:
+def _named(family: Family, path: Path) -> Callable[[Stream], Labelled]:
     """The family's `find`, whose failures name the file."""
 
-    def find(stream: Stream) -> Found:
+    def find(stream: Stream) -> Labelled:
         try:
             return list(family.find(stream))
         except Exception as failure:  # whatever the user's code may raise
-            said = str(failure) if isinstance(failure, BadInput) else f"{type(failure).__name__}: {failure}"
-            raise BadInput(f"{path}: family {family.name!r}: {said}") from failure
+            reason = str(failure) if isinstance(failure, BadInput) else f"{type(failure).__name__}: {failure}"
+            raise BadInput(f"{path}: family {family.name!r}: {reason}") from failure
 
     return find
 
 
-def _of_function(stream: Stream, spans: UserSpans, family: str, truth: Truth, causal: bool, note: str) -> Found:
-    held: dict[str, list[tuple[int, int, int]]] = {}
+def _of_function(stream: Stream, spans: UserSpans, family: str, truth: Truth, causal: bool, note: str) -> Labelled:
+    by_label: dict[str, list[tuple[int, int, int]]] = {}
     for passage in stream.passages:
         for name, start, stop in spans(passage):
             place = f"label {name!r}, document {passage.index}"
             _check_name(name, place)
             _check_span(start, stop, passage, place)
-            held.setdefault(name, []).append((passage.index, int(start), int(stop)))
-    if not held:
+            by_label.setdefault(name, []).append((passage.index, int(start), int(stop)))
+    if not by_label:
         raise BadInput("yields no spans on this text")
-    for name in sorted(held):
-        yield Label(name, family, truth, causal, note), stream.positions_of(np.array(held[name], np.int64))
+    for name in sorted(by_label):
+        yield Label(name, family, truth, causal, note), stream.positions_of(np.array(by_label[name], np.int64))
 
 
 def _rows(path: Path) -> list[Row]:
@@ -157,19 +160,19 @@ def _check_columns(path: Path, number: int, names: list[str]) -> None:
             raise BadInput(f"{where}: column {name!r} is not known{did_you_mean(name, list(COLUMNS))}")
 
 
-def _of_rows(stream: Stream, path: Path, rows: list[Row]) -> Found:
+def _of_rows(stream: Stream, path: Path, rows: list[Row]) -> Labelled:
     by_hash = {digest: index for index, digest in enumerate(stream.hashes)}
-    held: dict[str, list[tuple[int, int, int]]] = {}
+    by_label: dict[str, list[tuple[int, int, int]]] = {}
     for number, row in enumerate(rows, start=1):
         place = f"{path}: row {number}"
         _check_name(row["label"], f"{place}, key 'label'")
         passage = stream.passages[_document(row["document"], by_hash, len(stream.hashes), f"{place}, key 'document'")]
         start, stop = (_integer(row[key], f"{place}, key {key!r}") for key in ("start", "stop"))
         _check_span(start, stop, passage, place)
-        held.setdefault(row["label"], []).append((passage.index, start, stop))
-    for name in sorted(held):
+        by_label.setdefault(row["label"], []).append((passage.index, start, stop))
+    for name in sorted(by_label):
         label = Label(name, path.stem, "rule", False, f"spans of {path.name}")
-        yield label, stream.positions_of(np.array(held[name], np.int64))
+        yield label, stream.positions_of(np.array(by_label[name], np.int64))
 
 
 def _check_name(name: Any, place: str) -> None:

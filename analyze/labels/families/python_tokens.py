@@ -1,11 +1,11 @@
 """Kinds of Python tokens: keywords, builtins, what is defined, called, assigned, literals, operators."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from analyze.labels.base import Label, Passage, Span, declared, span_family
-from analyze.labels.families.scanner import BUILTINS, KEYWORDS, Token, scan
+from analyze.labels.base import Span, declared, span_family
+from analyze.labels.python_scanner import BUILTINS, KEYWORDS, Token, known_spans, scan
+from analyze.text.stream import Passage
 
-FAMILY = "Python tokens"
 _KEYWORD_GROUPS = {
     "the keyword def or class": "def class",
     "the keyword return or yield": "return yield",
@@ -27,7 +27,7 @@ _OPERATORS = {
 _OPERATOR_OF = {sign: name for name, signs in _OPERATORS.items() for sign in signs.split()}
 
 _LATER = declared(
-    FAMILY,
+    "Python tokens",
     "exact",
     False,
     "a Python keyword",
@@ -51,7 +51,7 @@ _LATER = declared(
     "an asterisk before arguments",
 )
 _NOW = declared(
-    FAMILY,
+    "Python tokens",
     "exact",
     True,
     "the name of a function being defined",
@@ -64,24 +64,31 @@ _NOW = declared(
     "the first token of a Python statement",
 )
 _HEADS = ("if", "elif", "else", "for", "while", "def", "class", "try", "except", "finally", "with")
+_AFTER = {
+    "def": "the name of a function being defined",
+    "class": "the name of a class being defined",
+    ".": "a name after a dot",
+}
+_SIGNS = {
+    **dict.fromkeys("([{", "an opening bracket in Python"),
+    **dict.fromkeys(")]}", "a closing bracket in Python"),
+    ",": "a comma in Python",
+    ".": "a dot before an attribute",
+}
 
 
-def _named(tokens: list[Token], at: int, in_parameters: bool) -> Iterator[Span]:
+def _named(tokens: Sequence[Token], at: int, in_parameters: bool) -> Iterator[Span]:
     """What a name is by what stands before it; of a string its prefix, which reads like a name at first."""
     token = tokens[at]
     stop = token.quote if token.kind == "string" else token.stop
     before = tokens[at - 1].text if at else ""
-    if before == "def":
-        yield Span("the name of a function being defined", token.start, stop)
-    if before == "class":
-        yield Span("the name of a class being defined", token.start, stop)
-    if before == ".":
-        yield Span("a name after a dot", token.start, stop)
+    if before in _AFTER:
+        yield Span(_AFTER[before], token.start, stop)
     if in_parameters and before in ("(", ",", "*", "**"):
         yield Span("the name of a parameter", token.start, stop)
 
 
-def _name(tokens: list[Token], at: int, statement: str) -> Iterator[str]:
+def _name(tokens: Sequence[Token], at: int, statement: str) -> Iterator[str]:
     """What a whole name is, by its spelling and its neighbours."""
     token, word = tokens[at], tokens[at].text
     before = tokens[at - 1].text if at else ""
@@ -107,7 +114,7 @@ def _name(tokens: list[Token], at: int, statement: str) -> Iterator[str]:
         yield "a name that a statement assigns"
 
 
-def _operator(tokens: list[Token], at: int, statement: str, head_open: bool) -> Iterator[str]:
+def _operator(tokens: Sequence[Token], at: int, statement: str, head_open: bool) -> Iterator[str]:
     token, sign = tokens[at], tokens[at].text
     before = tokens[at - 1] if at else None
     # At a line's start, or behind an operator, an asterisk unpacks.
@@ -116,14 +123,8 @@ def _operator(tokens: list[Token], at: int, statement: str, head_open: bool) -> 
         yield "an asterisk before arguments"
     elif sign in _OPERATOR_OF and not (sign == "@" and token.first):
         yield _OPERATOR_OF[sign]
-    if sign in "([{":
-        yield "an opening bracket in Python"
-    elif sign in ")]}":
-        yield "a closing bracket in Python"
-    elif sign == ",":
-        yield "a comma in Python"
-    elif sign == ".":
-        yield "a dot before an attribute"
+    if sign in _SIGNS:
+        yield _SIGNS[sign]
     elif sign == "=":
         yield "the equals sign of a named argument or default" if token.depth else "the sign of an assignment"
     elif sign == ":":
@@ -142,45 +143,34 @@ def _spans(passage: Passage) -> Iterator[Span]:
     statement, head_open = "", False
     parameters: list[bool] = []
     for at, token in enumerate(tokens):
+        prefixed = token.kind == "string" and token.quote > token.start
         if token.first:
             statement, head_open = token.text, True
             if ends := passage.token_at(token.start, len(passage.text)):
                 yield Span("the first token of a Python statement", *ends)
-        if token.kind == "name" or (token.kind == "string" and token.quote > token.start):
+        if token.kind == "name" or prefixed:
             yield from _named(tokens, at, bool(parameters) and parameters[-1])
-        names: Iterator[str] = iter(())
-        if token.kind == "name":
+        if prefixed:
+            yield Span("the prefix of a string (r, b, f, u)", token.start, token.quote)
+        elif token.kind == "name":
             if statement == "async" and token.text in _HEADS:
                 statement = token.text
-            names = _name(tokens, at, statement)
+            yield from (Span(name, token.start, token.stop) for name in _name(tokens, at, statement))
         elif token.kind == "number":
-            names = iter(("a Python number with a point or exponent" if _is_float(token.text) else "a Python integer",))
+            name = "a Python number with a point or exponent" if _is_float(token.text) else "a Python integer"
+            yield Span(name, token.start, token.stop)
         elif token.kind == "op":
-            names = _operator(tokens, at, statement, head_open)
+            yield from (Span(name, token.start, token.stop) for name in _operator(tokens, at, statement, head_open))
             if token.text in "([{":
-                defined = token.text == "(" and at > 1 and tokens[at - 2].text == "def"
-                parameters.append(defined)
+                parameters.append(token.text == "(" and at > 1 and tokens[at - 2].text == "def")
             elif token.text in ")]}" and parameters:
                 parameters.pop()
             elif token.text == ":" and not token.depth:
                 head_open = False
-        elif token.kind == "string" and token.quote > token.start:
-            yield Span("the prefix of a string (r, b, f, u)", token.start, token.quote)
-        for name in names:
-            yield Span(name, token.start, token.stop)
-
-
-def known_spans(passage: Passage, spans: Iterator[Span]) -> Iterator[Span]:
-    """Spans without what stands before the first line that is surely code."""
-    known = scan(passage).known
-    for name, start, stop in spans:
-        if stop > max(start, known):
-            yield Span(name, max(start, known), stop)
 
 
 def _known(passage: Passage) -> Iterator[Span]:
     return known_spans(passage, _spans(passage)) if passage.is_python else iter(())
 
 
-LABELS: tuple[Label, ...] = (*_LATER, *_NOW)
-FAMILIES = (span_family(LABELS, _known),)
+FAMILY = span_family([*_LATER, *_NOW], _known)

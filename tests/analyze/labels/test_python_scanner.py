@@ -9,8 +9,8 @@ import networkx
 import numpy as np
 import pytest
 
-from analyze.labels.base import Passage
-from analyze.labels.families.scanner import BUILTINS, KEYWORDS, scan
+from analyze.labels.python_scanner import BUILTINS, KEYWORDS, scan
+from analyze.text.stream import Passage
 
 KINDS = {
     tokenize.NAME: "name",

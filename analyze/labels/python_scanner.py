@@ -1,31 +1,34 @@
-"""Python read token by token, so that what is said of a token does not depend on what comes after it.
+"""Python read token by token: what is said of a token does not depend on the text after it.
 
-The standard library's `tokenize` reads whole files, raises at a broken end and changes with Python's version
-(f-strings from 3.12 on). This scanner gives the same tokens on whole files (held to it by a test), goes on
-over anything, and reads pieces that begin in the middle of a file:
+The scanner gives the tokens of the standard library's `tokenize` on whole files (a test compares them), but never
+fails and does not change with Python's version (from 3.12 on `tokenize` takes f-strings apart). `parso` never fails
+either. With its tokenizer no label of the 784,624 held-out tokens of networkx and sympy differs, but it looks
+ahead: it takes the rest of a line whose string stays open for code, and at a word such as `def` it forgets open
+brackets. Of 4,224 of these documents, cut at random, 14 labels that are causal then changed on 1,176 tokens; with this
+scanner none does. Scanning takes twice as long with `parso`.
 
 A document whose name says that it is the piece at line n > 1 ("a/b.py:120") may begin inside a docstring.
 Nothing is said of it until a line that can only be code: `def name(`, `class Name(` or `class Name:`, or a
-decorator alone on its line. What stands before that is left unlabelled (`Scan.known`), and blocks that were
+decorator alone on its line. What stands before that stays unlabelled (`Scan.known`), and blocks that were
 opened before it are unknown. Of networkx and sympy, cut into pieces as `train.data.corpora.python_pieces` does, 71 %
 of the characters are known so (a fifth of the pieces that begin amid a file hold no sure line), and 99.96 % of
-these are of the kind that `tokenize` finds in the whole file; what else there is are examples in docstrings that
+these are of the kind that `tokenize` gives in the whole file; the rest are examples in docstrings that
 hold a bare `def`.
 """
 
+import keyword
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from analyze.labels.base import Passage
+from analyze.labels.base import Span
+from analyze.text.stream import Passage
 
 Kind = Literal["name", "number", "string", "comment", "op", "newline", "nl", "other"]
 
-_KEYWORDS = (
-    "False None True and as assert async await break class continue def del elif else except finally for from global "
-    "if import in is lambda nonlocal not or pass raise return try while with yield"
-)
+KEYWORDS = frozenset(keyword.kwlist)
 _BUILTINS = (
     "abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr classmethod compile complex "
     "delattr dict dir divmod enumerate eval exec filter float format frozenset getattr globals hasattr hash help hex "
@@ -33,7 +36,6 @@ _BUILTINS = (
     "print property range repr reversed round set setattr slice sorted staticmethod str sum super tuple type vars zip "
     "__import__"
 )
-KEYWORDS = frozenset(_KEYWORDS.split())
 BUILTINS = frozenset(_BUILTINS.split())
 """Functions and types of the module builtins, without exceptions; written out, since Pythons differ."""
 
@@ -78,8 +80,7 @@ class Token:
     """Of a first token: width of the white space before it on its line, tabs to the next multiple of eight."""
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(NamedTuple):
     """The tokens of a document, white space left out."""
 
     tokens: tuple[Token, ...]
@@ -89,43 +90,40 @@ class Scan:
 
 def scan(passage: Passage) -> Scan:
     """The Python tokens of a document; none, and nothing known, where no line is surely code."""
-    return _scanned(passage.text, _starts_a_file(passage))
+    piece = _PIECE.search(passage.path_or_title or "")
+    return _scanned(passage.text, piece is None or piece.group(1) == "1")
 
 
-def _starts_a_file(passage: Passage) -> bool:
-    found = _PIECE.search(passage.path_or_title or "")
-    return found is None or found.group(1) == "1"
+def known_spans(passage: Passage, spans: Iterator[Span]) -> Iterator[Span]:
+    """Spans without what stands before the first line that is surely code."""
+    known = scan(passage).known
+    for name, start, stop in spans:
+        if stop > max(start, known):
+            yield Span(name, max(start, known), stop)
 
 
 @lru_cache(maxsize=4096)
 def _scanned(text: str, whole: bool) -> Scan:
     if whole:
-        return Scan(tuple(_tokens(text, 0)), 0)
+        return Scan(_tokens(text, 0), 0)
     sure = _SURE.search(text)
-    if sure is None:
-        return Scan((), len(text))
-    return Scan(tuple(_tokens(text, sure.start())), sure.end())
+    return Scan(_tokens(text, sure.start()), sure.end()) if sure else Scan((), len(text))
 
 
-def _tokens(text: str, at: int) -> list[Token]:
-    found: list[Token] = []
+def _tokens(text: str, at: int) -> tuple[Token, ...]:
+    tokens: list[Token] = []
     depth, fresh = 0, True
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        assert match is not None  # `other` matches any character
-        kind, at = match.lastgroup, match.end()
-        spelled, start = match.group(), match.start()
+    while match := _TOKEN.match(text, at):
+        kind, spelled, start, at = match.lastgroup, match.group(), match.start(), match.end()
         if kind == "blank":
             continue
         if kind == "nl":
-            if depth or fresh:
-                found.append(Token("nl", spelled, start, at))
-            else:
-                found.append(Token("newline", spelled, start, at))
-                fresh = True
+            ends_statement = not (depth or fresh)
+            tokens.append(Token("newline" if ends_statement else "nl", spelled, start, at))
+            fresh = fresh or ends_statement
             continue
         if kind == "comment":
-            found.append(Token("comment", spelled, start, at, depth=depth))
+            tokens.append(Token("comment", spelled, start, at, depth=depth))
             continue
         quote = 0
         if kind == "string":
@@ -135,11 +133,11 @@ def _tokens(text: str, at: int) -> list[Token]:
         if kind == "op" and spelled in "([{":
             depth += 1
         column = _column(text, start) if fresh else 0
-        found.append(Token(kind, spelled, start, at, quote, depth, fresh, column))  # type: ignore[arg-type]
+        tokens.append(Token(kind, spelled, start, at, quote, depth, fresh, column))  # type: ignore[arg-type]
         if kind == "op" and spelled in ")]}":
             depth = max(depth - 1, 0)
         fresh = False
-    return found
+    return tuple(tokens)
 
 
 def _string_end(text: str, at: int, quote: str) -> int:

@@ -1,9 +1,10 @@
-"""Brackets and quotation marks: depth, kind, and what stands just inside."""
+"""Brackets: how deep, of which kind, and what stands just inside."""
 
 from collections.abc import Iterator
 
-from analyze.labels.base import Passage, Pattern, Span, declared, pattern_family, span_family
-from analyze.labels.families.scanner import scan
+from analyze.labels.base import Span, declared, span_family
+from analyze.labels.python_scanner import known_spans, scan
+from analyze.text.stream import Passage
 
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
 _OPENS = {close: opening for opening, close in _CLOSES.items()}
@@ -39,14 +40,7 @@ def _marks(passage: Passage) -> Iterator[tuple[int, str]]:
             yield at, sign
 
 
-def _brackets(passage: Passage) -> Iterator[Span]:
-    known = scan(passage).known if passage.is_python else 0
-    for name, start, stop in _bracket_spans(passage):
-        if stop > max(start, known):
-            yield Span(name, max(start, known), stop)
-
-
-def _bracket_spans(passage: Passage) -> Iterator[Span]:
+def _all_spans(passage: Passage) -> Iterator[Span]:
     opened: list[tuple[str, int]] = []
     since, line_end = 0, -1
     for at, sign in [*_marks(passage), (len(passage.text), "")]:
@@ -71,24 +65,8 @@ def _bracket_spans(passage: Passage) -> Iterator[Span]:
             yield Span("a closing bracket that matches none", at, at + 1)
 
 
-_QUOTED = (
-    Pattern(
-        "inside double quotation marks", r'"(?P<at>[^"\n]*)"?', True, note="in prose, from mark to mark on one line"
-    ),
-    Pattern("an opening double quotation mark", r'(?P<at>")[^"\n]*"?', True),
-    Pattern("a closing double quotation mark", r'"[^"\n]*(?P<at>")', True),
-    Pattern("inside curly quotation marks", r"“(?P<at>[^”\n]*)", True),
-    Pattern("inside single quotation marks", r"(?<!\w)['‘](?P<at>[^'’\n]+)(?=['’](?!\w))", False),
-    Pattern("inside backticks", r"`(?P<at>[^`\n]*)`?", True),
-    Pattern("inside guillemets", r"«(?P<at>[^»\n]*)", True),
-    Pattern("a word right before a bracket", r"(?<![^\W_])[^\W_]++(?= ?\()", False),
-    Pattern("in the first word inside round brackets", r"\((?P<at>[^\W_]+)", True),
-    Pattern("in the last word inside round brackets", r"(?<![^\W_])[^\W_]++(?=\))", False),
-)
+def _spans(passage: Passage) -> Iterator[Span]:
+    return known_spans(passage, _all_spans(passage)) if passage.is_python else _all_spans(passage)
 
 
-def _is_prose(passage: Passage) -> bool:
-    return not passage.is_python
-
-
-FAMILIES = (span_family([*_BRACKETS, *_LAST], _brackets), pattern_family("quotation marks", _QUOTED, _is_prose))
+FAMILY = span_family([*_BRACKETS, *_LAST], _spans)

@@ -1,0 +1,190 @@
+"""The held-out text of prepared data: the stream of its tokens, and its documents as characters."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from analyze.activations.provenance import open_held_out
+from analyze.text.vocabulary import Vocabulary
+from train.data.tokens import TokenFile, load_tokenizer
+
+BOS = 0
+"""Id of the token that begins every row and parts documents."""
+MOST_TRAINING_TOKENS = 2_000_000
+"""Frequent words are chosen in at most so many training tokens, from the start of their stream."""
+_PYTHON_NAME = re.compile(r"\.pyi?(:\d+)?$")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One document as text, and where its tokens end in it."""
+
+    text: str
+    """Decoded UTF-8; each byte that is not UTF-8 is one lone surrogate ("surrogateescape")."""
+    last_character: Int[ndarray, "t"]
+    """Index into `text` of the character that holds each token's last byte; never falls."""
+    index: int
+    """Among the documents of its split."""
+    source: str = ""
+    topic: str | None = None
+    path_or_title: str | None = None
+    sha256: str = ""
+
+    @property
+    def is_python(self) -> bool:
+        """By its file name; "a/b.py:120" is the piece of the file that begins at line 120."""
+        return self.path_or_title is not None and _PYTHON_NAME.search(self.path_or_title) is not None
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is anything but Python."""
+        return not self.is_python
+
+    def lines(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of every line without its "\\n"; the last may be empty. Only "\\n" ends a line."""
+        start = 0
+        for line in self.text.split("\n"):
+            yield start, start + len(line)
+            start += len(line) + 1
+
+    def tokens_of(self, start: int, stop: int) -> range:
+        """The tokens whose last byte lies in characters start..stop."""
+        return range(bisect_left(self.ends, start), bisect_left(self.ends, stop))
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """`last_character` as a list: single entries are quicker to read."""
+        return self.last_character.tolist()
+
+    def token_at(self, start: int, stop: int) -> tuple[int, int] | None:
+        """(start, stop) of the character on which the first token in characters start..stop ends."""
+        tokens = self.tokens_of(start, stop)
+        return (self.ends[tokens[0]], self.ends[tokens[0]] + 1) if tokens else None
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """The tokens of one split of prepared text, and what is known of its documents."""
+
+    ids: Int[ndarray, "s"]
+    """With a separator behind every document."""
+    starts: Int[ndarray, "documents"]
+    lengths: Int[ndarray, "documents"]
+    """Each document's place in `ids`, its separator left out."""
+    vocabulary: Vocabulary
+    n_ctx: int
+    paths: Sequence[str | None]
+    """File name or title of each document."""
+    training: Int[ndarray, "f"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """The stream of the training split, for choosing frequent words."""
+    sources: Sequence[str] = ()
+    topics: Sequence[str | None] = ()
+    hashes: Sequence[str] = ()
+    """sha256 of each document's text."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def document(self) -> Int[ndarray, "s"]:
+        """Document of each position; -1 at separators."""
+        document = np.full(len(self.ids), -1, np.int64)
+        document[self.positions] = np.repeat(np.arange(len(self.starts)), self.lengths)
+        return document
+
+    @cached_property
+    def positions(self) -> Int[ndarray, "t"]:
+        """Stream positions of the documents' tokens, separators left out."""
+        offset = np.cumsum(self.lengths) - self.lengths
+        return np.arange(int(self.lengths.sum())) + np.repeat(self.starts - offset, self.lengths)
+
+    @cached_property
+    def row_position(self) -> Int[ndarray, "s"]:
+        """Position of each token in the model's row, from 1 (0 is BOS)."""
+        return np.arange(len(self.ids)) % self.n_ctx + 1
+
+    @cached_property
+    def previous(self) -> Int[ndarray, "s"]:
+        """The token before each in the model's row; BOS before the first."""
+        return np.where(self.row_position == 1, BOS, np.concatenate([[BOS], self.ids[:-1]]))
+
+    def pieces_of(self, index: int) -> list[bytes]:
+        """The bytes of each token of a document."""
+        start, length = int(self.starts[index]), int(self.lengths[index])
+        return [self.vocabulary.pieces[token] for token in self.ids[start : start + length].tolist()]
+
+    @cached_property
+    def passages(self) -> tuple[Passage, ...]:
+        """The documents as text."""
+        return tuple(self._passage(index) for index in range(len(self.starts)))
+
+    def _passage(self, index: int) -> Passage:
+        pieces = self.pieces_of(index)
+        text = b"".join(pieces).decode("utf-8", errors="surrogateescape")
+        sizes = np.array([len(piece) for piece in pieces], np.int64)
+        about = (self.sources[index], self.topics[index], self.paths[index], self.hashes[index])
+        return Passage(text, _last_characters(text, sizes), index, *about)
+
+    @cached_property
+    def _text_starts(self) -> Int[ndarray, "documents"]:
+        """Where each text would begin if all lay behind one another, one character apart."""
+        sizes = np.array([len(passage.text) + 1 for passage in self.passages], np.int64)
+        return np.cumsum(sizes) - sizes + 1
+
+    @cached_property
+    def _last_characters(self) -> Int[ndarray, "t"]:
+        parts = [passage.last_character + at for passage, at in zip(self.passages, self._text_starts.tolist())]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def positions_of(self, spans: Int[ndarray, "spans 3"]) -> Int[ndarray, "_"]:
+        """Sorted stream positions of the tokens in spans, each (document index, start, stop) in characters."""
+        at = self._text_starts[spans[:, 0]]
+        first = np.searchsorted(self._last_characters, at + spans[:, 1])
+        stop = np.searchsorted(self._last_characters, at + spans[:, 2])
+        change = np.zeros(len(self._last_characters) + 1, np.int64)
+        np.add.at(change, first, 1)
+        np.add.at(change, stop, -1)
+        return self.positions[np.cumsum(change[:-1]) > 0]
+
+
+def _last_characters(text: str, sizes: Int[ndarray, "t"]) -> Int[ndarray, "t"]:
+    ends = np.cumsum(sizes) - 1
+    if text.isascii():
+        return ends
+    widths = np.fromiter((len(character.encode("utf-8", "surrogateescape")) for character in text), np.int64, len(text))
+    return np.searchsorted(np.cumsum(widths), ends, side="right")
+
+
+def stream_of(data: TokenFile) -> Stream:
+    """The held-out text of a data directory, whichever of its splits `data` is; the last two are kept.
+
+    Raises:
+        BadInput: the directory now holds other data.
+    """
+    return _stream(data.directory.resolve(), data.data_hash, data.n_ctx)
+
+
+@lru_cache(maxsize=2)
+def _stream(directory: Path, data_hash: str, n_ctx: int) -> Stream:
+    held_out = open_held_out(directory, data_hash, n_ctx)
+    fit = TokenFile.open(directory, split="fit", n_ctx=n_ctx)
+    documents = held_out.documents()
+    return Stream(
+        ids=held_out.stream(0, held_out.n_tokens).astype(np.int64),
+        starts=documents["start"].to_numpy().astype(np.int64),
+        lengths=documents["length"].to_numpy().astype(np.int64),
+        vocabulary=Vocabulary.of(load_tokenizer(directory / "tokenizer.json")),
+        n_ctx=n_ctx,
+        paths=documents["path_or_title"].to_list(),
+        training=fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64),
+        sources=documents["source"].to_list(),
+        topics=documents["topic"].to_list(),
+        hashes=documents["sha256"].to_list(),
+    )
