@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analyze.activations.collect import collect_checkpoint as collect
+    from analyze.activations.collect import collect
     from analyze.comparison.command import compare
     from analyze.nulls import NULLS
     from analyze.scores import SCORES
@@ -20,7 +20,7 @@ __all__ = ["NULLS", "SCORES", "collect", "compare", "load_scores", "score"]
 _HOMES = {
     "NULLS": "analyze.nulls.NULLS",
     "SCORES": "analyze.scores.SCORES",
-    "collect": "analyze.activations.collect.collect_checkpoint",
+    "collect": "analyze.activations.collect.collect",
     "compare": "analyze.comparison.command.compare",
     "load_scores": "analyze.scores.store.load_scores",
     "score": "analyze.scores.run.score",

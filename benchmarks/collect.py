@@ -35,7 +35,7 @@ from collections.abc import Callable
 
 import torch
 
-from analyze.activations.collect import MICRO_BATCH_TOKENS, collect
+from analyze.activations.collect import MICRO_BATCH_TOKENS, collect_source
 from analyze.activations.passes import micro_batches
 from analyze.activations.sample import blocks
 from analyze.activations.source import CheckpointSource
@@ -98,7 +98,7 @@ def top_alone(source: CheckpointSource, tokens: TokenFile, n_rows: int) -> None:
 
 def full_pass(source: CheckpointSource, tokens: TokenFile, n_rows: int, out: Path) -> None:
     """`collect`, into a directory that is not there."""
-    collect(source, tokens, out / "L0.mid", max_tokens=n_rows * tokens.n_ctx, say=lambda _: None)
+    collect_source(source, tokens, out / "L0.mid", max_tokens=n_rows * tokens.n_ctx, say=lambda _: None)
 
 
 def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -> None:
@@ -144,7 +144,7 @@ def wide(tokens: TokenFile, root: Path, max_rows: int | None, sample_tokens: int
     n_rows = min(tokens.n_rows, max_rows or tokens.n_rows)
     clocks = time.perf_counter(), time.process_time()
     n_tokens = n_rows * tokens.n_ctx
-    acts = collect(source, tokens, root / "out" / "L0.mid", max_tokens=n_tokens, sample_tokens=sample_tokens)
+    acts = collect_source(source, tokens, root / "out" / "L0.mid", max_tokens=n_tokens, sample_tokens=sample_tokens)
     wall, processor = (n_tokens / (now - then) for now, then in zip((time.perf_counter(), time.process_time()), clocks))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     assert acts.token_sums is not None

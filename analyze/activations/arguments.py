@@ -33,9 +33,9 @@ class Collect(Command):
 
     def run(self, overrides: list[str]) -> None:
         """Collect, and print where each layer and hook lies."""
-        from analyze.activations.collect import collect_checkpoint
+        from analyze.activations.collect import collect
 
-        for directory in collect_checkpoint(
+        for directory in collect(
             self.checkpoint,
             self.data,
             self.out,

@@ -48,7 +48,7 @@ ENOUGH_DOCUMENTS = 60
 """Fewer evaluation documents can hardly give a neuron 30 to fire in and 20 examples in each half."""
 
 
-def collect(
+def collect_source(
     source: NeuronSource,
     tokens: TokenFile,
     out: Path,
@@ -150,7 +150,7 @@ def make(
         write_activations(acts, out, replace=True)
 
 
-def collect_checkpoint(
+def collect(
     checkpoint: Path | str,
     data: Path | str,
     out: Path | str,
@@ -185,7 +185,7 @@ def collect_checkpoint(
     for layer in range(opened.config.n_layers) if layers is None else layers:
         for hook in hooks or hooks_of(opened.config):
             result = ResultDirectory(Path(out), opened.state["run"], opened.step, layer, hook)
-            collect(
+            collect_source(
                 CheckpointSource(opened, layer, hook, max_neurons),
                 tokens,
                 result.path,

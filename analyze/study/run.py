@@ -142,7 +142,7 @@ def _measure(
     stages: Stages, run: Path, step: int | None, directories: StudyDirectories, analysis: AnalysisConfig
 ) -> None:
     """Collect and score one step of a run (None: the last), all layers and hooks; the samples go once scores stand."""
-    from analyze.activations.collect import collect_checkpoint
+    from analyze.activations.collect import collect
     from analyze.scores.run import score_directory, scored_step
     from train.checkpoint import step_directory
 
@@ -152,7 +152,7 @@ def _measure(
     n_tokens, names, nulls = analysis.sample_tokens, analysis.scores, analysis.nulls
     scored_before = scored_step(source, directories.data, directories.results, n_tokens, max_neurons, names, nulls)
     with stages.stage("collect", label) as say:
-        activations = scored_before or collect_checkpoint(
+        activations = scored_before or collect(
             source,
             directories.data,
             directories.results,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.activations.collect import collect
+from analyze.activations.collect import collect_source
 from analyze.activations.source import SourceFacts
 from analyze.activations.store import Activations
 from analyze.activations.token_sample import document_halves
@@ -93,7 +93,7 @@ def collected(root: Path, name: str = "a", seed: int = 0) -> Activations:
         write_data(data, [5 + (7 * i) % 31 for i in range(40)])
     tokens = TokenFile.open(data, "eval")
     out = root / name / "step-000000000" / "L0.mid"
-    return collect(FakeSource(seed=seed, name=name), tokens, out, say=lambda _: None)
+    return collect_source(FakeSource(seed=seed, name=name), tokens, out, say=lambda _: None)
 
 
 def quiet(_: str) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from analyze.activations import collect as collecting
 from analyze.activations.bf16_keys import from_sort_keys, sort_keys
-from analyze.activations.collect import collect, collect_checkpoint
+from analyze.activations.collect import collect, collect_source
 from analyze.activations.directory import beside
 from analyze.activations.moments import StreamMoments, place
 from analyze.activations.source import CheckpointSource
@@ -31,7 +31,7 @@ def tokens(tmp_path: Path) -> TokenFile:
 
 def test_every_token_but_bos_and_separators_is_held_with_its_place(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource()
-    acts = collect(source, tokens, tmp_path / "L0.mid", say=quiet)
+    acts = collect_source(source, tokens, tmp_path / "L0.mid", say=quiet)
     wanted = by_hand(tokens, source)
     held = acts.tokens
     assert held.ids.tolist() == wanted["id"].to_list()
@@ -47,7 +47,7 @@ def test_every_token_but_bos_and_separators_is_held_with_its_place(tokens: Token
 
 def test_moments_are_those_of_all_tokens(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource()
-    acts = collect(source, tokens, tmp_path / "L0.mid", say=quiet)
+    acts = collect_source(source, tokens, tmp_path / "L0.mid", say=quiet)
     wanted = by_hand(tokens, source)
     values = np.array(wanted["values"].to_list())
     low = torch.tensor(values).bfloat16().double().numpy()
@@ -72,7 +72,7 @@ def test_moments_are_those_of_all_tokens(tokens: TokenFile, tmp_path: Path) -> N
 
 def test_examples_are_the_strongest_of_each_half_one_a_document(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource()
-    acts = collect(source, tokens, tmp_path / "L0.mid", say=quiet)
+    acts = collect_source(source, tokens, tmp_path / "L0.mid", say=quiet)
     wanted = by_hand(tokens, source)
     for neuron in range(6):
         for half, is_fit in (("fit", True), ("eval", False)):
@@ -98,7 +98,7 @@ def test_the_result_is_the_same_bit_for_bit_however_many_rows_are_read_at_once(
     for batch in (1, 3, 4, 7, 64, 10_000):
         out = tmp_path / str(batch) / "L0.mid"
         source = FakeSource()
-        collect(source, tokens, out, batch=batch, say=quiet)
+        collect_source(source, tokens, out, batch=batch, say=quiet)
         hashes.add((manifest_hash(out), manifest_hash(beside(out, "sample"))))
         assert set(source.calls) == {(4, N_CTX)}
     assert len(hashes) == 1
@@ -109,19 +109,19 @@ def test_a_document_longer_than_many_micro_batches_gives_one_example(
 ) -> None:
     monkeypatch.setattr(collecting, "MICRO_BATCH_TOKENS", N_CTX)
     tokens = TokenFile.open(write_data(tmp_path / "data", [500, 3, 2, 400]), "eval")
-    acts = collect(FakeSource(), tokens, tmp_path / "L0.mid", say=quiet)
+    acts = collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=quiet)
     assert acts.examples.group_by("neuron", "document").len()["len"].max() == 1
     strongest = acts.examples.group_by("neuron").agg(pl.col("activation").max()).sort("neuron")
     assert np.array_equal(strongest["activation"].to_numpy(), acts.moments.maximum)
 
 
 def test_a_share_of_tokens_is_chosen_by_position_alone(tokens: TokenFile, tmp_path: Path) -> None:
-    first = collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=300, say=quiet)
-    other = collect(FakeSource(9, seed=1), tokens, tmp_path / "b" / "L0.mid", sample_tokens=300, say=quiet)
+    first = collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=300, say=quiet)
+    other = collect_source(FakeSource(9, seed=1), tokens, tmp_path / "b" / "L0.mid", sample_tokens=300, say=quiet)
     assert 200 < len(first.tokens) < 400
     assert np.array_equal(first.tokens.stream_position, other.tokens.stream_position)
     assert first.meta.quantiles == "sample"
-    whole = collect(FakeSource(), tokens, tmp_path / "c" / "L0.mid", say=quiet)
+    whole = collect_source(FakeSource(), tokens, tmp_path / "c" / "L0.mid", say=quiet)
     assert np.array_equal(first.moments.mean, whole.moments.mean)
     assert first.examples.equals(whole.examples)
     chosen = np.isin(whole.tokens.stream_position, first.tokens.stream_position)
@@ -129,7 +129,7 @@ def test_a_share_of_tokens_is_chosen_by_position_alone(tokens: TokenFile, tmp_pa
 
 
 def test_max_tokens_takes_the_first_rows(tokens: TokenFile, tmp_path: Path) -> None:
-    acts = collect(FakeSource(), tokens, tmp_path / "L0.mid", max_tokens=10 * N_CTX, say=quiet)
+    acts = collect_source(FakeSource(), tokens, tmp_path / "L0.mid", max_tokens=10 * N_CTX, say=quiet)
     assert acts.tokens.stream_position.max() < 10 * N_CTX
 
 
@@ -152,7 +152,7 @@ class Special(FakeSource):
 
 
 def test_dead_rare_dense_and_always_on_neurons_are_told(tokens: TokenFile, tmp_path: Path) -> None:
-    m = collect(Special(), tokens, tmp_path / "L0.mid", say=quiet).moments
+    m = collect_source(Special(), tokens, tmp_path / "L0.mid", say=quiet).moments
     assert m.status.tolist() == [1, 2, 0, 0, 0, 1]
     assert m.n_documents_fired[1] < 30
     assert m.always_on.tolist() == [False, False, True, False, True, False]
@@ -166,7 +166,7 @@ def test_values_that_are_not_finite_name_checkpoint_layer_and_hook(tokens: Token
     source = FakeSource()
     source.tables[0][11, 4] = torch.nan
     with pytest.raises(BadInput, match=r"a: layer 0, hook mid: 1 of 6 neurons \(first: 4\)"):
-        collect(source, tokens, tmp_path / "out" / "L0.mid", say=quiet)
+        collect_source(source, tokens, tmp_path / "out" / "L0.mid", say=quiet)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -180,7 +180,7 @@ def test_an_interrupted_pass_leaves_nothing_behind(tokens: TokenFile, tmp_path: 
     source = Interrupted()
     source.calls.append((0, 0))
     with pytest.raises(KeyboardInterrupt):
-        collect(source, tokens, tmp_path / "out" / "L0.mid", say=quiet)
+        collect_source(source, tokens, tmp_path / "out" / "L0.mid", say=quiet)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -189,59 +189,59 @@ def test_what_a_killed_process_left_is_cleared(tokens: TokenFile, tmp_path: Path
     ours = tmp_path / "out" / f".tmp-L0.mid.sample-{os.getppid()}"
     left.mkdir(parents=True)
     ours.mkdir()
-    collect(FakeSource(), tokens, tmp_path / "out" / "L0.mid", say=quiet)
+    collect_source(FakeSource(), tokens, tmp_path / "out" / "L0.mid", say=quiet)
     assert not left.exists()
     assert ours.exists()
 
 
 def test_an_equal_result_is_found_at_once(tokens: TokenFile, tmp_path: Path) -> None:
     said: list[str] = []
-    collect(FakeSource(), tokens, tmp_path / "L0.mid", say=said.append)
+    collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=said.append)
     again = FakeSource()
-    collect(again, tokens, tmp_path / "L0.mid", say=said.append)
+    collect_source(again, tokens, tmp_path / "L0.mid", say=said.append)
     assert again.calls == []
     assert "already collected" in said[-1]
 
 
 def test_a_dropped_sample_is_collected_again_as_it_was(tokens: TokenFile, tmp_path: Path) -> None:
     out = tmp_path / "L0.mid"
-    collect(FakeSource(), tokens, out, say=quiet)
+    collect_source(FakeSource(), tokens, out, say=quiet)
     before = manifest_hash(out)
     drop_sample(out)
-    collect(FakeSource(), tokens, out, say=quiet)
+    collect_source(FakeSource(), tokens, out, say=quiet)
     assert manifest_hash(out) == before
     assert open_activations(out).block(0, 1).shape[1] == 1
 
 
 def test_another_result_in_the_way_is_refused_naming_what_differs(tokens: TokenFile, tmp_path: Path) -> None:
     out = tmp_path / "L0.mid"
-    collect(FakeSource(), tokens, out, say=quiet)
+    collect_source(FakeSource(), tokens, out, say=quiet)
     with pytest.raises(BadInput, match="checkpoint_hash = a0, now a1"):
-        collect(FakeSource(seed=1), tokens, out, say=quiet)
+        collect_source(FakeSource(seed=1), tokens, out, say=quiet)
     with pytest.raises(BadInput, match="sample_share"):
-        collect(FakeSource(), tokens, out, sample_tokens=100, say=quiet)
+        collect_source(FakeSource(), tokens, out, sample_tokens=100, say=quiet)
     other = TokenFile.open(write_data(tmp_path / "other", LENGTHS, seed=1), "eval")
     with pytest.raises(BadInput, match="data_hash"):
-        collect(FakeSource(), other, out, say=quiet)
+        collect_source(FakeSource(), other, out, say=quiet)
 
 
 def test_data_of_another_tokenizer_split_or_row_length_are_refused(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource()
     with pytest.raises(BadInput, match="rows of 16 where a has 8"):
-        collect(FakeSource(n_ctx=8), tokens, tmp_path / "L0.mid")
+        collect_source(FakeSource(n_ctx=8), tokens, tmp_path / "L0.mid")
     with pytest.raises(BadInput, match="split 'fit'"):
-        collect(source, TokenFile.open(tokens.directory, "fit"), tmp_path / "L0.mid")
+        collect_source(source, TokenFile.open(tokens.directory, "fit"), tmp_path / "L0.mid")
     tokens.tokenizer_sha256 = "0" * 64
     with pytest.raises(BadInput, match="tokenizer"):
-        collect(source, tokens, tmp_path / "L0.mid")
+        collect_source(source, tokens, tmp_path / "L0.mid")
     with pytest.raises(BadInput, match="batch: 0 must be at least 1"):
-        collect(source, TokenFile.open(tokens.directory, "eval"), tmp_path / "L0.mid", batch=0)
+        collect_source(source, TokenFile.open(tokens.directory, "eval"), tmp_path / "L0.mid", batch=0)
 
 
 def test_memory_disk_and_too_few_documents_are_told_beforehand(tmp_path: Path) -> None:
     tokens = TokenFile.open(write_data(tmp_path / "data", [60] * 12), "eval")
     said: list[str] = []
-    acts = collect(FakeSource(), tokens, tmp_path / "L0.mid", say=said.append)
+    acts = collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=said.append)
     assert "MB of memory" in said[0]
     assert "MB of disk" in said[0]
     assert "only 12 evaluation documents" in said[1]
@@ -255,7 +255,7 @@ def test_a_full_disk_is_refused_before_the_pass(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     source = FakeSource()
     with pytest.raises(EnvironmentProblem, match="MB free"):
-        collect(source, tokens, tmp_path / "L0.mid", say=quiet)
+        collect_source(source, tokens, tmp_path / "L0.mid", say=quiet)
     assert source.calls == []
 
 
@@ -310,7 +310,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_is_collected_at_every_layer_and_hook(checkpoint: Path, tmp_path: Path) -> None:
-    made = collect_checkpoint(checkpoint, tmp_path / "data", tmp_path / "results", say=quiet)
+    made = collect(checkpoint, tmp_path / "data", tmp_path / "results", say=quiet)
     step = tmp_path / "results" / "solu-s3" / "step-000000007"
     assert made == [step / name for name in ("L0.mid", "L0.post", "L1.mid", "L1.post")]
     assert (step.parent / "metrics.jsonl").exists()

@@ -8,11 +8,11 @@ import pytest
 from analyze.activations.memory import dense_bytes, sparse_bytes
 from analyze.activations.token_sums import ENTRY_BYTES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WIDE = """
 import resource, sys
 from pathlib import Path
-from analyze.activations.collect import collect
+from analyze.activations.collect import collect_source
 from analyze.activations.source import CheckpointSource
 from tests.analyze.activations.collected import D_VOCAB, N_CTX, write_data
 from train.checkpoint import load, save_checkpoint
@@ -32,7 +32,8 @@ state = {
     "data": {"hash": manifest_hash(data), "directory": str(data), "tokenizer_sha256": sha256(b"{}")},
 }
 checkpoint = save_checkpoint(root / "run", Transformer(config), {}, state, b"{}", None)
-collect(CheckpointSource(load(checkpoint), 0), TokenFile.open(data, "eval"), root / "L0.mid", sample_tokens=sample)
+tokens = TokenFile.open(data, "eval")
+collect_source(CheckpointSource(load(checkpoint), 0), tokens, root / "L0.mid", sample_tokens=sample)
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

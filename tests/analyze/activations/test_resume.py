@@ -10,7 +10,7 @@ import torch
 
 from analyze.activations import collect as collecting
 from analyze.activations import passes as sweeps
-from analyze.activations.collect import collect
+from analyze.activations.collect import collect_source
 from analyze.activations.directory import beside
 from analyze.activations.sample import SampleFile
 from tests.analyze.activations.collected import LENGTHS, N_CTX, FakeSource, quiet, write_data
@@ -18,7 +18,7 @@ from train.data.tokens import TokenFile
 from train.errors import BadInput, Stopped
 from train.files import manifest_hash
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def test_a_collection_that_a_signal_stopped_goes_on_and_ends_bit_identical(
     sample_tokens: int | None,
     number: signal.Signals,
 ) -> None:
-    collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=sample_tokens, say=quiet)
+    collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=sample_tokens, say=quiet)
     out, said = tmp_path / "b" / "L0.mid", list[str]()
     with pytest.raises(Stopped, match=r"stopped with \d+% done; the same command goes on from there") as stopped:
-        collect(Stopping(at, number), tokens, out, sample_tokens=sample_tokens, say=quiet)
+        collect_source(Stopping(at, number), tokens, out, sample_tokens=sample_tokens, say=quiet)
     assert stopped.value.exit_code == 75
     assert not out.exists()
     rest = FakeSource()
-    collect(rest, tokens, out, sample_tokens=sample_tokens, say=said.append)
+    collect_source(rest, tokens, out, sample_tokens=sample_tokens, say=said.append)
     assert any("goes on at" in line for line in said)
     assert 0 < len(rest.calls) < -(-tokens.n_rows // 4) * (1 if sample_tokens is None else 2)
     assert [manifest_hash(one) for one in (out, beside(out, "sample"))] == [
@@ -90,7 +90,7 @@ class Dying(FakeSource):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().activations(tokens)
 
-collecting.collect(Dying(), TokenFile.open(data, "eval"), Path(out), sample_tokens=int(sample) or None)
+collecting.collect_source(Dying(), TokenFile.open(data, "eval"), Path(out), sample_tokens=int(sample) or None)
 """
 
 
@@ -106,9 +106,9 @@ def test_a_collection_that_was_killed_goes_on_from_its_last_state(
     assert states
     said: list[str] = []
     rest = FakeSource()
-    collect(rest, tokens, out, sample_tokens=wanted, say=said.append)
+    collect_source(rest, tokens, out, sample_tokens=wanted, say=said.append)
     assert any("goes on at" in line for line in said)
-    collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=wanted, say=quiet)
+    collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=wanted, say=quiet)
     assert manifest_hash(out) == manifest_hash(tmp_path / "a" / "L0.mid")
     assert manifest_hash(beside(out, "sample")) == manifest_hash(tmp_path / "a" / "L0.mid.sample")
 
@@ -116,7 +116,7 @@ def test_a_collection_that_was_killed_goes_on_from_its_last_state(
 def stopped_at(tokens: TokenFile, out: Path) -> Path:
     """A collection stopped after a few micro-batches; the directory of what it left."""
     with pytest.raises(Stopped):
-        collect(Stopping(5, signal.SIGTERM), tokens, out, say=quiet)
+        collect_source(Stopping(5, signal.SIGTERM), tokens, out, say=quiet)
     return out.parent / f".unfinished-{out.name}"
 
 
@@ -135,7 +135,7 @@ def test_a_state_that_is_damaged_or_of_something_else_is_not_used(
         (left / "sample.safetensors").unlink()
     source = FakeSource(seed=1) if damage == "other" else FakeSource()
     said: list[str] = []
-    collect(source, tokens, out, say=said.append)
+    collect_source(source, tokens, out, say=said.append)
     assert not any("goes on at" in line for line in said)
     assert len(source.calls) == -(-tokens.n_rows // 4)
     assert not left.exists()
@@ -147,10 +147,10 @@ def test_two_collections_of_one_result_do_not_meet(tokens: TokenFile, tmp_path: 
     class Meeting(FakeSource):
         def activations(self, tokens: torch.Tensor) -> torch.Tensor:
             with pytest.raises(BadInput, match="another run is writing here"):
-                collect(FakeSource(), data, tmp_path / "L0.mid", say=quiet)
+                collect_source(FakeSource(), data, tmp_path / "L0.mid", say=quiet)
             return super().activations(tokens)
 
-    collect(Meeting(), data, tmp_path / "L0.mid", max_tokens=N_CTX, say=quiet)
+    collect_source(Meeting(), data, tmp_path / "L0.mid", max_tokens=N_CTX, say=quiet)
 
 
 def test_a_signal_while_the_sample_is_read_back_stops_too(
@@ -168,9 +168,9 @@ def test_a_signal_while_the_sample_is_read_back_stops_too(
         patch.setattr(sweeps, "blocks_for", lambda n, _: [(one, one + 1) for one in range(n)])
         patch.setattr(SampleFile, "read_keys", interrupted)
         with pytest.raises(Stopped, match="100% done"):
-            collect(FakeSource(), tokens, out, say=quiet)
+            collect_source(FakeSource(), tokens, out, say=quiet)
     rest = FakeSource()
-    collect(rest, tokens, out, say=quiet)
+    collect_source(rest, tokens, out, say=quiet)
     assert rest.calls == []
-    collect(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
+    collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
     assert manifest_hash(out) == manifest_hash(tmp_path / "a" / "L0.mid")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.activations.collect import collect
+from analyze.activations.collect import collect_source
 from analyze.activations.token_sample import document_halves
 from analyze.fission.coactivation import (
     CoactivationMeter,
@@ -40,7 +40,7 @@ def levels_of(values: torch.Tensor, is_fit: torch.Tensor, pieces: int = 1) -> Fi
 
 def test_a_neuron_fires_here_where_it_does_for_collect(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource(n_neurons=9)
-    acts = collect(source, tokens, tmp_path / "L0.mid", say=lambda _: None)
+    acts = collect_source(source, tokens, tmp_path / "L0.mid", say=lambda _: None)
     passed = TokenPass.over(tokens)
     assert passed.n_tokens == len(acts.tokens)
     meter = FiringLevelMeter(9, passed.n_fit)

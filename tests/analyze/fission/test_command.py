@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analyze.activations.collect import collect_checkpoint
+from analyze.activations.collect import collect
 from analyze.activations.store import open_activations
 from analyze.figures import styles_of
 from analyze.fission.command import fission
@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose widened run and parent are measured: root/{data,runs,results}."""
     root = small_study(tmp_path_factory.mktemp("fission"))
     for name in ("wide-s0", "parent-s0"):
-        for directory in collect_checkpoint(root / "runs" / name, root / "data", root / "results", say=lambda _: None):
+        for directory in collect(root / "runs" / name, root / "data", root / "results", say=lambda _: None):
             score_directory(directory)
     fission(root / "runs/wide-s0", root / "data", root / "results", say=lambda _: None)
     return root

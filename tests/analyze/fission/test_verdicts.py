@@ -17,13 +17,13 @@ from train.data.tokens import TokenFile
 
 def real(tmp_path: Path, seed: int) -> Activations:
     """Twelve neurons collected from text: what a token, its predecessor and its position make of them."""
-    from analyze.activations.collect import collect
+    from analyze.activations.collect import collect_source
 
     data = tmp_path / "data"
     if not data.exists():
         write_data(data, [5 + (37 * i) % 331 for i in range(60)])
     out = tmp_path / f"s{seed}" / "step-000000000" / "L0.mid"
-    return collect(FakeSource(12, seed, f"s{seed}"), TokenFile.open(data, "eval"), out, say=lambda _: None)
+    return collect_source(FakeSource(12, seed, f"s{seed}"), TokenFile.open(data, "eval"), out, say=lambda _: None)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.activations.collect import collect_checkpoint
+from analyze.activations.collect import collect
 from analyze.activations.store import Activations, TokenSample, open_activations
 from analyze.nulls import w_in
 from analyze.nulls.random_sets import random_cover, random_sets
@@ -183,8 +183,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = small_data(root)
     for act in ("relu", "gelu_ln", "solu_ln"):
         run(small_run(data, model__act=act), root / act)
-        collect_checkpoint(root / act, data, root / "results", say=lambda _: None)
-    collect_checkpoint(root / "relu", data, root / "some", max_neurons=5, say=lambda _: None)
+        collect(root / act, data, root / "results", say=lambda _: None)
+    collect(root / "relu", data, root / "some", max_neurons=5, say=lambda _: None)
     return root
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kurtosis, rankdata
 
-from analyze.activations.collect import collect_checkpoint
+from analyze.activations.collect import collect
 from analyze.activations.provenance import origin_of
 from analyze.activations.store import Activations, open_activations
 from analyze.nulls.rotation import haar, rotated
@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def collected(place: Path, name: str, hook: str = "mid", **words: int) -> Activations:
     out = place / f"results-{'-'.join(map(str, words.values())) or 'all'}"
-    collect_checkpoint(place / name, place / "data", out, say=lambda _: None, **words)  # pyright: ignore[reportArgumentType]
+    collect(place / name, place / "data", out, say=lambda _: None, **words)  # pyright: ignore[reportArgumentType]
     return as_scored(open_activations(next((out / name).rglob(f"L0.{hook}"))))
 
 
