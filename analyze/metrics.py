@@ -1,13 +1,17 @@
-"""How well one set of tokens fits a neuron: seven figures of (activations, covered tokens).
+"""Figures of how well one thing tells another: AUROC, average precision, correlation, F1, effective numbers.
 
-After Oikarinen, Yan and Weng, "Evaluating Neuron Explanations: A Unified Framework with Sanity Checks" (ICML
-2025, arXiv 2506.05774). A figure of fit should fall clearly where half of the set is taken away (missing
-labels) and where as many unrelated tokens are put in (extra labels). Pearson, cosine, AUPRC, F1 and IoU do;
-recall does not fall with extra labels nor AUC with missing ones, and both are here to show that a test can
-fail.
+Seven of them are figures of fit of a set of tokens to a neuron (`pearson`, `cosine`, `average_precision`, `auroc`,
+`f1`, `iou`, `recall`), after Oikarinen, Yan and Weng, "Evaluating Neuron Explanations: A Unified Framework with Sanity
+Checks" (ICML 2025, arXiv 2506.05774). A figure of fit should fall clearly where half of the set is taken away (missing
+labels) and where as many unrelated tokens are put in (extra labels). Pearson, cosine, average precision, F1 and IoU do.
+Recall does not fall with extra labels, nor AUROC with missing ones: both are here to show that a test can fail.
 
-Each takes `y`, the activations, and `covered`, which of the tokens the set holds; is unchanged by the order
-of the tokens and by a positive factor on y; sums in fp64; and is NaN where it is not defined.
+Each takes `y`, the activations, and `covered`, which of the tokens the set holds. It does not change with the order
+of the tokens or with a positive factor on y, sums in fp64, and is NaN where it is not defined.
+
+AUROC and average precision are ours, not scikit-learn's, because they are called thousands of times. Values agree to
+the last bit or two (tests compare them); `average_precision_score` takes 46 ms where ours takes 2 on 131 k tokens (61
+and 14 with counts), `roc_auc_score` 77 ms and 2, and 2,000 weighted draws of 300 neurons 11.5 s and 0.1.
 """
 
 from math import exp, nan
@@ -46,34 +50,71 @@ def cosine(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
     return float(y[covered].sum()) / length if length > 0 else nan
 
 
-def auprc(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
-    """Average precision with which the set's tokens come first when tokens are ordered by activation, 0 to 1.
+def average_precision(
+    y: Float[ndarray, "t"], covered: Bool[ndarray, "t"], counts: Float[ndarray, "t"] | None = None
+) -> float:
+    """Area under the precision-recall curve as a step function (AUPRC), 0 to 1: does the set come first by `y`?
 
-    The mean over the set's tokens of the share of the set among all tokens as active or more: equal
-    activations share one place. A random set scores its share of tokens. NaN for an empty set.
+    The mean over the set's tokens of the set's share among all tokens as high or higher: equal values share one
+    place. A random set scores its share of tokens. NaN for an empty set.
+
+    Args:
+        counts: how many tokens each token stands for; 1 by default.
     """
-    return auprc_sorted(np.sort(y), np.sort(y[covered]))
-
-
-def auprc_sorted(every: Float[ndarray, "t"], inside: Float[ndarray, "k"]) -> float:
-    """`auprc` from the activations of all tokens and of the set's, each in ascending order."""
+    if counts is not None:
+        _, hits, flagged = _curve(y, covered, counts)
+        if not len(hits) or hits[-1] <= 0:
+            return nan
+        return float(np.sum(np.diff(hits, prepend=0.0) * hits / flagged) / hits[-1])
+    every, inside = np.sort(y), np.sort(y[covered])
     if not len(inside):
         return nan
     above = len(inside) - np.searchsorted(inside, inside, side="left")
     return float((above / (len(every) - np.searchsorted(every, inside, side="left"))).mean())
 
 
-def auc(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
-    """Chance that a token of the set is more active than one outside it, ties half; NaN where either is empty.
+def best_f1_threshold(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"], counts: Float[ndarray, "t"]) -> float:
+    """The value of `y` from which calling a token positive gives the largest F1; `counts` as `average_precision`."""
+    levels, hits, flagged = _curve(y, covered, counts)
+    return float(levels[np.argmax(2 * hits / (flagged + hits[-1]))])
 
-    Does not fall with missing labels: what is left of the set is as active as before.
+
+def _curve(y: ndarray, covered: ndarray, counts: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """Distinct values from the top, and how many of the set and how many tokens have at least that."""
+    order = np.argsort(-y)  # any order among ties: they count together
+    ranked = y[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.zeros(0, np.int64)
+    n = counts[order]
+    return ranked[last], np.cumsum(n * covered[order])[last], np.cumsum(n)[last]
+
+
+def auroc(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
+    """Chance that a token (or neuron) of the set is higher than one outside it, ties half; NaN counts as the lowest.
+
+    Does not fall with missing labels: what is left of the set is as high as before. NaN where either side is empty.
     """
     size, n = int(covered.sum()), len(y)
     if not 0 < size < n:
         return nan
+    y = np.where(np.isnan(y), -np.inf, y)
     every, inside = np.sort(y), y[covered]
     below = np.searchsorted(every, inside, side="left") + np.searchsorted(every, inside, side="right")
     return (float(below.sum()) / 2 - size**2 / 2) / (size * (n - size))
+
+
+def auroc_draws(
+    score: Float[ndarray, "n"], positive: Bool[ndarray, "n"], weights: Float[ndarray, "draws n"]
+) -> Float[ndarray, "draws"]:
+    """`auroc` of neurons that count as much as their weight in each draw of a bootstrap."""
+    order = np.argsort(np.where(np.isnan(score), -np.inf, score), kind="stable")
+    ranked = np.where(np.isnan(score), -np.inf, score)[order]
+    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    above, below = (
+        np.add.reduceat(np.where(kind[order], weights[:, order], 0.0), starts, axis=1) for kind in (positive, ~positive)
+    )
+    lower = np.cumsum(below, axis=1) - below / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (above * lower).sum(axis=1) / (above.sum(axis=1) * below.sum(axis=1))
 
 
 def _counts(y: ndarray, covered: ndarray, threshold: float | None) -> tuple[int, int, int]:

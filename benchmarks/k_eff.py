@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from analyze.metrics import auroc
 from analyze.rules import decision_list
 from analyze.rules import grammar as rules
 from analyze.rules.build import grammar_on
@@ -23,7 +24,7 @@ from analyze.rules.grammar import Grammar
 from analyze.scores import k_eff
 from analyze.validation.command import admitted_on
 from analyze.validation.design import CASES
-from analyze.validation.discrimination import auroc, auroc_interval
+from analyze.validation.discrimination import auroc_interval
 from analyze.validation.plant import Ground, TooFewFeatures, case_plot
 from train.data.tokens import TokenFile
 

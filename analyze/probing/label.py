@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from analyze.metrics import average_precision, best_f1_threshold
 from analyze.probing.columns import Columns, Layer, thinned
 from analyze.probing.logistic import Logistic, fit_logistic, half_balanced
-from analyze.probing.precision import Called, DocumentBootstrap, Interval, average_precision, best_threshold, called
+from analyze.probing.precision import Called, DocumentBootstrap, Interval, called
 from analyze.scores.forward_selection import forward_selection
 
 KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -271,5 +272,5 @@ class _Fitting:
         return fit_logistic(on_fit, self._tokens.y, self._weights, 1 / self._worth, gram, start)
 
     def _scored(self, neurons: Int[ndarray, "k"], on_fit: Float[ndarray, "s"], on_eval: Float[ndarray, "e"]) -> _Score:
-        threshold = best_threshold(on_fit, self._tokens.y, self._tokens.counts)
+        threshold = best_f1_threshold(on_fit, self._tokens.y, self._tokens.counts)
         return _Score(tuple(neurons.tolist()), on_eval, threshold)

@@ -6,41 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from analyze.metrics import average_precision
+
 DRAWS = 200
 MOST_BINS = 512
-
-
-def average_precision(
-    score: Float[ndarray, "t"], y: Bool[ndarray, "t"], counts: Float[ndarray, "t"] | None = None
-) -> float:
-    """Area under the precision-recall curve as a step function: sum of rises in recall x precision.
-
-    Tokens with the same score count together (no order among ties can help). NaN where no token is positive.
-
-    Args:
-        counts: how many tokens each token stands for; 1 by default.
-    """
-    _, hits, flagged = _curve(score, y, counts)
-    if not len(hits) or hits[-1] <= 0:
-        return float("nan")
-    return float(np.sum(np.diff(hits, prepend=0.0) * hits / flagged) / hits[-1])
-
-
-def best_threshold(
-    score: Float[ndarray, "t"], y: Bool[ndarray, "t"], counts: Float[ndarray, "t"] | None = None
-) -> float:
-    """The score from which calling a token positive gives the largest F1."""
-    levels, hits, flagged = _curve(score, y, counts)
-    return float(levels[np.argmax(2 * hits / (flagged + hits[-1]))])
-
-
-def _curve(score: ndarray, y: ndarray, counts: ndarray | None) -> tuple[ndarray, ndarray, ndarray]:
-    """Distinct scores from the top, and how many positives and how many tokens score at least that."""
-    order = np.argsort(-score)  # any order among ties: they count together
-    ranked = score[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.zeros(0, np.int64)
-    n = np.ones(len(score)) if counts is None else counts[order]
-    return ranked[last], np.cumsum(n * y[order])[last], np.cumsum(n)[last]
 
 
 @dataclass(frozen=True)

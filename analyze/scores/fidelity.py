@@ -30,7 +30,7 @@ from torch import Tensor
 
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
-from analyze.metrics import auprc, f1, pearson
+from analyze.metrics import average_precision, f1, pearson
 from analyze.rules.build import grammar_of
 from analyze.rules.conjunctions import Atoms, Conjunctions, induce
 from analyze.scores.base import About, NeuronScore
@@ -70,7 +70,9 @@ def fidelity(activations: Float[ndarray, "t"], median: float, threshold: float, 
         return NOTHING
     covered = conjunctions.covered("eval", rule)
     explained = _explained(y_fit, grammar.tokens("fit", rule), y_eval, grammar.tokens("eval", rule))
-    return Fidelity(rule, pearson(y_eval, covered), explained, auprc(y_eval, covered), f1(held_out, covered, threshold))
+    return Fidelity(
+        rule, pearson(y_eval, covered), explained, average_precision(y_eval, covered), f1(held_out, covered, threshold)
+    )
 
 
 def _explained(

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from analyze.metrics import auroc, auroc_draws
+
 DRAWS = 2000
 COVERAGE = 0.95
 
@@ -17,35 +19,6 @@ class Estimate:
     value: float
     low: float
     high: float
-
-
-def ranked(score: Float[ndarray, "n"]) -> Int[ndarray, "n"]:
-    """Place of each value among the different ones, from 0; NaN counts as the lowest there is."""
-    return np.unique(np.where(np.isnan(score), -np.inf, score), return_inverse=True)[1]
-
-
-def auroc(score: Float[ndarray, "n"], positive: Bool[ndarray, "n"]) -> float:
-    """Chance that a positive scores above a negative, ties half; NaN scores count as the lowest.
-
-    NaN where one of the two kinds is missing.
-    """
-    return float(_weighted(ranked(score), positive, np.ones((1, len(score))))[0])
-
-
-def _weighted(
-    rank: Int[ndarray, "n"], positive: Bool[ndarray, "n"], weight: Float[ndarray, "draws n"]
-) -> Float[ndarray, "draws"]:
-    """AUROC of neurons that count `weight` times."""
-    order = np.argsort(rank, kind="stable")
-    starts = np.flatnonzero(np.diff(rank[order], prepend=-1))
-    sums = [
-        np.add.reduceat(np.where(kind[order], weight[:, order], 0.0), starts, axis=1) for kind in (positive, ~positive)
-    ]
-    above, below = sums
-    lower = np.cumsum(below, axis=1) - below / 2
-    total = above.sum(axis=1) * below.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (above * lower).sum(axis=1) / total
 
 
 def weights(members: Bool[ndarray, "n f"], draws: int, rng: np.random.Generator) -> Float[ndarray, "draws n"]:
@@ -78,8 +51,8 @@ def auroc_interval(
 
     The ends are NaN where one of the two kinds is missing.
     """
-    found = _weighted(ranked(score), positive, weights(members, draws, np.random.default_rng(seed)))
-    low, high = np.quantile(found, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    drawn = auroc_draws(score, positive, weights(members, draws, np.random.default_rng(seed)))
+    low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Estimate(auroc(score, positive), float(low), float(high))
 
 
@@ -87,7 +60,7 @@ def rank_correlation(score: Float[ndarray, "n"], k: Int[ndarray, "n"]) -> float:
     """Spearman's correlation, ties at their mean rank, NaN scores the lowest; NaN where either does not vary."""
     from scipy.stats import rankdata
 
-    first, second = (rankdata(one) - (len(k) + 1) / 2 for one in (ranked(score), k))
+    first, second = (rankdata(values) - (len(k) + 1) / 2 for values in (np.where(np.isnan(score), -np.inf, score), k))
     length = np.sqrt((first**2).sum() * (second**2).sum())
     return float((first * second).sum() / length) if length > 0 else float("nan")
 

@@ -24,11 +24,11 @@ FALLS = 0.05
 REFERENCES: dict[str, tuple[Figure, bool]] = {
     "Pearson": (fit_metrics.pearson, True),
     "cosine": (fit_metrics.cosine, True),
-    "AUPRC": (fit_metrics.auprc, True),
+    "AUPRC": (fit_metrics.average_precision, True),
     "F1": (fit_metrics.f1, True),
     "IoU": (fit_metrics.iou, True),
     "recall": (fit_metrics.recall, False),
-    "AUC": (fit_metrics.auc, False),
+    "AUC": (fit_metrics.auroc, False),
 }
 """Figures and whether they are known to pass: the test itself is tested on them."""
 

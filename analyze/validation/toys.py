@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from analyze.metrics import auroc
 from analyze.scores.base import ReadsToys
 from analyze.scores.validity import Toys
-from analyze.validation.discrimination import COVERAGE, auroc
+from analyze.validation.discrimination import COVERAGE
 from train.toys.runs import ToyRun
 
 SAMPLES = 16_384

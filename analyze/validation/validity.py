@@ -8,12 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from analyze.metrics import auroc
 from analyze.scores.base import NeuronScore, ReadsToys
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.validity import Case, Change, Control, Kind, Labels, Validity
 from analyze.validation.admission import Admitted
 from analyze.validation.design import CASES, CONTROLS, MAIN, PLANTED_HASH
-from analyze.validation.discrimination import auroc, auroc_interval, best_threshold, rank_correlation
+from analyze.validation.discrimination import auroc_interval, best_threshold, rank_correlation
 from analyze.validation.labels import REFERENCES, label_tests
 from analyze.validation.plant import CHANGES, Ground
 from analyze.validation.toys import judge_toys, known_toys

@@ -10,11 +10,12 @@ import torch
 
 from analyze.activations.sample import HeldSample
 from analyze.activations.store import Activations, Moments, TokenSample
+from analyze.metrics import average_precision
 from analyze.probing import columns as columns_module
 from analyze.probing.columns import Layer, thinned
 from analyze.probing.label import Probed, probe_label
 from analyze.probing.logistic import fit_logistic, half_balanced
-from analyze.probing.precision import DocumentBootstrap, average_precision, best_threshold, called
+from analyze.probing.precision import DocumentBootstrap, called
 from tests.analyze.activations.synthetic import meta_of, write_data
 
 N_DOCUMENTS, LENGTH = 160, 50
@@ -239,17 +240,8 @@ def test_classes_count_as_the_square_roots_of_their_sizes():
     assert worth == pytest.approx(4 * 4 * 192 / 196)
 
 
-def test_average_precision_is_that_of_its_definition_and_ties_count_together():
-    score, y = np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])
-    assert average_precision(score, y) == pytest.approx((1 + 2 / 3) / 2)
-    assert average_precision(np.zeros(4), y) == pytest.approx(0.5)
-    assert average_precision(score, y, np.array([1.0, 0, 1, 5])) == pytest.approx(1)
-    assert np.isnan(average_precision(score, np.zeros(4, bool)))
-
-
-def test_the_threshold_gives_the_largest_f1():
+def test_a_threshold_calls_tokens_at_or_above_it():
     score, y = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, True, False, True])
-    assert best_threshold(score, y) == pytest.approx(0.1)
     made = called(score, y, 0.8)
     assert (made.precision, made.recall, made.f1) == pytest.approx((1, 2 / 3, 0.8))
     assert called(score, y, 2.0).precision == 0

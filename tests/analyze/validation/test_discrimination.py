@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from numpy import ndarray
 from scipy.stats import spearmanr
 
+from analyze.metrics import auroc
 from analyze.validation.design import MAIN
-from analyze.validation.discrimination import auroc, auroc_interval, best_threshold, rank_correlation, weights
+from analyze.validation.discrimination import auroc_interval, best_threshold, rank_correlation, weights
 
 SCORES = st.lists(
     st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0, float("nan")]), st.booleans()), min_size=2, max_size=30
