@@ -1,4 +1,4 @@
-"""The six activations: the function, whether a LayerNorm follows it, and the rule for copying its neurons."""
+"""The activations: each one's function, and everything else that differs between them. A new one is an entry here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ def gelu_tanh(x: Hidden) -> Hidden:
 
 @dataclass(frozen=True)
 class Activation:
-    """One kind of MLP neuron, and what k equal copies of every neuron in the layer do to it.
+    """One kind of MLP neuron: what it computes, what it costs, and how its neurons are copied.
 
-    All copies take their parent's W_in column, b_in and mid-LayerNorm weight and bias. To keep the layer's
-    function, W_out is divided by k where `w_out_over_k`, and the mid LayerNorm's epsilon by k^2 where
+    Widening gives all k copies their parent's W_in column, b_in and mid-LayerNorm weight and bias. To keep the
+    layer's function, it divides W_out by k where `w_out_over_k`, and the mid LayerNorm's epsilon by k^2 where
     `eps_over_k2`:
 
     - relu and the gelus act on each neuron alone, so k copies sum to k times the old output: W_out / k.
@@ -37,19 +37,96 @@ class Activation:
 
     name: str
     function: Callable[[Hidden], Hidden]
+    elementwise: bool
+    """Whether a neuron's value depends on its own pre-activation alone; else a softmax over the layer couples them."""
     mid_ln: bool
+    """Whether a LayerNorm over the layer's neurons stands between the activation and W_out."""
     w_out_over_k: bool
     eps_over_k2: bool
+    values_held: int
+    """fp32 values a token and neuron that a training pass holds at its peak, rounded up: with 25,600 neurons and 512
+    and 2,048 tokens it held 2.8 to 3.0 for relu and the gelus, 3.8 for gelu_ln, 4.8 for solu and solu_ln."""
+    lens_name: str
+    """The activation of TransformerLens' native model that has the same parameters; the bridge gets our function."""
+
+    @property
+    def neurons_are_alone(self) -> bool:
+        """Whether what one neuron writes depends on no other, so that silent new neurons change nothing."""
+        return self.elementwise and not self.mid_ln
+
+    def mid_ln_eps(self, d_model: int, d_mlp: int) -> float:
+        """Default epsilon of the mid LayerNorm: 1e-5, times (4 d_model / d_mlp)^2 where copying divides it by k^2.
+
+        SoLU's output falls as 1 / d_mlp, so at 100 x d_model a fixed 1e-5 would swallow the signal and a wide SoLU
+        model would test epsilon rather than width.
+        """
+        return 1e-5 * (4 * d_model / d_mlp) ** 2 if self.eps_over_k2 else 1e-5
 
 
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation("relu", F.relu, mid_ln=False, w_out_over_k=True, eps_over_k2=False),
-        Activation("gelu", F.gelu, mid_ln=False, w_out_over_k=True, eps_over_k2=False),
-        Activation("gelu_new", gelu_tanh, mid_ln=False, w_out_over_k=True, eps_over_k2=False),
-        Activation("gelu_ln", gelu_tanh, mid_ln=True, w_out_over_k=True, eps_over_k2=False),
-        Activation("solu", solu, mid_ln=False, w_out_over_k=False, eps_over_k2=False),
-        Activation("solu_ln", solu, mid_ln=True, w_out_over_k=True, eps_over_k2=True),
+        Activation(
+            "relu",
+            F.relu,
+            elementwise=True,
+            mid_ln=False,
+            w_out_over_k=True,
+            eps_over_k2=False,
+            values_held=3,
+            lens_name="relu",
+        ),
+        Activation(
+            "gelu",
+            F.gelu,
+            elementwise=True,
+            mid_ln=False,
+            w_out_over_k=True,
+            eps_over_k2=False,
+            values_held=3,
+            lens_name="gelu",
+        ),
+        Activation(
+            "gelu_new",
+            gelu_tanh,
+            elementwise=True,
+            mid_ln=False,
+            w_out_over_k=True,
+            eps_over_k2=False,
+            values_held=3,
+            lens_name="gelu_new",
+        ),
+        Activation(
+            "gelu_ln",
+            gelu_tanh,
+            elementwise=True,
+            mid_ln=True,
+            w_out_over_k=True,
+            eps_over_k2=False,
+            values_held=4,
+            lens_name="solu_ln",
+        ),
+        Activation(
+            "solu",
+            solu,
+            elementwise=False,
+            mid_ln=False,
+            w_out_over_k=False,
+            eps_over_k2=False,
+            values_held=5,
+            lens_name="solu",
+        ),
+        Activation(
+            "solu_ln",
+            solu,
+            elementwise=False,
+            mid_ln=True,
+            w_out_over_k=True,
+            eps_over_k2=True,
+            values_held=5,
+            lens_name="solu_ln",
+        ),
     )
 }
+"""By the name that a RUN.toml gives: `gelu` is the erf form, `gelu_new` the tanh form of GPT-2, `_ln` adds the mid
+LayerNorm."""

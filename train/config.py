@@ -1,13 +1,28 @@
 """What a user may write in a TOML file: frozen, typed tables that refuse unknown keys."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from train.errors import BadInput, did_you_mean
 
-ActivationName = Literal["relu", "gelu", "gelu_new", "gelu_ln", "solu", "solu_ln"]
-"""`gelu` is the erf form, `gelu_new` the tanh form of the field's presets; `_ln` adds the mid LayerNorm."""
+if TYPE_CHECKING:
+    from train.activations import Activation
+
+
+def _known_activation(name: str) -> str:
+    from train.activations import ACTIVATIONS  # with torch, which reading other files does not wait for
+
+    if name not in ACTIVATIONS:
+        *most, last = map(repr, ACTIVATIONS)
+        expected = f"{', '.join(most)} or {last}"
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+    return name
+
+
+ActivationName = Annotated[str, AfterValidator(_known_activation)]
+"""A key of `train.activations.ACTIVATIONS`."""
 
 MAX_LAYERS = 64
 MAX_D_MODEL = 16384
@@ -16,8 +31,6 @@ MAX_N_CTX = 65536
 MAX_COUNT = 2**53
 """Of tokens, rows and steps: what a float, in which rates and times are reckoned, still counts exactly."""
 
-MID_LAYER_NORM = ("gelu_ln", "solu_ln")
-
 
 class Section(BaseModel):
     """A frozen table of a TOML file that refuses unknown keys and silent conversions."""
@@ -25,17 +38,6 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
-
-
-def default_mlp_ln_eps(act: str, d_model: int, d_mlp: int) -> float:
-    """Epsilon of the mid LayerNorm: 1e-5, scaled by (4 d_model / d_mlp)^2 for solu_ln.
-
-    SoLU's output falls as 1 / d_mlp, so at 100 x d_model a fixed 1e-5 would swallow the signal and a wide
-    SoLU model would test epsilon rather than width.
-    """
-    if act == "solu_ln":
-        return 1e-5 * (4 * d_model / d_mlp) ** 2
-    return 1e-5
 
 
 class ModelConfig(Section):
@@ -54,7 +56,7 @@ class ModelConfig(Section):
     widths: tuple[int, ...] = ()
     """d_mlp of each layer; default 4 x d_model."""
     mlp_ln_eps: tuple[float, ...] = ()
-    """Epsilon of each layer's mid LayerNorm (`gelu_ln`, `solu_ln`; kept but unused elsewhere)."""
+    """Epsilon of each layer's mid LayerNorm; kept but unused where the activation has none."""
 
     @field_validator("widths", "mlp_ln_eps", mode="before")
     @classmethod
@@ -72,7 +74,7 @@ class ModelConfig(Section):
         if min(self.widths) < 1 or max(self.widths) > MAX_WIDTH:
             raise ValueError(f"widths: {list(self.widths)} must lie between 1 and {MAX_WIDTH}")
         if not self.mlp_ln_eps:
-            eps = tuple(default_mlp_ln_eps(self.act, self.d_model, width) for width in self.widths)
+            eps = tuple(self.activation.mid_ln_eps(self.d_model, width) for width in self.widths)
             object.__setattr__(self, "mlp_ln_eps", eps)
         if len(self.mlp_ln_eps) != self.n_layers:
             raise ValueError(f"mlp_ln_eps: {len(self.mlp_ln_eps)} values for {self.n_layers} layers")
@@ -86,9 +88,16 @@ class ModelConfig(Section):
         return self.d_model // self.n_heads
 
     @property
+    def activation(self) -> "Activation":
+        """What `act` names."""
+        from train.activations import ACTIVATIONS
+
+        return ACTIVATIONS[self.act]
+
+    @property
     def has_mid_ln(self) -> bool:
         """Whether a LayerNorm stands between the activation and W_out."""
-        return self.act in MID_LAYER_NORM
+        return self.activation.mid_ln
 
     @property
     def n_params(self) -> int:

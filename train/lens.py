@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from train.activations import ACTIVATIONS
 from train.config import ModelConfig
 from train.model import Transformer
 
@@ -32,9 +31,6 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
     from transformer_lens.model_bridge.sources.native.model import NativeBlock, NativeMLP, NativeModel
 
     config = model.config
-    activation = ACTIVATIONS[config.act]
-    # The native model knows no gelu_ln: it is built as solu_ln, which has the LayerNorm, with the function replaced.
-    native_name = "solu_ln" if activation.mid_ln else config.act
     cfg = TransformerBridgeConfig(
         d_model=config.d_model,
         d_head=config.d_head,
@@ -43,7 +39,7 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
         n_heads=config.n_heads,
         d_vocab=config.d_vocab,
         d_mlp=max(config.widths),
-        act_fn=native_name,
+        act_fn=config.activation.lens_name,
         normalization_type="LN",
         architecture="TransformerLensNative",
         init_weights=False,
@@ -52,7 +48,7 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
     for layer, block in enumerate(native.layers):
         assert isinstance(block, NativeBlock)
         block.mlp = NativeMLP(_layer_config(cfg, config, layer))
-        block.mlp.act = activation.function
+        block.mlp.act = config.activation.function
     parameter = next(model.parameters())
     native = native.to(device=parameter.device, dtype=parameter.dtype)
     # Before wrapping: the bridge renames what it wraps.
@@ -66,7 +62,7 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
             tokenizer=None if tokenizer is None else _hf_tokenizer(tokenizer, config.n_ctx),
             model_name="polysem",
         )
-    if activation.mid_ln:
+    if config.has_mid_ln:
         for layer, block in enumerate(bridge.blocks):
             # The bridge's LayerNorm computes with its config's epsilon, not with the wrapped module's.
             block.mlp.ln.config = _layer_config(cfg, config, layer)

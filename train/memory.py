@@ -9,12 +9,8 @@ from train.config import ModelConfig
 from train.errors import EnvironmentProblem
 from train.loop import eval_rows
 
-HELD = {"relu": 3, "gelu": 3, "gelu_new": 3, "gelu_ln": 4, "solu": 5, "solu_ln": 5}
-"""fp32 values held per token and neuron where a training pass is at its peak. Measured with 25,600 neurons and 512 and
-2,048 tokens: 2.8 to 3.0, 3.8, 4.8 and 4.8."""
-
 HELD_BY_L1 = 1.5
-"""And this many more for the L1 norm; measured 1.2."""
+"""fp32 values a token and neuron that the L1 norm holds beside `Activation.values_held`; measured 1.2."""
 
 HELD_BY_RESIDUAL = 40
 """fp32 values held per token, layer and dimension of the residual stream: what attention and LayerNorms keep."""
@@ -66,12 +62,12 @@ def to_train(config: ModelConfig, n_trained: int, tokens_per_pass: int, l1: bool
         tokens_per_pass: of one forward and backward pass: rows_per_step / accumulate / processes x n_ctx.
         l1: whether activations are penalised.
     """
-    per_neuron = HELD[config.act] + (HELD_BY_L1 if l1 else 0)
+    per_neuron = config.activation.values_held + (HELD_BY_L1 if l1 else 0)
     per_token = per_neuron * sum(config.widths) + HELD_BY_RESIDUAL * config.d_model * config.n_layers
     training = tokens_per_pass * per_token
     # Without gradients a layer's neurons go when the next layer begins.
     tokens_per_evaluation = eval_rows(config) * config.n_ctx
-    evaluating = tokens_per_evaluation * ((HELD[config.act] - 1) * max(config.widths) + 8 * config.d_model)
+    evaluating = tokens_per_evaluation * ((config.activation.values_held - 1) * max(config.widths) + 8 * config.d_model)
     n_tokens = tokens_per_pass if training > evaluating else tokens_per_evaluation
     return Need(4 * config.n_params + 12 * n_trained, int(4 * max(training, evaluating)), n_tokens)
 
@@ -81,5 +77,5 @@ def to_widen(narrow: ModelConfig, wide: ModelConfig) -> Need:
     both = narrow.n_params + wide.n_params
     copying = 4 * 8 * wide.d_model * max(wide.widths)
     receipt = (4 + 8) * both
-    per_token = HELD[wide.act] * max(wide.widths) + 4 * wide.d_vocab + HELD_BY_RESIDUAL * wide.d_model
+    per_token = wide.activation.values_held * max(wide.widths) + 4 * wide.d_vocab + HELD_BY_RESIDUAL * wide.d_model
     return Need(8 * both + max(copying, receipt), 8 * wide.n_ctx * per_token, wide.n_ctx)

@@ -14,7 +14,6 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from train.activations import ACTIVATIONS
 from train.config import ModelConfig
 from train.errors import BadInput
 
@@ -57,7 +56,7 @@ class MLP(nn.Module):
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
         d_mlp = config.widths[layer]
-        self.activation = ACTIVATIONS[config.act]
+        self.activation = config.activation
         self.fc_in = nn.Linear(config.d_model, d_mlp)
         self.ln = nn.LayerNorm(d_mlp, eps=config.mlp_ln_eps[layer]) if config.has_mid_ln else None
         self.fc_out = nn.Linear(d_mlp, config.d_model)

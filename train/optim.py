@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from train.activations import ACTIVATIONS
 from train.config import OptimConfig
 from train.model import Transformer
 
@@ -56,7 +55,7 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
         lr_scale, eps = _role_rate(name, config), config.eps
         decay = config.weight_decay if decays(name, parameter) else 0.0
         k = 1 if config.widened_rates == "full" else _copies_of(name, widened)
-        if name.endswith("mlp.fc_out.weight") and ACTIVATIONS[model.config.act].w_out_over_k:
+        if name.endswith("mlp.fc_out.weight") and model.config.activation.w_out_over_k:
             lr_scale, decay = lr_scale / k, decay * k
         else:
             eps /= k

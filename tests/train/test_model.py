@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.activations import ACTIVATIONS
-from train.config import ModelConfig, default_mlp_ln_eps
+from train.config import ModelConfig
 from train.errors import BadInput
 from train.loss import NextTokenLoss
 from train.model import Transformer
@@ -87,7 +87,7 @@ def test_the_wide_solu_trap_is_avoided_by_its_epsilon():
     """At 100 x a fixed epsilon of 1e-5 swallows SoLU before its LayerNorm; the scaled one does not."""
     tokens = torch.randint(0, 61, (8, 12), generator=torch.Generator().manual_seed(0))
     rms = {}
-    for eps in (default_mlp_ln_eps("solu_ln", 64, 6400), 1e-5):
+    for eps in (ACTIVATIONS["solu_ln"].mid_ln_eps(64, 6400), 1e-5):
         config = ModelConfig(
             n_layers=1,
             d_model=64,

@@ -164,16 +164,15 @@ def require_lone_neurons(act: str) -> None:
     """Refuse fresh neurons where they would move the others.
 
     Raises:
-        BadInput: solu, or a mid LayerNorm.
+        BadInput: a softmax over the layer's neurons, or a mid LayerNorm.
     """
-    if act.startswith("solu"):
-        raise BadInput(
-            f"widen.copies: fresh neurons enter {act}'s softmax and shrink all others; tiled copies are exact"
-        )
-    if ACTIVATIONS[act].mid_ln:
-        raise BadInput(
-            f"widen.copies: fresh neurons shift the mean and variance of {act}'s mid LayerNorm; tiled copies are exact"
-        )
+    activation = ACTIVATIONS[act]
+    if activation.neurons_are_alone:
+        return
+    effect = f"shift the mean and variance of {act}'s mid LayerNorm"
+    if not activation.elementwise:
+        effect = f"enter {act}'s softmax and shrink all others"
+    raise BadInput(f"widen.copies: fresh neurons {effect}; tiled copies are exact")
 
 
 def add_noise(mlp: MLPWeights, k: int, noise: Noise, sigma: float, generator: torch.Generator) -> MLPWeights:

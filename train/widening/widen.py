@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from train.activations import ACTIVATIONS
 from train.config import ModelConfig, WidenPlan
 from train.configfile import validate
 from train.errors import BadInput, PolysemError
@@ -49,7 +48,7 @@ def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
     widths, eps = list(config.widths), list(config.mlp_ln_eps)
     for layer in plan.layers_in(config.n_layers):
         widths[layer] *= k
-        if ACTIVATIONS[config.act].eps_over_k2:
+        if config.activation.eps_over_k2:
             eps[layer] /= k**2
     values = config.model_dump() | {"widths": tuple(widths), "mlp_ln_eps": tuple(eps)}
     return validate(ModelConfig, values, "widen")
