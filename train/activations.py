@@ -37,17 +37,17 @@ class Activation:
 
     name: str
     function: Callable[[Hidden], Hidden]
-    elementwise: bool
-    """Whether a neuron's value depends on its own pre-activation alone; else a softmax over the layer couples them."""
-    mid_ln: bool
-    """Whether a LayerNorm over the layer's neurons stands between the activation and W_out."""
-    w_out_over_k: bool
-    eps_over_k2: bool
-    values_held: int
-    """fp32 values a token and neuron that a training pass holds at its peak, rounded up: with 25,600 neurons and 512
-    and 2,048 tokens it held 2.8 to 3.0 for relu and the gelus, 3.8 for gelu_ln, 4.8 for solu and solu_ln."""
     lens_name: str
     """The activation of TransformerLens' native model that has the same parameters; the bridge gets our function."""
+    elementwise: bool = True
+    """Whether a neuron's value depends on its own pre-activation alone; else a softmax over the layer couples them."""
+    mid_ln: bool = False
+    """Whether a LayerNorm over the layer's neurons stands between the activation and W_out."""
+    w_out_over_k: bool = True
+    eps_over_k2: bool = False
+    values_held: int = 3
+    """fp32 values a token and neuron that a training pass holds at its peak, rounded up: with 25,600 neurons and 512
+    and 2,048 tokens it held 2.8 to 3.0 for relu and the gelus, 3.8 for gelu_ln, 4.8 for solu and solu_ln."""
 
     @property
     def neurons_are_alone(self) -> bool:
@@ -66,66 +66,12 @@ class Activation:
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation(
-            "relu",
-            F.relu,
-            elementwise=True,
-            mid_ln=False,
-            w_out_over_k=True,
-            eps_over_k2=False,
-            values_held=3,
-            lens_name="relu",
-        ),
-        Activation(
-            "gelu",
-            F.gelu,
-            elementwise=True,
-            mid_ln=False,
-            w_out_over_k=True,
-            eps_over_k2=False,
-            values_held=3,
-            lens_name="gelu",
-        ),
-        Activation(
-            "gelu_new",
-            gelu_tanh,
-            elementwise=True,
-            mid_ln=False,
-            w_out_over_k=True,
-            eps_over_k2=False,
-            values_held=3,
-            lens_name="gelu_new",
-        ),
-        Activation(
-            "gelu_ln",
-            gelu_tanh,
-            elementwise=True,
-            mid_ln=True,
-            w_out_over_k=True,
-            eps_over_k2=False,
-            values_held=4,
-            lens_name="solu_ln",
-        ),
-        Activation(
-            "solu",
-            solu,
-            elementwise=False,
-            mid_ln=False,
-            w_out_over_k=False,
-            eps_over_k2=False,
-            values_held=5,
-            lens_name="solu",
-        ),
-        Activation(
-            "solu_ln",
-            solu,
-            elementwise=False,
-            mid_ln=True,
-            w_out_over_k=True,
-            eps_over_k2=True,
-            values_held=5,
-            lens_name="solu_ln",
-        ),
+        Activation("relu", F.relu, "relu"),
+        Activation("gelu", F.gelu, "gelu"),
+        Activation("gelu_new", gelu_tanh, "gelu_new"),
+        Activation("gelu_ln", gelu_tanh, "solu_ln", mid_ln=True, values_held=4),
+        Activation("solu", solu, "solu", elementwise=False, w_out_over_k=False, values_held=5),
+        Activation("solu_ln", solu, "solu_ln", elementwise=False, mid_ln=True, eps_over_k2=True, values_held=5),
     )
 }
 """By the name that a RUN.toml gives: `gelu` is the erf form, `gelu_new` the tanh form of GPT-2, `_ln` adds the mid

@@ -78,7 +78,7 @@ def w_in_rotated(
         return None
     model = origin.checkpoint.model()
     mlp = model.mlp(acts.meta.layer)
-    coupled = is_solu(mlp) or (hook == "post" and mlp.ln is not None)
+    coupled = not mlp.activation.elementwise or (hook == "post" and mlp.ln is not None)
     alive = living(acts, seed, most_coupled if coupled else most)
     if len(alive) < 2:
         return None
@@ -208,7 +208,7 @@ class Others:
     ) -> Float[Tensor, "m c"]:
         """The turned neurons' values at `hook` from their pre-activations at the tokens of `part`."""
         total, squares = self.total[part], self.squares[part]
-        if is_solu(mlp):
+        if not mlp.activation.elementwise:
             log_total = torch.logaddexp(pre.logsumexp(0), self.log_total[part])
             mid = pre * (pre - log_total).exp()
             share = (self.log_total[part] - log_total).exp()
@@ -264,11 +264,6 @@ def coupled_biases(
         step = step * torch.where(way * before < 0, 0.5, torch.where(way * before > 0, 1.2, 1.0))
         bias, before = (bias + way * step).clamp(low, high), way
     return best
-
-
-def is_solu(mlp: MLP) -> bool:
-    """Whether the activation couples a layer's neurons."""
-    return mlp.activation.name.startswith("solu")
 
 
 @torch.no_grad()
