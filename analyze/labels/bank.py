@@ -7,7 +7,7 @@
 What a label is, and which token of a span bears it, stands in `analyze.labels.base`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -158,7 +158,7 @@ class LabelBank:
                 }
             )
         words, shares = ("first", "second", "relation"), ("iou", "first_inside", "second_inside")
-        schema: dict[str, type[pl.DataType]] = dict.fromkeys(words, pl.String) | dict.fromkeys(shares, pl.Float64)
+        schema: Mapping[str, type[pl.DataType]] = dict.fromkeys(words, pl.String) | dict.fromkeys(shares, pl.Float64)
         return pl.DataFrame(rows, schema).sort("iou", "first", "second", descending=[True, False, False])
 
 

@@ -1,7 +1,7 @@
-"""Views of tokens: ways to look at one, each with the rules that it can tell, as sets of keys.
+"""Views of tokens, and the rules that can be stated in each.
 
-A view gives every token a key (its id, the id one or two before it, its context, its document); a rule is a set of
-keys of one view, with a sentence of its own. `analyze.rules.grammar` makes a grammar of them.
+A view gives every token a key: its id, the id one or two before it, its context or its document. A rule is a set of
+keys of one view, with a phrase of its own. `analyze.rules.grammar` makes a grammar of all rules.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.text.embeddings import k_means, unit_rows
-from analyze.text.vocabulary import COARSE_CLASSES, ContextStates, Vocabulary, in_backticks
+from analyze.text.context_states import context_states
+from analyze.text.embeddings import document_vectors, k_means
+from analyze.text.stream import Stream
+from analyze.text.vocabulary import COARSE_CLASSES, Vocabulary, in_backticks
 
 CLUSTERINGS = (8, 24, 64)
 DOCUMENTS_A_CLUSTER = 4
@@ -23,7 +25,7 @@ Kind = Literal["token", "form", "class", "context", "cluster"]
 ViewName = Literal["current", "previous", "two before", "context", "documents"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """One way to look at a token: its key, and the rules over keys."""
 
@@ -44,6 +46,7 @@ class View:
     spelling: sp.csr_array | None = None
     """[keys letters], unit rows or zeros: how each key is spelled (analyze.text.spelling)."""
     alphabetic: Bool[ndarray, "keys"] | None = None
+    """Which keys are tokens of letters alone: only rules of such tokens can be alike."""
 
 
 class SetsOfKeys:
@@ -77,31 +80,29 @@ def token_views(
     vectors: Float[ndarray, "v d"],
     spelling: sp.csr_array | None = None,
 ) -> tuple[View, ...]:
-    """The three views of tokens, the current, the one before and the one before that: identity, folded form, classes.
+    """Three views: the current token, the one before and the one before that; by identity, folded form and class.
 
     Args:
         previous: token before each, and the id 0 where there is none.
     """
     n = len(vocabulary)
-    forms: dict[str, list[int]] = {}
+    by_form: dict[str, list[int]] = {}
     for index, form in enumerate(vocabulary.folded):
         if form is not None:
-            forms.setdefault(form, []).append(index)
-    joined = {form: np.array(members) for form, members in forms.items() if len(members) > 1}
+            by_form.setdefault(form, []).append(index)
+    forms = {form: np.array(members) for form, members in by_form.items() if len(members) > 1}
     classes = {name: np.flatnonzero(inside) for name, inside in vocabulary.classes.items()}
-    alone = [np.array([index]) for index in range(n)]
-    members = SetsOfKeys([*alone, *joined.values(), *classes.values()], n)
-    kinds = _repeated("token", n) + _repeated("form", len(joined)) + _repeated("class", len(classes))
-    shown = [vocabulary.shown(index) for index in range(n)]
-    folded = [f"{in_backticks(form.encode())} in any case or spacing" for form in joined]
-    current = [
-        *(f"{token} as the current token" for token in shown),
-        *(f"{form} as the current token" for form in folded),
+    members = SetsOfKeys([*np.arange(n)[:, None], *forms.values(), *classes.values()], n)
+    kinds = _repeated("token", n) + _repeated("form", len(forms)) + _repeated("class", len(classes))
+    tokens = [
+        *(vocabulary.shown(index) for index in range(n)),
+        *(f"{in_backticks(form.encode())} in any case or spacing" for form in forms),
     ]
-    nouns = (*shown, *folded, *(name.replace("after a space", "with its leading space") for name in classes))
+    phrases = (*(f"{token} as the current token" for token in tokens), *classes)
+    nouns = (*tokens, *(name.replace("after a space", "with its leading space") for name in classes))
     nothing = ("",) * len(nouns)
     compared = (vectors, spelling, vocabulary.alphabetic)
-    earlier: list[View] = []
+    views = [View("current", ids, members, phrases, nouns, nothing, kinds, *compared)]
     # A token without one before it has none two before it either: rows and documents begin there.
     two_before = np.where(previous == 0, 0, np.concatenate([[0], previous[:-1]]))
     places: tuple[tuple[ViewName, str, ndarray], ...] = (
@@ -109,51 +110,45 @@ def token_views(
         ("two before", "two tokens after", two_before),
     )
     for name, place, keys in places:
-        after = tuple(f"{place} {what}" for what in (*shown, *folded, *classes))
-        earlier.append(View(name, keys, members, after, nothing, after, kinds, *compared))
-    return (View("current", ids, members, (*current, *classes), nouns, nothing, kinds, *compared), *earlier)
+        after = tuple(f"{place} {what}" for what in (*tokens, *classes))
+        views.append(View(name, keys, members, after, nothing, after, kinds, *compared))
+    return tuple(views)
 
 
-def context_view(ids: Int[ndarray, "s"], context: ContextStates, vocabulary: Vocabulary) -> View:
+def context_view(stream: Stream) -> View:
     """Each context state alone, and with each coarse class of the current token."""
-    packed = vocabulary.coarse[ids]
-    for index, state in enumerate(context.states.values()):
-        packed = packed + len(COARSE_CLASSES) * 2**index * state
+    states = context_states(stream)
+    packed = stream.vocabulary.coarse[stream.ids]
+    for index, inside in enumerate(states.values()):
+        packed = packed + len(COARSE_CLASSES) * 2**index * inside
     values, keys = np.unique(packed, return_inverse=True)
     coarse, bits = values % len(COARSE_CLASSES), values // len(COARSE_CLASSES)
     sets, phrases, nouns, places = [], [], [], []
-    for index, state in enumerate(context.states):
+    for index, state in enumerate(states):
         on = bits >> index & 1 == 1
-        sets.append(np.flatnonzero(on))
-        phrases.append(state)
-        nouns.append("")
-        for number, name in enumerate(COARSE_CLASSES):
-            sets.append(np.flatnonzero(on & (coarse == number)))
-            phrases.append(f"{name}, {state}")
-            nouns.append(name)
+        sets += [
+            np.flatnonzero(on),
+            *(np.flatnonzero(on & (coarse == number)) for number in range(len(COARSE_CLASSES))),
+        ]
+        phrases += [state, *(f"{name}, {state}" for name in COARSE_CLASSES)]
+        nouns += ["", *COARSE_CLASSES]
         places += [state] * (1 + len(COARSE_CLASSES))
     kinds = _repeated("context", len(sets))
     members = SetsOfKeys(sets, len(values))
     return View("context", keys, members, tuple(phrases), tuple(nouns), tuple(places), kinds)
 
 
-def document_view(
-    ids: Int[ndarray, "s"],
-    document: Int[ndarray, "s"],
-    vocabulary: Vocabulary,
-    vectors: Float[ndarray, "v d"],
-) -> View:
+def document_view(stream: Stream, vectors: Float[ndarray, "v d"]) -> View:
     """Clusters of documents: spherical k-means on tf-idf means of token embeddings, at several sizes.
 
-    Described by the words that set a cluster apart (count x log of its share against all documents').
+    Each is described by the words that set it apart (count x log of its share against all documents').
     """
-    n_documents = int(document.max()) + 1
-    inside = document >= 0
-    counts = sp.csr_array((np.ones(int(inside.sum())), (document[inside], ids[inside])), (n_documents, len(vocabulary)))
-    found_in = np.unique(document[inside] * len(vocabulary) + ids[inside]) % len(vocabulary)
-    rarity = np.log((1 + n_documents) / (1 + np.bincount(found_in, minlength=len(vocabulary))))
-    points = unit_rows(counts @ (vectors * rarity[:, None]))
-    worded = np.array(
+    vocabulary, n_documents = stream.vocabulary, len(stream.starts)
+    inside = stream.document >= 0
+    ids, document = stream.ids[inside], stream.document[inside]
+    counts = sp.csr_array((np.ones(len(ids)), (document, ids)), (n_documents, len(vocabulary)))
+    points = document_vectors(ids, document, vectors, n_documents)
+    is_word = np.array(
         [bool(text and text[:1] == " " and len(text) > 4 and text[1:].isalpha()) for text in vocabulary.texts]
     )
     share = np.asarray(counts.sum(axis=0)) + 1.0
@@ -165,12 +160,12 @@ def document_view(
         for index in np.unique(cluster):
             members = np.flatnonzero(cluster == index)
             own = np.asarray(counts[members].sum(axis=0))
-            telling = own * np.log((own + 0.01) / (own.sum() + 1) / (share / share.sum()))
-            words = np.argsort(-np.where(worded, telling, -np.inf), kind="stable")[:4]
+            distinct = own * np.log((own + 0.01) / (own.sum() + 1) / (share / share.sum()))
+            words = np.argsort(-np.where(is_word, distinct, -np.inf), kind="stable")[:4]
             sets.append(members)
-            named = ", ".join(f"`{vocabulary.folded[word]}`" for word in words if telling[word] > 0)
+            named = ", ".join(f"`{vocabulary.folded[word]}`" for word in words if distinct[word] > 0)
             phrases.append(f"in documents around {named or 'no word in particular'} ({len(members)} documents)")
-    keys = np.where(inside, document, n_documents)
+    keys = np.where(stream.document >= 0, stream.document, n_documents)
     kinds = _repeated("cluster", len(sets))
     members = SetsOfKeys(sets, n_documents + 1)
     return View("documents", keys, members, tuple(phrases), ("",) * len(sets), tuple(phrases), kinds)

@@ -14,8 +14,6 @@ training) is the zero vector, alike to nothing. No vector comes from the model u
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,13 +22,11 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.activations.provenance import open_held_out
 from analyze.activations.store import Activations
-from analyze.text.embeddings import BOS, token_embeddings, unit_rows
+from analyze.text.embeddings import document_vectors, token_embeddings, unit_rows
 from analyze.text.spelling import forms
-from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import load_tokenizer
-from train.errors import BadInput
+from analyze.text.stream import BOS, Stream, once_for_data, sampled_text, stream_of
+from train.data.tokens import TokenFile
 
 WINDOW = 8
 """Tokens before the current one that the window view averages; fewer at the start of a document or row."""
@@ -129,26 +125,18 @@ def by_mean(name: str, rows: sp.csr_array, table: Float[ndarray, "keys d"]) -> C
     return ContextView(name, wide, np.vstack([table, mean]))
 
 
-def build_contexts(
-    *,
-    vectors: Float[ndarray, "v d"],
-    ids: Int[ndarray, "s"],
-    starts: Int[ndarray, "documents"],
-    lengths: Int[ndarray, "documents"],
-    vocabulary: Vocabulary,
-    n_ctx: int,
-) -> Contexts:
-    """The five views of the stream `ids`, whose documents are told by `starts` and `lengths`.
+def build_contexts(stream: Stream, vectors: Float[ndarray, "v d"]) -> Contexts:
+    """The five views of a stream.
 
-    `vectors` are embeddings of the tokens. "Nothing before" (the start of a document or row) counts as a token
-    of its own, unlike all others, with one dimension to itself.
+    "Nothing before" (the start of a document or row) counts as a token of its own, unlike all others, with one
+    dimension to itself.
+
+    Args:
+        vectors: embeddings of the tokens.
     """
-    n, d_vocab = len(ids), len(vectors)
-    document = np.full(n, -1, np.int64)
-    for index, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist())):
-        document[start : start + length] = index
-    inside = document >= 0
-    first = np.where(inside, np.maximum(np.arange(n) // n_ctx * n_ctx, starts[np.maximum(document, 0)]), n)
+    ids, document, n, d_vocab = stream.ids, stream.document, len(stream), len(vectors)
+    inside, index = document >= 0, np.arange(len(stream))
+    first = np.where(inside, np.maximum(index - stream.row_position + 1, stream.starts[np.maximum(document, 0)]), n)
     table = np.hstack([vectors, np.zeros((d_vocab, 1))])
     table[BOS] = 0.0
     table[BOS, -1] = 1.0
@@ -156,68 +144,41 @@ def build_contexts(
     fingerprint = np.where(inside, ids, -1)
     at, keys = [], []
     for back in range(1, WINDOW + 1):
-        held = np.flatnonzero(np.arange(n) - back >= first)
+        reached = np.flatnonzero(index - back >= first)
         earlier = np.full(n, BOS)
-        earlier[held] = ids[held - back]
+        earlier[reached] = ids[reached - back]
         fingerprint = fingerprint * np.int64(1_000_003) + earlier
-        held = held[embedded[earlier[held]]]
-        at.append(held)
-        keys.append(earlier[held])
-    alone = np.flatnonzero(np.arange(n) == first)
+        reached = reached[embedded[earlier[reached]]]
+        at.append(reached)
+        keys.append(earlier[reached])
+    alone = np.flatnonzero(index == first)
     at, keys = np.concatenate([*at, alone]), np.concatenate([*keys, np.full(len(alone), BOS)])
     share = 1.0 / np.maximum(np.bincount(at, minlength=n), 1)
-    previous = np.where(np.arange(n) > first, np.concatenate([[BOS], ids[:-1]]), BOS)
-    of_documents = document_vectors(ids[inside], document[inside], vectors, len(starts))
+    previous = np.where(index > first, np.concatenate([[BOS], ids[:-1]]), BOS)
+    of_documents = document_vectors(ids[inside], document[inside], vectors, len(stream.starts))
     return Contexts(
         (
             by_key("current", np.where(inside, ids, -1), table),
             by_key("previous", np.where(inside, previous, -1), table),
             by_mean("window", sp.csr_array((share[at], (at, keys)), (n, d_vocab)), table),
             by_key("document", document, of_documents),
-            by_key("form", np.where(inside, ids, -1), forms(vocabulary)),
+            by_key("form", np.where(inside, ids, -1), forms(stream.vocabulary)),
         ),
         fingerprint,
     )
 
 
-def document_vectors(
-    ids: Int[ndarray, "t"], document: Int[ndarray, "t"], vectors: Float[ndarray, "v d"], n_documents: int
-) -> Float[ndarray, "documents d"]:
-    """Unit-length mean of each document's embeddings, weighed by log((1 + documents) / (1 + documents with it))."""
-    d_vocab = len(vectors)
-    counts = sp.csr_array((np.ones(len(ids)), (document, ids)), (n_documents, d_vocab))
-    found_in = np.unique(document * d_vocab + ids) % d_vocab
-    rarity = np.log((1 + n_documents) / (1 + np.bincount(found_in, minlength=d_vocab)))
-    return unit_rows(counts @ (vectors * rarity[:, None]))
-
-
-@lru_cache(maxsize=2)
-def _contexts(directory: Path, data_hash: str, n_ctx: int) -> tuple[Contexts, Int[ndarray, "s"]]:
-    data = open_held_out(directory, data_hash, n_ctx)
-    vocabulary = Vocabulary.of(load_tokenizer(directory / "tokenizer.json"))
-    ids = data.stream(0, data.n_tokens).astype(np.int64)
-    documents = data.documents()
-    contexts = build_contexts(
-        # Without the last dimension, the least of them: with the one of "nothing before" tables stay as wide as others.
-        vectors=unit_rows(token_embeddings(directory, data_hash)[:, :-1]),
-        ids=ids,
-        starts=documents["start"].to_numpy().astype(np.int64),
-        lengths=documents["length"].to_numpy().astype(np.int64),
-        vocabulary=vocabulary,
-        n_ctx=n_ctx,
-    )
-    return contexts, ids
+@once_for_data
+def contexts_on(data: TokenFile) -> Contexts:
+    """The views of a data directory's held-out stream."""
+    # Embeddings without their last dimension, the least: with the one of "nothing before" all tables are as wide.
+    return build_contexts(stream_of(data), unit_rows(token_embeddings(data)[:, :-1]))
 
 
 def contexts_of(acts: Activations) -> Contexts:
-    """The views of the held-out stream that `acts` was collected on; built at the first call for its data.
+    """The views of the held-out stream that `acts` was collected on.
 
     Raises:
         BadInput: the data directory has gone, changed, or does not hold the sampled tokens.
     """
-    directory = Path(acts.meta.data_dir).resolve()
-    contexts, ids = _contexts(directory, acts.meta.data_hash, acts.meta.n_ctx)
-    positions = np.asarray(acts.tokens.stream_position)
-    if len(positions) and (int(positions.max()) >= len(ids) or not np.array_equal(ids[positions], acts.tokens.ids)):
-        raise BadInput(f"{directory}: its tokens are not those of the sample; collect again")
-    return contexts
+    return contexts_on(sampled_text(acts))

@@ -4,18 +4,15 @@ Positive pointwise mutual information of tokens within a window, factorised by a
 (Levy and Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", 2014).
 """
 
-from functools import lru_cache
-from pathlib import Path
-
 import numpy as np
 import scipy.sparse as sp
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Int, Integer
 from numpy import ndarray
 
+from analyze.text.stream import BOS, once_for_data
 from train.data.tokens import TokenFile
 
-BOS = 0
 MOST_TRAINING_TOKENS = 10_000_000
 """Embeddings are fitted on at most this many training tokens, from the start of the stream."""
 WINDOW = 4
@@ -69,15 +66,22 @@ def ppmi_svd(
     return unit_rows((basis @ rotation[:, largest]) * np.sqrt(np.abs(values[largest])))
 
 
-@lru_cache(maxsize=2)
-def token_embeddings(directory: Path, data_hash: str) -> Float[ndarray, "d_vocab d_embed"]:
-    """`ppmi_svd` of a data directory's training tokens; fitted once for all that compare tokens.
-
-    Args:
-        data_hash: of the directory, so that other data there are fitted anew.
-    """
-    fit = TokenFile.open(directory, split="fit")
+@once_for_data
+def token_embeddings(data: TokenFile) -> Float[ndarray, "d_vocab d_embed"]:
+    """`ppmi_svd` of a data directory's training tokens."""
+    fit = TokenFile.open(data.directory, split="fit")
     return ppmi_svd(fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64), fit.d_vocab, separator=BOS)
+
+
+def document_vectors(
+    ids: Int[ndarray, "t"], document: Int[ndarray, "t"], vectors: Float[ndarray, "v d"], n_documents: int
+) -> Float[ndarray, "documents d"]:
+    """Unit-length mean of each document's embeddings, weighed by log((1 + documents) / (1 + documents with it))."""
+    d_vocab = len(vectors)
+    counts = sp.csr_array((np.ones(len(ids)), (document, ids)), (n_documents, d_vocab))
+    found_in = np.unique(document * d_vocab + ids) % d_vocab
+    rarity = np.log((1 + n_documents) / (1 + np.bincount(found_in, minlength=d_vocab)))
+    return unit_rows(counts @ (vectors * rarity[:, None]))
 
 
 def _orthonormal(columns: Float[ndarray, "n k"]) -> Float[ndarray, "n k"]:

@@ -2,18 +2,23 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from analyze.activations.provenance import open_held_out
+from analyze.activations.provenance import held_out, open_held_out
+from analyze.activations.store import Activations
 from analyze.text.vocabulary import Vocabulary
 from train.data.tokens import TokenFile, load_tokenizer
+from train.errors import BadInput
+
+T = TypeVar("T")
 
 BOS = 0
 """Id of the token that begins every row and parts documents."""
@@ -162,29 +167,57 @@ def _last_characters(text: str, sizes: Int[ndarray, "t"]) -> Int[ndarray, "t"]:
     return np.searchsorted(np.cumsum(widths), ends, side="right")
 
 
-def stream_of(data: TokenFile) -> Stream:
-    """The held-out text of a data directory, whichever of its splits `data` is; the last two are kept.
+def once_for_data(make: Callable[[TokenFile], T]) -> Callable[[TokenFile], T]:
+    """`make`, called once for a data directory, its hash and its `n_ctx`; the last two results are kept.
+
+    What it is called with is the held-out split, whichever split the caller has.
 
     Raises:
         BadInput: the directory now holds other data.
     """
-    return _stream(data.directory.resolve(), data.data_hash, data.n_ctx)
+
+    @lru_cache(maxsize=2)
+    def cached(directory: Path, data_hash: str, n_ctx: int) -> T:
+        return make(open_held_out(directory, data_hash, n_ctx))
+
+    @wraps(make)
+    def of(data: TokenFile) -> T:
+        return cached(data.directory.resolve(), data.data_hash, data.n_ctx)
+
+    return of
 
 
-@lru_cache(maxsize=2)
-def _stream(directory: Path, data_hash: str, n_ctx: int) -> Stream:
-    held_out = open_held_out(directory, data_hash, n_ctx)
-    fit = TokenFile.open(directory, split="fit", n_ctx=n_ctx)
-    documents = held_out.documents()
+@once_for_data
+def stream_of(data: TokenFile) -> Stream:
+    """The held-out text of a data directory."""
+    training = TokenFile.open(data.directory, split="fit", n_ctx=data.n_ctx)
+    documents = data.documents()
     return Stream(
-        ids=held_out.stream(0, held_out.n_tokens).astype(np.int64),
+        ids=data.stream(0, data.n_tokens).astype(np.int64),
         starts=documents["start"].to_numpy().astype(np.int64),
         lengths=documents["length"].to_numpy().astype(np.int64),
-        vocabulary=Vocabulary.of(load_tokenizer(directory / "tokenizer.json")),
-        n_ctx=n_ctx,
+        vocabulary=Vocabulary.of(load_tokenizer(data.directory / "tokenizer.json")),
+        n_ctx=data.n_ctx,
         paths=documents["path_or_title"].to_list(),
-        training=fit.stream(0, min(fit.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64),
+        training=training.stream(0, min(training.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64),
         sources=documents["source"].to_list(),
         topics=documents["topic"].to_list(),
         hashes=documents["sha256"].to_list(),
     )
+
+
+def sampled_text(acts: Activations) -> TokenFile:
+    """The held-out text that activations were collected on, which holds the tokens of their sample.
+
+    Raises:
+        BadInput: the data directory has gone, changed, or does not hold the sampled tokens.
+    """
+    data, positions = held_out(acts), np.asarray(acts.tokens.stream_position)
+    stream = stream_of(data)
+    for name, ids, sampled in (
+        ("current", stream.ids, acts.tokens.ids),
+        ("previous", stream.previous, acts.tokens.previous),
+    ):
+        if len(positions) and (int(positions.max()) >= len(ids) or not np.array_equal(ids[positions], sampled)):
+            raise BadInput(f"{data.directory}: its {name} tokens are not those of the sample; collect again")
+    return data

@@ -1,8 +1,8 @@
-"""What can be read off the text at a token, without looking at any activation: pieces, classes, context."""
+"""The tokens of a tokenizer as bytes and text, and the classes that their spelling puts them in."""
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,11 +32,6 @@ SUFFIXES = {
     "-ful": ("ful",),
     "-ent or -ant": ("ent", "ant"),
 }
-_CODE_BYTES = np.zeros(256, bool)
-_CODE_BYTES[list(b"()[]{}=_<>#\\/*+|&^~;@")] = True
-_CODE_SHARE = 0.04
-_CODE_FILES = (".py", ".js", ".ts", ".c", ".h", ".cc", ".cpp", ".java", ".go", ".rs", ".rb", ".sh", ".sql")
-EARLY = 8
 
 
 def byte_of_character() -> dict[str, int]:
@@ -176,6 +171,21 @@ _CLASSES: dict[str, Callable[[str], bool]] = {
     **{f"a word in {name}": _suffix(endings) for name, endings in SUFFIXES.items()},
 }
 
+_ONE_CLASS: dict[str, Callable[[str], bool]] = {
+    "white space": _CLASSES["white space"],
+    "digits": _CLASSES["digits"],
+    "ALL CAPS": _CLASSES["ALL CAPS"],
+    "a capitalised word": _CLASSES["a capitalised word"],
+    "a lower-case word": _CLASSES["a lower-case word after a space"],
+    "the continuation of a word": _CLASSES["the continuation of a word"],
+    "an opening bracket": _CLASSES["an opening bracket"],
+    "a closing bracket": _CLASSES["a closing bracket"],
+    "a quotation mark": _CLASSES["a quotation mark"],
+    "punctuation": _symbols(".,:;!?-–—…"),
+    "another symbol": _CLASSES["a symbol"],
+}
+"""Of these the first that fits is a token's coarse class."""
+
 COARSE_CLASSES = (
     "something else",
     "a lower-case word",
@@ -196,132 +206,4 @@ COARSE_CLASSES = (
 def _coarse(text: str | None) -> int:
     if text is None:
         return COARSE_CLASSES.index("a byte piece")
-    tests: dict[str, Callable[[str], bool]] = {
-        "white space": _CLASSES["white space"],
-        "digits": _CLASSES["digits"],
-        "ALL CAPS": _CLASSES["ALL CAPS"],
-        "a capitalised word": _CLASSES["a capitalised word"],
-        "a lower-case word": _CLASSES["a lower-case word after a space"],
-        "the continuation of a word": _CLASSES["the continuation of a word"],
-        "an opening bracket": _CLASSES["an opening bracket"],
-        "a closing bracket": _CLASSES["a closing bracket"],
-        "a quotation mark": _CLASSES["a quotation mark"],
-        "punctuation": _symbols(".,:;!?-–—…"),
-        "another symbol": _CLASSES["a symbol"],
-    }
-    return COARSE_CLASSES.index(next((name for name, test in tests.items() if test(text)), "something else"))
-
-
-@dataclass(frozen=True)
-class ContextStates:
-    """For every token of a stream of documents, what its document BEFORE it says: causal, from text alone.
-
-    Separators stand at no state (all false). `states` maps a phrase ("inside brackets") to its tokens.
-    """
-
-    states: dict[str, Bool[ndarray, "s"]]
-    document: Int[ndarray, "s"]
-    """Document of each position; -1 at separators."""
-
-
-def looks_like_code(text: bytes, path: str | None = None) -> bool:
-    """Whether a document is code: by its file name's ending, else by its share of code symbols."""
-    # A piece of a file is named with the line that it begins at: `graph.py:2041`.
-    if path is not None and re.sub(r":\d+$", "", path.lower()).endswith(_CODE_FILES):
-        return True
-    return bool(text) and float(_CODE_BYTES[np.frombuffer(text, np.uint8)].mean()) > _CODE_SHARE
-
-
-_CODE_EVENT = re.compile(rb'\\.|"""|\'\'\'|["\'#\n]|[(\[{]|[)\]}]', re.DOTALL)
-_PROSE_EVENT = re.compile('["\n(\\[)\\]]|“|”'.encode())
-_OPEN, _CLOSE = b"([{", b")]}"
-
-
-def _nesting(text: bytes, code: bool) -> list[tuple[int, int]]:
-    """(offset, state) wherever the state changes; state = 1 in brackets | 2 in quotes | 4 in a comment."""
-    depth, quote, comment = 0, b"", False
-    changes = [(0, 0)]
-    for event in (_CODE_EVENT if code else _PROSE_EVENT).finditer(text):
-        mark = event.group()
-        if mark == b"\n":
-            comment = False
-            if len(quote) < 3:
-                quote = b""
-            if not code:
-                depth = 0
-        elif comment or mark[:1] == b"\\":
-            continue
-        elif quote:
-            if mark == quote or (quote == "“".encode() and mark == "”".encode()):
-                quote = b""
-        elif mark == b"#":
-            comment = True
-        elif mark in _OPEN:
-            depth += 1
-        elif mark in _CLOSE:
-            depth = max(depth - 1, 0)
-        elif mark != "”".encode():
-            quote = mark
-        changes.append((event.end(), (depth > 0) + 2 * bool(quote) + 4 * comment))
-    return changes
-
-
-def context_states(
-    ids: Int[ndarray, "s"],
-    *,
-    starts: Sequence[int],
-    lengths: Sequence[int],
-    code: Sequence[bool],
-    vocabulary: Vocabulary,
-    n_ctx: int,
-) -> ContextStates:
-    """The state of the text before each token of a stream.
-
-    Args:
-        ids: the stream, separators included.
-        starts, lengths: each document's place in it, separators left out.
-        code: whether each document is code.
-        n_ctx: tokens a row, for the position in the model's row.
-    """
-    n = len(ids)
-    document = np.full(n, -1, np.int64)
-    is_code, nesting = np.zeros(n, bool), np.zeros(n, np.int64)
-    line_start, sentence_start = np.zeros(n, bool), np.zeros(n, bool)
-    for index, (start, length) in enumerate(zip(starts, lengths)):
-        inside = slice(start, start + length)
-        pieces = [vocabulary.pieces[token] for token in ids[inside].tolist()]
-        text = b"".join(pieces)
-        coded = code[index]
-        begin = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])])[:-1].astype(np.int64)
-        document[inside], is_code[inside] = index, coded
-        changes = np.array(_nesting(text, coded))
-        nesting[inside] = changes[np.searchsorted(changes[:, 0], begin, side="right") - 1, 1]
-        line_start[inside], sentence_start[inside] = _starts(text, begin)
-    known = document >= 0
-    row_position = np.arange(n) % n_ctx + 1
-    return ContextStates(
-        {
-            "in code": is_code,
-            "in prose": known & ~is_code,
-            "inside brackets": nesting % 2 > 0,
-            "outside brackets": known & (nesting % 2 == 0),
-            "inside quotation marks": nesting // 2 % 2 > 0,
-            "in a comment": nesting // 4 > 0,
-            "at the start of a line": line_start,
-            "at the start of a sentence": sentence_start & ~is_code,
-            f"among the first {EARLY} tokens of the row": known & (row_position <= EARLY),
-        },
-        document,
-    )
-
-
-def _starts(text: bytes, begin: Int[ndarray, "t"]) -> tuple[Bool[ndarray, "t"], Bool[ndarray, "t"]]:
-    """Whether only blanks lie between each offset and the last newline; the last full stop and a blank."""
-    raw = np.frombuffer(text + b" ", np.uint8)
-    blank = (raw == 32) | (raw == 9)
-    at = np.maximum.accumulate(np.where(blank, -1, np.arange(len(raw))))
-    before = np.where(begin > 0, at[begin - 1], -1)
-    last = np.where(before >= 0, raw[before], 10)
-    line = last == 10
-    stopped = np.isin(last, list(b".!?")) & ((before < begin - 1) | blank[begin])
-    return line, line | stopped
+    return COARSE_CLASSES.index(next((name for name, test in _ONE_CLASS.items() if test(text)), "something else"))

@@ -15,7 +15,9 @@ from analyze.activations.sample import HeldSample
 from analyze.activations.store import FORMAT_VERSION, Activations, ActivationsMeta, TokenSample
 from analyze.activations.token_sample import make_plan, select
 from analyze.activations.top_examples import TopExamples
-from analyze.text.vocabulary import Vocabulary, context_states, looks_like_code
+from analyze.text.context_states import context_states
+from analyze.text.stream import stream_of
+from analyze.text.vocabulary import Vocabulary
 from analyze.validation.admission import Admitted
 from analyze.validation.design import (
     BROAD,
@@ -123,15 +125,8 @@ class Ground:
         Raises:
             BadInput: one that texts are no longer read for.
         """
-        ids, documents = self.data.stream(0, self.data.n_tokens).astype(np.int64), self.data.documents()
-        starts, lengths = documents["start"].to_list(), documents["length"].to_list()
-        pieces = self.vocabulary.pieces
-        texts = (b"".join(pieces[one] for one in ids[a : a + n].tolist()) for a, n in zip(starts, lengths))
-        code = [looks_like_code(text, path) for text, path in zip(texts, documents["path_or_title"])]
-        states = context_states(
-            ids, starts=starts, lengths=lengths, code=code, vocabulary=self.vocabulary, n_ctx=self.data.n_ctx
-        ).states
-        known = {name: inside[ids] for name, inside in self.vocabulary.classes.items()} | states
+        stream = stream_of(self.data)
+        known = {name: inside[stream.ids] for name, inside in self.vocabulary.classes.items()} | context_states(stream)
         for name in BROAD:
             if name not in known:
                 raise BadInput(f"broad feature {name!r}: neither a class of tokens nor a state of the context")

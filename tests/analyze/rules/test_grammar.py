@@ -9,7 +9,9 @@ from tokenizers import Tokenizer, decoders, models
 from analyze.activations.store import TokenSample
 from analyze.rules.grammar import FEWEST_TOKENS, Grammar
 from analyze.rules.views import token_views
-from analyze.text.vocabulary import Vocabulary, byte_of_character, context_states, in_backticks, looks_like_code
+from analyze.text.context_states import context_states, looks_like_code
+from analyze.text.stream import Stream
+from analyze.text.vocabulary import Vocabulary, byte_of_character, in_backticks
 from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
 from train.errors import BadInput
 
@@ -26,8 +28,8 @@ def states_of(pieces: list[bytes], code: bool) -> dict[str, list[bool]]:
     """Context states of one document whose tokens are `pieces`."""
     vocabulary = Vocabulary((b"<|bos|>", *pieces))
     ids = np.append(np.arange(1, len(pieces) + 1), 0)
-    context = context_states(ids, starts=[0], lengths=[len(pieces)], code=[code], vocabulary=vocabulary, n_ctx=256)
-    return {name: state[:-1].tolist() for name, state in context.states.items()}
+    stream = Stream(ids, np.array([0]), np.array([len(pieces)]), vocabulary, 256, paths=[None])
+    return {name: state[:-1].tolist() for name, state in context_states(stream, [code]).items()}
 
 
 def test_byte_level_tokens_stand_for_their_bytes():

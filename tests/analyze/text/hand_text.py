@@ -5,6 +5,7 @@ import numpy as np
 from analyze.rules.build import build_views
 from analyze.rules.grammar import Grammar
 from analyze.text.embeddings import ppmi_svd
+from analyze.text.stream import Stream
 from analyze.text.vocabulary import Vocabulary
 
 PROSE = (
@@ -25,8 +26,7 @@ def hand_text(order: np.ndarray | None = None) -> Grammar:
     vocabulary = Vocabulary(tuple(piece.encode() for piece in _PIECES))
     documents = [PROSE if d % 2 == 0 else CODE for d in range(N_DOCUMENTS)]
     ids = np.array([_PIECES.index(piece) for document in documents for piece in (*document, "<|bos|>")])
-    views = build_views(
-        vectors=ppmi_svd(ids, len(vocabulary)),
+    stream = Stream(
         ids=ids,
         starts=np.arange(N_DOCUMENTS) * (LENGTH + 1),
         lengths=np.full(N_DOCUMENTS, LENGTH),
@@ -34,6 +34,7 @@ def hand_text(order: np.ndarray | None = None) -> Grammar:
         vocabulary=vocabulary,
         n_ctx=10_000,
     )
+    views = build_views(stream, ppmi_svd(ids, len(vocabulary)))
     positions = np.flatnonzero(ids != 0)
     positions = positions if order is None else positions[order]
     return Grammar(views, positions, positions // (LENGTH + 1) // 2 % 2 == 0)

@@ -9,16 +9,15 @@ import torch
 from tokenizers import Tokenizer
 
 from analyze.text.context_vectors import (
-    BOS,
     STRONG,
     WINDOW,
     Contexts,
     build_contexts,
     contexts_of,
-    document_vectors,
     strong_firings,
 )
-from analyze.text.embeddings import unit_rows
+from analyze.text.embeddings import document_vectors, unit_rows
+from analyze.text.stream import BOS, Stream
 from analyze.text.vocabulary import Vocabulary
 from tests.analyze.activations.synthetic import sampled_tokens
 from tests.analyze.scores.scoring import activations_of, made_up_data
@@ -44,7 +43,7 @@ def stream() -> tuple[np.ndarray, np.ndarray]:
 def contexts(stream: tuple[np.ndarray, np.ndarray]) -> Contexts:
     ids, vectors = stream
     vocabulary = Vocabulary(tuple(b"<|bos|>" if i == 0 else b" w%d" % i for i in range(12)))
-    return build_contexts(vectors=vectors, ids=ids, starts=STARTS, lengths=LENGTHS, vocabulary=vocabulary, n_ctx=N_CTX)
+    return build_contexts(Stream(ids, STARTS, LENGTHS, vocabulary, N_CTX, paths=[None, None]), vectors)
 
 
 def view(contexts: Contexts, name: str) -> np.ndarray:
@@ -105,14 +104,8 @@ def test_a_document_is_the_mean_of_its_tokens_weighed_by_rarity():
 
 def test_fingerprints_are_equal_where_the_last_tokens_are_the_same():
     ids = np.array([*range(1, 11), 99, *range(1, 11), BOS])
-    made = build_contexts(
-        vectors=np.eye(100),
-        ids=ids,
-        starts=np.array([0]),
-        lengths=np.array([21]),
-        vocabulary=Vocabulary(tuple(b"%d" % i for i in range(100))),
-        n_ctx=64,
-    )
+    vocabulary = Vocabulary(tuple(b"%d" % i for i in range(100)))
+    made = build_contexts(Stream(ids, np.array([0]), np.array([21]), vocabulary, 64, paths=[None]), np.eye(100))
     # Ids 9 and 10 follow the same eight tokens both times; id 8 has seven before it the first time.
     same = [ids[p] for p in range(10) if made.fingerprint[p] == made.fingerprint[p + 11]]
     assert same == [9, 10]
