@@ -8,53 +8,68 @@ if __name__ == "__main__":
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-import tyro
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
+from train.commandline import Command, run_command
 from train.config import DataConfig, RunConfig, WidenPlan
 from train.configfile import keys_of, load_config, merge, parse_overrides, validate
-from train.errors import BadInput, exit_with_one_line
+from train.errors import BadInput
 
 
-@dataclass(frozen=True)
-class Prepare:
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Command):
     """Turn a corpus into packed tokens: data/<name>/ with tokenizer, documents, hashes and counts.
 
     Any key of the file can be given as --key.in.the.file VALUE.
     """
 
+    takes_overrides: ClassVar[bool] = True
     config: Positional[Path]
     """DATA.toml, such as configs/data/default.toml"""
     out: Path | None = None
     """directory to write; default data/<name>"""
-    debug: bool = False
-    """show the traceback of a failure"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Prepare, and print what there is now."""
+        from train.data.prepare import prepare
+
+        config = load_config(DataConfig, self.config, overrides)
+        print(prepare(config, self.out or Path("data") / config.name).line())
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, kw_only=True)
+class Run(Command):
     """Train a model, or widen and fine-tune one, and keep checkpoints. Started again, it goes on.
 
     Any key of the file can be given as --key.in.the.file VALUE.
     """
 
+    takes_overrides: ClassVar[bool] = True
     config: Positional[Path]
     """RUN.toml, such as configs/run/cpu-1l.toml"""
     out: Path | None = None
     """directory to write; default checkpoints/<name of the file>"""
-    debug: bool = False
-    """show the traceback of a failure"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Train, and print the outcome."""
+        from train.training_run import run
+
+        config = load_config(RunConfig, self.config, overrides)
+        outcome = run(config, self.out or Path("checkpoints") / self.config.stem)
+        if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+            print(outcome.line())
 
 
-@dataclass(frozen=True)
-class Widen:
+@dataclass(frozen=True, kw_only=True)
+class Widen(Command):
     """Copy every neuron of some MLPs k times by the activation's exact rule, add noise, write a checkpoint.
 
     Other keys of a [widen] table as well: --split dirichlet --concentration 1 --copies fresh --exact true --seed 0.
     """
 
+    takes_overrides: ClassVar[bool] = True
     checkpoint: Positional[Path]
     """a run (its newest step) or a step directory"""
     layers: Annotated[tuple[str, ...], arg(metavar="INT...|all")]
@@ -69,108 +84,70 @@ class Widen:
     """prepared data for the receipt; default: the checkpoint's own, else random tokens"""
     out: Path | None = None
     """directory to write; default <run>-x<factor>"""
-    debug: bool = False
-    """show the traceback of a failure"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Widen, and print the receipt."""
+        from train.widening.command import widen_checkpoint
+
+        layers = "all" if self.layers == ("all",) else f"[{', '.join(self.layers)}]"
+        words = ["--layers", layers, "--factor", self.factor, "--noise", self.noise, "--sigma", self.sigma]
+        values = merge(parse_overrides(overrides), parse_overrides(words))
+        plan = validate(WidenPlan, values, "command line")
+        print(widen_checkpoint(self.checkpoint, plan, self.data, self.out))
 
 
-@dataclass(frozen=True)
-class Toy:
+@dataclass(frozen=True, kw_only=True)
+class Toy(Command):
     """Train toy models of superposition, every instance and replica of a TOY.toml. Started again, it goes on.
 
     Any key of the file can be given as --key.in.the.file VALUE, after the file.
     """
 
+    takes_overrides: ClassVar[bool] = True
     config: Positional[Path | None] = None
     """TOY.toml, such as configs/toy/abs-100-40.toml"""
     out: Path | None = None
     """directory to write; default checkpoints/toy/<name of the file>"""
-    list: bool = False
+    list_configs: Annotated[bool, arg(name="list")] = False
     """show the configs that come with polysem: what each asks, expects, takes, and what came of it"""
-    debug: bool = False
-    """show the traceback of a failure"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Train, or list the configs."""
+        if self.list_configs:
+            from train.toys.listing import list_toys
+
+            if self.config is not None:
+                raise BadInput("command line: --list stands alone")
+            print(list_toys())
+            return
+        if self.config is None:
+            raise BadInput("command line: toy needs a TOY.toml; --list shows those that come with polysem")
+        from train.toys.command import toy_command
+
+        print(toy_command(self.config, self.out, overrides))
 
 
-@dataclass(frozen=True)
-class Status:
+@dataclass(frozen=True, kw_only=True)
+class Status(Command):
     """List runs: step, tokens, held-out loss beside the bigram's, and what each is doing."""
 
     directory: Positional[Path] = Path("checkpoints")
     """a run, or a directory of runs at any depth"""
-    debug: bool = False
-    """show the traceback of a failure"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Print a line a run."""
+        from train.status import status
+
+        print(status(self.directory))
 
 
-Command = (
-    Annotated[Prepare, subcommand("prepare")]
-    | Annotated[Run, subcommand("run")]
-    | Annotated[Widen, subcommand("widen")]
-    | Annotated[Toy, subcommand("toy")]
-    | Annotated[Status, subcommand("status")]
-)
-
-
-def _prepare(command: Prepare, overrides: list[str]) -> None:
-    from train.data.prepare import prepare
-
-    config = load_config(DataConfig, command.config, overrides)
-    prepared = prepare(config, command.out or Path("data") / config.name)
-    facts = prepared.facts
-    print(
-        f"{'found' if prepared.found else 'wrote'} {prepared.directory}: "
-        f"{facts['n_tokens']['fit']:,} training and {facts['n_tokens']['eval']:,} held-out tokens, "
-        f"{facts['n_documents']['fit']:,} and {facts['n_documents']['eval']:,} documents, "
-        f"{facts['n_duplicates']:,} duplicates, {facts['d_vocab']:,} words"
-    )
-
-
-def _run(command: Run, overrides: list[str]) -> None:
-    from train.training_run import run
-
-    config = load_config(RunConfig, command.config, overrides)
-    outcome = run(config, command.out or Path("checkpoints") / command.config.stem)
-    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
-        print(outcome.line())
-
-
-def _widen(command: Widen, overrides: list[str]) -> None:
-    from train.widening.command import widen_checkpoint
-
-    layers = "all" if command.layers == ("all",) else f"[{', '.join(command.layers)}]"
-    words = ["--layers", layers, "--factor", command.factor, "--noise", command.noise, "--sigma", command.sigma]
-    values = merge(parse_overrides(overrides), parse_overrides(words))
-    plan = validate(WidenPlan, values, "command line")
-    print(widen_checkpoint(command.checkpoint, plan, command.data, command.out))
-
-
-def _toy(command: Toy, overrides: list[str]) -> None:
-    if command.list:
-        from train.toys.listing import list_toys
-
-        if command.config is not None:
-            raise BadInput("command line: --list stands alone")
-        print(list_toys())
-        return
-    if command.config is None:
-        raise BadInput("command line: toy needs a TOY.toml; --list shows those that come with polysem")
-    from train.toys.command import toy_command
-
-    print(toy_command(command.config, command.out, overrides))
-
-
-def _status(command: Status, overrides: list[str]) -> None:
-    from train.status import status
-
-    if overrides:
-        raise BadInput(f"command line: {overrides[0]!r} is not an option of `status`")
-    print(status(command.directory))
+COMMANDS: dict[str, type[Command]] = {"prepare": Prepare, "run": Run, "widen": Widen, "toy": Toy, "status": Status}
 
 
 def main() -> None:
     """Parse the command line and leave the process with the command's exit code."""
     description = "Train small language models and widen them. Keys of a RUN.toml: " + ", ".join(keys_of(RunConfig))
-    command, overrides = tyro.cli(Command, prog="python -m train", description=description, return_unknown_args=True)
-    handlers = {Prepare: _prepare, Run: _run, Widen: _widen, Toy: _toy, Status: _status}
-    exit_with_one_line(lambda: handlers[type(command)](command, overrides), command.debug)  # type: ignore[operator]
+    run_command("python -m train", description, COMMANDS)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What a user may write in a TOML file: frozen, typed tables that refuse unknown keys."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from train.errors import BadInput, did_you_mean
@@ -23,6 +23,10 @@ def _known_activation(name: str) -> str:
 
 ActivationName = Annotated[str, AfterValidator(_known_activation)]
 """A key of `train.activations.ACTIVATIONS`."""
+
+T = TypeVar("T")
+Several = Annotated[tuple[T, ...], Strict(False)]
+"""A tuple that a file may write as a list; what stands in it stays strict."""
 
 MAX_LAYERS = 64
 MAX_D_MODEL = 16384
@@ -53,15 +57,10 @@ class ModelConfig(Section):
     n_ctx: int = Field(ge=2, le=MAX_N_CTX)
     d_vocab: int = Field(ge=2, le=2**20)
     act: ActivationName
-    widths: tuple[int, ...] = ()
+    widths: Several[int] = ()
     """d_mlp of each layer; default 4 x d_model."""
-    mlp_ln_eps: tuple[float, ...] = ()
+    mlp_ln_eps: Several[float] = ()
     """Epsilon of each layer's mid LayerNorm; kept but unused where the activation has none."""
-
-    @field_validator("widths", "mlp_ln_eps", mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _resolve(self) -> "ModelConfig":
@@ -118,13 +117,8 @@ class ModelSpec(Section):
     n_ctx: int = Field(ge=2, le=MAX_N_CTX)
     mlp_ratio: float | None = Field(default=None, gt=0, le=MAX_WIDTH)
     """d_mlp / d_model of every layer; default 4. Give this or `widths`, not both."""
-    widths: tuple[int, ...] | None = None
-    mlp_ln_eps: tuple[float, ...] | None = None
-
-    @field_validator("widths", "mlp_ln_eps", mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    widths: Several[int] | None = None
+    mlp_ln_eps: Several[float] | None = None
 
     @model_validator(mode="after")
     def _one_way_to_give_widths(self) -> "ModelSpec":
@@ -135,18 +129,10 @@ class ModelSpec(Section):
 
     def resolve(self, d_vocab: int) -> ModelConfig:
         """The ModelConfig with its widths spelled out."""
-        ratio = 4.0 if self.mlp_ratio is None else self.mlp_ratio
-        widths = self.widths or (round(ratio * self.d_model),) * self.n_layers
-        return ModelConfig(
-            n_layers=self.n_layers,
-            d_model=self.d_model,
-            n_heads=self.n_heads,
-            n_ctx=self.n_ctx,
-            d_vocab=d_vocab,
-            act=self.act,
-            widths=widths,
-            mlp_ln_eps=self.mlp_ln_eps or (),
-        )
+        given = self.model_dump(exclude={"mlp_ratio"}, exclude_none=True)
+        if self.mlp_ratio is not None:
+            given["widths"] = (round(self.mlp_ratio * self.d_model),) * self.n_layers
+        return ModelConfig(d_vocab=d_vocab, **given)
 
 
 class SourceConfig(Section):
@@ -155,17 +141,12 @@ class SourceConfig(Section):
     kind: Literal["wiki", "python", "files"]
     weight: float = Field(gt=0)
     """Share of the corpus' characters, relative to the other sources' weights."""
-    paths: tuple[str, ...] = ()
+    paths: Several[str] = ()
     """`files`: .txt and .jsonl paths or globs, relative to the working directory."""
     field: str = "text"
     """`files`: the key of a .jsonl line that holds the text."""
-    packages: tuple[str, ...] = ("networkx", "sympy")
+    packages: Several[str] = ("networkx", "sympy")
     """`python`: installed distributions whose .py files are read (tests left out)."""
-
-    @field_validator("paths", "packages", mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _files_need_paths(self) -> "SourceConfig":
@@ -178,7 +159,7 @@ class DataConfig(Section):
     """A DATA.toml: where text comes from and how it becomes tokens."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    sources: Several[SourceConfig] = Field(min_length=1)
     d_vocab: int = Field(default=4096, ge=258, le=2**20)
     """Size of the byte-level BPE vocabulary, BOS included (256 bytes + BOS + merges)."""
     n_ctx: int = Field(default=256, ge=2, le=2**24)
@@ -187,11 +168,6 @@ class DataConfig(Section):
     """Share of documents (by hash of their text) held out for evaluation and scoring."""
     invalid_utf8: Literal["strict", "replace"] = "strict"
     drop_duplicates: bool = True
-
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -206,7 +182,7 @@ class OptimConfig(Section):
     """Rate at the end of the cosine, as a share of `lr`."""
     weight_decay: float = Field(default=0.1, ge=0)
     """Decoupled decay of matrices; embeddings, biases and LayerNorms have none."""
-    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    betas: Annotated[tuple[Beta, Beta], Strict(False)] = (0.9, 0.99)
     eps: float = Field(default=1e-8, gt=0)
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the whole gradient."""
@@ -222,11 +198,6 @@ class OptimConfig(Section):
     l1: float = Field(default=0.0, ge=0)
     """Times the sum over neurons of |activation| (before a mid LayerNorm), mean over tokens, summed over the layers
     whose MLP trains: added to the loss. Logged apart, as `l1`, without this coefficient."""
-
-    @field_validator("betas", mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
 
 class TrainConfig(Section):

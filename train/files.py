@@ -1,7 +1,5 @@
 """Directories that are whole or not there: written aside, hashed, synced, renamed into place, locked."""
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout, lock_descriptor
+
 from train.errors import BadInput, EnvironmentProblem, is_text
 
 MANIFEST = "MANIFEST.json"
@@ -23,8 +23,10 @@ RECORD = "record.json"
 """A file of this name is verified like any other, but the directory's identity does not cover it: it says what does
 not determine the result, such as the commit of the code."""
 
-_LOCK_ATTEMPTS = 10
-_LOCK_PAUSE = 0.05
+LOCK = ".lock"
+LOCK_SECONDS = 0.5
+"""How long a run waits for the lock: `train status` holds it for the instant in which it asks for it."""
+
 _DATED_BACK = 10 * 10**9
 """Nanoseconds; file systems tell times to 2 seconds at worst."""
 
@@ -307,30 +309,36 @@ def locked(directory: Path) -> Iterator[None]:
         raise BadInput(f"{directory}: its name is not UTF-8 text; choose another --out")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     except FileExistsError:
         raise BadInput(f"{directory}: is taken by a file; choose another --out") from None
     except OSError as failure:
         raise EnvironmentProblem(f"{directory}: cannot be written ({failure.strerror})") from None
+    lock = FileLock(directory / LOCK, LOCK_SECONDS, mode=0o644, fallback_to_soft=False)
     try:
-        _lock(handle, directory)
+        lock.acquire()
+    except Timeout:
+        raise BadInput(f"{directory}: another run is writing here; wait for it or choose another --out") from None
+    except OSError as failure:
+        what = "written" if failure.filename else "locked"
+        raise EnvironmentProblem(f"{directory}: cannot be {what} ({failure.strerror})") from None
+    try:
         yield
     finally:
+        lock.release()
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process holds the lock of a run's directory; needs no right to write there."""
+    try:
+        handle = os.open(directory / LOCK, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False  # a run makes its lock before anything else
+    try:
+        return not lock_descriptor(handle, blocking=False)
+    except OSError:
+        return True
+    finally:
         os.close(handle)
-
-
-def _lock(handle: int, directory: Path) -> None:
-    # Several attempts, since `train status` holds the lock for the instant in which it asks for it.
-    for attempt in range(_LOCK_ATTEMPTS):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError as failure:
-            if failure.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise EnvironmentProblem(f"{directory}: cannot be locked ({failure.strerror})") from None
-        if attempt < _LOCK_ATTEMPTS - 1:
-            time.sleep(_LOCK_PAUSE)
-    raise BadInput(f"{directory}: another run is writing here; wait for it or choose another --out")
 
 
 def require_space(directory: Path, n_bytes: int) -> None:

@@ -1,11 +1,10 @@
 """`train status`: what lies in a directory of runs."""
 
-import fcntl
-import os
 from pathlib import Path
 
 from train.checkpoint import open_step, step_directory, steps
 from train.errors import BadInput, PolysemError, one_line
+from train.files import is_locked
 
 
 def status(directory: Path) -> str:
@@ -28,9 +27,10 @@ def status(directory: Path) -> str:
 
 def _line(run: Path, root: Path) -> str:
     name = one_line(str(run.relative_to(root)) if run != root else run.resolve().name)
+    activity = "running" if is_locked(run) else "at rest"
     present = steps(run)
     if not present:
-        return f"{name:36} {'-':>8} {'-':>12} {'-':>9} {'-':>7}  {_activity(run)}, no checkpoint yet"
+        return f"{name:36} {'-':>8} {'-':>12} {'-':>9} {'-':>7}  {activity}, no checkpoint yet"
     try:
         checkpoint = open_step(step_directory(run, present[-1]))
     except PolysemError as failure:
@@ -38,18 +38,4 @@ def _line(run: Path, root: Path) -> str:
     state = checkpoint.state
     evaluation = state["evaluation"]
     loss, bigram = (f"{evaluation[key]:.4f}" if evaluation else "-" for key in ("loss", "bigram"))
-    return f"{name:36} {state['step']:>8} {state['tokens']:>12,} {loss:>9} {bigram:>7}  {_activity(run)}"
-
-
-def _activity(run: Path) -> str:
-    try:
-        lock = os.open(run / ".lock", os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return "at rest"  # a run makes its lock before anything else
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return "running"
-    finally:
-        os.close(lock)
-    return "at rest"
+    return f"{name:36} {state['step']:>8} {state['tokens']:>12,} {loss:>9} {bigram:>7}  {activity}"

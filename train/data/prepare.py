@@ -14,7 +14,7 @@ import polars as pl
 from tqdm import tqdm
 
 from train.config import DataConfig
-from train.configfile import to_toml
+from train.configfile import differences, to_toml
 from train.data.corpora import Decoder, Document, read_documents, source_credit, source_files
 from train.data.tokenizer import BOS_ID, train_tokenizer
 from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
@@ -48,6 +48,16 @@ class Prepared:
     directory: Path
     found: bool
     facts: dict[str, Any]
+
+    def line(self) -> str:
+        """The outcome in one line."""
+        facts = self.facts
+        return (
+            f"{'found' if self.found else 'wrote'} {self.directory}: "
+            f"{facts['n_tokens']['fit']:,} training and {facts['n_tokens']['eval']:,} held-out tokens, "
+            f"{facts['n_documents']['fit']:,} and {facts['n_documents']['eval']:,} documents, "
+            f"{facts['n_duplicates']:,} duplicates, {facts['d_vocab']:,} words"
+        )
 
 
 def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -> Prepared:
@@ -313,31 +323,19 @@ def _describe_sources(
 def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepared:
     """The directory at `out`, if it was made from the same config and the same files."""
     facts = read_data_manifest(out)
-    difference = _different_key(facts.get("config"), config.model_dump(mode="json"))
-    if difference is None:
+    changes = differences(facts.get("config"), config.model_dump(mode="json"))
+    said = [f"key '{key}' was {old!r} and is now {new!r}" for key, (old, new) in changes.items()]
+    if not said:
         before = [source["files"] for source in facts["sources"]]
-        difference = next((d for old, new in zip(before, hashes) if (d := _different_file(old, new))), None)
-    if difference is not None:
-        raise BadInput(f"{out}: was prepared otherwise: {difference}; choose another --out or remove it")
+        said = [line for old, new in zip(before, hashes) for line in _changed_files(old, new)]
+    if said:
+        raise BadInput(f"{out}: was prepared otherwise: {said[0]}; choose another --out or remove it")
     verify(out)
     return Prepared(out, True, facts)
 
 
-def _different_key(old: Any, new: Any, key: str = "") -> str | None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted({*old, *new}):
-            if found := _different_key(old.get(name), new.get(name), f"{key}.{name}" if key else name):
-                return found
-        return None
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = enumerate(zip(old, new))
-        return next((d for i, (a, b) in pairs if (d := _different_key(a, b, f"{key}[{i}]"))), None)
-    return None if old == new else f"key '{key}' was {old!r} and is now {new!r}"
-
-
-def _different_file(old: dict[str, str], new: dict[str, str]) -> str | None:
+def _changed_files(old: dict[str, str], new: dict[str, str]) -> Iterator[str]:
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             what = "is new" if name not in old else "is gone" if name not in new else "has changed"
-            return f"source file {name} {what}"
-    return None
+            yield f"source file {name} {what}"

@@ -1,7 +1,8 @@
 """The data that a run names: a prepared directory, or a DATA.toml that is prepared on first use."""
 
-import fcntl
 from pathlib import Path
+
+from filelock import FileLock
 
 from train.config import DataConfig
 from train.configfile import load_config
@@ -26,6 +27,5 @@ def ensure_data(data: str, root: str | Path = "data") -> Path:
     config = load_config(DataConfig, path)
     out = Path(root) / config.name
     out.parent.mkdir(parents=True, exist_ok=True)
-    with (out.parent / f".{config.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(out.parent / f".{config.name}.lock"):
         return prepare(config, out).directory
