@@ -280,7 +280,7 @@ def write_config(data: Path, path: Path, **over: object) -> Path:
 def started(config: Path, out: Path, n_steps: int) -> subprocess.Popen[str]:
     """A run in a process of its own that has saved `n_steps` steps."""
     process = subprocess.Popen(command(config, out), stderr=subprocess.PIPE, text=True)
-    deadline = time.time() + 60
+    deadline = time.time() + 300
     while len(steps(out)) < n_steps and time.time() < deadline:
         time.sleep(0.02)
     return process
@@ -301,7 +301,7 @@ def test_a_signal_finishes_the_step_saves_and_exits_75_and_the_run_goes_on(data,
     config, out = write_config(data, tmp_path / "run.toml", **LONG), tmp_path / "long-s0"
     process = started(config, out, n_steps=3)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == Stopped.exit_code
     assert said.strip().splitlines()[-1].startswith("error: ")
     assert "start again to go on" in said
@@ -336,7 +336,7 @@ def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data,
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
@@ -353,7 +353,7 @@ def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data,
 def test_wandb_offline_changes_no_number(finished, data, tmp_path):
     config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
     words = ("--train.wandb", "offline")
-    subprocess.run(command(config, out, *words), check=True, capture_output=True, timeout=120)
+    subprocess.run(command(config, out, *words), check=True, capture_output=True, timeout=300)
     assert weights(step_directory(out, 20)) == weights(step_directory(finished, 20))
     assert list((out / "wandb").glob("offline-run-*"))
 
