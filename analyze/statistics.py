@@ -1,7 +1,7 @@
 """Estimates, intervals and tests over a handful of seeds; knows nothing of neurons."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from math import nan, sqrt
 
@@ -27,6 +27,14 @@ class Estimate:
     def has_interval(self) -> bool:
         """Whether there were units enough for an interval."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    def clipped(self, least: float, most: float = np.inf) -> "Estimate":
+        """The same mean, its interval cut at `least` and `most`: shares and counts end where they end."""
+        return replace(self, low=float(np.clip(self.low, least, most)), high=float(np.clip(self.high, least, most)))
+
+    def scaled(self, factor: float) -> "Estimate":
+        """Of the values times `factor`: 100 makes shares per cent."""
+        return Estimate(factor * self.mean, factor * self.low, factor * self.high, factor * self.sd, self.n)
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
@@ -57,8 +65,8 @@ def paired_interval(a: Sequence[float], b: Sequence[float], level: float = 0.95)
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Exact two-sided p-value of the sign-flip (Fisher randomisation) test that differences centre on 0.
 
-    All 2^n assignments of signs are counted; p is the share whose |sum| is at least the observed one, so the
-    smallest possible p is 2 / 2^n.
+    All 2^n assignments of signs count; p is the share whose |sum| is at least the observed one, so the smallest
+    possible p is 2 / 2^n. `scipy.stats.permutation_test` gives the same p, at 18 seeds in 4 s; this takes 1 ms.
 
     Raises:
         ValueError: no difference, one that is not finite, or more than 22.
@@ -119,7 +127,7 @@ def cluster_bootstrap(
     """Mean of `values` with a percentile interval from resampling whole clusters.
 
     It describes the spread of values within what was sampled (neurons within a seed), never between seeds.
-    `n` counts clusters; with fewer than two there is no interval.
+    `n` counts clusters; with fewer than two there is no interval. `scipy.stats.bootstrap` resamples single values.
     """
     if values.size == 0:
         return Estimate(nan, nan, nan, nan, 0)
@@ -139,26 +147,23 @@ def cluster_bootstrap(
 
 
 def holm(p_values: Float[ndarray, "m"]) -> Float[ndarray, "m"]:
-    """Holm's adjusted p-values (family-wise error); NaN stands for "not tested" and is not counted."""
-    return _adjusted(p_values, lambda p: np.maximum.accumulate(p * np.arange(p.size, 0, -1)))
+    """Holm's adjusted p-values (family-wise error); NaN stands for "not tested" and does not count."""
+    return _adjusted(p_values, "holm")
 
 
 def benjamini_hochberg(p_values: Float[ndarray, "m"]) -> Float[ndarray, "m"]:
-    """Benjamini and Hochberg's adjusted p-values (false discovery rate); NaN is not counted."""
-    return _adjusted(
-        p_values,
-        lambda p: np.minimum.accumulate((p * p.size / np.arange(1, p.size + 1))[::-1])[::-1],
-    )
+    """Benjamini and Hochberg's adjusted p-values (false discovery rate); NaN does not count."""
+    return _adjusted(p_values, "fdr_bh")
 
 
-def _adjusted(
-    p_values: Float[ndarray, "m"], step: Callable[[Float[ndarray, "k"]], Float[ndarray, "k"]]
-) -> Float[ndarray, "m"]:
-    tested = np.flatnonzero(np.isfinite(p_values))
-    order = tested[np.argsort(p_values[tested], kind="stable")]
+def _adjusted(p_values: Float[ndarray, "m"], method: str) -> Float[ndarray, "m"]:
+    tested = np.isfinite(p_values)
     adjusted = np.full(p_values.shape, nan)
-    if order.size:
-        adjusted[order] = np.minimum(step(p_values[order]), 1.0)
+    if tested.any():
+        # Its import takes a second, which only those pay who test.
+        from statsmodels.stats.multitest import multipletests
+
+        adjusted[tested] = multipletests(p_values[tested], method=method)[1]
     return adjusted
 
 
