@@ -3,10 +3,10 @@
 import base64
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,18 @@ LOOK: dict[Any, Any] = {
 }
 
 
+class Style(NamedTuple):
+    """How figures draw one variant."""
+
+    colour: str
+    dash: Any
+    """Of matplotlib."""
+
+
+Styles = Mapping[str, Style]
+"""By variant, in the order of figures."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """An SVG as a data address, what it shows for those who cannot see it, and its caption."""
@@ -54,10 +66,10 @@ class Figure:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 
-def styles_of(variants: Sequence[str]) -> dict[str, tuple[str, Any]]:
+def styles_of(variants: Sequence[str]) -> Styles:
     """Colour and dash of each variant, by its place among them; dashes change when colours run out."""
     return {
-        variant: (COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)])
+        variant: Style(COLOURS[index % len(COLOURS)], DASHES[index // len(COLOURS) % len(DASHES)])
         for index, variant in enumerate(variants)
     }
 

@@ -5,10 +5,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from analyze.tables import visible
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> Markup:
     """A file of `analyze/templates` as HTML; a name that it needs and `values` lack is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -18,7 +20,7 @@ def render(template: str, **values: Any) -> str:
         undefined=StrictUndefined,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    return environment.get_template(template).render(**values)
+    return Markup(environment.get_template(template).render(**values))
 
 
 def versions() -> str:

@@ -1,7 +1,13 @@
 """A table of text for people, and how a count, a number and a per cent are written in it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan
+from typing import TypeVar
+
+T = TypeVar("T")
+Columns = Sequence[tuple[str, Callable[[T], str]]]
+"""Headings, and under each what its function makes of a row."""
 
 
 @dataclass(frozen=True)
@@ -12,6 +18,14 @@ class Table:
     caption: str
     headers: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(
+        cls, title: str, caption: str, rows: Iterable[T], columns: Sequence[tuple[str, Callable[[T], str]]]
+    ) -> "Table":
+        """A table of `rows`, by its columns."""
+        cells = tuple(tuple(text(row) for _, text in columns) for row in rows)
+        return cls(title, caption, tuple(heading for heading, _ in columns), cells)
 
     def markdown(self) -> str:
         """A pipe table padded so that it also lines up in a terminal; numbers stand to the right."""
@@ -40,19 +54,19 @@ def visible(text: str) -> str:
 
 
 def count(value: float | int | None) -> str:
-    """51200 -> `51,200`; a mean of counts below 100 keeps one decimal where it is not whole."""
-    if value is None:
+    """51200 -> `51,200`; a mean of counts below 100 keeps one decimal where it is not whole; a dash for None or NaN."""
+    if value is None or isnan(value):
         return "–"
     return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.1f}"
 
 
 def number(value: float | int | None, digits: int = 2) -> str:
-    """A figure with fixed decimals; an en dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    """A figure with fixed decimals; an en dash for None or NaN."""
+    return "–" if value is None or isnan(value) else f"{value:.{digits}f}"
 
 
 def percent(value: float | int | None, signed: bool = False) -> str:
-    """0.084 -> `8.4`: per cent, without the sign, for a column that says so."""
-    if value is None:
+    """0.084 -> `8.4`: per cent, without the sign, for a column that says so; an en dash for None or NaN."""
+    if value is None or isnan(value):
         return "–"
     return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"

@@ -169,13 +169,14 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """What differs between two dumped configs: dotted key to the old and the new value."""
-    if not (isinstance(old, dict) and isinstance(new, dict)):
+    """What differs between two dumped configs: key, as `table.key[0]`, to the old and the new value."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        parts = [(f"{prefix}.{key}" if prefix else key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        parts = [(f"{prefix}[{index}]", *pair) for index, pair in enumerate(zip(old, new))]
+    else:
         return {} if old == new else {prefix: (old, new)}
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in sorted({*old, *new}):
-        found |= differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
-    return found
+    return {key: pair for name, before, after in parts for key, pair in differences(before, after, name).items()}
 
 
 def load_config(model: type[T], path: str | Path, overrides: list[str] | None = None) -> T:

@@ -1,32 +1,124 @@
-"""What a comparison of variants is, for those who make it and those who show it."""
+"""A comparison of variants: what it is, and how it is made from scored cells."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import isfinite, nan
+from pathlib import Path
 
-import polars as pl
+from analyze.comparison.controls import ArmResult, arms_with_controls
+from analyze.comparison.results import Cell, final_cells, require_same_tokens, untrained_among
+from analyze.comparison.separation import Separation, separations
+from analyze.comparison.summary import CellSummary, ComparedScore, Rows, compared_scores, rows_of, summarize
+from analyze.comparison.variants import Results, VariantResult, over_seeds
+from analyze.scores import PRIMARY
+from train.errors import BadInput, did_you_mean
 
-from analyze.comparison.separation import Told
-from analyze.comparison.summary import Judge
+
+@dataclass(frozen=True)
+class SharedFacts:
+    """What all runs of a comparison share."""
+
+    data_hash: str
+    tokens_hash: str
+    n_ctx: int
+    n_tokens: int
+    n_sampled_tokens: int
+    unigram_loss: float
+    """NaN where it is not known, or differs between runs."""
+    bigram_loss: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found; `rows` has one row a variant, layer and hook, over the final steps of its seeds.
+    """Variants over the last step of their seeds.
 
-    Shares lie in 0..1, losses are in nats a token. `_low` and `_high` are 95 % t intervals over seeds (null
-    with one seed) except `_within_` (bootstrap over clusters of duplicates, seeds fixed) and those of nulls
-    (Wilson, over the rows of all seeds).
+    Shares lie in 0..1, losses are in nats a token; a figure that is not there is NaN. Intervals are 95 % t intervals
+    over seeds (none with one seed), except `within` (bootstrap over clusters of duplicates, seeds fixed) and those of
+    nulls (Wilson, over the rows of all seeds).
     """
 
-    rows: pl.DataFrame
-    arms: pl.DataFrame
+    results: Results
+    """The reference first, and what starts from a checkpoint behind what was trained from scratch."""
+    arms: tuple[ArmResult, ...]
     """Variants that start from a checkpoint, behind the parent they start from."""
-    judges: tuple[Judge, ...]
+    scores: tuple[ComparedScore, ...]
     reference: str
     primaries: tuple[str, ...]
-    n_tests: int
-    """Contrasts with the reference over all primaries: the family that Holm's correction counts."""
-    told: tuple[Told, ...]
-    """What each score tells apart, of the variants from scratch."""
-    facts: dict[str, Any]
-    """What all runs share: data_hash, tokens_hash, n_ctx, n_tokens, n_sampled_tokens, unigram, bigram."""
+    separations: tuple[Separation, ...]
+    """What each score separates, of the variants from scratch."""
+    facts: SharedFacts
+
+    @property
+    def rows(self) -> list[VariantResult]:
+        """Every variant, layer and hook, in the order of tables."""
+        return [row for places in self.results.values() for row in places.values()]
+
+    @property
+    def primary(self) -> ComparedScore:
+        """The score that summaries and figures show: the first of the primaries."""
+        return next((score for score in self.scores if score.name in self.primaries), self.scores[0])
+
+    @property
+    def n_tests(self) -> int:
+        """Contrasts with the reference over all primaries: the family that Holm's correction counts."""
+        planned = [score.name for score in self.scores if score.name in self.primaries]
+        return sum(isfinite(row.scores[name].difference.mean) for row in self.rows for name in planned)
+
+
+def comparison_of(
+    cells: Sequence[Cell], reference: str | None = None, primaries: Sequence[str] = (PRIMARY,)
+) -> Comparison:
+    """As `analyze.comparison.command.compare`, from cells and without writing."""
+    require_same_tokens(cells)
+    finals = final_cells(cells)
+    reference = next(iter(finals)) if reference is None else reference
+    if reference not in finals:
+        raise BadInput(f"reference: no variant {reference!r} among the runs{did_you_mean(reference, list(finals))}")
+    is_arm = {cell.meta.variant: cell.meta.start_run is not None for cell in cells}
+    finals = dict(sorted(finals.items(), key=lambda item: (item[0] != reference, is_arm[item[0]])))
+    scores = compared_scores(next(iter(finals[reference].values()))[0].scores().columns)
+    known = [score.name for score in scores]
+    for primary in primaries:
+        if primary not in known:
+            raise BadInput(f"primaries: no score {primary!r}{did_you_mean(primary, known)}")
+
+    untrained_of = untrained_among(cells)
+    births: dict[Path, Rows] = {}
+
+    def summary_of(cell: Cell) -> CellSummary:
+        birth = untrained_of(cell)
+        if birth is not None and birth.path not in births:
+            births[birth.path] = rows_of(birth.neurons(), scores)
+        return summarize(cell, scores, None if birth is None else births[birth.path])
+
+    summaries = {
+        variant: {place: tuple(map(summary_of, by_seed)) for place, by_seed in places.items()}
+        for variant, places in finals.items()
+    }
+    results = over_seeds(summaries, reference, scores, primaries)
+    rows = [row for places in results.values() for row in places.values()]
+    return Comparison(
+        results,
+        arms_with_controls(rows),
+        scores,
+        reference,
+        tuple(primaries),
+        separations(summaries, reference),
+        _shared_facts(cells[0], rows),
+    )
+
+
+def _shared_facts(cell: Cell, rows: Sequence[VariantResult]) -> SharedFacts:
+    def shared(losses: Iterable[float]) -> float:
+        known = set(losses)
+        return known.pop() if len(known) == 1 else nan
+
+    return SharedFacts(
+        cell.meta.data_hash,
+        cell.tokens_hash,
+        cell.meta.n_ctx,
+        cell.meta.n_tokens,
+        cell.meta.n_sampled_tokens,
+        shared(row.unigram_loss for row in rows),
+        shared(row.bigram_loss for row in rows),
+    )

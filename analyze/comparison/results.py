@@ -1,35 +1,61 @@
 """Which scores lie under results directories: the run, step, layer and hook of each, and its source."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from analyze.activations.directory import ResultDirectory, beside, find_directories
+from analyze.activations.directory import ResultDirectory, find_directories
+from analyze.activations.store import ActivationsMeta
 from analyze.scores.store import read_scores
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where in a network neurons sit."""
+
+    layer: int
+    hook: str
+
+    def __str__(self) -> str:
+        return f"L{self.layer}.{self.hook}"
 
 
 @dataclass(frozen=True)
 class Cell:
     """The scores of one run at one step, layer and hook, and where they lie."""
 
-    directory: Path
-    meta: dict[str, Any]
+    directory: ResultDirectory
+    meta: ActivationsMeta
     hash: str
+    """Of the scores' manifest."""
     tokens_hash: str
+    """Of the sample of tokens that was scored."""
 
     @property
-    def place(self) -> tuple[int, str]:
+    def place(self) -> Place:
         """Layer and hook."""
-        return self.meta["layer"], self.meta["hook"]
+        return Place(self.meta.layer, self.meta.hook)
 
-    def neurons(self, null: str = "none") -> pl.DataFrame:
-        """The rows of scores.parquet: of the neurons themselves, or of one null."""
-        return read_scores(self.directory)[0].filter(pl.col("null") == null)
+    @property
+    def path(self) -> Path:
+        """The directory of the scores."""
+        return self.directory.beside("scores")
+
+    def scores(self) -> pl.DataFrame:
+        """scores.parquet: the rows of the neurons (`null` is "none") and of the nulls that were made of them."""
+        return read_scores(self.path)[0]
+
+    def neurons(self) -> pl.DataFrame:
+        """The rows of scores.parquet that are neurons."""
+        return self.scores().filter(pl.col("null") == "none")
+
+
+Finals = dict[str, dict[Place, tuple[Cell, ...]]]
+"""Variant -> place -> the last step of each of its seeds, in their order."""
 
 
 def find_cells(dirs: Iterable[Path | str]) -> list[Cell]:
@@ -39,72 +65,80 @@ def find_cells(dirs: Iterable[Path | str]) -> list[Cell]:
         BadInput: none there, or scores made from other activations than lie beside them.
     """
     roots = [Path(directory) for directory in dirs]
-    seen: dict[Path, Cell] = {}
+    cells: dict[Path, Cell] = {}
     for root in roots:
-        found = [_cell(directory) for directory in find_directories(root, "scores")]
-        found.sort(key=lambda cell: tuple(cell.meta[key] for key in ("variant", "seed", "step", "layer", "hook")))
-        for cell in found:
-            seen.setdefault(cell.directory.resolve(), cell)
-    if not seen:
+        below = [_cell(directory) for directory in find_directories(root, "scores")]
+        below.sort(key=lambda cell: (cell.meta.variant, cell.meta.seed, cell.meta.step, cell.place))
+        for cell in below:
+            cells.setdefault(cell.path.resolve(), cell)
+    if not cells:
         raise BadInput(f"{', '.join(map(str, roots))}: no scores here; `python -m analyze score` writes them")
-    return list(seen.values())
+    return list(cells.values())
 
 
-def _cell(directory: Path) -> Cell:
-    manifest = read_manifest(directory)
-    meta = manifest.get("meta")
-    if manifest.get("kind") != "scores" or not isinstance(meta, dict):
-        raise BadInput(f"{directory}: holds no scores; score again")
-    activations = beside(directory, "activations")
+def _cell(path: Path) -> Cell:
+    directory, manifest = ResultDirectory.of(path), read_manifest(path)
+    given = manifest.get("meta")
+    if manifest.get("kind") != "scores" or not isinstance(given, dict):
+        raise BadInput(f"{path}: holds no scores; score again")
+    known = {key.name for key in fields(ActivationsMeta)}
+    required = {key.name for key in fields(ActivationsMeta) if key.default is MISSING}
+    if required - given.keys():
+        raise BadInput(f"{path}: does not say {', '.join(sorted(required - given.keys()))}; score again")
+    activations = directory.path
     if not activations.is_dir():
         raise BadInput(f"{activations}: not there; the scores beside it cannot be traced to their tokens")
     if manifest_hash(activations) != manifest.get("activations_hash"):
-        raise BadInput(f"{directory}: made from other activations than lie beside it; score again")
+        raise BadInput(f"{path}: made from other activations than lie beside it; score again")
+    meta = ActivationsMeta(**{key: value for key, value in given.items() if key in known})
     tokens = read_manifest(activations)["files"].get("tokens.parquet", {}).get("sha256", "")
-    return Cell(directory, meta, manifest_hash(directory), tokens)
+    return Cell(directory, meta, manifest_hash(path), tokens)
 
 
-def final_cells(cells: Sequence[Cell]) -> dict[str, dict[tuple[int, str], dict[int, Cell]]]:
-    """variant -> (layer, hook) -> seed -> the cell of the run's last step.
+def final_cells(cells: Sequence[Cell]) -> Finals:
+    """The cells of every run's last step.
 
     Raises:
         BadInput: two runs of one variant and seed.
     """
-    last: dict[str, int] = {}
-    owner: dict[tuple[str, int], str] = {}
+    last: dict[Path, int] = {}
+    owner: dict[tuple[str, int], Path] = {}
     for cell in cells:
-        meta, run = cell.meta, _run_of(cell)
-        last[run] = max(meta["step"], last.get(run, 0))
-        other = owner.setdefault((meta["variant"], meta["seed"]), run)
+        meta, run = cell.meta, cell.directory.run_directory.resolve()
+        last[run] = max(meta.step, last.get(run, 0))
+        other = owner.setdefault((meta.variant, meta.seed), run)
         if other != run:
-            raise BadInput(f"{run}: is variant {meta['variant']!r} with seed {meta['seed']}, and so is {other}")
-    table: dict[str, dict[tuple[int, str], dict[int, Cell]]] = {}
+            raise BadInput(f"{run}: is variant {meta.variant!r} with seed {meta.seed}, and so is {other}")
+    table: dict[str, dict[Place, list[Cell]]] = {}
     for cell in cells:
-        if cell.meta["step"] == last[_run_of(cell)]:
-            places = table.setdefault(cell.meta["variant"], {})
-            places.setdefault(cell.place, {})[cell.meta["seed"]] = cell
-    return {variant: dict(sorted(places.items())) for variant, places in table.items()}
-
-
-def _run_of(cell: Cell) -> str:
-    return str(ResultDirectory.of(cell.directory).run_directory.resolve())
-
-
-def untrained_cells(cells: Sequence[Cell]) -> dict[tuple[str, int, tuple[int, str]], Cell]:
-    """The untrained networks among some cells, by variant, seed, and layer and hook."""
+        if cell.meta.step == last[cell.directory.run_directory.resolve()]:
+            table.setdefault(cell.meta.variant, {}).setdefault(cell.place, []).append(cell)
     return {
-        (cell.meta["variant"], cell.meta["seed"], cell.place): cell
-        for cell in cells
-        if cell.meta["step"] == 0 and cell.meta["start_run"] is None
+        variant: {
+            place: tuple(sorted(by_seed, key=lambda cell: cell.meta.seed)) for place, by_seed in sorted(places.items())
+        }
+        for variant, places in table.items()
     }
 
 
-def untrained_of(cell: Cell, untrained: Mapping[tuple[str, int, tuple[int, str]], Cell]) -> Cell | None:
-    """The untrained network that a cell's weights descend from; None for that itself, and where it is not there."""
-    # A network without a mid LayerNorm has one hook, `mid`, that stands for both.
-    root, seed, (layer, hook) = cell.meta["root_variant"], cell.meta["seed"], cell.place
-    found = untrained.get((root, seed, (layer, hook))) or untrained.get((root, seed, (layer, "mid")))
-    return None if found is cell else found
+def untrained_among(cells: Sequence[Cell]) -> Callable[[Cell], Cell | None]:
+    """A function to the untrained network among `cells` that a cell's weights descend from.
+
+    It returns None for that network itself, and where it is not there.
+    """
+    untrained = {
+        (cell.meta.variant, cell.meta.seed, cell.place): cell
+        for cell in cells
+        if cell.meta.step == 0 and cell.meta.start_run is None
+    }
+
+    def untrained_of(cell: Cell) -> Cell | None:
+        root, seed, place = cell.meta.root_variant, cell.meta.seed, cell.place
+        # A network without a mid LayerNorm has one hook, `mid`, that stands for both.
+        birth = untrained.get((root, seed, place)) or untrained.get((root, seed, Place(place.layer, "mid")))
+        return None if birth is cell else birth
+
+    return untrained_of
 
 
 def require_same_tokens(cells: Sequence[Cell]) -> None:
@@ -115,8 +149,8 @@ def require_same_tokens(cells: Sequence[Cell]) -> None:
     """
     first = cells[0]
     for cell in cells[1:]:
-        pair = f"{first.directory} and {cell.directory}"
-        if cell.meta["data_hash"] != first.meta["data_hash"]:
+        pair = f"{first.path} and {cell.path}"
+        if cell.meta.data_hash != first.meta.data_hash:
             raise BadInput(f"{pair} do not share data: not comparable")
         if cell.tokens_hash != first.tokens_hash:
             raise BadInput(f"{pair} do not share a token sample; collect both with the same --sample-tokens")

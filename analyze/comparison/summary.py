@@ -1,9 +1,8 @@
-"""One run's scores in figures: shares, numbers, medians, and the same of its nulls."""
+"""The scores of one run, layer and hook in figures: shares, numbers and medians, and the same of its nulls."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -14,102 +13,175 @@ from analyze.activations.store import DEAD, RARE, SCORED
 from analyze.comparison.results import Cell
 from analyze.nulls import shown_nulls
 from analyze.scores import SCORES
-from analyze.scores.store import read_scores
+from analyze.scores.base import Verdict
+from train.errors import BadInput
+
+_SINGLE_TOKEN = "single_token"
+"""Column of scores.parquet: whether a neuron answers to one token only."""
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A score that gives a verdict: its columns in scores.parquet."""
+class ComparedScore:
+    """A score whose verdict comparisons show."""
 
     name: str
     title: str
-    value: str
-    """What the table's median is of."""
     rank: str
-    """The protocol's score: higher is more monosemantic."""
-    verdict: str
-    """True, false, or null where the score does not judge the neuron."""
+    """Column of scores.parquet, higher = more monosemantic."""
+    verdict: Verdict
 
 
-NULLS_SHOWN = {null.name: null for null in shown_nulls()}
-"""What a comparison holds every layer against: rows of scores.parquet by that name, or the run's step 0."""
-
-JUDGES = tuple(
-    Judge(score.name, score.title, score.verdict.value, score.rank, score.verdict.column)
-    for score in SCORES.values()
-    if score.verdict is not None and score.verdict.shown
-)
+def compared_scores(columns: Iterable[str]) -> tuple[ComparedScore, ...]:
+    """The scores with a verdict to show whose columns are there, in the order of SCORES."""
+    columns = set(columns)
+    return tuple(
+        ComparedScore(score.name, score.title, score.rank, score.verdict)
+        for score in SCORES.values()
+        if score.verdict is not None and score.verdict.shown and score.verdict.column in columns
+    )
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One cell in figures, and per score what paired and pooled comparisons need."""
+class Called:
+    """What a score calls monosemantic among the neurons of a layer or of a null, each cluster of duplicates once."""
+
+    mono: float
+    judged: float
+    values: Float[ndarray, "n"]
+    """The figure that the verdict goes by, of each judged cluster."""
+
+    @property
+    def share(self) -> float:
+        """Monosemantic among judged; NaN where none is judged."""
+        return self.mono / self.judged if self.judged else nan
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The neurons of a cell, or the rows of one null, under every score."""
+
+    called: dict[str, Called]
+    """By the name of a score with a verdict."""
+    ranks: dict[str, Float[ndarray, "n"]]
+    """By the name of a score: the number that is higher for the more monosemantic, each cluster once."""
+
+
+@dataclass(frozen=True)
+class ScoreInCell:
+    """One score over the neurons of one cell; shares are of judged neurons unless they say otherwise."""
+
+    median: float
+    """Of the figure that the verdict goes by, each cluster once."""
+    n_judged: int
+    na_share: float
+    """Of the scored neurons, those that the score does not judge."""
+    share: float
+    share_all: float
+    """Of all neurons."""
+    number: int
+    single_token_share: float
+    """Of the monosemantic neurons."""
+    judged_by: float
+    """Median over scored neurons of the figure that decides whether they are judged; NaN: no such figure."""
+    verdicts: Float[ndarray, "n"]
+    """1 or 0 of every judged neuron, in the order of `ranks` and `clusters`."""
+    ranks: Float[ndarray, "m"]
+    """Of every judged neuron that has a rank."""
+    clusters: Int[ndarray, "n"]
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One cell in figures, with the untrained network's and its nulls'."""
 
     cell: Cell
-    figures: dict[str, float]
-    verdicts: dict[str, Float[ndarray, "n"]]
-    ranks: dict[str, Float[ndarray, "n"]]
-    clusters: dict[str, Int[ndarray, "n"]]
-    chance: dict[tuple[str, str], tuple[float, float]]
-    """(score, one of NULLS_SHOWN) -> monosemantic and judged rows, each cluster counted once."""
+    dead_share: float
+    rare_share: float
+    dense_share: float
+    always_on_share: float
+    scores: dict[str, ScoreInCell]
+    own: Rows
+    nulls: dict[str, Rows]
+    """By the name of a null; those that have rows."""
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.cell.meta.seed
 
 
-def measure(
-    cell: Cell,
-    judges: Sequence[Judge],
-    untrained: Cell | None,
-    memory: dict[Path, dict[str, tuple[float, float]]],
-) -> Measured:
-    """The figures of one cell and of its nulls; `memory` keeps those of untrained networks read before."""
-    everything, _ = read_scores(cell.directory)
+def summarize(cell: Cell, scores: Sequence[ComparedScore], untrained: Rows | None) -> CellSummary:
+    """The figures of one cell and of its nulls.
+
+    Args:
+        untrained: the neurons of the network that the cell's weights descend from.
+
+    Raises:
+        BadInput: damaged scores, or ones that lack a score.
+    """
+    everything = cell.scores()
+    for score in scores:
+        if score.verdict.column not in everything.columns:
+            raise BadInput(f"{cell.path}: without {score.name}, which the reference has; score it as well")
     own = everything.filter(pl.col("null") == "none")
-    nulls = {name: everything.filter(pl.col("null") == name) for name in NULLS_SHOWN}
+    nulls = {} if untrained is None else {"untrained": untrained}
+    for null in shown_nulls():
+        rows = everything.filter(pl.col("null") == null.name)
+        if rows.height:
+            nulls[null.name] = rows_of(rows, scores)
     status = own["status"].to_numpy()
-    figures = {
-        "n_neurons": float(own.height),
-        "dead_share": float(np.mean(status == DEAD)),
-        "rare_share": float(np.mean(status == RARE)),
-        "dense_share": float(own["dense"].mean()),  # pyright: ignore[reportArgumentType]
-        "always_on_share": float(own["always_on"].mean()),  # pyright: ignore[reportArgumentType]
-    }
-    verdicts, ranks, clusters = {}, {}, {}
-    chance: dict[tuple[str, str], tuple[float, float]] = {}
-    if untrained is not None and untrained.directory not in memory:
-        birth = untrained.neurons()
-        memory[untrained.directory] = {judge.name: _counts(birth, judge) for judge in judges}
-    for judge in judges:
-        judged = own.filter(pl.col(judge.verdict).is_not_null())
-        verdict = judged[judge.verdict].cast(pl.Float64).to_numpy()
-        # Cast, because a column without a single verdict is of no type.
-        mono = judged.filter(pl.col(judge.verdict).cast(pl.Boolean))
-        n_mono, n_judged = _counts(own, judge)
-        figures |= {
-            f"{judge.name}_median": _median(over_clusters(judged, judge.value)),
-            f"{judge.name}_na_share": 1 - judged.height / max(int(np.sum(status == SCORED)), 1),
-            f"{judge.name}_n_judged": float(judged.height),
-            f"{judge.name}_mono_share": float(verdict.mean()) if judged.height else nan,
-            f"{judge.name}_mono_share_all": mono.height / max(own.height, 1),
-            f"{judge.name}_mono_number": float(mono.height),
-            f"{judge.name}_mono_once": n_mono,
-            f"{judge.name}_mono_once_share": n_mono / n_judged if n_judged else nan,
-            f"{judge.name}_single_token_share": _mean(mono["single_token"]),
-        }
-        if judge.name == "k_eff":
-            figures["k_eff_reach"] = _median(own.filter(pl.col("status") == SCORED)["reach"])
-        verdicts[judge.name] = verdict
-        ranks[judge.name] = judged[judge.rank].cast(pl.Float64).drop_nulls().drop_nans().to_numpy()
-        clusters[judge.name] = cluster_ids(judged)
-        if untrained is not None:
-            chance[judge.name, "untrained"] = memory[untrained.directory][judge.name]
-        chance |= {(judge.name, null): _counts(rows, judge) for null, rows in nulls.items() if rows.height}
-        for null in NULLS_SHOWN:
-            n_mono, n_judged = chance.get((judge.name, null), (nan, 0.0))
-            figures[f"{judge.name}_{null}_share"] = n_mono / n_judged if n_judged else nan
-    return Measured(cell, figures, verdicts, ranks, clusters, chance)
+    return CellSummary(
+        cell,
+        dead_share=float(np.mean(status == DEAD)),
+        rare_share=float(np.mean(status == RARE)),
+        dense_share=_mean(own["dense"]),
+        always_on_share=_mean(own["always_on"]),
+        scores={score.name: _score_in_cell(own, score) for score in scores},
+        own=rows_of(own, scores),
+        nulls=nulls,
+    )
+
+
+def rows_of(neurons: pl.DataFrame, scores: Sequence[ComparedScore]) -> Rows:
+    """Some rows of scores.parquet under every score that they have."""
+    ranks = {name: over_clusters(neurons, one.rank) for name, one in SCORES.items() if one.rank in neurons.columns}
+    called = {score.name: _called(neurons, score) for score in scores if score.verdict.column in neurons.columns}
+    return Rows(called, {name: values.to_numpy() for name, values in ranks.items()})
+
+
+def _score_in_cell(own: pl.DataFrame, score: ComparedScore) -> ScoreInCell:
+    verdict = score.verdict
+    scored = own.filter(pl.col("status") == SCORED)
+    judged = own.filter(pl.col(verdict.column).is_not_null())
+    verdicts = judged[verdict.column].cast(pl.Float64).to_numpy()
+    # Cast, because a column without a single verdict is of no type.
+    mono = judged.filter(pl.col(verdict.column).cast(pl.Boolean))
+    return ScoreInCell(
+        median=_median(over_clusters(judged, verdict.value)),
+        n_judged=judged.height,
+        na_share=1 - judged.height / max(scored.height, 1),
+        share=float(verdicts.mean()) if judged.height else nan,
+        share_all=mono.height / max(own.height, 1),
+        number=mono.height,
+        single_token_share=_mean(mono[_SINGLE_TOKEN]) if _SINGLE_TOKEN in own.columns else nan,
+        judged_by=nan if verdict.judged_by is None else _median(scored[verdict.judged_by.column]),
+        verdicts=verdicts,
+        ranks=judged[score.rank].cast(pl.Float64).drop_nulls().drop_nans().to_numpy(),
+        clusters=cluster_ids(judged),
+    )
+
+
+def _called(neurons: pl.DataFrame, score: ComparedScore) -> Called:
+    judged = neurons.filter(pl.col(score.verdict.column).is_not_null())
+    values = over_clusters(judged, score.verdict.value).to_numpy()
+    _, index, sizes = np.unique(cluster_ids(judged), return_inverse=True, return_counts=True)
+    verdicts = judged[score.verdict.column].cast(pl.Float64).to_numpy()
+    # A cluster counts as one neuron, which its members share.
+    return Called(float(np.sum(verdicts / sizes[index])), float(sizes.size), values)
 
 
 def cluster_ids(neurons: pl.DataFrame) -> Int[ndarray, "n"]:
-    """Cluster of duplicates of each neuron; one that is in none gets a negative number of its own."""
+    """Cluster of duplicates of each neuron; a neuron in none gets a negative number of its own."""
     ids = neurons["duplicate_cluster"].cast(pl.Int64).fill_null(-1).to_numpy()
     return np.where(ids < 0, -1 - neurons["neuron"].cast(pl.Int64).to_numpy(), ids)
 
@@ -120,21 +192,11 @@ def over_clusters(neurons: pl.DataFrame, column: str) -> pl.Series:
     return known.drop_nulls().group_by("cluster", maintain_order=True).mean()[column]
 
 
-def _counts(neurons: pl.DataFrame, judge: Judge) -> tuple[float, float]:
-    """Monosemantic and judged neurons, a cluster of duplicates counting as one shared by its members."""
-    judged = neurons.filter(pl.col(judge.verdict).is_not_null())
-    if not judged.height:
-        return 0.0, 0.0
-    _, index, sizes = np.unique(cluster_ids(judged), return_inverse=True, return_counts=True)
-    verdict = judged[judge.verdict].cast(pl.Float64).to_numpy()
-    return float(np.sum(verdict / sizes[index])), float(sizes.size)
-
-
 def _median(values: pl.Series) -> float:
-    found = values.cast(pl.Float64).drop_nulls().drop_nans().median()
-    return nan if found is None else float(found)  # pyright: ignore[reportArgumentType]
+    median = values.cast(pl.Float64).drop_nulls().drop_nans().median()
+    return nan if median is None else float(median)  # pyright: ignore[reportArgumentType]
 
 
 def _mean(values: pl.Series) -> float:
-    found = values.cast(pl.Float64).drop_nulls().mean()
-    return nan if found is None else float(found)  # pyright: ignore[reportArgumentType]
+    mean = values.cast(pl.Float64).drop_nulls().mean()
+    return nan if mean is None else float(mean)  # pyright: ignore[reportArgumentType]

@@ -1,11 +1,11 @@
 """Figures of probes: AUPRC against the number of neurons, and how many labels that number is enough for."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from analyze.figures import FAINT, Figure, look, svg_of
+from analyze.figures import FAINT, Figure, Styles, look, svg_of
 from analyze.probing.label import ENOUGH
 from analyze.probing.tables import latest
 from analyze.tables import number, visible
@@ -17,7 +17,7 @@ MOST_PANELS = 12
 UNTRAINED_DASH = (0, (1.5, 1.5))
 
 
-def probe_figures(table: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> tuple[Figure, ...]:
+def probe_figures(table: pl.DataFrame, styles: Styles) -> tuple[Figure, ...]:
     """The curves of some labels and the sparsity of all; none where no label had tokens enough.
 
     Args:
@@ -43,7 +43,7 @@ def shown_labels(held: pl.DataFrame) -> list[str]:
     return best["label"].head(MOST_PANELS).to_list()
 
 
-def curve_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> Figure:
+def curve_figure(held: pl.DataFrame, styles: Styles) -> Figure:
     """A panel a label: AUPRC against k, a line a variant (mean over seeds), dense probes, shifted labels as a band."""
     from matplotlib.figure import Figure as Canvas
 
@@ -85,7 +85,7 @@ def _mean(rows: pl.DataFrame, column: str) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _panel(axes: "Axes", mine: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> None:
+def _panel(axes: "Axes", mine: pl.DataFrame, styles: Styles) -> None:
     sparse = mine.filter(pl.col("kind") == "sparse")
     ks = sparse["k"].unique().sort().to_list()
     shifted = (
@@ -117,7 +117,7 @@ def _panel(axes: "Axes", mine: pl.DataFrame, styles: dict[str, tuple[str, Any]])
     axes.set_ylim(0, 1.03)
 
 
-def sparsity_figure(held: pl.DataFrame, styles: dict[str, tuple[str, Any]]) -> Figure:
+def sparsity_figure(held: pl.DataFrame, styles: Styles) -> Figure:
     """Share of labels, among those found, whose sparsity is at most k: a step line a variant, all seeds together."""
     from matplotlib.figure import Figure as Canvas
 

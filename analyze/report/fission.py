@@ -7,13 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from analyze.figures import Figure
+from analyze.figures import Figure, Styles
 from analyze.fission.families import MEDIAN, MOST, RANDOM, RULE, SHOWN, called, chosen_parents, shown_children, value
 from analyze.fission.merge_loss import n_noticeable
 from analyze.fission.store import Fission, find_fission, plan_line
 from analyze.fission.verdicts import FEW_TOKENS, THRESHOLDS, VERDICTS
+from analyze.html import render
+from analyze.report.base import Part, Section, Study
+from analyze.report.cards import Card, Example, Text, example_of
 from analyze.report.fission_figures import arm_title, arms_of, divergence_figure, verdict_figure
-from analyze.report.neurons import Card, Example, Text, example_of
 from analyze.tables import Table, count, number, percent, visible
 
 TITLES = {
@@ -65,7 +67,15 @@ class FissionPart:
     arms: tuple[Arm, ...]
 
 
-def fission_part(results: Path, styles: dict[str, tuple[str, Any]]) -> FissionPart | None:
+def _section(study: Study) -> Section | None:
+    part = fission_part(study.results, study.styles)
+    if part is None:
+        return None
+    families = render("fission.html.j2", rule=part.rule, arms=part.arms)
+    return Section("fission", "Who became what", "Who became what", (*part.figures, part.table, families))
+
+
+def fission_part(results: Path, styles: Styles) -> FissionPart | None:
     """What was measured under a results directory of the variants in `styles`; None where nothing was.
 
     Raises:
@@ -169,7 +179,7 @@ def _family(one: Fission, reason: str, parent: int, text: Text) -> Family:
             "parent",
             (fires,),
             (),
-            "",
+            (),
             tuple(_examples(one, parent, parent, True, text)),
         )
     ]
@@ -190,7 +200,7 @@ def _family(one: Fission, reason: str, parent: int, text: Text) -> Family:
         ]
         title = f"Child: L{layer}.{hook} neuron {neuron}"
         examples = tuple(_examples(one, parent, neuron, False, text))
-        cards.append(Card(title, called(row), row["verdict"], tuple(facts), (), "", examples))
+        cards.append(Card(title, called(row), row["verdict"], tuple(facts), (), (), examples))
     n_left = own["n_clusters"] - len(shown)
     told = ", ".join(f"{own[name]} {name}" for name in VERDICTS if own[name])
     rest = f"{n_left} more children are not shown (the first {SHOWN} are)." if n_left else ""
@@ -216,3 +226,6 @@ def _examples(one: Fission, family: int, neuron: int, is_parent: bool, text: Tex
         label = f"{row['activation']:.3g}" if is_parent else f"{row['activation']:.3g} ({row['parent_activation']:.2g})"
         found.append(example_of(text, row, top, held.get, label))
     return found
+
+
+PART = Part("fission", 60, _section)

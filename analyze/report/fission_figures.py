@@ -1,12 +1,12 @@
 """Figures of who became what: how siblings part over training, and what children are told to be at its end."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from analyze.figures import Figure, apart, look, svg_of
+from analyze.figures import Figure, Styles, apart, look, svg_of
 from analyze.fission.store import Fission
 from analyze.tables import visible
 
@@ -41,7 +41,7 @@ def arm_title(arm: tuple[str, int]) -> str:
     return f"{arm[0]} L{arm[1]}"
 
 
-def divergence_figure(found: Sequence[Fission], styles: dict[str, tuple[str, Any]]) -> Figure:
+def divergence_figure(found: Sequence[Fission], styles: Styles) -> Figure:
     """Sibling cosines and correlation over tokens: a line a seed (median over parents), shaded to the quartiles.
 
     Args:
@@ -90,7 +90,7 @@ def _panel(
     axes: "Axes",
     arms: dict[tuple[str, int], dict[int, list[Fission]]],
     column: str,
-    styles: dict[str, tuple[str, Any]],
+    styles: Styles,
 ) -> None:
     from matplotlib.ticker import EngFormatter
 
@@ -135,7 +135,7 @@ def _decades(first: int, last: int) -> list[int]:
     return inside or [first]
 
 
-def verdict_figure(found: Sequence[Fission], styles: dict[str, tuple[str, Any]]) -> Figure:
+def verdict_figure(found: Sequence[Fission], styles: Styles) -> Figure:
     """Children a parent by verdict at the last step, an arm a line, mean over seeds."""
     from matplotlib.figure import Figure as Canvas
     from matplotlib.patches import Patch

@@ -1,67 +1,24 @@
-"""Single neurons for the report: which ones, what their scores say, and the text around their examples."""
+"""The report's single neurons: which ones, what their scores say, and the text around their examples."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-from jaxtyping import Int
-from numpy import ndarray
 
-from analyze.activations.directory import beside
-from analyze.activations.provenance import open_held_out
-from analyze.activations.store import SCORED, STATUS_NAMES, Activations, open_activations
-from analyze.comparison.results import Cell
-from analyze.scores.passages import AFTER, BEFORE, read_passages, shown_examples, shown_neurons
-from analyze.tables import number, visible
-from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import load_tokenizer
+from analyze.activations.store import SCORED, STATUS_NAMES, open_activations
+from analyze.comparison.results import Cell, Place
+from analyze.comparison.summary import ComparedScore
+from analyze.comparison.variants import VariantResult
+from analyze.html import render
+from analyze.report.base import Paragraph, Part, Section, Study
+from analyze.report.cards import Card, Example, Rule, Text, example_of
+from analyze.scores import SCORES
+from analyze.scores.passages import N_EXTREME, N_RANDOM, read_passages, shown_examples, shown_neurons
+from analyze.tables import number
 from train.errors import BadInput
 
-LEVELS = 8
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One token as it is shown: its text, its CSS classes, its activation where that is known."""
-
-    text: str
-    classes: str
-    activation: str | None
-    may_break: bool
-    """Whether a line may end before it: not inside a word that the tokenizer cut."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """A strong example of a neuron with the text around it; no pieces where the text is not at hand."""
-
-    activation: str
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule as a sentence, with its held-out gain."""
-
-    sentence: str
-    gain: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """A neuron as the report shows it."""
-
-    title: str
-    verdict: str
-    verdict_class: str
-    facts: tuple[tuple[str, str], ...]
-    rules: tuple[Rule, ...]
-    rule_share: str
-    examples: tuple[Example, ...]
+_MOST_RULES = 4
 
 
 @dataclass(frozen=True)
@@ -72,182 +29,136 @@ class Group:
     cards: tuple[Card, ...]
 
 
-class Text:
-    """The held-out text that activations were collected on; without it there is a `trouble`."""
+@dataclass(frozen=True)
+class VariantCards:
+    """A variant's neurons."""
 
-    def __init__(self, data_dir: str, data_hash: str, n_ctx: int) -> None:
-        self.trouble: str | None = None
-        try:
-            self._tokens = open_held_out(data_dir, data_hash, n_ctx)
-            self._pieces = Vocabulary.of(load_tokenizer(Path(data_dir) / "tokenizer.json")).pieces
-        except BadInput as failure:
-            self.trouble = f"The text of examples is not shown: {visible(str(failure))}."
-
-    @cached_property
-    def _extents(self) -> tuple[Int[ndarray, "d"], Int[ndarray, "d"]]:
-        documents = self._tokens.documents()
-        return documents["start"].to_numpy(), documents["length"].to_numpy()
-
-    def around(self, stream_position: int, document: int) -> tuple[int, list[bytes]]:
-        """The first offset shown and the bytes of each token, cut at the ends of the document."""
-        starts, lengths = self._extents
-        first = max(int(starts[document]), stream_position - BEFORE)
-        stop = min(int(starts[document] + lengths[document]), stream_position + AFTER + 1)
-        ids = self._tokens.stream(first, stop - first)
-        return first, [self._pieces[token] for token in ids.tolist()]
+    title: str
+    colour: str
+    facts: str
+    troubles: tuple[str, ...]
+    groups: tuple[Group, ...]
 
 
-def shown(piece: bytes) -> tuple[str, bool]:
-    """A token as a reader sees it, and whether it is a part of a character alone (shown as \\x bytes)."""
-    try:
-        text, odd = piece.decode(), False
-    except UnicodeDecodeError:
-        text, odd = "".join(f"\\x{byte:02X}" if byte > 127 else chr(byte) for byte in piece), True
-    text = text.replace("\r\n", "⏎").replace("\n", "⏎").replace("\t", "⇥")
-    if "  " in text or text == " ":
-        text = text.replace(" ", "␣")
-    return visible(text), odd
+def _section(study: Study) -> Section:
+    title = study.comparison.primary.title
+    sampling = (
+        f"Of the first seed of each variant: {N_RANDOM} scored neurons drawn at random with a fixed seed, and, named "
+        f"as such, the {N_EXTREME} with the smallest and the {N_EXTREME} with the largest {title}. Only the random "
+        "ones are typical. Under each neuron: its rules with their gain on held-out documents (per cent of the "
+        "variance that is explained), and its strongest examples in the held-out half, at most one a document."
+    )
+    variants = [_variant_cards(study, variant) for variant in study.comparison.results]
+    return Section("neurons", "Neurons", "Neurons", (Paragraph(sampling), render("neurons.html.j2", variants=variants)))
 
 
-class Cards:
+def _variant_cards(study: Study, variant: str) -> VariantCards:
+    cells = shown_cells(study.comparison.results[variant])
+    groups: list[Group] = []
+    troubles: list[str] = []
+    for cell in cells:
+        cards = CellCards(cell, study.comparison.primary, study.comparison.scores)
+        groups += cards.groups()
+        troubles += [trouble for trouble in cards.troubles if trouble not in troubles]
+    meta = cells[0].meta
+    facts = f"{meta.run}, seed {meta.seed}, step {meta.step:,}, {meta.act}"
+    return VariantCards(variant, study.styles[variant].colour, facts, tuple(troubles), tuple(groups))
+
+
+def shown_cells(places: Mapping[Place, VariantResult]) -> list[Cell]:
+    """Which cells' neurons the report shows: of the first seed, each layer's `mid`, else what there is."""
+    layers = sorted({place.layer for place in places})
+    chosen = [places.get(Place(layer, "mid")) or places[Place(layer, "post")] for layer in layers]
+    return [row.cells[0].cell for row in chosen]
+
+
+class CellCards:
     """Cards of one cell: opens its activations once."""
 
-    def __init__(self, cell: Cell, text: Text) -> None:
-        self.cell, self.text = cell, text
+    def __init__(self, cell: Cell, primary: ComparedScore, scores: tuple[ComparedScore, ...]) -> None:
+        self.cell, self.primary = cell, primary
+        self.others = [SCORES[score.name] for score in scores if score != primary]
+        self.text = Text(cell.meta.data_dir, cell.meta.data_hash, cell.meta.n_ctx)
         self.rows = cell.neurons()
-        self.acts: Activations = open_activations(beside(cell.directory, "activations"))
-        self.troubles = [] if text.trouble is None else [text.trouble]
-        self.shown = shown_neurons(self.rows, cell.meta["layer"])
-        self.held = self._read_held()
+        self.activations = open_activations(cell.directory.path)
+        self.troubles = [] if self.text.trouble is None else [self.text.trouble]
+        self.shown = shown_neurons(self.rows, cell.meta.layer, primary.verdict)
+        self.sampled = self._read_sampled()
 
-    def _read_held(self) -> dict[tuple[int, int], float]:
+    def _read_sampled(self) -> dict[tuple[int, int], float]:
         """(neuron, stream position) -> activation, where it is known."""
         if self.text.trouble is not None:
             return {}
         neurons = [neuron for group in self.shown.values() for neuron in group]
         try:
-            table = read_passages(self.acts, neurons)
+            table = read_passages(self.activations, neurons)
         except BadInput as failure:
-            self.troubles.append(f"Only peaks are highlighted: {visible(str(failure))}.")
+            self.troubles.append(f"Only peaks are highlighted: {failure}.")
             return {}
-        return {(neuron, place): value for neuron, place, value in table.iter_rows()}
+        return {(neuron, position): activation for neuron, position, activation in table.iter_rows()}
 
     def groups(self) -> list[Group]:
-        """The neurons with the smallest and the largest K_eff, and a random sample of all scored ones."""
+        """A random sample of all scored neurons, and those with the smallest and the largest figure."""
         n_scored = self.rows.filter(pl.col("status") == SCORED).height
-        n_judged = self.rows["k_eff_mono"].drop_nulls().len()
+        n_judged, title = self.rows[self.primary.verdict.column].drop_nulls().len(), self.primary.title
         return [
             Group(f"A random sample of the {n_scored:,} scored neurons", self._cards("random")),
-            Group(f"Smallest K_eff of the {n_judged:,} judged neurons", self._cards("smallest")),
-            Group("Largest K_eff", self._cards("largest")),
+            Group(f"Smallest {title} of the {n_judged:,} judged neurons", self._cards("smallest")),
+            Group(f"Largest {title}", self._cards("largest")),
         ]
 
     def _cards(self, group: str) -> tuple[Card, ...]:
-        rows = {row["neuron"]: row for row in self.rows.iter_rows(named=True)}
-        return tuple(self._card(rows[neuron]) for neuron in self.shown[group])
+        return tuple(
+            self._card(self.rows.row(by_predicate=pl.col("neuron") == n, named=True)) for n in self.shown[group]
+        )
 
     def _card(self, row: dict[str, Any]) -> Card:
-        neuron, moments = row["neuron"], self.acts.moments
+        neuron, verdict = row["neuron"], self.primary.verdict
         states = [STATUS_NAMES[row["status"]]]
         states += [name for key, name in (("dense", "dense"), ("always_on", "always on")) if row[key]]
-        facts = [
-            ("K_eff", _figure(row["k_eff"])),
-            ("reach", _figure(row["reach"])),
+        facts = [(self.primary.title, _figure(row[verdict.value]))]
+        if verdict.judged_by is not None:
+            facts.append((verdict.judged_by.column, _figure(row[verdict.judged_by.column])))
+        facts += [
             ("fires on", f"{100 * row['firing_rate']:.2g} % of tokens"),
             ("status", ", ".join(states)),
-            ("max", f"{float(moments.maximum[neuron]):.3g}"),
+            ("max", f"{float(self.activations.moments.maximum[neuron]):.3g}"),
         ]
-        if row["single_token"]:
+        if row.get("single_token"):
             facts.append(("answers to", "a single token"))
         members = self.rows.filter(pl.col("duplicate_cluster") == row["duplicate_cluster"]).height
         if members > 1:
             facts.append(("one of", f"{members} duplicates"))
-        verdict = {None: "not judged", True: "mono", False: "poly"}[row["k_eff_mono"]]
+        called = {None: "not judged", True: "mono", False: "poly"}[row[verdict.column]]
         return Card(
-            f"L{self.cell.meta['layer']}.{self.cell.meta['hook']} neuron {neuron}",
-            verdict,
-            verdict.replace(" ", "-"),
+            f"{self.cell.place} neuron {neuron}",
+            called,
+            called.replace(" ", "-"),
             tuple(facts),
-            tuple(_rules(row)),
-            _rule_share(row),
-            tuple(self._examples(neuron)),
+            _rules(row),
+            tuple(score.sentence(row) for score in self.others),
+            self._examples(neuron),
         )
 
-    def _examples(self, neuron: int) -> list[Example]:
-        rows = shown_examples(self.acts, neuron).to_dicts()
+    def _examples(self, neuron: int) -> tuple[Example, ...]:
+        rows = shown_examples(self.activations, neuron).to_dicts()
         top = max((row["activation"] for row in rows), default=0.0)
-        return [
-            example_of(
-                self.text,
-                row,
-                top,
-                lambda place: self.held.get((neuron, place)),
-                f"{row['activation']:.3g}",
-            )
-            for row in rows
-        ]
 
+        def activation_at(position: int) -> float | None:
+            return self.sampled.get((neuron, position))
 
-def example_of(text: Text, row: dict[str, Any], top: float, held: Callable[[int], float | None], label: str) -> Example:
-    """An example with the text around it.
-
-    Args:
-        row: of a table of examples: document, stream_position, position, activation.
-        top: activation of the strongest example shown, which shades go by.
-        held: the neuron's activation at a place in the stream, where it is known.
-        label: what stands before the text.
-    """
-    peak = row["stream_position"]
-    if text.trouble is not None:
-        return Example(label, ())
-    first, pieces = text.around(peak, row["document"])
-    row_start = peak - (row["position"] - 1)
-    out = []
-    for place, piece in enumerate(pieces, first):
-        activation = row["activation"] if place == peak else held(place)
-        words, odd = shown(piece)
-        classes = ["t", f"h{level(activation, top)}"]
-        classes += ["held"] * (activation is not None) + ["peak"] * (place == peak)
-        classes += ["far"] * (place < row_start) + ["odd"] * odd
-        title = None if activation is None else f"{activation:.3g}"
-        shades = " ".join(name for name in classes if name != "h0")
-        out.append(Piece(words, shades, title, odd or not words[:1].isalnum()))
-    return Example(label, tuple(out))
-
-
-def level(activation: float | None, top: float) -> int:
-    """Shade 0 to 8 of an activation as a share of the neuron's strongest example shown; 0 below 0."""
-    if activation is None or not activation > 0 or not top > 0:
-        return 0
-    return min(LEVELS, round(LEVELS * activation / top))
+        return tuple(example_of(self.text, row, top, activation_at, f"{row['activation']:.3g}") for row in rows)
 
 
 def _figure(value: float | None) -> str:
-    return "not judged" if value is None or not np.isfinite(value) else number(value)
+    return "not judged" if value is None else number(value)
 
 
-def _rules(row: dict[str, Any]) -> list[Rule]:
-    found = []
-    for rank in range(1, 5):
-        sentence, gain = row.get(f"rule_{rank}"), row.get(f"gain_{rank}")
-        if sentence is not None and gain is not None and np.isfinite(gain):
-            found.append(Rule(visible(sentence), f"{100 * gain:.1f} %"))
-    return found
+def _rules(row: dict[str, Any]) -> tuple[Rule, ...]:
+    pairs = ((row.get(f"rule_{rank}"), row.get(f"gain_{rank}")) for rank in range(1, _MOST_RULES + 1))
+    return tuple(
+        Rule(sentence, f"{100 * gain:.1f} %") for sentence, gain in pairs if sentence is not None and gain is not None
+    )
 
 
-def _rule_share(row: dict[str, Any]) -> str:
-    share, rule = row.get("rule_share"), row.get("rule_share_rule")
-    if share is None or not np.isfinite(share) or rule is None:
-        return "Rule share: not judged."
-    verdict = {None: "not judged", True: "mono", False: "not mono"}[row.get("rule_share_mono")]
-    base = row.get("rule_share_base_rate")
-    rate = "" if base is None or not np.isfinite(base) else f", which holds for {100 * base:.2g} % of all tokens"
-    covered = f"{100 * share:.0f} % of the strongest held-out examples"
-    return f"Rule share: {covered}: {visible(rule)}{rate} ({verdict})."
-
-
-def shown_cells(places: dict[tuple[int, str], dict[int, Cell]]) -> Sequence[Cell]:
-    """Which cells' neurons are shown: of the first seed, each layer's `mid`, else what there is."""
-    layers = sorted({layer for layer, _ in places})
-    chosen = [places.get((layer, "mid")) or places[layer, "post"] for layer in layers]
-    return [by_seed[min(by_seed)] for by_seed in chosen]
+PART = Part("neurons", 80, _section)

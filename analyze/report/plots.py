@@ -8,16 +8,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from analyze.comparison.summary import NULLS_SHOWN
-from analyze.figures import FAINT, apart, look, svg_of
-from analyze.nulls import shown_nulls
+from analyze.figures import FAINT, Styles, apart, look, svg_of
+from analyze.nulls import NULLS
+from analyze.statistics import Estimate
 from analyze.tables import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-NULL_STYLES = {null.name: null.style for null in shown_nulls()}
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,28 @@ class Distribution:
     variant: str
     trained: Float[ndarray, "n"]
     nulls: Mapping[str, Float[ndarray, "m"]]
-    """By their keys in NULL_STYLES."""
+    """By their names in NULLS."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One line of a dot plot: a mean, its interval, the seeds' own values, the nulls; NaN: there is none."""
+    """One line of a dot plot: a mean with its interval, the seeds' own values, the nulls."""
 
     title: str
     variant: str
-    mean: float
-    low: float
-    high: float
+    estimate: Estimate
     seeds: tuple[float, ...] = ()
     nulls: Mapping[str, float] = field(default_factory=dict)
-    """By their keys in NULL_STYLES."""
+    """By their names in NULLS."""
+
+
+@dataclass(frozen=True)
+class LossChange:
+    """Losses of one variant that starts from a checkpoint, nats a token; NaN where a loss is not known."""
+
+    variant: str
+    birth: float
+    end: float
 
 
 def _smooth(values: Float[ndarray, "n"], window: int = 9) -> Float[ndarray, "n"]:
@@ -63,9 +67,7 @@ def _smooth(values: Float[ndarray, "n"], window: int = 9) -> Float[ndarray, "n"]
     return (total[stop] - total[first]) / (stop - first)
 
 
-def loss_curves(
-    curves: Sequence[Curve], styles: dict[str, tuple[str, Any]], unigram: float | None, bigram: float | None
-) -> str:
+def loss_curves(curves: Sequence[Curve], styles: Styles, unigram: float, bigram: float) -> str:
     """Training loss (smoothed, thin) and held-out loss (thick) over tokens; arms in a panel of their own."""
     from matplotlib.figure import Figure
 
@@ -85,8 +87,8 @@ def loss_curves(
 def _loss_panel(
     axes: "Axes",
     group: Sequence[Curve],
-    styles: dict[str, tuple[str, Any]],
-    baselines: dict[str, float | None],
+    styles: Styles,
+    baselines: dict[str, float],
 ) -> None:
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
@@ -116,7 +118,7 @@ def _loss_panel(
         low, high = float(losses.min()) - 0.08 * span, float(losses.max()) + 0.05 * span
         for name, level in baselines.items():
             # A baseline far from the curves would flatten them; it is named in the text instead.
-            if level is not None and low - span <= level <= high + span:
+            if low - span <= level <= high + span:
                 low, high = min(low, level - 0.05 * span), max(high, level + 0.12 * span)
                 axes.axhline(level, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
                 _say(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
@@ -124,7 +126,7 @@ def _loss_panel(
     gap = 0.055 * (axes.get_ylim()[1] - axes.get_ylim()[0])
     for (variant, (_, loss)), height in zip(ends.items(), apart([y for _, y in ends.values()], gap)):
         text = f"{visible(variant)} {loss:.2f}"
-        _say(axes, (1.02, height), text, styles[variant][0], va="center")
+        _say(axes, (1.02, height), text, styles[variant].colour, va="center")
 
 
 def _say(axes: "Axes", at: tuple[float, float], text: str, colour: str, **kind: Any) -> None:
@@ -133,9 +135,14 @@ def _say(axes: "Axes", at: tuple[float, float], text: str, colour: str, **kind: 
 
 
 def score_distributions(
-    distributions: Sequence[Distribution], styles: dict[str, tuple[str, Any]], threshold: float, label: str
+    distributions: Sequence[Distribution], styles: Styles, threshold: float, label: str, logarithmic: bool
 ) -> str:
-    """Share of judged neurons at or below each value, a panel a variant: trained, and its nulls."""
+    """Share of judged neurons at or below each value, a panel a variant: trained, and its nulls.
+
+    Args:
+        threshold: of the score's verdict.
+        logarithmic: for an effective number, of which 1 to 2 is as far as 4 to 8.
+    """
     from matplotlib.figure import Figure
 
     columns = min(4, max(len(distributions), 1))
@@ -143,6 +150,7 @@ def score_distributions(
     everything = [part for each in distributions for part in (each.trained, *each.nulls.values())]
     values = np.concatenate(everything) if everything else np.array([1.0, 4.0])
     right = max(float(values.max()), 1.01 * threshold) if values.size else 4.0
+    left = 1.0 if logarithmic else min(float(values.min(initial=threshold)), threshold)
     with look():
         figure = Figure(figsize=(2.5 * columns + 0.6, 2.2 * lines + 0.6), layout="constrained")
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
@@ -152,31 +160,31 @@ def score_distributions(
                 continue
             each = distributions[index]
             axes.axvline(threshold, color=FAINT, linewidth=0.7, linestyle=(0, (2, 2)))
-            drawn = [(NULLS_SHOWN[null].title, NULL_STYLES[null], part) for null, part in each.nulls.items()]
+            nulls = [(NULLS[name], part) for name, part in each.nulls.items()]
             for name, part, colour, dash, width in (
-                *((title, part, style.colour, style.dash, 1.2) for title, style, part in drawn),
-                ("trained", each.trained, styles[each.variant][0], "solid", 2.0),
+                *((null.title, part, null.style.colour, null.style.dash, 1.2) for null, part in nulls),
+                ("trained", each.trained, styles[each.variant].colour, "solid", 2.0),
             ):
                 if part.size:
-                    x = np.concatenate([[1.0], np.sort(part), [right]])
+                    x = np.concatenate([[left], np.sort(part), [right]])
                     y = np.concatenate([[0.0], np.arange(1, part.size + 1) / part.size, [1.0]])
                     axes.step(x, 100 * y, where="post", color=colour, linestyle=dash, linewidth=width, label=name)
             axes.set_title(visible(each.title), fontsize=9.5, parse_math=False)
             if index == 0 and axes.get_legend_handles_labels()[1]:
                 axes.legend(frameon=False, fontsize=8, loc="lower right", handlelength=1.6)
             axes.set_ylim(0, 101)
-            # An effective number: from one to two is as far as from four to eight.
-            axes.set_xscale("log")
-            axes.set_xlim(min(1.0, threshold), right)
-            axes.set_xticks([tick for tick in (1, 2, 4, 8, 16, 32) if tick <= right], minor=False)
-            axes.set_xticks([], minor=True)
+            if logarithmic:
+                axes.set_xscale("log")
+                axes.set_xticks([tick for tick in (1, 2, 4, 8, 16, 32) if tick <= right], minor=False)
+                axes.set_xticks([], minor=True)
+            axes.set_xlim(left, right)
             axes.xaxis.set_major_formatter("{x:g}")
         figure.supylabel("% of judged neurons", fontsize=10)
         figure.supxlabel(f"{label} (at most; dotted: {threshold:g})", fontsize=10)
         return svg_of(figure)
 
 
-def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tuple[str, Any]]) -> str:
+def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: Styles) -> str:
     """Means with intervals and single seeds, lines shared by all panels: (axis label, dots) each."""
     from matplotlib.figure import Figure
 
@@ -186,16 +194,17 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
         grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for axes, (label, dots) in zip(grid, panels):
             for line, dot in enumerate(dots):
-                colour = styles[dot.variant][0]
-                if np.isfinite(dot.low) and np.isfinite(dot.high):
-                    axes.plot([dot.low, dot.high], [line, line], color=colour, linewidth=1.6, alpha=0.7)
+                colour = styles[dot.variant].colour
+                mean = dot.estimate
+                if mean.has_interval:
+                    axes.plot([mean.low, mean.high], [line, line], color=colour, linewidth=1.6, alpha=0.7)
                 if dot.seeds:
                     axes.plot(dot.seeds, [line + 0.22] * len(dot.seeds), "|", color=colour, markersize=6, alpha=0.9)
                 for null, value in dot.nulls.items():
-                    style = NULL_STYLES[null]
+                    style = NULLS[null].style
                     size = {"markersize": 5, "mfc": "white", "mew": 1.2}
                     axes.plot([value], [line], style.mark, color=style.colour, clip_on=False, **size)
-                axes.plot([dot.mean], [line], "o", color=colour, markersize=7, clip_on=False)
+                axes.plot([mean.mean], [line], "o", color=colour, markersize=7, clip_on=False)
             axes.set_xlabel(label)
             axes.set_yticks(range(len(dots)), [visible(dot.title) for dot in dots], parse_math=False)
             axes.tick_params(axis="y", length=0, pad=9)
@@ -207,21 +216,21 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: dict[str, tupl
         return svg_of(figure)
 
 
-def loss_change(lines: Sequence[tuple[str, str, float, float]], styles: dict[str, tuple[str, Any]]) -> str:
-    """Loss at birth (ring) and at the end (dot): (title, variant, birth or NaN, end) a line."""
+def loss_change(changes: Sequence[LossChange], styles: Styles) -> str:
+    """Loss at birth (ring) and at the end (dot), a variant a line."""
     from matplotlib.figure import Figure
 
     with look():
-        figure = Figure(figsize=(6.0, 0.36 * len(lines) + 1.1), layout="constrained")
+        figure = Figure(figsize=(6.0, 0.36 * len(changes) + 1.1), layout="constrained")
         axes = figure.subplots()
-        for line, (_, variant, birth, end) in enumerate(lines):
-            colour = styles[variant][0]
-            axes.plot([birth, end], [line, line], color=colour, linewidth=1.4, alpha=0.7)
-            axes.plot([birth], [line], "o", color=colour, mfc="white", markersize=7)
-            axes.plot([end], [line], "o", color=colour, markersize=7)
-        axes.set_yticks(range(len(lines)), [visible(title) for title, *_ in lines], parse_math=False)
+        for line, change in enumerate(changes):
+            colour = styles[change.variant].colour
+            axes.plot([change.birth, change.end], [line, line], color=colour, linewidth=1.4, alpha=0.7)
+            axes.plot([change.birth], [line], "o", color=colour, mfc="white", markersize=7)
+            axes.plot([change.end], [line], "o", color=colour, markersize=7)
+        axes.set_yticks(range(len(changes)), [visible(change.variant) for change in changes], parse_math=False)
         axes.tick_params(axis="y", length=0, pad=9)
-        axes.set_ylim(len(lines) - 0.4, -0.6)
+        axes.set_ylim(len(changes) - 0.4, -0.6)
         axes.set_xlabel("held-out loss, nats a token: ring at birth, dot at the end")
         axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
         axes.set_axisbelow(True)

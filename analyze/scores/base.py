@@ -1,7 +1,8 @@
 """What a score of neurons is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 from jaxtyping import Bool, Float
@@ -81,6 +82,16 @@ class NeuronScore(Protocol):
     def table(self, acts: Activations) -> pl.DataFrame:
         """Every column this score adds to scores.parquet, one row a neuron."""
         ...
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """What a row of scores.parquet says of its neuron, for the card that a report shows; of scores with a verdict.
+
+        A report shows its primary score as figures instead.
+        """
+        assert self.verdict is not None
+        value, mono = row.get(self.verdict.value), row.get(self.verdict.column)
+        called = {None: "not judged", True: "mono", False: "not mono"}[mono]
+        return f"{self.title}: {called}." if value is None else f"{self.title}: {value:.2f} ({called})."
 
 
 @runtime_checkable

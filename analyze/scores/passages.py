@@ -7,6 +7,8 @@ import polars as pl
 
 from analyze.activations.directory import beside
 from analyze.activations.store import SCORED, Activations, open_activations
+from analyze.scores import PRIMARY, SCORES
+from analyze.scores.base import Verdict
 from analyze.scores.store import read_scores
 from train.errors import BadInput
 from train.files import manifest_hash, publishing, read_manifest
@@ -17,20 +19,20 @@ N_EXAMPLES = 5
 N_RANDOM, N_EXTREME = 6, 3
 
 
-def shown_neurons(scores: pl.DataFrame, layer: int) -> dict[str, list[int]]:
-    """Neurons that a report shows: "random" of all scored ones, "smallest" and "largest" K_eff of the judged.
+def shown_neurons(scores: pl.DataFrame, layer: int, verdict: Verdict | None) -> dict[str, list[int]]:
+    """Neurons that a report shows: "random" of all scored ones, "smallest" and "largest" value of the judged.
 
     Args:
         scores: scores.parquet of one layer, without the rows of nulls.
+        verdict: of the score that the report asks about.
     """
     scored = scores.filter(pl.col("status") == SCORED).sort("neuron")
-    judged = scored.filter(pl.col("k_eff_mono").is_not_null()).sort("k_eff", "neuron")
     chosen = np.random.default_rng([layer, scored.height]).permutation(scored.height)[:N_RANDOM]
-    return {
-        "random": scored["neuron"][sorted(chosen.tolist())].to_list(),
-        "smallest": judged["neuron"].head(N_EXTREME).to_list(),
-        "largest": judged["neuron"].tail(N_EXTREME).reverse().to_list(),
-    }
+    shown = {"random": scored["neuron"][sorted(chosen.tolist())].to_list(), "smallest": [], "largest": []}
+    if verdict is not None and verdict.column in scores.columns:
+        judged = scored.filter(pl.col(verdict.column).is_not_null()).sort(verdict.value, "neuron")["neuron"]
+        shown |= {"smallest": judged.head(N_EXTREME).to_list(), "largest": judged.tail(N_EXTREME).reverse().to_list()}
+    return shown
 
 
 def shown_examples(acts: Activations, neuron: int) -> pl.DataFrame:
@@ -77,7 +79,7 @@ def keep_passages(directory: Path) -> Path:
         return final
     acts = open_activations(directory)
     rows = read_scores(scores)[0].filter(pl.col("null") == "none")
-    shown = shown_neurons(rows, acts.meta.layer)
+    shown = shown_neurons(rows, acts.meta.layer, SCORES[PRIMARY].verdict)
     table = around_examples(acts, [neuron for group in shown.values() for neuron in group])
     with publishing(final, facts, replace=True) as aside:
         table.write_parquet(aside / "passages.parquet")

@@ -15,7 +15,9 @@ grammar cannot say counts as none, so broad but coherent neurons are called poly
 nearly all planted neurons of one feature that no rule states (docs/scores.md has the figures).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -135,6 +137,15 @@ class RuleShare(NeuronScore):
                 "rule_share_examples": pl.Series(n_examples, dtype=pl.Int32),
             }
         )
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """How much of the top the rule covers, the rule, and how many tokens it holds for."""
+        share, rule, base_rate = (row.get(f"rule_share{column}") for column in ("", "_rule", "_base_rate"))
+        if share is None or rule is None:
+            return "Rule share: not judged."
+        called = {None: "not judged", True: "mono", False: "not mono"}[row.get("rule_share_mono")]
+        rate = "" if base_rate is None else f", which holds for {100 * base_rate:.2g} % of all tokens"
+        return f"Rule share: {100 * share:.0f} % of the strongest held-out examples: {rule}{rate} ({called})."
 
 
 SCORE = RuleShare()

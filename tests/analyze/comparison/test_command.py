@@ -9,6 +9,11 @@ from scipy import stats
 
 import analyze.scores.validity
 from analyze.comparison.command import compare
+from analyze.comparison.comparison import Comparison
+from analyze.comparison.controls import ArmResult
+from analyze.comparison.flatten import flattened
+from analyze.comparison.results import Place
+from analyze.comparison.variants import ScoreSummary, VariantResult
 from analyze.scores.validity import Case, Validity
 from tests.analyze.activations.synthetic import (
     k_eff_of,
@@ -55,30 +60,34 @@ def put(tmp_path, data, tokens):
     return write
 
 
-def row_of(comparison, variant: str, hook: str = "mid") -> dict:
-    return comparison.rows.row(by_predicate=(pl.col("variant") == variant) & (pl.col("hook") == hook), named=True)
+def row_of(comparison: Comparison, variant: str, hook: str = "mid") -> VariantResult:
+    return comparison.results[variant][Place(0, hook)]
+
+
+def k_eff(comparison: Comparison, variant: str, hook: str = "mid") -> ScoreSummary:
+    return row_of(comparison, variant, hook).scores["k_eff"]
 
 
 def test_share_number_and_t_interval_over_seeds(put, tmp_path):
     for seed, n_mono in enumerate((4, 8, 12)):
         put("gelu", seed, n_mono)
-    row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
-    shares = [0.1, 0.2, 0.3]
+    comparison = compare([tmp_path / "results"], tmp_path / "out")
+    score, shares = k_eff(comparison, "gelu"), [0.1, 0.2, 0.3]
     low, high = stats.t.interval(0.95, 2, loc=0.2, scale=stats.sem(shares))
-    assert row["k_eff_mono_share"] == pytest.approx(0.2)
-    assert (row["k_eff_mono_share_low"], row["k_eff_mono_share_high"]) == pytest.approx((max(low, 0), high))
-    assert row["k_eff_mono_number"] == pytest.approx(8)
-    assert row["n_seeds"] == 3
-    assert row["k_eff_median"] == 3
+    assert score.share.mean == pytest.approx(0.2)
+    assert (score.share.low, score.share.high) == pytest.approx((max(low, 0), high))
+    assert score.number.mean == pytest.approx(8)
+    assert row_of(comparison, "gelu").n_seeds == 3
+    assert score.median == 3
 
 
 def test_one_seed_has_no_interval_and_the_table_says_so(put, tmp_path):
     put("gelu", 0, 4)
     comparison = compare([tmp_path / "results"], tmp_path / "out")
-    row = row_of(comparison, "gelu")
-    assert row["k_eff_mono_share"] == pytest.approx(0.1)
-    assert row["k_eff_mono_share_low"] is None
-    assert row["eval_loss_low"] is None
+    assert k_eff(comparison, "gelu").share.mean == pytest.approx(0.1)
+    assert not k_eff(comparison, "gelu").share.has_interval
+    assert not row_of(comparison, "gelu").eval_loss.has_interval
+    assert flattened(comparison)["k_eff_mono_share_low"].to_list() == [None]
     text = (tmp_path / "out" / "comparison.md").read_text()
     assert "One seed only" in text
     assert "nan" not in text.lower().replace("finance", "")
@@ -90,13 +99,13 @@ def test_differences_are_paired_by_seed_and_no_test_is_made_of_two(put, tmp_path
         put("relu", seed, 8 + 8 * seed)
     put("relu", 2, 40)
     comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
-    row = row_of(comparison, "relu")
-    assert row["k_eff_difference"] == pytest.approx(0.1)
-    assert row["k_eff_difference_low"] == pytest.approx(0.1)
-    assert row["k_eff_difference_n"] == 2
-    assert row["k_eff_p"] is None
+    score = k_eff(comparison, "relu")
+    assert score.difference.mean == pytest.approx(0.1)
+    assert score.difference.low == pytest.approx(0.1)
+    assert score.difference.n == 2
+    assert np.isnan(score.p)
     assert "No test was made" in (tmp_path / "out" / "comparison.md").read_text()
-    assert row_of(comparison, "gelu")["k_eff_difference"] is None
+    assert k_eff(comparison, "gelu").difference.n == 0
 
 
 def test_six_seeds_are_tested_and_holm_counts_all_planned_contrasts(put, tmp_path):
@@ -105,9 +114,8 @@ def test_six_seeds_are_tested_and_holm_counts_all_planned_contrasts(put, tmp_pat
         put("relu", seed, 8 + seed)
         put("solu", seed, 9)
     comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
-    row = row_of(comparison, "relu")
-    assert row["k_eff_p"] == pytest.approx(2 / 64)
-    assert row["k_eff_p_adjusted"] == pytest.approx(2 * 2 / 64)
+    assert k_eff(comparison, "relu").p == pytest.approx(2 / 64)
+    assert k_eff(comparison, "relu").p_adjusted == pytest.approx(2 * 2 / 64)
     assert comparison.n_tests == 2
     text = (tmp_path / "out" / "comparison.md").read_text()
     assert "No test was made" not in text
@@ -119,20 +127,20 @@ def test_dead_rare_and_unjudged_neurons_are_in_all_but_not_in_scored(put, tmp_pa
     k_eff[-4:] = np.nan
     put("gelu", 0, 0, scores=made_up_scores(40, k_eff, np.random.default_rng(0)))
     row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
-    assert row["dead_share"] == pytest.approx(2 / 40)
-    assert row["rare_share"] == pytest.approx(2 / 40)
-    assert row["k_eff_na_share"] == pytest.approx(4 / 36)
-    assert row["k_eff_mono_share"] == pytest.approx(16 / 32)
-    assert row["k_eff_mono_share_all"] == pytest.approx(16 / 40)
+    assert row.dead_share == pytest.approx(2 / 40)
+    assert row.rare_share == pytest.approx(2 / 40)
+    assert row.scores["k_eff"].na_share == pytest.approx(4 / 36)
+    assert row.scores["k_eff"].share.mean == pytest.approx(16 / 32)
+    assert row.scores["k_eff"].share_all == pytest.approx(16 / 40)
 
 
 def test_copies_do_not_multiply_monosemantic_neurons(put, tmp_path):
     scores = mono_scores(40, 20).with_columns(duplicate_cluster=pl.col("neuron") // 10)
     put("gelu", 0, 0, scores=scores)
-    row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
-    assert row["k_eff_mono_number"] == 20
-    assert row["k_eff_mono_once"] == pytest.approx(2)
-    assert row["k_eff_mono_once_share"] == pytest.approx(0.5)
+    score = k_eff(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
+    assert score.number.mean == 20
+    assert score.once.mean == pytest.approx(2)
+    assert score.once_share.mean == pytest.approx(0.5)
 
 
 def test_copies_move_neither_median_nor_difference(put, tmp_path):
@@ -143,10 +151,10 @@ def test_copies_move_neither_median_nor_difference(put, tmp_path):
     wide = pl.concat([originals, *[copies] * 4]).with_columns(neuron=pl.int_range(80).cast(originals.schema["neuron"]))
     put("gelu-x2", 0, 0, scores=wide, n_neurons=80, factor=2)
     comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
-    row = row_of(comparison, "gelu-x2")
-    assert row["k_eff_mono_share"] == pytest.approx(50 / 80)
-    assert row["k_eff_difference"] == pytest.approx(0)
-    assert row["k_eff_median"] == row_of(comparison, "gelu")["k_eff_median"] == 3
+    score = k_eff(comparison, "gelu-x2")
+    assert score.share.mean == pytest.approx(50 / 80)
+    assert score.difference.mean == pytest.approx(0)
+    assert score.median == k_eff(comparison, "gelu").median == 3
 
 
 def test_each_share_stands_beside_the_untrained_network_and_the_rotation(put, tmp_path):
@@ -154,12 +162,13 @@ def test_each_share_stands_beside_the_untrained_network_and_the_rotation(put, tm
         put("gelu", seed, 1, step=0)
         put("gelu", seed, 12, rotated=4)
     row = row_of(compare([tmp_path / "results"], tmp_path / "out"), "gelu")
-    assert row["k_eff_untrained_share"] == pytest.approx(1 / 40)
-    assert row["k_eff_rotated_share"] == pytest.approx(4 / 40)
-    assert row["k_eff_rotated_excess"] == pytest.approx(8 / 40)
+    nulls = row.scores["k_eff"].nulls
+    assert nulls["untrained"].share == pytest.approx(1 / 40)
+    assert nulls["rotated"].share == pytest.approx(4 / 40)
+    assert nulls["rotated"].excess.mean == pytest.approx(8 / 40)
     pooled = 32 / 160
-    assert row["k_eff_rotated_z"] == pytest.approx(0.2 / np.sqrt(pooled * (1 - pooled) * 2 / 80))
-    assert row["steps"] == "500 500"
+    assert nulls["rotated"].z == pytest.approx(0.2 / np.sqrt(pooled * (1 - pooled) * 2 / 80))
+    assert [meta.step for meta in row.metas] == [500, 500]
 
 
 def test_an_arm_is_held_against_the_untrained_network_of_its_root(put, tmp_path):
@@ -168,11 +177,10 @@ def test_an_arm_is_held_against_the_untrained_network_of_its_root(put, tmp_path)
     put("gelu-x10", 0, 9, factor=10, start_run="checkpoints/s/gelu-s0", root_variant="gelu", eval_loss=4.2)
     write_metrics(tmp_path / "results", "gelu-x10-s0", 0, 4.35, 4.2)
     comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
-    assert row_of(comparison, "gelu-x10")["k_eff_untrained_share"] == pytest.approx(3 / 40)
-    arms = comparison.arms.to_dicts()
-    assert [arm["variant"] for arm in arms] == ["gelu", "gelu-x10"]
-    assert arms[1]["birth_loss"] == pytest.approx(4.35)
-    assert arms[1]["eval_loss"] == pytest.approx(4.2)
+    assert k_eff(comparison, "gelu-x10").nulls["untrained"].share == pytest.approx(3 / 40)
+    assert [arm.result.variant for arm in comparison.arms] == ["gelu", "gelu-x10"]
+    assert comparison.arms[1].birth_loss == pytest.approx(4.35)
+    assert comparison.arms[1].result.eval_loss.mean == pytest.approx(4.2)
     assert "Widened models beside their parent" in (tmp_path / "out" / "comparison.md").read_text()
 
 
@@ -180,8 +188,8 @@ def test_post_is_compared_with_the_mid_of_a_reference_without_layer_norm(put, tm
     put("gelu", 0, 4)
     put("solu", 0, 8)
     put("solu", 0, 12, hook="post")
-    row = row_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "solu", "post")
-    assert row["k_eff_difference"] == pytest.approx(0.2)
+    score = k_eff(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "solu", "post")
+    assert score.difference.mean == pytest.approx(0.2)
 
 
 def test_a_score_no_better_than_its_rotation_is_a_reason_to_doubt(put, tmp_path):
@@ -198,10 +206,11 @@ def test_the_three_files_hold_the_same_rows_and_trace_every_one(put, tmp_path):
     put("gelu", 0, 4)
     put("gelu", 1, 5)
     comparison = compare([tmp_path / "results"], tmp_path / "out")
-    assert pl.read_parquet(tmp_path / "out" / "comparison.parquet").equals(comparison.rows)
+    table = flattened(comparison)
+    assert pl.read_parquet(tmp_path / "out" / "comparison.parquet").equals(table)
     csv = pl.read_csv(tmp_path / "out" / "comparison.csv")
-    assert csv.columns == comparison.rows.columns
-    row = row_of(comparison, "gelu")
+    assert csv.columns == table.columns
+    row = table.row(by_predicate=pl.col("variant") == "gelu", named=True)
     assert row["runs"] == "gelu-s0 gelu-s1"
     assert row["seeds"] == "0 1"
     hashes = row["score_manifests"].split()
@@ -263,10 +272,12 @@ def test_a_variant_of_which_no_neuron_is_judged_has_dashes_not_errors(put, tmp_p
     rng = np.random.default_rng(0)
     put("gelu", 0, 0, rotated=None, scores=made_up_scores(40, np.full(40, np.nan), rng))
     put("relu", 0, 0, scores=made_up_scores(40, k_eff_of(40, rng, 0.3), rng))
-    row = row_of(compare([tmp_path / "results"], tmp_path / "out", reference="relu"), "gelu")
-    assert row["k_eff_mono_share"] is None
-    assert row["k_eff_mono_number"] == 0
-    assert row["k_eff_difference"] is None
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="relu")
+    score = k_eff(comparison, "gelu")
+    assert score.share.n == 0
+    assert score.number.mean == 0
+    assert score.difference.n == 0
+    assert flattened(comparison)["k_eff_mono_share"].to_list()[1] is None
 
 
 def test_names_cannot_break_the_markdown_table(put, tmp_path):
@@ -291,25 +302,26 @@ def put_widened(put, tmp_path, narrow: list[int], unparted: list[int], parted: l
         put("gelu-x2-w_in", seed, parted[seed], factor=2, scheme="w_in", eval_loss=4.2 + 0.01 * seed, **arm)
 
 
-def arm_of(comparison, variant: str) -> dict:
-    return comparison.arms.filter(pl.col("variant") == variant).row(0, named=True)
+def arm_of(comparison: Comparison, variant: str) -> ArmResult:
+    return next(arm for arm in comparison.arms if arm.result.variant == variant)
 
 
 def test_a_widened_arm_is_held_against_both_controls_paired_by_seed(put, tmp_path):
     put_widened(put, tmp_path, narrow=[8, 10, 12], unparted=[8, 12, 16], parted=[16, 20, 20])
     comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
     arm = arm_of(comparison, "gelu-x2-w_in")
-    assert arm["k_eff_over_narrow"] == pytest.approx((8 + 10 + 8) / 3 / 40)
-    assert arm["k_eff_over_unparted"] == pytest.approx((8 + 8 + 4) / 3 / 40)
+    over = arm.scores["k_eff"].over
+    assert over["narrow"].mean == pytest.approx((8 + 10 + 8) / 3 / 40)
+    assert over["unparted"].mean == pytest.approx((8 + 8 + 4) / 3 / 40)
     half = 4.302653 * np.std([8, 8, 4], ddof=1) / np.sqrt(3) / 40
-    assert arm["k_eff_over_unparted_low"] == pytest.approx(arm["k_eff_over_unparted"] - half, abs=1e-6)
-    assert arm["loss_over_narrow"] == pytest.approx(-0.09)
-    assert arm["k_eff_beats_both"] == "yes"
-    unparted = arm_of(comparison, "gelu-x2-none")
-    assert unparted["k_eff_over_narrow"] == pytest.approx(2 / 40)
-    assert unparted["k_eff_over_unparted"] is None
-    assert unparted["k_eff_beats_both"] is None
-    assert arm_of(comparison, "gelu-narrow")["k_eff_over_narrow"] is None
+    assert over["unparted"].low == pytest.approx(over["unparted"].mean - half, abs=1e-6)
+    assert arm.loss_over_narrow.mean == pytest.approx(-0.09)
+    assert arm.scores["k_eff"].beats_both == "yes"
+    unparted = arm_of(comparison, "gelu-x2-none").scores["k_eff"]
+    assert unparted.over["narrow"].mean == pytest.approx(2 / 40)
+    assert unparted.over["unparted"].n == 0
+    assert unparted.beats_both is None
+    assert arm_of(comparison, "gelu-narrow").scores["k_eff"].over["narrow"].n == 0
     text = (tmp_path / "out" / "comparison.md").read_text()
     assert "Widened models against their controls" in text
     table = text.split("## Widened models against their controls")[1].split("##")[0]
@@ -322,16 +334,17 @@ def test_a_widened_arm_is_held_against_both_controls_paired_by_seed(put, tmp_pat
 )
 def test_superposition_is_only_reduced_where_both_intervals_lie_above_zero(put, tmp_path, parted, verdict):
     put_widened(put, tmp_path, narrow=[8, 10, 12], unparted=[8, 12, 16], parted=parted)
-    found = arm_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "gelu-x2-w_in")
-    assert found["k_eff_beats_both"] == verdict
+    arm = arm_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "gelu-x2-w_in")
+    assert arm.scores["k_eff"].beats_both == verdict
 
 
 def test_one_seed_says_nothing_of_controls_but_the_estimate(put, tmp_path):
     put_widened(put, tmp_path, narrow=[8], unparted=[8], parted=[20])
     arm = arm_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "gelu-x2-w_in")
-    assert arm["k_eff_over_narrow"] == pytest.approx(12 / 40)
-    assert arm["k_eff_over_narrow_low"] is None
-    assert arm["k_eff_beats_both"] is None
+    over = arm.scores["k_eff"].over["narrow"]
+    assert over.mean == pytest.approx(12 / 40)
+    assert not over.has_interval
+    assert arm.scores["k_eff"].beats_both is None
 
 
 def test_without_controls_there_is_no_table_of_them(put, tmp_path):

@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from analyze.comparison.command import compare
-from analyze.comparison.results import find_cells
-from analyze.comparison.separation import Told, rank_column, superiority, tell
+from analyze.comparison.comparison import comparison_of
+from analyze.comparison.results import Place, find_cells
+from analyze.comparison.separation import Separation, superiority
+from analyze.comparison.summary import compared_scores, rows_of
 from tests.analyze.activations.synthetic import made_up_scores, meta_of, sampled_tokens, write_cell, write_data
 
 
@@ -25,18 +27,20 @@ def test_its_standard_error_is_that_of_repeated_draws():
 
 
 def test_a_verdict_needs_every_seed_on_one_side():
-    def told(*probability: float) -> str:
-        return Told("s", "v", 0, "mid", "rotated", probability, (0.05,) * len(probability)).verdict
+    def verdict(*probability: float) -> str:
+        return Separation("s", "v", Place(0, "mid"), "rotated", probability, (0.05,) * len(probability)).verdict
 
-    assert told(0.7, 0.65) == "above"
-    assert told(0.3, 0.2) == "below"
-    assert told(0.9, 0.55) == told(0.9, 0.1) == told(0.5) == "not told"
+    assert verdict(0.7, 0.65) == "above"
+    assert verdict(0.3, 0.2) == "below"
+    assert verdict(0.9, 0.55) == verdict(0.9, 0.1) == verdict(0.5) == "not shown"
 
 
 def test_a_score_is_read_where_higher_is_more_monosemantic():
-    assert rank_column("k_eff", ["k_eff", "k_eff_score"]) == "k_eff_score"
-    assert rank_column("ms", ["ms", "ms_null"]) == "ms"
-    assert rank_column("ms", ["k_eff"]) is None
+    scores = made_up_scores(20, np.linspace(1, 4, 20), np.random.default_rng(0)).with_columns(ms=pl.col("k_eff"))
+    ranks = rows_of(scores, compared_scores(scores.columns)).ranks
+    assert set(ranks) == {"k_eff", "rule_share", "ms"}
+    assert ranks["k_eff"].tolist() == scores["k_eff_score"].drop_nulls().to_list()
+    assert ranks["ms"].tolist() == scores["ms"].drop_nulls().to_list()
 
 
 @pytest.fixture
@@ -58,15 +62,16 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_every_variant_from_scratch_is_held_against_its_own_nulls_and_the_reference(results):
-    found = {(one.variant, one.side): one for one in tell(find_cells([results]), "gelu") if one.score == "k_eff"}
-    assert set(found) == {
+    comparison = comparison_of(find_cells([results]), "gelu")
+    k_eff = {(each.variant, each.side): each for each in comparison.separations if each.score == "k_eff"}
+    assert set(k_eff) == {
         ("gelu", "untrained"),
         ("gelu", "rotated"),
         ("relu", "untrained"),
         ("relu", "rotated"),
         ("relu", "reference"),
     }
-    assert all(one.probability == (1.0, 1.0) and one.verdict == "above" for one in found.values())
+    assert all(each.probability == (1.0, 1.0) and each.verdict == "above" for each in k_eff.values())
 
 
 def test_copies_count_once(results, tmp_path):
@@ -76,9 +81,10 @@ def test_copies_count_once(results, tmp_path):
     k_eff = np.array([1.0] * 9 + [4.0])
     scores = made_up_scores(10, k_eff, rng).with_columns(duplicate_cluster=pl.Series([0] * 9 + [1], dtype=pl.Int32))
     write_cell(results, tokens, meta_of(data, tokens, "solu", 0, 500, n_neurons=10), scores)
-    one = next(one for one in tell(find_cells([results]), "gelu") if (one.variant, one.score) == ("solu", "k_eff"))
-    assert one.side == "reference"
-    assert one.probability == (0.5,)
+    separations = comparison_of(find_cells([results]), "gelu").separations
+    solu = next(each for each in separations if (each.variant, each.score) == ("solu", "k_eff"))
+    assert solu.side == "reference"
+    assert solu.probability == (0.5,)
 
 
 def test_the_comparison_prints_it(results, tmp_path):

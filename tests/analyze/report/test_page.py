@@ -14,11 +14,12 @@ import pytest
 from analyze.activations.store import drop_sample
 from analyze.comparison.command import compare
 from analyze.figures import styles_of
-from analyze.report.neurons import level, shown
+from analyze.report.cards import level, shown
 from analyze.report.page import report
 from analyze.report.plots import Curve, Dot, dot_plot, loss_curves
 from analyze.scores.passages import keep_passages
 from analyze.scores.store import write_scores
+from analyze.statistics import Estimate
 from tests.analyze.activations.synthetic import (
     HOSTILE,
     k_eff_of,
@@ -59,11 +60,11 @@ class Parsed(HTMLParser):
         for name, value in attrs:
             self.attributes.add(name)
             if name == "src":
-                self.sources.append(value)
+                self.sources.append(value or "")
             if name == "href":
-                self.links.append(value)
+                self.links.append(value or "")
             if name == "id":
-                self.ids.append(value)
+                self.ids.append(value or "")
 
     def handle_data(self, data):
         self.text.append(data)
@@ -303,7 +304,7 @@ def test_figures_of_ten_variants_name_every_one():
     names = [f"variant-{index}" for index in range(10)]
     points = np.array([[1000.0, 6.0], [2000.0, 5.0]])
     svg = loss_curves([Curve(name, points, points, False) for name in names], styles_of(names), 6.9, 4.7)
-    dots = dot_plot([("%", [Dot(name, name, 10.0, 5.0, 15.0) for name in names])], styles_of(names))
+    dots = dot_plot([("%", [Dot(name, name, Estimate(10.0, 5.0, 15.0, 1.0, 2)) for name in names])], styles_of(names))
     for name in names:
         assert name in svg
         assert name in dots

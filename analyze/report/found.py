@@ -1,0 +1,89 @@
+"""The report's first part: what was found, in sentences and one figure."""
+
+from analyze.comparison.comparison import Comparison
+from analyze.comparison.table import rounded, signed
+from analyze.comparison.variants import VariantResult
+from analyze.comparison.wording import doubts, tests_made, with_interval
+from analyze.figures import Figure
+from analyze.nulls import shown_nulls
+from analyze.report.base import Paragraph, Part, Section, Study
+from analyze.report.plots import Dot, dot_plot
+from analyze.scores.validity import may_lead, validity_line
+from analyze.tables import count, percent, visible
+
+
+def _section(study: Study) -> Section:
+    sentences = [Paragraph(sentence) for sentence in summary(study.comparison)]
+    blocks = (*sentences, Paragraph(tests_made(study.comparison), "note"), share_figure(study))
+    return Section("found", "What was found", "", blocks)
+
+
+def summary(comparison: Comparison) -> list[str]:
+    """Sentences made from the numbers; they name estimates, and claim nothing that was not tested."""
+    name, title = comparison.primary.name, comparison.primary.title
+    rows = [(row, row.scores[name]) for row in comparison.rows if row.scores[name].share.n]
+    if not rows:
+        return [f"No neuron could be judged by {title}."]
+    sentences = []
+    if not may_lead(name):
+        sentences.append(
+            f"No headline: {title} has not passed on planted neurons ({validity_line(name)}), so what follows "
+            "describes what it calls monosemantic and is no count of monosemantic neurons."
+        )
+    first, score = next(((row, score) for row, score in rows if row.variant == comparison.reference), rows[0])
+    chances = [f"{null.title} {percent(score.nulls[null.name].share)}" for null in shown_nulls()]
+    sentences.append(
+        f"By {title}, {with_interval(score.share, percent)} per cent of the judged neurons of {first} are monosemantic "
+        f"({with_interval(score.number, count)} of {count(first.meta.n_neurons)} neurons); {', '.join(chances)} per "
+        "cent."
+    )
+    differences = [(row, score.difference) for row, score in rows if score.difference.n]
+    if differences:
+        least = min(differences, key=lambda pair: pair[1].mean)
+        most = max(differences, key=lambda pair: pair[1].mean)
+        intervals = most[1].n > 1
+        means = "brackets are 95 % t intervals over seeds" if intervals else "one seed, so without an interval"
+        sentences.append(
+            f"Estimated differences to {comparison.reference} run from {with_interval(least[1], signed)} percentage "
+            f"points ({least[0]}) to {with_interval(most[1], signed)} ({most[0]}); {means}."
+        )
+    widest, score = max(rows, key=lambda row: row[1].once.mean)
+    sentences.append(
+        "The largest number of monosemantic neurons, each cluster of duplicates counted once, is "
+        f"{rounded(score.once.mean)} of {count(widest.meta.n_neurons)} ({widest})."
+    )
+    n_doubts = len(doubts(comparison))
+    if n_doubts:
+        reasons = f"{n_doubts} reason{'s' if n_doubts > 1 else ''}"
+        sentences.append(f"{reasons} to doubt these numbers stand below the table.")
+    return sentences
+
+
+def share_figure(study: Study) -> Figure:
+    """Monosemantic share and number of every variant, with the shares of the nulls."""
+    primary, nulls = study.comparison.primary, shown_nulls()
+
+    def share(row: VariantResult) -> Dot:
+        score = row.scores[primary.name]
+        chance = {null.name: 100 * score.nulls[null.name].share for null in nulls}
+        seeds = tuple(100 * value for value in score.share_by_seed)
+        return Dot(str(row), row.variant, score.share.scaled(100.0), seeds, chance)
+
+    shares = [share(row) for row in study.comparison.rows]
+    numbers = [Dot(str(row), row.variant, row.scores[primary.name].once) for row in study.comparison.rows]
+    panels = [
+        (f"% of judged neurons mono by {primary.title}", shares),
+        ("mono neurons, duplicates once", numbers),
+    ]
+    listed = "; ".join(f"{dot.title}: {dot.estimate.mean:.1f} %" for dot in shares)
+    marks = ", ".join(f"{null.style.called}: {null.phrase}" for null in nulls)
+    return Figure(
+        "mono-share",
+        dot_plot(panels, study.styles),
+        visible(f"Share of judged neurons called monosemantic by {primary.title}. {listed}."),
+        "Left: share of judged neurons called monosemantic; dot: mean over seeds, line: 95 % t interval over seeds "
+        f"(none with one seed), ticks: single seeds; {marks}. Right: how many, each cluster of duplicates once.",
+    )
+
+
+PART = Part("found", 0, _section)

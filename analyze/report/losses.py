@@ -1,0 +1,50 @@
+"""The report's loss curves."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from analyze.figures import Figure
+from analyze.report.base import Paragraph, Part, Section, Study
+from analyze.report.plots import Curve, loss_curves
+from analyze.tables import number, visible
+from train.tracking import read_metrics
+
+
+def _section(study: Study) -> Section:
+    none = Paragraph("No metrics.jsonl lies beside these results, so there are no curves.")
+    return Section("loss", "Losses", "Losses", (loss_figure(study) or none,))
+
+
+def loss_figure(study: Study) -> Figure | None:
+    """Loss curves of all runs; None where no metrics.jsonl lies beside the results."""
+    firsts = [next(iter(places.values())) for places in study.comparison.results.values()]
+    curves = []
+    for row in firsts:
+        for each in row.cells:
+            run = each.cell.directory.run_directory
+            train, evaluation = _points(run, "train"), _points(run, "eval")
+            if train.size or evaluation.size:
+                curves.append(Curve(row.variant, train, evaluation, each.cell.meta.start_run is not None))
+    if not curves:
+        return None
+    unigram, bigram = study.comparison.facts.unigram_loss, study.comparison.facts.bigram_loss
+    listed = "; ".join(f"{row.variant}: {number(row.eval_loss.mean, 3)}" for row in firsts)
+    return Figure(
+        "loss",
+        loss_curves(curves, study.styles, unigram, bigram),
+        visible(f"Loss over tokens. Held-out loss at the end, nats a token: {listed}."),
+        "Loss in nats a token over tokens since the run's own start (logarithmic where it trained from scratch). "
+        "Thick: held-out text, one line a seed; thin: training batches, smoothed. Numbers: the first seed's last "
+        f"evaluation. Baselines on the same held-out rows: unigram {number(unigram, 3)}, bigram {number(bigram, 3)}.",
+    )
+
+
+def _points(run: Path, kind: str) -> Float[ndarray, "points 2"]:
+    pairs = [(line["tokens"], line["loss"]) for line in read_metrics(run / "metrics.jsonl", kind)]
+    return np.array(pairs, dtype=np.float64).reshape(-1, 2)
+
+
+PART = Part("losses", 30, _section)

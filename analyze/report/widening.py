@@ -1,0 +1,51 @@
+"""The report's figures of widened models with their parent and controls."""
+
+from analyze.figures import Figure
+from analyze.report.base import Part, Section, Study
+from analyze.report.plots import Dot, LossChange, dot_plot, loss_change
+from analyze.tables import visible
+
+
+def _section(study: Study) -> Section | None:
+    title = "The widened model beside parent and controls"
+    figures = (mono_figure(study), loss_figure(study)) if study.comparison.arms else ()
+    return Section("widened", title, "Widened", figures) if figures else None
+
+
+def mono_figure(study: Study) -> Figure:
+    """Monosemantic shares and numbers of parents and of what starts from them."""
+    name, rows = study.comparison.primary.name, [arm.result for arm in study.comparison.arms]
+    shares = [Dot(str(row), row.variant, row.scores[name].once_share.scaled(100.0)) for row in rows]
+    numbers = [Dot(str(row), row.variant, row.scores[name].once) for row in rows]
+    panels = [("% mono, duplicates once", shares), ("mono neurons, duplicates once", numbers)]
+    listed = "; ".join(f"{dot.title}: {dot.estimate.mean:.1f} %" for dot in shares)
+    return Figure(
+        "widened-mono",
+        dot_plot(panels, study.styles),
+        visible(f"Monosemantic share with duplicates counted once. {listed}."),
+        "The parent, and the variants that start from it. Each cluster of duplicates counts once: right after "
+        "widening, copies share their parent's activations, so that only neurons that grew apart count as new. Line: "
+        "95 % t interval over seeds.",
+    )
+
+
+def loss_figure(study: Study) -> Figure:
+    """Losses at birth and at the end of what starts from a checkpoint."""
+    arms = [arm for arm in study.comparison.arms if arm.result.is_arm]
+    variants = [arm.result.variant for arm in arms]
+    changes = [
+        LossChange(arm.result.variant, arm.birth_loss, arm.result.eval_loss.mean)
+        for index, arm in enumerate(arms)
+        if arm.result.variant not in variants[:index]
+    ]
+    listed = "; ".join(f"{each.variant}: {each.birth:.3f} to {each.end:.3f}" for each in changes)
+    return Figure(
+        "widened-loss",
+        loss_change(changes, study.styles),
+        visible(f"Held-out loss at birth and at the end. {listed}."),
+        "Mean over seeds. An exact widening is born at its parent's loss; what a control reaches by training on, "
+        "widening cannot claim.",
+    )
+
+
+PART = Part("widening", 50, _section)
