@@ -22,10 +22,10 @@ from analyze.rules import grammar as rules
 from analyze.rules.build import grammar_on
 from analyze.rules.grammar import Grammar
 from analyze.scores import k_eff
-from analyze.validation.command import admitted_on
+from analyze.validation.command import admit_on
 from analyze.validation.design import CASES
 from analyze.validation.discrimination import auroc_interval
-from analyze.validation.plant import Ground, TooFewFeatures, case_plot
+from analyze.validation.plant import Corpus, TooFewFeatures, planted_case
 from train.data.tokens import TokenFile
 
 FIRST = {"n_rules": 4, "two_before": False, "spelling": False, "reach": 0.05}
@@ -58,27 +58,27 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="data directory that `python -m train prepare` wrote")
     parser.add_argument("--features", choices=("tuning", "held"), default="tuning")
     args = parser.parse_args()
-    ground = Ground.of(TokenFile.open(args.data, split="eval"))
-    bank = admitted_on(ground).of(args.features)
-    positions, is_fit = np.asarray(ground.tokens.stream_position, np.int64), np.asarray(ground.tokens.is_fit)
-    whole = grammar_on(ground.data, positions, is_fit)
+    corpus = Corpus.of(TokenFile.open(args.data, split="eval"))
+    bank = admit_on(corpus).of(args.features)
+    positions, is_fit = np.asarray(corpus.tokens.stream_position, np.int64), np.asarray(corpus.tokens.is_fit)
+    whole = grammar_on(corpus.data, positions, is_fit)
     less = Grammar(tuple(view for view in whole.views if view.name != "two before"), positions, is_fit)
-    plots = []
+    planted_sets = []
     for case in CASES:
         try:
-            plots.append(case_plot(ground, bank, case))
+            planted_sets.append(planted_case(corpus, bank, case))
         except TooFewFeatures:
             continue
     print(f"{len(bank.features)} features ({args.features}); AUROC, no figure counts as the lowest")
     print(
         "firing rate: "
-        + "  ".join(f"{one.name} {auroc(-one.acts.moments.firing_rate, one.k == 1):.2f}" for one in plots)
+        + "  ".join(f"{one.name} {auroc(-one.acts.moments.firing_rate, one.k == 1):.2f}" for one in planted_sets)
     )
     for name, change in LINES.items():
         grammar = whole if change.get("two_before", True) else less
         told = []
         with changed(**change):  # pyright: ignore[reportArgumentType]
-            for one in plots:
+            for one in planted_sets:
                 score = np.array([1 / found.k_eff for found in k_eff.fit_all(one.acts, grammar)])
                 area = auroc_interval(score, one.k == 1, one.members)
                 told.append(f"{one.name} {area.value:.2f} [{area.low:.2f}, {area.high:.2f}]")

@@ -1,15 +1,15 @@
-"""Which features are admitted on a corpus: often enough to plant, and nothing that a score reads.
+"""Which features are admitted on a corpus: frequent enough to plant, and unlike anything that a score reads.
 
-A set R that scores read (a rule of the grammar, a label of the bank) keeps a feature F out where, over the
-held-out tokens,
+Over the held-out tokens, a set R that scores read (a rule of the grammar, a label of the bank) keeps a feature F out
+for one of three reasons:
 
     same       |F & R| / |F | R| >= SAME
     holds      R lies in F (INSIDE of R's tokens) and covers HALF of F
-    held by    F lies in R (INSIDE of F's tokens) and R has less than WIDER times F's tokens
+    held by    F lies in R (INSIDE of F's tokens) and R has fewer than WIDER times F's tokens
 
-Broad sets hold features all the same ("letters only" holds every word list): what keeps a set from being the
-feature is that it is at least WIDER times as large. Only single sets are looked at: a union of rules may
-come near a feature, which is what scores that take several rules are for.
+Broad sets contain features all the same ("letters only" contains every word list); they do not count as the feature
+because they are at least WIDER times as large. Only single sets are compared. A union of rules may come near a
+feature: scores that take several rules exist for that.
 """
 
 from collections import Counter
@@ -23,17 +23,18 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from analyze.labels.bank import LabelBank
 from analyze.rules.grammar import Grammar
 from analyze.validation.features import FEATURES, Feature, Part
-from analyze.validation.reading import Reading
+from analyze.validation.parsed_text import ParsedText
 
 SAME, INSIDE, HALF, WIDER = 0.5, 0.9, 0.5, 4.0
 FEWEST_TOKENS, FEWEST_DOCUMENTS, LARGEST_SHARE = 150, 60, 0.05
 
 
 @runtime_checkable
-class SetsRead(Protocol):
-    """Sets of tokens that scores read, by what they share with features."""
+class ScoreSets(Protocol):
+    """Sets of tokens that scores read."""
 
     @property
     def kind(self) -> str:
@@ -42,21 +43,21 @@ class SetsRead(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One each."""
+        """The name of each set."""
         ...
 
     @property
     def sizes(self) -> Float[ndarray, " r"]:
-        """Tokens of each."""
+        """How many tokens each set has."""
         ...
 
     def shared(self, inside: Bool[ndarray, "t f"]) -> Float[ndarray, "r f"]:
-        """Tokens that each shares with each feature."""
+        """How many tokens each set shares with each feature."""
         ...
 
 
-class Rules:
-    """The rules of a grammar at the stream positions of its sample."""
+class RuleSets:
+    """The rules of a grammar at some positions of the stream."""
 
     kind = "rule"
 
@@ -73,9 +74,23 @@ class Rules:
         self.sizes = self.shared(np.ones((len(positions), 1), bool))[:, 0]
 
     def shared(self, inside: Bool[ndarray, "t f"]) -> Float[ndarray, "r f"]:
-        """Tokens of each rule and each feature."""
-        held = inside.astype(np.float64)
-        return np.concatenate([sums @ held for sums in self._sums])
+        """How many tokens each rule shares with each feature."""
+        return np.concatenate([sums @ inside.astype(np.float64) for sums in self._sums])
+
+
+class LabelSets:
+    """The labels of a bank at some positions of the stream."""
+
+    kind = "label"
+
+    def __init__(self, bank: LabelBank, positions: Int[ndarray, "t"]) -> None:
+        self.names = bank.names
+        self._tokens = sp.csr_array(bank.matrix(positions).T)
+        self.sizes = np.asarray(self._tokens.sum(axis=1)).ravel()
+
+    def shared(self, inside: Bool[ndarray, "t f"]) -> Float[ndarray, "r f"]:
+        """How many tokens each label shares with each feature."""
+        return np.asarray(self._tokens @ inside.astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -99,46 +114,49 @@ class Admitted:
 
     @property
     def share(self) -> Float[ndarray, " f"]:
-        """Of the tokens, each."""
+        """The share of the tokens that have each feature."""
         return self.tokens.mean(axis=0)
 
     @property
     def hash(self) -> str:
-        """sha256 of the names admitted and of their tokens: what was planted on this corpus."""
-        digest = sha256("\n".join(one.name for one in self.features).encode())
+        """sha256 of the admitted names and of their tokens."""
+        digest = sha256("\n".join(feature.name for feature in self.features).encode())
         digest.update(np.packbits(self.tokens, axis=0).tobytes())
         return digest.hexdigest()
 
     def of(self, part: Part) -> "Admitted":
-        """Those of one part."""
-        kept = np.array([index for index, one in enumerate(self.features) if one.part == part], np.int64)
-        refused = tuple(one for one in self.refused if one.feature.part == part)
+        """The features of one part."""
+        kept = np.array([index for index, feature in enumerate(self.features) if feature.part == part], np.int64)
+        refused = tuple(refusal for refusal in self.refused if refusal.feature.part == part)
         return Admitted(tuple(self.features[index] for index in kept.tolist()), self.tokens[:, kept], refused)
 
     def lines(self) -> list[str]:
-        """How many stand and fell, by part and reason."""
-        found = []
+        """How many features were admitted and refused, by part and reason."""
+        lines = []
         for part in ("tuning", "held"):
             mine = self.of(part)
-            reasons = Counter(one.why for one in mine.refused)
-            told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "none"
-            found.append(f"{part}: {len(mine.features)} features admitted, {len(mine.refused)} refused ({told})")
-        return found
+            counts = Counter(refusal.why for refusal in mine.refused)
+            reasons = ", ".join(f"{why} {count}" for why, count in sorted(counts.items())) or "none"
+            lines.append(f"{part}: {len(mine.features)} features admitted, {len(mine.refused)} refused ({reasons})")
+        return lines
 
 
-def admitted(
-    reading: Reading, positions: Int[ndarray, "t"], read: Iterable[SetsRead], features: tuple[Feature, ...] = FEATURES
+def admit(
+    text: ParsedText,
+    positions: Int[ndarray, "t"],
+    score_sets: Iterable[ScoreSets],
+    features: tuple[Feature, ...] = FEATURES,
 ) -> Admitted:
-    """Hold every definition against the sets that scores read, at the given positions of the stream."""
-    tokens = np.stack([one.tokens(reading)[positions] for one in features], axis=1)
-    document = reading.document[positions]
+    """Compare every feature with the sets that scores read, at some positions of the stream."""
+    tokens = np.stack([feature.tokens(text)[positions] for feature in features], axis=1)
+    document = text.document[positions]
     count = tokens.sum(axis=0)
     n_documents = np.array([len(np.unique(document[column])) for column in tokens.T])
     why = np.full(len(features), "", object)
     by = np.full(len(features), "", object)
     why[(count < FEWEST_TOKENS) | (n_documents < FEWEST_DOCUMENTS)] = "few"
     why[count > LARGEST_SHARE * len(positions)] = "many"
-    for sets in read:
+    for sets in score_sets:
         size, both = sets.sizes[:, None], sets.shared(tokens)
         reasons = {
             "same": both >= SAME * (size + count - both),
@@ -149,6 +167,6 @@ def admitted(
             for index in np.flatnonzero((against & (size > 0)).any(axis=0) & (why == "")).tolist():
                 why[index] = reason
                 by[index] = f"{sets.kind}: {sets.names[int(np.argmax(against[:, index] * both[:, index]))]}"
-    stands = np.flatnonzero(why == "")
+    kept = np.flatnonzero(why == "")
     refused = tuple(Refused(features[index], why[index], by[index]) for index in np.flatnonzero(why != "").tolist())
-    return Admitted(tuple(features[index] for index in stands.tolist()), tokens[:, stands], refused)
+    return Admitted(tuple(features[index] for index in kept.tolist()), tokens[:, kept], refused)

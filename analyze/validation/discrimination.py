@@ -1,4 +1,4 @@
-"""How well a score tells one kind of neuron from another, and how sure one can be of it."""
+"""How well a score tells one kind of neuron from another, and how sure we can be of that."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ class Estimate:
 
 
 def weights(members: Bool[ndarray, "n f"], draws: int, rng: np.random.Generator) -> Float[ndarray, "draws n"]:
-    """How often each neuron counts in each draw of a bootstrap over features and neurons.
+    """The weight of each neuron in each draw of a bootstrap over features and neurons.
 
     Features get weights from a standard exponential distribution (the Bayesian bootstrap: Rubin, Annals of
-    Statistics 9, 1981). A neuron counts as the mean of its features do, and beside that by itself, so that its
-    weight has variance 1 like theirs: w = mean_f v_f + sqrt(1 - 1/k) (u - 1), no less than 0. So neurons of one
-    and the same feature rise and fall together, as one cluster. In simulations intervals of COVERAGE .95 hold
-    the truth .93 to .98 of the time, where resampling neurons alone held it .92 to .97.
+    Statistics 9, 1981). A neuron's weight is the mean of its features' weights plus a part of its own, so that it has
+    variance 1 like theirs: w = mean_f v_f + sqrt(1 - 1/k) (u - 1), at least 0. Neurons of the same single feature
+    thus rise and fall together, as one cluster. In simulations intervals of COVERAGE .95 contain the truth .93 to
+    .98 of the time; resampling neurons alone, .92 to .97.
     """
     k = np.maximum(members.sum(axis=1), 1)
     by_feature = rng.standard_exponential((draws, members.shape[1])) @ members.T.astype(np.float64) / k
@@ -47,7 +47,7 @@ def auroc_interval(
     """AUROC with the percentile interval (COVERAGE) of a bootstrap over features and neurons.
 
     Args:
-        members: which features each neuron is made of.
+        members: which features each neuron sums.
 
     The ends are NaN where one of the two kinds is missing.
     """
@@ -66,9 +66,9 @@ def rank_correlation(score: Float[ndarray, "n"], k: Int[ndarray, "n"]) -> float:
 
 
 def best_threshold(score: Float[ndarray, "n"], positive: Bool[ndarray, "n"]) -> float:
-    """The value from which on to call a neuron positive so that the mean of both kinds' accuracies is largest.
+    """The threshold above which neurons count as positive, chosen for the largest mean accuracy over both kinds.
 
-    Halfway between two scores that occur; of equal ones the lowest. NaN scores are never above it.
+    It lies halfway between two scores that occur; the lowest of several equally good ones. NaN is never above it.
     """
     known = np.unique(score[~np.isnan(score)])
     if not len(known):

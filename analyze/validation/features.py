@@ -1,28 +1,33 @@
-"""Features of real text that no score reads: what planted neurons are made of.
+"""Features of real text that no score reads: planted neurons respond to these.
 
-Fixed by hash before any score was tuned (`design.PLANTED_HASH`). A feature is what its definition says; which
-definitions are admitted on a corpus is decided by `admission`, never by how a score fares.
+A hash fixed them before any score was tuned (`design.PLANTED_HASH`). Word lists and patterns stand in
+features.toml; this file says what each kind of definition means. `admission` decides which definitions are admitted
+on a corpus; how a score does on them plays no part.
 """
 
 import re
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from analyze.validation.reading import Reading, Runs
-from analyze.validation.wordlists import LISTS
+from analyze.validation.parsed_text import ParsedText, Spans
 
 Part = Literal["tuning", "held"]
+_DEFINITIONS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("features.toml").read_text(encoding="utf-8"))
+LISTS: dict[str, str] = {name: " ".join(words.split()) for name, words in _DEFINITIONS["lists"].items()}
+"""Words by meaning, separated by blanks."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A set of tokens with a name. Features of one `root` are about one thing, and fall into one part."""
+    """A named set of tokens. Features with the same `root` are about the same thing and belong to the same part."""
 
     name: str
     root: str
@@ -31,113 +36,111 @@ class Feature:
 
     @property
     def part(self) -> Part:
-        """`tuning` (a third of the roots: may be looked at while a score is built) or `held`."""
+        """`tuning` (a third of the roots; authors of scores may look at them) or `held`."""
         return "tuning" if sha256(f"planted/{self.root}".encode()).digest()[0] < 85 else "held"
 
-    def tokens(self, reading: Reading) -> Bool[ndarray, "s"]:
-        """Where it holds in a stream; false at separators."""
-        return _KINDS[self.kind](reading, *self.given) & (reading.document >= 0)
+    def tokens(self, text: ParsedText) -> Bool[ndarray, "s"]:
+        """The tokens of a stream that have the feature; never a separator."""
+        return _KINDS[self.kind](text, *self.given) & (text.document >= 0)
 
 
-def _marked(reading: Reading, runs: Runs, inside: Bool[ndarray, "r"]) -> Bool[ndarray, "s"]:
-    """The tokens in which the chosen runs end."""
-    return reading.at(runs.last[inside])
+def _marked(text: ParsedText, spans: Spans, inside: Bool[ndarray, "r"]) -> Bool[ndarray, "s"]:
+    """The last token of each chosen span."""
+    return text.at(spans.last[inside])
 
 
-def _in_list(reading: Reading, name: str) -> Bool[ndarray, "r"]:
+def _in_list(text: ParsedText, name: str) -> Bool[ndarray, "r"]:
     wanted = frozenset(LISTS[name].split())
-    return _that(reading.words, lambda word: word in wanted)
+    return _that(text.words, lambda word: word in wanted)
 
 
-def _that(runs: Runs, test: Callable[[str], bool]) -> Bool[ndarray, "r"]:
-    """Which runs pass a test of their lower-case text."""
+def _that(spans: Spans, test: Callable[[str], bool]) -> Bool[ndarray, "r"]:
+    """Which spans pass a test of their lower-case text."""
     known: dict[str, bool] = {}
-    return np.fromiter(
-        (known[text] if text in known else known.setdefault(text, test(text)) for text in runs.folded), bool, len(runs)
-    )
+    passes = (known[word] if word in known else known.setdefault(word, test(word)) for word in spans.folded)
+    return np.fromiter(passes, bool, len(spans))
 
 
-def _before(reading: Reading, n: int = 1) -> tuple[Int[ndarray, "r"], Bool[ndarray, "r"]]:
-    """The index of the word n words before each word, and whether it is of the same sentence."""
-    ordinal = reading.since(reading.words, reading.breaks)
+def _before(text: ParsedText, n: int = 1) -> tuple[Int[ndarray, "r"], Bool[ndarray, "r"]]:
+    """The index of the word n words before each word, and whether both are in the same sentence."""
+    ordinal = text.since(text.words, text.breaks)
     return np.maximum(np.arange(len(ordinal)) - n, 0), ordinal > n
 
 
-def _word(reading: Reading, name: str) -> Bool[ndarray, "s"]:
-    return _marked(reading, reading.words, _in_list(reading, name))
+def _word(text: ParsedText, name: str) -> Bool[ndarray, "s"]:
+    return _marked(text, text.words, _in_list(text, name))
 
 
-def _back(reading: Reading, name: str, n: int) -> Bool[ndarray, "s"]:
-    return reading.back(_word(reading, name), n)
+def _back(text: ParsedText, name: str, n: int) -> Bool[ndarray, "s"]:
+    return text.back(_word(text, name), n)
 
 
-def _lately(reading: Reading, name: str, n: int) -> Bool[ndarray, "s"]:
-    inside = _word(reading, name)
-    return np.any([reading.back(inside, distance) for distance in range(1, n + 1)], axis=0)
+def _lately(text: ParsedText, name: str, n: int) -> Bool[ndarray, "s"]:
+    inside = _word(text, name)
+    return np.any([text.back(inside, distance) for distance in range(1, n + 1)], axis=0)
 
 
-def _pair(reading: Reading, first: str, second: str) -> Bool[ndarray, "s"]:
-    index, same = _before(reading)
-    return _marked(reading, reading.words, _in_list(reading, second) & same & _in_list(reading, first)[index])
+def _pair(text: ParsedText, first: str, second: str) -> Bool[ndarray, "s"]:
+    index, same = _before(text)
+    return _marked(text, text.words, _in_list(text, second) & same & _in_list(text, first)[index])
 
 
-def _skip(reading: Reading, first: str, second: str) -> Bool[ndarray, "s"]:
-    index, same = _before(reading, 2)
-    words = reading.words
-    return _marked(
-        reading, words, _that(words, lambda one: one == second) & same & _that(words, lambda one: one == first)[index]
-    )
+def _skip(text: ParsedText, first: str, second: str) -> Bool[ndarray, "s"]:
+    index, same = _before(text, 2)
+    words = text.words
+    is_first, is_second = (_that(words, lambda word, wanted=wanted: word == wanted) for wanted in (first, second))
+    return _marked(text, words, is_second & same & is_first[index])
 
 
-def _words_after(reading: Reading, first: str, n: int) -> Bool[ndarray, "s"]:
-    index, same = _before(reading, n)
-    return _marked(reading, reading.words, same & _that(reading.words, lambda one: one == first)[index])
+def _words_after(text: ParsedText, first: str, n: int) -> Bool[ndarray, "s"]:
+    index, same = _before(text, n)
+    return _marked(text, text.words, same & _that(text.words, lambda word: word == first)[index])
 
 
-def _spelled(reading: Reading, pattern: str) -> Bool[ndarray, "s"]:
+def _spelled(text: ParsedText, pattern: str) -> Bool[ndarray, "s"]:
     expression = re.compile(pattern)
-    return _marked(reading, reading.words, _that(reading.words, lambda word: bool(expression.search(word))))
+    return _marked(text, text.words, _that(text.words, lambda word: bool(expression.search(word))))
 
 
-def _ordinal(reading: Reading, event: str, n: int) -> Bool[ndarray, "s"]:
+def _ordinal(text: ParsedText, event: str, n: int) -> Bool[ndarray, "s"]:
     events = {
-        "sentence": lambda: reading.breaks,
-        "comma": lambda: reading.offsets(","),
-        "number": lambda: reading.offsets("[0-9]+(?![0-9])"),
-        "bracket": lambda: reading.offsets(r"\)"),
-        "capital": lambda: reading.offsets(r"\b[A-Z][a-z]+"),
+        "sentence": lambda: text.breaks,
+        "comma": lambda: text.offsets(","),
+        "number": lambda: text.offsets("[0-9]+(?![0-9])"),
+        "bracket": lambda: text.offsets(r"\)"),
+        "capital": lambda: text.offsets(r"\b[A-Z][a-z]+"),
     }[event]()
-    return _marked(reading, reading.words, reading.since(reading.words, events) == n)
+    return _marked(text, text.words, text.since(text.words, events) == n)
 
 
-def _comma_of_sentence(reading: Reading, n: int) -> Bool[ndarray, "s"]:
-    """Words that follow the nth comma of a sentence and no further one."""
-    commas, breaks = reading.offsets(","), reading.breaks
-    begun = breaks[np.maximum(np.searchsorted(breaks, reading.words.start, side="right") - 1, 0)]
-    count = np.searchsorted(commas, reading.words.start, side="right") - np.searchsorted(commas, begun, side="right")
-    return _marked(reading, reading.words, count == n)
+def _comma_of_sentence(text: ParsedText, n: int) -> Bool[ndarray, "s"]:
+    """Words between the nth comma of a sentence and the next one."""
+    commas, breaks = text.offsets(","), text.breaks
+    sentence = breaks[np.maximum(np.searchsorted(breaks, text.words.start, side="right") - 1, 0)]
+    count = np.searchsorted(commas, text.words.start, side="right") - np.searchsorted(commas, sentence, side="right")
+    return _marked(text, text.words, count == n)
 
 
-def _opened(reading: Reading, opening: str) -> Bool[ndarray, "s"]:
-    """Words from the 2nd to the 8th of a sentence whose first word is one of `opening`."""
-    ordinal = reading.since(reading.words, reading.breaks)
+def _opened(text: ParsedText, opening: str) -> Bool[ndarray, "s"]:
+    """The 2nd to 8th word of each sentence whose first word is one of `opening`."""
+    ordinal = text.since(text.words, text.breaks)
     first = np.maximum(np.arange(len(ordinal)) - ordinal + 1, 0)
     wanted = frozenset(opening.split())
-    begun = _that(reading.words, lambda word: word in wanted)[first]
-    return _marked(reading, reading.words, (ordinal >= 2) & (ordinal <= 8) & begun)
+    opens = _that(text.words, lambda word: word in wanted)[first]
+    return _marked(text, text.words, (ordinal >= 2) & (ordinal <= 8) & opens)
 
 
-def _piece(reading: Reading, n: int, fewest: int) -> Bool[ndarray, "s"]:
-    words = reading.words
+def _piece(text: ParsedText, n: int, fewest: int) -> Bool[ndarray, "s"]:
+    words = text.words
     n_tokens = words.last - words.first + 1
-    return reading.at((words.first + n - 1)[(n_tokens >= fewest) & (n_tokens >= n)])
+    return text.at((words.first + n - 1)[(n_tokens >= fewest) & (n_tokens >= n)])
 
 
-def _identifier(reading: Reading, pattern: str) -> Bool[ndarray, "s"]:
+def _identifier(text: ParsedText, pattern: str) -> Bool[ndarray, "s"]:
     expression = re.compile(pattern)
-    runs = reading.identifiers
-    inside = np.fromiter((bool(expression.fullmatch(text)) for text in runs.texts), bool, len(runs))
-    return _marked(reading, runs, inside)
+    spans = text.identifiers
+    matches = np.fromiter((bool(expression.fullmatch(name)) for name in spans.texts), bool, len(spans))
+    return _marked(text, spans, matches)
 
 
 _NUMBERS: dict[str, Callable[[str], bool]] = {
@@ -156,9 +159,8 @@ _NUMBERS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _number(reading: Reading, kind: str) -> Bool[ndarray, "s"]:
-    ascii_digits = reading.numbers
-    return _marked(reading, ascii_digits, _that(ascii_digits, _NUMBERS[kind]))
+def _number(text: ParsedText, kind: str) -> Bool[ndarray, "s"]:
+    return _marked(text, text.numbers, _that(text.numbers, _NUMBERS[kind]))
 
 
 _RELATIONS: dict[str, Callable[[str, str], bool]] = {
@@ -175,11 +177,11 @@ _RELATIONS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def _relation(reading: Reading, kind: str) -> Bool[ndarray, "s"]:
-    index, same = _before(reading)
-    test, folded = _RELATIONS[kind], reading.words.folded
-    inside = (bool(within) and test(folded[before], text) for before, within, text in zip(index.tolist(), same, folded))
-    return _marked(reading, reading.words, np.fromiter(inside, bool, len(folded)))
+def _relation(text: ParsedText, kind: str) -> Bool[ndarray, "s"]:
+    index, same = _before(text)
+    test, folded = _RELATIONS[kind], text.words.folded
+    inside = (bool(within) and test(folded[before], word) for before, within, word in zip(index.tolist(), same, folded))
+    return _marked(text, text.words, np.fromiter(inside, bool, len(folded)))
 
 
 _KINDS: dict[str, Callable[..., Bool[ndarray, "s"]]] = {
@@ -200,212 +202,57 @@ _KINDS: dict[str, Callable[..., Bool[ndarray, "s"]]] = {
 }
 LATELY = 8
 
-_BEGINNINGS = ("al", "an", "ar", "be", "ca", "ch", "cl", "co", "con", "de", "di", "en", "ex", "fr", "ge", "gr", "ha")
-_BEGINNINGS += (
-    "in",
-    "inter",
-    "ma",
-    "me",
-    "mi",
-    "mo",
-    "ne",
-    "pa",
-    "per",
-    "ph",
-    "pl",
-    "po",
-    "pr",
-    "qu",
-    "re",
-    "sc",
-    "sh",
-)
-_BEGINNINGS += ("sp", "st", "str", "su", "sub", "tr", "un", "vi")
-_MIDDLES = {
-    "a double letter": r"([a-z])\1",
-    "two double letters": r"([a-z])\1.*([a-z])\2",
-    "a double vowel": r"(aa|ee|ii|oo|uu)",
-    "four consonants in a row": r"[bcdfghjklmnpqrstvwxz]{4}",
-    "three vowels in a row": r"[aeiou]{3}",
-    "q": r"q",
-    "x inside": r"^.+x",
-    "z": r"z",
-    "j": r"j",
-    "ph inside": r"^.+ph",
-    "ght": r"ght",
-    "ou inside": r"^[^aeiou]+ou",
-    "ck": r"ck",
-    "the same letter first and last": r"^([a-z])[a-z]+\1$",
-    "no vowel but e, six letters or more": r"^(?=.*e)[b-hj-np-tv-z]{6,}$",
-    "vowel first, vowel last, four letters or more": r"^[aeiou][a-z]{2,}[aeiou]$",
-    "vowel and consonant in turn, five letters or more": r"^(?:[aeiou](?:[b-df-hj-np-tv-z][aeiou]){2,}"
-    r"|[b-df-hj-np-tv-z](?:[aeiou][b-df-hj-np-tv-z]){2,})$",
-    "the same three letters again": r"([a-z]{3}).*\1",
-    "only letters of the first half of the alphabet, four or more": r"^[a-m]{4,}$",
-    "only letters of the second half of the alphabet, three or more": r"^[n-z]{3,}$",
-}
-_ENDINGS = (
-    "age",
-    "ance",
-    "ar",
-    "ary",
-    "ate",
-    "ch",
-    "ck",
-    "el",
-    "en",
-    "ence",
-    "ese",
-    "et",
-    "ght",
-    "ia",
-    "id",
-    "ide",
-    "ine",
-)
-_ENDINGS += (
-    "is",
-    "ish",
-    "ization",
-    "land",
-    "le",
-    "man",
-    "ogy",
-    "ory",
-    "ow",
-    "phy",
-    "ship",
-    "sis",
-    "sm",
-    "th",
-    "tic",
-    "um",
-)
-_ENDINGS += ("und", "ure", "ward", "y")
-_LENGTHS = {
-    "of 4 letters": r"^\w{4}$",
-    "of 5 letters": r"^\w{5}$",
-    "of 6 letters": r"^\w{6}$",
-    "of 7 letters": r"^\w{7}$",
-    "of 8 letters": r"^\w{8}$",
-    "of 9 letters": r"^\w{9}$",
-    "of 10 letters": r"^\w{10}$",
-    "of 11 letters": r"^\w{11}$",
-    "of 12 letters or more": r"^\w{12,}$",
-}
-_SKIPS = (
-    "the of, the and, of and, of the, a of, in the, and the, to the, the in, the to, is in, as the, and of, by the"
-    ", from to, a in, was the, the is, and and, the a, on the, with and, or or, of in, in and, an of, for the, the as"
-)
-_WORDS_AFTER = ("is 2", "is 3", "was 2", "by 2", "and 2", "in 2", "of 2", "a 2", "a 3", "from 2", "as 3", "or 2")
-_PAIRS = (
-    ("european peoples", "artists"),
-    ("other peoples", "artists"),
-    ("european peoples", "scholars"),
-    ("four winds", "continents"),
-    ("winds between", "continents"),
-    ("cardinals", "spans of time"),
-    ("ordinals", "spans of time"),
-    ("superlatives", "settlements"),
-    ("superlatives", "divisions of land"),
-    ("sizes", "waters"),
-    ("ages", "ancients"),
-    ("being", "calling"),
-    ("being", "making"),
-    ("modals", "being"),
-    ("how often", "calling"),
-    ("quantities", "divisions of land"),
-    ("quantities", "people"),
-    ("artists", "artists"),
-    ("prepositions of place", "four winds"),
-    ("he", "making"),
-    ("european countries", "joining words"),
-    ("joining words", "negation"),
-    ("having", "being"),
-    ("who", "being"),
-    ("who", "having"),
-    ("who", "modals"),
-    ("they", "being"),
-    ("comparatives", "joining words"),
-    ("great numbers", "people"),
-    ("great numbers", "spans of time"),
-)
-_ORDINALS = (
-    *(("sentence", n) for n in (2, 3, 4, 5, 6, 8, 10, 15)),
-    *(("comma", n) for n in (2, 3, 4, 6, 8)),
-    *(("number", n) for n in (1, 2, 3, 4, 6)),
-    *(("bracket", n) for n in (1, 2, 3, 5)),
-    *(("capital", n) for n in (2, 3, 4, 5)),
-)
-_OPENINGS = (
-    "it its",
-    "he she his her",
-    "in on at",
-    "they these this",
-    "an a",
-    "if for while",
-    "most many some",
-    "by from",
-)
-_PIECES = ((1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4), (5, 5))
-_IDENTIFIERS = {
-    "two parts with underscores": r"[A-Za-z0-9]+_[A-Za-z0-9]+",
-    "three parts or more with underscores": r"[A-Za-z0-9]+(?:_[A-Za-z0-9]+){2,}",
-    "an underscore in front": r"_[A-Za-z0-9]\w*",
-    "underscores on both sides": r"__\w+__",
-    "a digit at the end": r"[A-Za-z_]+[0-9]+",
-    "several capitals inside": r"[A-Z][a-z]+(?:[A-Z][a-z]+)+",
-    "a capital after a small letter in front": r"[a-z]+[A-Z]\w*",
-    "two or three capitals": r"[A-Z]{2,3}",
-    "a lone consonant": r"[b-df-hj-np-tv-z]",
-    "two small letters without a vowel": r"[b-df-hj-np-tv-xz]{2}",
-}
-
 
 def _defined() -> tuple[Feature, ...]:
-    found: list[Feature] = []
-    derived: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-        ("one token after", "back", (1,)),
-        ("two tokens after", "back", (2,)),
-        (f"within {LATELY} tokens after", "lately", (LATELY,)),
-    )
+    """Every feature, in the order of features.toml: the order decides how a second feature is made from a word list."""
+    features: list[Feature] = []
+
+    def add(name: str, root: str, kind: str, *given: str | int) -> None:
+        features.append(Feature(name, root, kind, given))
+
     for index, name in enumerate(LISTS):
-        found.append(Feature(f"a word of {name}", name, "word", (name,)))
-        phrase, kind, given = derived[index % 3]
-        found.append(Feature(f"{phrase} a word of {name}", name, kind, (name, *given)))
-    for first, second in _PAIRS:
-        found.append(Feature(f"a word of {first}, then of {second}", f"{first} + {second}", "pair", (first, second)))
-    for pair in _SKIPS.split(", "):
+        add(f"a word of {name}", name, "word", name)
+        match index % 3:
+            case 0:
+                add(f"one token after a word of {name}", name, "back", name, 1)
+            case 1:
+                add(f"two tokens after a word of {name}", name, "back", name, 2)
+            case _:
+                add(f"within {LATELY} tokens after a word of {name}", name, "lately", name, LATELY)
+    for first, second in _DEFINITIONS["pairs"]:
+        add(f"a word of {first}, then of {second}", f"{first} + {second}", "pair", first, second)
+    for pair in _DEFINITIONS["skips"]:
         first, second = pair.split()
-        found.append(Feature(f"`{second}` two words after `{first}`", f"skip {pair}", "skip", (first, second)))
-    for pair in _WORDS_AFTER:
+        add(f"`{second}` two words after `{first}`", f"skip {pair}", "skip", first, second)
+    for pair in _DEFINITIONS["words_after"]:
         first, n = pair.split()
-        found.append(Feature(f"the word {n} words after `{first}`", f"after {first}", "words after", (first, int(n))))
-    for letters in _BEGINNINGS:
-        found.append(Feature(f"a word that begins with {letters}", f"begins {letters}", "spelled", (f"^{letters}.",)))
-    for name, pattern in _MIDDLES.items():
-        found.append(Feature(f"a word with {name}", f"spelled {name}", "spelled", (pattern,)))
-    for letters in _ENDINGS:
-        found.append(Feature(f"a word that ends in {letters}", f"ends {letters}", "spelled", (f"..{letters}$",)))
-    for name, pattern in _LENGTHS.items():
-        found.append(Feature(f"a word {name}", f"length {name}", "spelled", (pattern,)))
-    for event, n in _ORDINALS:
-        name = "of the sentence" if event == "sentence" else f"since a {event}"
-        found.append(Feature(f"word {n} {name}", f"{event} {n}", "ordinal", (event, n)))
+        add(f"the word {n} words after `{first}`", f"after {first}", "words after", first, int(n))
+    for letters in _DEFINITIONS["beginnings"].split():
+        add(f"a word that begins with {letters}", f"begins {letters}", "spelled", f"^{letters}.")
+    for name, pattern in _DEFINITIONS["spellings"].items():
+        add(f"a word with {name}", f"spelled {name}", "spelled", pattern)
+    for letters in _DEFINITIONS["endings"].split():
+        add(f"a word that ends in {letters}", f"ends {letters}", "spelled", f"..{letters}$")
+    for name, pattern in _DEFINITIONS["lengths"].items():
+        add(f"a word {name}", f"length {name}", "spelled", pattern)
+    for event, ordinals in _DEFINITIONS["ordinals"].items():
+        place = "of the sentence" if event == "sentence" else f"since a {event}"
+        for n in ordinals:
+            add(f"word {n} {place}", f"{event} {n}", "ordinal", event, n)
     for n in (1, 2, 3, 4):
-        found.append(Feature(f"after comma {n} of the sentence", f"comma {n}", "comma of sentence", (n,)))
-    for opening in _OPENINGS:
-        found.append(Feature(f"early in a sentence that begins with {opening}", opening, "opened", (opening,)))
-    for n, fewest in _PIECES:
-        found.append(Feature(f"token {n} of a word of {fewest} or more", f"piece {n}", "piece", (n, fewest)))
-    for name, pattern in _IDENTIFIERS.items():
-        found.append(Feature(f"an identifier with {name}", f"identifier {name}", "identifier", (pattern,)))
+        add(f"after comma {n} of the sentence", f"comma {n}", "comma of sentence", n)
+    for opening in _DEFINITIONS["openings"]:
+        add(f"early in a sentence that begins with {opening}", opening, "opened", opening)
+    for n, fewest in _DEFINITIONS["pieces"]:
+        add(f"token {n} of a word of {fewest} or more", f"piece {n}", "piece", n, fewest)
+    for name, pattern in _DEFINITIONS["identifiers"].items():
+        add(f"an identifier with {name}", f"identifier {name}", "identifier", pattern)
     for name in _NUMBERS:
-        found.append(Feature(f"a number: {name}", f"number {name}", "number", (name,)))
+        add(f"a number: {name}", f"number {name}", "number", name)
     for name in _RELATIONS:
-        found.append(Feature(f"two words that {name}", f"two words {name}", "relation", (name,)))
-    return tuple(found)
+        add(f"two words that {name}", f"two words {name}", "relation", name)
+    return tuple(features)
 
 
 FEATURES: tuple[Feature, ...] = _defined()
-"""Every definition, in order. Those admitted on a corpus are `admission.admitted`."""
+"""Every definition, in order; `admission.admitted` picks those that a corpus supports."""

@@ -8,7 +8,7 @@ import polars as pl
 from analyze.scores.validity import LABEL_RATE, REQUIRED, REQUIRED_ASYMMETRIC, UNMOVED, Labels, Validity, shown
 from analyze.validation.admission import Admitted
 from analyze.validation.design import MAIN, PLANTED_HASH
-from analyze.validation.labels import FALLS, NOISE
+from analyze.validation.label_tests import FALLS, NOISE
 
 
 def table(found: list[Validity]) -> pl.DataFrame:
@@ -34,7 +34,7 @@ def page(
     found: list[Validity],
     everything: Admitted,
     references: dict[str, tuple[Labels, bool]],
-    facts: dict[str, object],
+    inputs: dict[str, str],
 ) -> str:
     """The page, in Markdown."""
     part = found[0].part if found else "held"
@@ -79,7 +79,7 @@ def page(
     lines += ["", "## Toys", ""]
     lines += _toys(found)
     lines += ["", "## What was planted", "", *(f"- {line}" for line in everything.lines())]
-    lines += [f"- planted set: {PLANTED_HASH}", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+    lines += [f"- planted set: {PLANTED_HASH}", *(f"- {name}: {value}" for name, value in inputs.items()), ""]
     return "\n".join(lines) + "\n"
 
 

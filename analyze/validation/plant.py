@@ -1,8 +1,7 @@
-"""Planted neurons as activations: any score reads them as if they had been collected."""
+"""Planted neurons as activations: a score reads them as if `collect` had written them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
@@ -17,7 +16,6 @@ from analyze.activations.token_sample import make_plan, select
 from analyze.activations.top_examples import TopExamples
 from analyze.text.context_states import context_states
 from analyze.text.stream import stream_of
-from analyze.text.vocabulary import Vocabulary
 from analyze.validation.admission import Admitted
 from analyze.validation.design import (
     BROAD,
@@ -27,63 +25,61 @@ from analyze.validation.design import (
     Case,
     Neuron,
     TooFewFeatures,
-    drawn,
-    planted,
+    draw_neurons,
+    planted_activations,
     random_tokens,
     random_words,
     single_token,
 )
-from train.data.tokens import TokenFile, load_tokenizer
+from train.data.tokens import TokenFile
 from train.errors import BadInput
 
-_CHUNK = 8192
+TOKENS_AT_ONCE = 8192
 PARTS_OF_THE_DOCUMENTS = {"half of the documents": 2, "a quarter of the documents": 4}
 
 
 @dataclass(frozen=True)
-class Ground:
-    """The held-out tokens that neurons are planted on, all of them."""
+class Corpus:
+    """All the held-out tokens of a data directory: neurons are planted on them."""
 
     data: TokenFile
     tokens: TokenSample
 
     @classmethod
-    def of(cls, data: TokenFile) -> "Ground":
-        """Of the eval split of a data directory.
+    def of(cls, data: TokenFile) -> "Corpus":
+        """Take the eval split of a data directory.
 
         Raises:
-            BadInput: nothing but separators there.
+            BadInput: it contains nothing but separators.
         """
         return cls(data, make_plan(data, data.n_rows, 1.0).tokens)
 
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        """What the token ids stand for."""
-        return Vocabulary.of(load_tokenizer(self.data.directory / "tokenizer.json"))
-
-    def among(self, n: int) -> Bool[ndarray, "t"]:
+    def one_document_in(self, n: int) -> Bool[ndarray, "t"]:
         """The tokens of one document in n, chosen by a hash of its index."""
-        chosen = [
-            sha256(f"planted/{index}".encode()).digest()[0] % n == 0 for index in range(self.tokens.document.max() + 1)
-        ]
+        indices = range(self.tokens.document.max() + 1)
+        chosen = [sha256(f"planted/{index}".encode()).digest()[0] % n == 0 for index in indices]
         return np.array(chosen)[self.tokens.document]
 
     def activations(
         self, values: Float[ndarray, "t n"], name: str, kept: Bool[ndarray, "t"] | None = None
     ) -> Activations:
-        """Values on these tokens, or on those `kept`, with the moments and examples that `collect` would give them.
+        """Activations with the moments and examples that `collect` would give these values.
 
-        There is no checkpoint and there are no weights, and nothing is summed by token id.
+        They have no checkpoint, no weights and no sums by token id.
+
+        Args:
+            values: the activation of every neuron on every token of the corpus.
+            kept: the tokens to use; None: all.
         """
         tokens = self.tokens if kept is None else select(self.tokens, kept)
-        held = torch.from_numpy(values if kept is None else values[kept])
-        n = held.shape[1]
+        activations = torch.from_numpy(values if kept is None else values[kept])
+        n = activations.shape[1]
         stream, examples = StreamMoments(n), TopExamples(n)
-        for first in range(0, len(held), _CHUNK):
-            piece = held[first : first + _CHUNK]
+        for first in range(0, len(activations), TOKENS_AT_ONCE):
+            piece = activations[first : first + TOKENS_AT_ONCE]
             stream.update(piece)
             examples.update(piece, select(tokens, np.arange(first, first + len(piece))))
-        sample = HeldSample(held)
+        sample = HeldSample(activations)
         moments = combine(stream, sampled_statistics(sample, tokens, n))
         return Activations(self._meta(tokens, n, name), tokens, moments, examples.finish(), sample)
 
@@ -120,13 +116,14 @@ class Ground:
         )
 
     def broad(self) -> Bool[ndarray, "t b"]:
-        """The classes and context states named in BROAD, each as a set of tokens.
+        """The token classes and context states named in BROAD, each as a set of tokens.
 
         Raises:
-            BadInput: one that texts are no longer read for.
+            BadInput: a name in BROAD is neither.
         """
         stream = stream_of(self.data)
-        known = {name: inside[stream.ids] for name, inside in self.vocabulary.classes.items()} | context_states(stream)
+        classes = {name: inside[stream.ids] for name, inside in stream.vocabulary.classes.items()}
+        known = classes | context_states(stream)
         for name in BROAD:
             if name not in known:
                 raise BadInput(f"broad feature {name!r}: neither a class of tokens nor a state of the context")
@@ -134,87 +131,90 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Plot:
-    """Neurons planted together, and what is known of them."""
+class PlantedSet:
+    """Neurons planted together, and the truth about them."""
 
     name: str
     acts: Activations
     k: Int[ndarray, "n"]
-    """How many features each adds up; 0 for sets by chance."""
+    """How many features each neuron sums; 0 for random sets."""
     members: Bool[ndarray, "n f"]
-    """Which of the admitted features; none for controls."""
+    """Which of the admitted features those are; none for controls."""
 
 
 def members_of(neurons: list[Neuron], n_features: int) -> Bool[ndarray, "n f"]:
-    """Which features each neuron adds up."""
-    found = np.zeros((len(neurons), n_features), bool)
-    for row, one in zip(found, neurons):
-        row[list(one.features)] = True
-    return found
+    """Which features each neuron sums."""
+    members = np.zeros((len(neurons), n_features), bool)
+    for row, neuron in zip(members, neurons):
+        row[list(neuron.features)] = True
+    return members
 
 
-def case_plot(
-    ground: Ground, bank: Admitted, case: Case, kept: Bool[ndarray, "t"] | None = None, name: str = ""
-) -> Plot:
-    """The neurons of one case.
+def planted_case(
+    corpus: Corpus, admitted: Admitted, case: Case, kept: Bool[ndarray, "t"] | None = None, name: str = ""
+) -> PlantedSet:
+    """Plant the neurons of one case.
+
+    Args:
+        kept: the tokens to plant on; None: all of the corpus.
 
     Raises:
-        TooFewFeatures: see `drawn`.
+        TooFewFeatures: see `draw_neurons`.
     """
-    neurons = drawn(case, bank)
-    values = planted(bank.tokens, neurons, case.noise, case.name)
-    acts = ground.activations(values, name or case.name, kept)
-    return Plot(name or case.name, acts, np.array([one.k for one in neurons]), members_of(neurons, len(bank.features)))
+    neurons = draw_neurons(case, admitted)
+    values = planted_activations(admitted.tokens, neurons, case.noise, case.name)
+    acts = corpus.activations(values, name or case.name, kept)
+    k = np.array([neuron.k for neuron in neurons])
+    return PlantedSet(name or case.name, acts, k, members_of(neurons, len(admitted.features)))
 
 
-def control_plots(ground: Ground, bank: Admitted) -> Iterator[Plot]:
-    """One plot a control: broad features, random words, random tokens, single tokens."""
-    ids, n, count = np.asarray(ground.tokens.ids, np.int64), len(ground.tokens), range(N_CONTROLS)
-    alone = [Neuron((index,), (1.0,)) for index in count]
-    none = np.zeros((N_CONTROLS, len(bank.features)), bool)
-    broad = [Neuron((index % len(BROAD),), (1.0,)) for index in count]
-    for name, sets, neurons, k in (
-        ("broad", ground.broad, broad, 1),
-        ("random words", lambda: np.stack([random_words(ids, index) for index in count], axis=1), alone, 0),
-        ("random tokens", lambda: np.stack([random_tokens(n, bank, index) for index in count], axis=1), alone, 0),
-        ("single tokens", lambda: np.stack([single_token(ids, index) for index in count], axis=1), alone, 1),
-    ):
-        acts = ground.activations(planted(sets(), neurons, MAIN.noise, name), name)
-        yield Plot(name, acts, np.full(N_CONTROLS, k), none)
+def control_sets(corpus: Corpus, admitted: Admitted) -> Iterator[PlantedSet]:
+    """One planted set for each of CONTROLS."""
+    ids, broad = np.asarray(corpus.tokens.ids, np.int64), corpus.broad()
+    makers: dict[str, tuple[Callable[[int], Bool[ndarray, "t"]], int]] = {
+        "broad": (lambda index: broad[:, index % len(BROAD)], 1),
+        "random words": (lambda index: random_words(ids, index), 0),
+        "random tokens": (lambda index: random_tokens(len(ids), admitted, index), 0),
+        "single tokens": (lambda index: single_token(ids, index), 1),
+    }
+    neurons = [Neuron((index,), (1.0,)) for index in range(N_CONTROLS)]
+    no_members = np.zeros((N_CONTROLS, len(admitted.features)), bool)
+    for name, (make, k) in makers.items():
+        tokens = np.stack([make(index) for index in range(N_CONTROLS)], axis=1)
+        acts = corpus.activations(planted_activations(tokens, neurons, MAIN.noise, name), name)
+        yield PlantedSet(name, acts, np.full(N_CONTROLS, k), no_members)
 
 
 CHANGES = ("offset -0.25", "offset 1", "scale 8", "three of each")
-"""What must leave a score unmoved, made on every fifth neuron of the main case."""
+"""Changes that must leave a score unmoved, made to every fifth neuron of the main case."""
 
 
-def changed_plots(ground: Ground, bank: Admitted) -> Iterator[Plot]:
-    """Every fifth neuron of the main case, as it is ("unchanged"), and then under each of CHANGES."""
-    neurons = drawn(MAIN, bank)
+def changed_sets(corpus: Corpus, admitted: Admitted) -> Iterator[PlantedSet]:
+    """Every fifth neuron of the main case, first as it is ("unchanged"), then under each of CHANGES."""
+    neurons = draw_neurons(MAIN, admitted)
     chosen = np.arange(0, len(neurons), 5)
-    values = planted(bank.tokens, neurons, MAIN.noise, MAIN.name)[:, chosen]
-    k, members = np.array([one.k for one in neurons])[chosen], members_of(neurons, len(bank.features))[chosen]
-    for name, moved in (
+    values = planted_activations(admitted.tokens, neurons, MAIN.noise, MAIN.name)[:, chosen]
+    k = np.array([neuron.k for neuron in neurons])[chosen]
+    members = members_of(neurons, len(admitted.features))[chosen]
+    for name, changed in (
         ("unchanged", values),
         (CHANGES[0], values - np.float32(0.25)),
         (CHANGES[1], values + np.float32(1)),
         (CHANGES[2], values * np.float32(8)),
     ):
-        yield Plot(name, ground.activations(moved, name), k, members)
+        yield PlantedSet(name, corpus.activations(changed, name), k, members)
     thrice = np.repeat(np.arange(len(chosen)), 3)
-    yield Plot(CHANGES[3], ground.activations(values[:, thrice], CHANGES[3]), k[thrice], members[thrice])
+    yield PlantedSet(CHANGES[3], corpus.activations(values[:, thrice], CHANGES[3]), k[thrice], members[thrice])
 
 
-def plots(ground: Ground, bank: Admitted) -> Iterator[Plot | str]:
-    """All that scores are measured on, one after another; the name alone of a case with too few features."""
-    for case in CASES:
+def planted_sets(corpus: Corpus, admitted: Admitted) -> Iterator[PlantedSet | str]:
+    """Everything that scores are measured on, in order; for a case with too few features its name alone."""
+    cases = [(case, None, case.name) for case in CASES]
+    parts = [(MAIN, corpus.one_document_in(n), name) for name, n in PARTS_OF_THE_DOCUMENTS.items()]
+    for case, kept, name in (*cases, *parts):
         try:
-            yield case_plot(ground, bank, case)
-        except TooFewFeatures:
-            yield case.name
-    for name, n in PARTS_OF_THE_DOCUMENTS.items():
-        try:
-            yield case_plot(ground, bank, MAIN, ground.among(n), name)
+            yield planted_case(corpus, admitted, case, kept, name)
         except TooFewFeatures:
             yield name
-    yield from control_plots(ground, bank)
-    yield from changed_plots(ground, bank)
+    yield from control_sets(corpus, admitted)
+    yield from changed_sets(corpus, admitted)

@@ -4,19 +4,18 @@ import numpy as np
 from numpy import ndarray
 
 from analyze.rules.build import grammar_on
-from analyze.validation.admission import FEWEST_DOCUMENTS, FEWEST_TOKENS, Admitted, Rules, admitted
-from analyze.validation.command import Labels
+from analyze.validation.admission import FEWEST_DOCUMENTS, FEWEST_TOKENS, Admitted, LabelSets, RuleSets, admit
 from analyze.validation.features import FEATURES, Feature
-from analyze.validation.reading import Reading
-from tests.analyze.validation.laid import ground_on
+from analyze.validation.parsed_text import ParsedText
+from tests.analyze.validation.made_up import corpus_on
 
 N = 20_000
 
 
-class Laid(Feature):
+class FirstTokens(Feature):
     """A feature of the first `size` tokens of a stream."""
 
-    def tokens(self, reading: Reading) -> ndarray:
+    def tokens(self, text: ParsedText) -> ndarray:
         return np.arange(N) < int(self.given[0])
 
 
@@ -34,7 +33,7 @@ class Sets:
         return self.held.astype(float) @ inside
 
 
-class Page(Reading):
+class Page(ParsedText):
     """N tokens, spread over 150 documents."""
 
     def __init__(self) -> None:
@@ -42,8 +41,8 @@ class Page(Reading):
 
 
 def judged(size: int, **spans: tuple[int, int]) -> Admitted:
-    feature = Laid("a feature", "a root", "word", (size,))
-    return admitted(Page(), np.arange(N), (Sets(**spans),), (feature,))
+    feature = FirstTokens("a feature", "a root", "word", (size,))
+    return admit(Page(), np.arange(N), (Sets(**spans),), (feature,))
 
 
 def reason(size: int, **spans: tuple[int, int]) -> tuple[str, str]:
@@ -75,12 +74,12 @@ def test_features_that_are_too_rare_too_common_or_in_few_documents_are_not_plant
     assert reason(1001, far=(5000, 6000))[0] == "many"
     page = Page()
     page.document = np.arange(N) // 10  # 300 tokens in 30 documents
-    feature = Laid("a feature", "a root", "word", (10 * (FEWEST_DOCUMENTS - 1),))
-    found = admitted(page, np.arange(N), (), (feature,))
+    feature = FirstTokens("a feature", "a root", "word", (10 * (FEWEST_DOCUMENTS - 1),))
+    found = admit(page, np.arange(N), (), (feature,))
     assert found.refused[0].why == "few"
 
 
-def test_parts_and_reasons_are_counted_and_the_hash_tells_what_was_admitted():
+def test_parts_and_reasons_are_counted_and_the_hash_tells_what_was_admit():
     found = judged(300, near=(0, 1199))
     assert found.lines()[{"tuning": 0, "held": 1}[found.refused[0].feature.part]].endswith("1 refused (held by 1)")
     assert judged(300, far=(5000, 6000)).hash != judged(301, far=(5000, 6000)).hash
@@ -89,25 +88,25 @@ def test_parts_and_reasons_are_counted_and_the_hash_tells_what_was_admitted():
 def test_rules_and_labels_share_with_a_feature_the_tokens_they_do(tmp_path):
     from analyze.labels.bank import bank_on
 
-    ground = ground_on(tmp_path)
-    positions = np.asarray(ground.tokens.stream_position, np.int64)
-    grammar = grammar_on(ground.data, positions, np.asarray(ground.tokens.is_fit))
+    corpus = corpus_on(tmp_path)
+    positions = np.asarray(corpus.tokens.stream_position, np.int64)
+    grammar = grammar_on(corpus.data, positions, np.asarray(corpus.tokens.is_fit))
     inside = np.random.default_rng(0).random((len(positions), 3)) < 0.1
-    rules, bank = Rules(grammar, positions), bank_on(ground.data)
+    rules, bank = RuleSets(grammar, positions), bank_on(corpus.data)
     covers = grammar.covers(positions[:, None]) > 0
     np.testing.assert_array_equal(rules.shared(inside), covers.T.astype(float) @ inside)
     np.testing.assert_array_equal(rules.sizes, covers.sum(axis=0))
-    labels = Labels(bank, positions)
+    labels = LabelSets(bank, positions)
     dense = bank.dense(positions)
     np.testing.assert_array_equal(labels.shared(inside), dense.T.astype(float) @ inside)
     np.testing.assert_array_equal(labels.sizes, dense.sum(axis=0))
 
 
 def test_a_class_of_the_grammar_planted_as_a_feature_is_found_out(tmp_path):
-    ground = ground_on(tmp_path)
-    positions = np.asarray(ground.tokens.stream_position, np.int64)
-    grammar = grammar_on(ground.data, positions, np.asarray(ground.tokens.is_fit))
-    found = admitted(Reading.of(ground.data), positions, (Rules(grammar, positions),), FEATURES)
+    corpus = corpus_on(tmp_path)
+    positions = np.asarray(corpus.tokens.stream_position, np.int64)
+    grammar = grammar_on(corpus.data, positions, np.asarray(corpus.tokens.is_fit))
+    found = admit(ParsedText.of(corpus.data), positions, (RuleSets(grammar, positions),), FEATURES)
     covers = grammar.covers(positions[:, None]) > 0
     for column in found.tokens.T:
         both, either = covers[column].sum(axis=0), (covers | column[:, None]).sum(axis=0)

@@ -12,9 +12,9 @@ from analyze.scores.fingerprint import fingerprint
 from analyze.scores.validity import Validity, from_json
 from analyze.validation import command, plant
 from analyze.validation.command import truth
-from analyze.validation.design import CASES, MAIN, drawn, planted
-from analyze.validation.trial import read_score, why_not
-from tests.analyze.validation.laid import Guesses, Knows, Weighs, ground_on, laid_out
+from analyze.validation.design import CASES, MAIN, draw_neurons, planted_activations
+from analyze.validation.measure import score_planted, why_not
+from tests.analyze.validation.made_up import Guesses, Knows, Weighs, corpus_on, random_features
 from train.errors import BadInput
 
 pytestmark = pytest.mark.slow
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Validity], Path, list[str]]:
     where = tmp_path_factory.mktemp("truth")
-    ground = ground_on(where)
-    bank = laid_out(ground)
+    corpus = corpus_on(where)
+    bank = random_features(corpus)
     knows = Knows()
     knows.bank = bank
     patch = pytest.MonkeyPatch()
-    patch.setattr(command, "admitted_on", lambda ground: bank)
+    patch.setattr(command, "admit_on", lambda corpus: bank)
     patch.setattr(
         plant, "CASES", tuple(one for one in CASES if one.name in ("symmetric", "asymmetric", "little noise"))
     )
@@ -38,11 +38,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Vali
     names = ("knows", "guesses", "weighs")
     again: list[str] = []
     with SCORES.including(knows, Guesses(), Weighs()):
-        final = truth(ground.data.directory, where / "out", "held", names, (), False, said.append)
-        assert truth(ground.data.directory, where / "out", "held", names, (), False, again.append) == final
+        final = truth(corpus.data.directory, where / "out", "held", names, (), False, said.append)
+        assert truth(corpus.data.directory, where / "out", "held", names, (), False, again.append) == final
     patch.undo()
     found = [from_json(one) for one in json.loads((final / "validities.json").read_text())]
-    return final, {one.score: one for one in found}, ground.data.directory, [*said, "---", *again]
+    return final, {one.score: one for one in found}, corpus.data.directory, [*said, "---", *again]
 
 
 def test_a_score_that_reads_the_truth_is_right_about_every_neuron(made: tuple):
@@ -113,9 +113,9 @@ def test_a_score_that_is_not_there_is_named(made: tuple, tmp_path: Path):
 
 
 def test_a_corpus_that_admits_no_feature_is_refused_in_one_line(made: tuple, tmp_path: Path, monkeypatch):
-    empty = laid_out(ground_on(tmp_path))
+    empty = random_features(corpus_on(tmp_path))
     none = type(empty)((), empty.tokens[:, :0], ())
-    monkeypatch.setattr(command, "admitted_on", lambda ground: none)
+    monkeypatch.setattr(command, "admit_on", lambda corpus: none)
     with pytest.raises(BadInput, match="larger corpus"):
         truth(made[2], tmp_path / "out", "held", ("rule_share",), (), False, print)
 
@@ -136,10 +136,10 @@ def test_the_fingerprint_of_code_changes_with_what_it_does_and_not_with_what_it_
 
 def test_every_score_that_text_alone_feeds_reads_planted_neurons(made: tuple, tmp_path: Path):
 
-    ground = ground_on(tmp_path)
-    bank = laid_out(ground).of("held")
-    acts = ground.activations(planted(bank.tokens, drawn(MAIN, bank)[::30], 0.2, "test"), "test")
+    corpus = corpus_on(tmp_path)
+    bank = random_features(corpus).of("held")
+    acts = corpus.activations(planted_activations(bank.tokens, draw_neurons(MAIN, bank)[::30], 0.2, "test"), "test")
     for score in SCORES.values():
         if not why_not(score):
-            read = read_score(score, acts)
+            read = score_planted(score, acts)
             np.testing.assert_array_equal(read.value, score(acts))

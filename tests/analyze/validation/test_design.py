@@ -17,8 +17,8 @@ from analyze.validation.design import (
     Case,
     Neuron,
     TooFewFeatures,
-    drawn,
-    planted,
+    draw_neurons,
+    planted_activations,
     planted_hash,
 )
 from analyze.validation.features import Feature
@@ -41,7 +41,7 @@ def test_the_planted_set_is_the_one_fixed_before_scores_were_tuned_and_an_edit_w
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_neurons_have_as_many_unlike_features_as_the_case_says(case: Case):
-    neurons = drawn(case, BANK)
+    neurons = draw_neurons(case, BANK)
     assert Counter(one.k for one in neurons) == Counter(case.k)
     for one in neurons:
         sets = BANK.tokens[:, list(one.features)]
@@ -49,12 +49,12 @@ def test_neurons_have_as_many_unlike_features_as_the_case_says(case: Case):
         smaller = np.minimum(np.diag(both)[:, None], np.diag(both))
         np.fill_diagonal(both, 0)
         assert (both <= UNLIKE * smaller).all()
-    assert drawn(case, BANK) == neurons
+    assert draw_neurons(case, BANK) == neurons
 
 
 def test_the_density_is_alike_for_every_k_where_the_case_promises_it():
     case = next(one for one in CASES if one.density)
-    neurons = drawn(case, BANK)
+    neurons = draw_neurons(case, BANK)
     total = np.array([BANK.share[list(one.features)].sum() for one in neurons])
     low, high = case.density or (0, 1)
     assert total.min() >= low * (1 - NEAR)
@@ -65,7 +65,7 @@ def test_the_density_is_alike_for_every_k_where_the_case_promises_it():
 
 def test_unequal_partners_are_about_ten_times_apart():
     case = next(one for one in CASES if one.unequal)
-    for one in drawn(case, BANK):
+    for one in draw_neurons(case, BANK):
         first, *others = BANK.share[list(one.features)]
         assert all(UNEQUAL[0] <= first / other <= UNEQUAL[1] for other in others)
 
@@ -73,12 +73,12 @@ def test_unequal_partners_are_about_ten_times_apart():
 def test_too_few_features_are_told():
     few = Admitted(BANK.features[:5], BANK.tokens[:, :5], ())
     with pytest.raises(TooFewFeatures, match="symmetric"):
-        drawn(MAIN, few)
+        draw_neurons(MAIN, few)
 
 
 def test_a_planted_neuron_is_the_sum_of_its_features_above_the_bias():
     neurons = [Neuron((0, 1), (2.0, 1.0)), Neuron((2,), (1.0,))]
-    found = planted(BANK.tokens, neurons, noise=0.0, name="test")
+    found = planted_activations(BANK.tokens, neurons, noise=0.0, name="test")
     expected: ndarray = np.maximum(2.0 * BANK.tokens[:, 0] + BANK.tokens[:, 1] - 0.3, 0)
     np.testing.assert_allclose(found[:, 0], expected, atol=1 / 1024)
     np.testing.assert_allclose(found[:, 1], 0.7 * BANK.tokens[:, 2], atol=1 / 1024)
@@ -87,9 +87,9 @@ def test_a_planted_neuron_is_the_sum_of_its_features_above_the_bias():
 def test_noise_has_its_sd_is_apart_for_every_neuron_and_leaves_a_grid_that_offsets_do_not_round():
     neurons = [Neuron((0,), (100.0,)), Neuron((0,), (100.0,))]
     tokens = np.ones((20_000, 1), bool)
-    found = planted(tokens, neurons, noise=0.2, name="test")
+    found = planted_activations(tokens, neurons, noise=0.2, name="test")
     assert found.std(axis=0) == pytest.approx([0.2, 0.2], rel=0.03)
     assert abs(np.corrcoef(found.T)[0, 1]) < 0.03
     np.testing.assert_array_equal((found - np.float32(0.25)) + np.float32(0.25), found)
-    alone = planted(tokens, neurons[:1], noise=0.2, name="test")
+    alone = planted_activations(tokens, neurons[:1], noise=0.2, name="test")
     np.testing.assert_array_equal(alone[:, 0], found[:, 0])

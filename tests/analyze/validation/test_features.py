@@ -8,16 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.validation.features import FEATURES, LATELY, Feature
-from analyze.validation.reading import Reading
-from analyze.validation.wordlists import LISTS
-from tests.analyze.validation.written import TEXTS, read
+from analyze.validation.features import FEATURES, LATELY, LISTS, Feature
+from analyze.validation.parsed_text import ParsedText
+from tests.analyze.validation.fixed_text import TEXTS, read
 
 READING, IDS, VOCABULARY = read()
 NAMED = {one.name: one for one in FEATURES}
 
 
-def words(name: str, reading: Reading = READING) -> list[str]:
+def words(name: str, reading: ParsedText = READING) -> list[str]:
     """The text up to each token that a feature holds, from its last blank on."""
     inside = np.flatnonzero(NAMED[name].tokens(reading))
     stop = np.append(reading.begin, len(reading.data))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from analyze.scores.validity import LABEL_RATE
-from analyze.validation.labels import REFERENCES, label_tests, worse_sets
-from tests.analyze.validation.laid import ground_on, laid_out
+from analyze.validation.label_tests import REFERENCES, label_tests, worse_sets
+from tests.analyze.validation.made_up import corpus_on, random_features
 
 
 def test_the_worse_sets_lack_half_of_the_tokens_or_have_as_many_others_on_top():
@@ -19,7 +19,7 @@ def test_the_worse_sets_lack_half_of_the_tokens_or_have_as_many_others_on_top():
 
 
 def test_figures_known_to_pass_pass_and_recall_and_auc_fail_one_test_each(tmp_path):
-    bank = laid_out(ground_on(tmp_path)).of("held")
+    bank = random_features(corpus_on(tmp_path)).of("held")
     found = label_tests(bank, {name: figure for name, (figure, _) in REFERENCES.items()})
     for name, (_, passes) in REFERENCES.items():
         assert found[name].passed == passes, (name, found[name])
@@ -29,6 +29,6 @@ def test_figures_known_to_pass_pass_and_recall_and_auc_fail_one_test_each(tmp_pa
 
 @pytest.mark.parametrize("constant", [0.0, 1.0])
 def test_a_figure_that_does_not_look_passes_neither(tmp_path, constant: float):
-    bank = laid_out(ground_on(tmp_path)).of("held")
+    bank = random_features(corpus_on(tmp_path)).of("held")
     found = label_tests(bank, {"constant": lambda y, covered: constant})["constant"]
     assert (found.missing, found.extra) == (0.0, 0.0)

@@ -6,36 +6,38 @@ import numpy as np
 import pytest
 
 from analyze.scores import SCORES
-from analyze.validation.command import admitted_on
-from analyze.validation.design import CASES, drawn
-from analyze.validation.plant import Ground, control_plots
+from analyze.validation.command import admit_on
+from analyze.validation.design import CASES, draw_neurons
+from analyze.validation.plant import Corpus, control_sets
 from train.data.tokens import TokenFile
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     from train.config import DataConfig
     from train.data.prepare import prepare
 
     sources = ({"kind": "wiki", "weight": 0.8}, {"kind": "python", "packages": ["networkx"], "weight": 0.2})
     config = DataConfig.model_validate({"name": "real", "sources": list(sources)})
     directory: Path = prepare(config, tmp_path_factory.mktemp("real") / "data", progress=False).directory
-    return Ground.of(TokenFile.open(directory, split="eval"))
+    return Corpus.of(TokenFile.open(directory, split="eval"))
 
 
-def test_real_text_admits_more_than_a_hundred_and_fifty_features_and_neurons_of_every_case(ground: Ground):
-    everything = admitted_on(ground)
+def test_real_text_admits_more_than_a_hundred_and_fifty_features_and_neurons_of_every_case(corpus: Corpus):
+    everything = admit_on(corpus)
     print("\n".join(everything.lines()))
     assert len(everything.features) >= 150
     held = everything.of("held")
     assert len(held.features) >= 100
     for case in CASES:
-        assert len(drawn(case, held)) == len(case.k)
-    plots = {one.name: one for one in control_plots(ground, held)}
+        assert len(draw_neurons(case, held)) == len(case.k)
+    planted_sets = {one.name: one for one in control_sets(corpus, held)}
     k_eff = SCORES["k_eff"]
-    table = {name: k_eff.table(one.acts)["k_eff_mono"].fill_null(False).to_numpy() for name, one in plots.items()}
+    table = {
+        name: k_eff.table(one.acts)["k_eff_mono"].fill_null(False).to_numpy() for name, one in planted_sets.items()
+    }
     assert np.mean(table["single tokens"]) > 0.9
     assert np.mean(table["broad"]) > 0.8
     assert np.mean(table["random tokens"]) < 0.1

@@ -1,4 +1,4 @@
-"""Planted features laid out by chance on made-up text, and scores that know or guess."""
+"""Random features planted on made-up text, and scores that know the truth or guess."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,23 +8,23 @@ import polars as pl
 from numpy import ndarray
 
 from analyze.activations.store import SCORED, Activations
-from analyze.scores.base import About, NeuronScore
+from analyze.scores.base import About, NeuronScore, Verdict
 from analyze.validation.admission import Admitted
 from analyze.validation.features import Feature
-from analyze.validation.plant import Ground
+from analyze.validation.plant import Corpus
 from tests.analyze.scores.scoring import made_up_data
 from train.data.tokens import TokenFile
 
 N_FEATURES = 240
 
 
-def ground_on(directory: Path) -> Ground:
+def corpus_on(directory: Path) -> Corpus:
     """About 9,000 tokens of made-up sentences; every other document is in the fit half."""
-    ground = Ground.of(TokenFile.open(made_up_data(directory), split="eval"))
-    return Ground(ground.data, replace(ground.tokens, is_fit=ground.tokens.document % 2 == 0))
+    corpus = Corpus.of(TokenFile.open(made_up_data(directory), split="eval"))
+    return Corpus(corpus.data, replace(corpus.tokens, is_fit=corpus.tokens.document % 2 == 0))
 
 
-def laid_out(ground: Ground) -> Admitted:
+def random_features(corpus: Corpus) -> Admitted:
     """Independent random sets of tokens, half of them in each part: 1.2 to 3 % of the tokens."""
     rng = np.random.default_rng(0)
     names = [f"feature {index}" for index in range(6 * N_FEATURES)]
@@ -34,7 +34,7 @@ def laid_out(ground: Ground) -> Admitted:
         *[one for one in features if one.part == "held"][: N_FEATURES // 2],
     ]
     shares = np.exp(rng.uniform(np.log(0.012), np.log(0.03), len(chosen)))
-    return Admitted(tuple(chosen), rng.random((len(ground.tokens), len(chosen))) < shares, ())
+    return Admitted(tuple(chosen), rng.random((len(corpus.tokens), len(chosen))) < shares, ())
 
 
 class Knows(NeuronScore):
@@ -43,6 +43,7 @@ class Knows(NeuronScore):
     name = title = rank = "knows"
     number, needs = 90, ("sample",)
     about = About("counts the planted features", "0", "none", "none")
+    verdict = Verdict("knows_mono", "knows", 1.0, at_most=False, meaning="")
     bank: Admitted
 
     @property
@@ -83,7 +84,7 @@ class Guesses(NeuronScore):
 
     name = title = rank = "guesses"
     number, needs = 91, ("sample",)
-    about = None
+    about = About("", "0", "none", "none")
 
     def __call__(self, acts: Activations) -> ndarray:
         """By the name of what was planted."""
@@ -99,7 +100,7 @@ class Weighs(NeuronScore):
 
     name = title = rank = "weighs"
     number, needs = 92, ("weights",)
-    about = None
+    about = About("", "0", "none", "none")
 
     def __call__(self, acts: Activations) -> ndarray:
         """Nothing."""

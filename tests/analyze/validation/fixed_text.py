@@ -6,7 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from analyze.text.vocabulary import Vocabulary
-from analyze.validation.reading import Reading
+from analyze.validation.parsed_text import ParsedText
 
 TEXTS = (
     "The river Nile flows north. In March 1848 the German painter saw nine large ships, three boats, and a seal.\n",
@@ -18,7 +18,7 @@ TEXTS = (
 SEPARATOR = b"<|bos|>"
 
 
-def read(texts: tuple[str, ...] = TEXTS) -> tuple[Reading, ndarray, Vocabulary]:
+def read(texts: tuple[str, ...] = TEXTS) -> tuple[ParsedText, ndarray, Vocabulary]:
     """The texts as one stream of tokens (a word's first four letters, its next four, ...), read; its ids."""
     pieces, document = [], []
     for index, text in enumerate(texts):
@@ -29,4 +29,4 @@ def read(texts: tuple[str, ...] = TEXTS) -> tuple[Reading, ndarray, Vocabulary]:
     vocabulary = Vocabulary(tuple(known))
     number = {piece: index for index, piece in enumerate(known)}
     ids = np.array([number[piece] for piece in pieces])
-    return Reading(ids, np.array(document), vocabulary), ids, vocabulary
+    return ParsedText(ids, np.array(document), vocabulary), ids, vocabulary
