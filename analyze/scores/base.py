@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
@@ -76,8 +77,8 @@ class NeuronScore(Protocol):
     """Whether it (slow, weak) is left out unless it is named."""
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """The score of every neuron."""
-        ...
+        """The score of every neuron: column `rank` of its table."""
+        return self.table(acts)[self.rank].cast(pl.Float64).fill_null(nan).to_numpy()
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """Every column this score adds to scores.parquet, one row a neuron."""

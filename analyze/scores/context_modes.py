@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.activations.sample import blocks
-from analyze.activations.store import SCORED, Activations
+from analyze.activations.store import Activations
 from analyze.activations.token_sample import position_hash
 from analyze.scores.base import About, NeuronScore
+from analyze.scores.blocks import scored_blocks
 from analyze.text.context_vectors import Contexts, contexts_of, strong_firings
 from analyze.text.embeddings import k_means, unit_rows
 
@@ -62,6 +62,9 @@ def silhouette(similarity: Float[ndarray, "k k"], cluster: Int[ndarray, "k"]) ->
 
     a is the mean distance to the others of the same cluster, b that to the nearest other cluster; a point alone
     in its cluster counts 0 (Rousseeuw, J. Comput. Appl. Math. 20, 1987). At least two clusters.
+
+    scikit-learn gives the same to the last bit and takes 1.6 ms where this takes 0.1 (200 points): with its k-means
+    (3 to 4 times as long as `k_means`, which is spherical) the score would cost twice and a half as much.
     """
     _, cluster = np.unique(cluster, return_inverse=True)
     member = np.eye(int(cluster.max()) + 1)[cluster]
@@ -83,13 +86,13 @@ def silhouette(similarity: Float[ndarray, "k k"], cluster: Int[ndarray, "k"]) ->
 def clusterings(points: Float[ndarray, "k d"]) -> list[Clustered]:
     """The points in each of MODES clusters by spherical k-means from a fixed seed; points all alike fall into none."""
     similarity = points @ points.T
-    found = []
+    clustered = []
     for k in MODES:
         cluster = k_means(points, k)
         sizes = np.bincount(cluster)
         value = silhouette(similarity, cluster) if (sizes > 0).sum() > 1 else 0.0
-        found.append(Clustered(k, value, float(sizes.max() / len(points))))
-    return found
+        clustered.append(Clustered(k, value, float(sizes.max() / len(points))))
+    return clustered
 
 
 def examples_of(
@@ -134,12 +137,12 @@ class Finder:
 
     def _null(self, size: int) -> tuple[float, ...]:
         """Mean silhouette of `size` random tokens, one a document, for each of MODES; 0 where there are too few."""
-        drawn = []
+        silhouettes = []
         for draw in range(1, DRAWS + 1):
             patience = patience_of(self._position, draw)
             chosen = examples_of(np.ones(len(patience)), patience, self._document, self._fingerprint)[:size]
-            drawn.append([one.silhouette for one in clusterings(self._points(chosen))])
-        return tuple(np.mean(drawn, axis=0).tolist())
+            silhouettes.append([clustered.silhouette for clustered in clusterings(self._points(chosen))])
+        return tuple(np.mean(silhouettes, axis=0).tolist())
 
     def find(self, weights: Float[ndarray, "t"]) -> Modes:
         """The modes of one neuron, from its weight on every token; NOTHING where it has too few examples."""
@@ -147,10 +150,9 @@ class Finder:
         size = next((size for size in SIZES if size <= len(chosen)), None)
         if size is None:
             return NOTHING
-        found = clusterings(self._points(chosen[:size]))
-        above = [one.silhouette - null for one, null in zip(found, self.null(size))]
-        best = int(np.argmax(above))
-        return Modes(found[best], self.null(size)[best], size)
+        clustered, nulls = clusterings(self._points(chosen[:size])), self.null(size)
+        best = int(np.argmax([each.silhouette - null for each, null in zip(clustered, nulls)]))
+        return Modes(clustered[best], nulls[best], size)
 
 
 def finder_of(contexts: Contexts, acts: Activations) -> Finder:
@@ -166,14 +168,12 @@ def finder_of(contexts: Contexts, acts: Activations) -> Finder:
 def find_all(acts: Activations) -> list[Modes]:
     """The modes of every neuron of a layer; NOTHING for those that are dead or rare."""
     finder = finder_of(contexts_of(acts), acts)
-    found: list[Modes] = []
-    for first, stop in blocks(acts.n_neurons):
-        weights = strong_firings(acts.block(first, stop), acts.moments.median[first:stop], acts.tokens.is_fit)
-        scored = (acts.moments.status[first:stop] == SCORED).tolist()
-        found += [
-            finder.find(weights[:, neuron].numpy()) if is_scored else NOTHING for neuron, is_scored in enumerate(scored)
-        ]
-    return found
+    modes = [NOTHING] * acts.n_neurons
+    for neurons, activations in scored_blocks(acts):
+        weights = strong_firings(activations, acts.moments.median[neurons], acts.tokens.is_fit)
+        for column, neuron in enumerate(neurons.tolist()):
+            modes[neuron] = finder.find(weights[:, column].numpy())
+    return modes
 
 
 class ContextModes(NeuronScore):
@@ -205,21 +205,17 @@ class ContextModes(NeuronScore):
     needs = ("sample", "text")
     optional = True
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """The score of every neuron; NaN for dead and rare neurons and those with fewer than 30 examples."""
-        return np.array([-one.value for one in find_all(acts)])
-
     def table(self, acts: Activations) -> pl.DataFrame:
         """context_modes, the number of modes, their silhouette, its null, the largest one's share, the examples."""
-        found = find_all(acts)
+        modes = find_all(acts)
         return pl.DataFrame(
             {
-                "context_modes": pl.Series([-one.value for one in found], dtype=pl.Float64),
-                "context_modes_k": pl.Series([one.best.k or None for one in found], dtype=pl.Int32),
-                "context_modes_silhouette": pl.Series([one.best.silhouette for one in found], dtype=pl.Float64),
-                "context_modes_null": pl.Series([one.null for one in found], dtype=pl.Float64),
-                "context_modes_largest": pl.Series([one.best.largest for one in found], dtype=pl.Float64),
-                "context_modes_examples": pl.Series([one.n_examples for one in found], dtype=pl.Int32),
+                "context_modes": pl.Series([-each.value for each in modes], dtype=pl.Float64),
+                "context_modes_k": pl.Series([each.best.k or None for each in modes], dtype=pl.Int32),
+                "context_modes_silhouette": pl.Series([each.best.silhouette for each in modes], dtype=pl.Float64),
+                "context_modes_null": pl.Series([each.null for each in modes], dtype=pl.Float64),
+                "context_modes_largest": pl.Series([each.best.largest for each in modes], dtype=pl.Float64),
+                "context_modes_examples": pl.Series([each.n_examples for each in modes], dtype=pl.Int32),
             }
         )
 

@@ -23,17 +23,15 @@ from math import nan
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from torch import Tensor
 
-from analyze.activations.sample import blocks
-from analyze.activations.store import SCORED, Activations
+from analyze.activations.store import Activations
 from analyze.metrics import average_precision, f1, pearson
 from analyze.rules.build import grammar_of
 from analyze.rules.conjunctions import Atoms, Conjunctions, induce
 from analyze.scores.base import About, NeuronScore
+from analyze.scores.blocks import scored_blocks
 
 
 @dataclass(frozen=True)
@@ -92,33 +90,14 @@ def _explained(
     return 1 - left / variance if variance > 0 else nan
 
 
-def fidelity_block(
-    activations: Float[Tensor, "t n"],
-    median: Float[ndarray, " n"],
-    threshold: Float[ndarray, " n"],
-    scored: Int[ndarray, " n"],
-    conjunctions: Conjunctions,
-) -> list[Fidelity]:
-    """`fidelity` of every neuron of a block where `scored` is not 0; the result does not depend on the block."""
-    if not scored.any():
-        return [NOTHING] * len(scored)
-    rows = activations.T.contiguous().numpy()
-    return [
-        fidelity(rows[neuron], float(median[neuron]), float(threshold[neuron]), conjunctions) if on else NOTHING
-        for neuron, on in enumerate(scored.tolist())
-    ]
-
-
 def fidelity_all(acts: Activations, conjunctions: Conjunctions) -> list[Fidelity]:
     """The best rule of every neuron; NOTHING for those that are dead or rare."""
-    found: list[Fidelity] = []
-    moments = acts.moments
-    for first, stop in blocks(acts.n_neurons):
-        inside = slice(first, stop)
-        scored = (moments.status[inside] == SCORED).astype(np.int64)
-        block = acts.block(first, stop) if scored.any() else torch.zeros(0, stop - first)
-        found += fidelity_block(block, moments.median[inside], moments.threshold[inside], scored, conjunctions)
-    return found
+    fits = [NOTHING] * acts.n_neurons
+    median, threshold = acts.moments.median.tolist(), acts.moments.threshold.tolist()
+    for neurons, activations in scored_blocks(acts):
+        for neuron, values in zip(neurons.tolist(), activations.T.contiguous().numpy()):
+            fits[neuron] = fidelity(values, median[neuron], threshold[neuron], conjunctions)
+    return fits
 
 
 class OneRuleFidelity(NeuronScore):
@@ -136,24 +115,18 @@ class OneRuleFidelity(NeuronScore):
     )
     needs = ("sample", "text")
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """Pearson's r of every neuron; NaN for dead and rare ones and where no rule can be judged."""
-        return np.array([one.pearson for one in fidelity_all(acts, Conjunctions(grammar_of(acts)))])
-
     def table(self, acts: Activations) -> pl.DataFrame:
         """fidelity (Pearson's r), fidelity_r2, fidelity_auprc, fidelity_f1, and the rule as a sentence."""
         conjunctions = Conjunctions(grammar_of(acts))
-        found = fidelity_all(acts, conjunctions)
+        fits = fidelity_all(acts, conjunctions)
+        rules = [None if fit.rule is None else conjunctions.sentence(fit.rule) for fit in fits]
         return pl.DataFrame(
             {
-                "fidelity": pl.Series([one.pearson for one in found], dtype=pl.Float64),
-                "fidelity_r2": pl.Series([one.r2 for one in found], dtype=pl.Float64),
-                "fidelity_auprc": pl.Series([one.auprc for one in found], dtype=pl.Float64),
-                "fidelity_f1": pl.Series([one.f1 for one in found], dtype=pl.Float64),
-                "fidelity_rule": pl.Series(
-                    [None if one.rule is None else conjunctions.sentence(one.rule) for one in found],
-                    dtype=pl.String,
-                ),
+                "fidelity": pl.Series([fit.pearson for fit in fits], dtype=pl.Float64),
+                "fidelity_r2": pl.Series([fit.r2 for fit in fits], dtype=pl.Float64),
+                "fidelity_auprc": pl.Series([fit.auprc for fit in fits], dtype=pl.Float64),
+                "fidelity_f1": pl.Series([fit.f1 for fit in fits], dtype=pl.Float64),
+                "fidelity_rule": pl.Series(rules, dtype=pl.String),
             }
         )
 

@@ -13,8 +13,8 @@ what was lately read) is taken for whatever rules lie nearest, or gets no figure
 leaves little that rules explain. Of partners ten times as frequent as the others, and of broad features beside narrow
 ones, the large part weighs most. Few documents (a quarter of 250 k tokens) leave few rules that hold on others.
 
-Lists of four rules, as the first version had them, share little of what a neuron does, and a third of the planted
-neurons got no figure; what each change since then brought stands in docs/scores.md (`benchmarks/k_eff.py`).
+Lists of four rules, as the first version had them, explain little of what a neuron does, and left a third of the
+planted neurons without a figure; docs/scores.md has what each change since then brought (`benchmarks/k_eff.py`).
 """
 
 from collections import deque
@@ -26,19 +26,20 @@ from weakref import ref
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.activations.sample import blocks
-from analyze.activations.store import SCORED, Activations
+from analyze.activations.store import Activations
 from analyze.metrics import effective_number
 from analyze.rules.build import grammar_of
 from analyze.rules.decision_list import NO_LIST, DecisionList, decision_list
 from analyze.rules.grammar import Grammar
 from analyze.scores.base import About, JudgedBy, NeuronScore, Verdict
+from analyze.scores.blocks import scored_blocks
 
 LEAST_REACH = 0.005
+"""Held-out gains that a neuron's rules must reach together, or it gets no figure."""
 MONO = 1.5
 """A neuron with K_eff at most this is called monosemantic: of planted neurons of several features (those for tuning) at
 most 3 in 100 have so little in any case."""
@@ -59,29 +60,29 @@ _KEPT: deque[tuple[ref[Activations], ref[Grammar], list[Fitted]]] = deque(maxlen
 
 
 Shape = Callable[[Float[ndarray, "f"], Float[ndarray, "e"]], tuple[Float[ndarray, "f"], Float[ndarray, "e"]]]
-"""What is made of a neuron's rectified activations on the fit and the eval tokens before rules are fitted."""
+"""Changes a neuron's rectified activations on the fit and the eval tokens before rules are fitted to them."""
 
 
 def as_it_is(
     y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"]
 ) -> tuple[Float[ndarray, "f"], Float[ndarray, "e"]]:
-    """Nothing."""
+    """Both unchanged."""
     return y_fit, y_eval
 
 
 def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
     """max(a - median, 0), written over the activations: what is above a neuron's median.
 
-    Whatever positive number this is divided by (the mean of the 20 largest, to make neurons comparable),
-    rules, gains and K_eff come out the same, so it is not.
+    A positive factor (one over the mean of the 20 largest, to make neurons comparable) would change neither rules nor
+    gains nor K_eff, so there is none.
     """
     return activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
 
 
 def fit(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], grammar: Grammar) -> Fitted:
     """The decision list of one neuron from its rectified activations on the fit and eval tokens, and its K_eff."""
-    found = decision_list(y_fit, y_eval, grammar)
-    return Fitted(found, diversity(found.rules, found.gains, grammar))
+    rules = decision_list(y_fit, y_eval, grammar)
+    return Fitted(rules, diversity(rules.rules, rules.gains, grammar))
 
 
 def diversity(rules: Sequence[int], gains: Sequence[float], grammar: Grammar) -> float:
@@ -92,52 +93,35 @@ def diversity(rules: Sequence[int], gains: Sequence[float], grammar: Grammar) ->
 
 
 def fit_block(
-    activations: Float[Tensor, "t n"],
-    median: Float[ndarray, " n"],
-    scored: Int[ndarray, " n"],
-    grammar: Grammar,
-    shape: Shape = as_it_is,
+    activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], grammar: Grammar, shape: Shape = as_it_is
 ) -> list[Fitted]:
-    """`fit` for every neuron of a block where `scored` is not 0; the result does not depend on the block.
-
-    The activations are overwritten.
-    """
-    kept = np.flatnonzero(scored)
-    if not len(kept):
-        return [NOTHING] * len(scored)
+    """`fit` for every neuron of a block; the result does not depend on the block. Overwrites the activations."""
     y = rectified(activations, median)
-    y_fit, y_eval = (
-        y.index_select(0, torch.from_numpy(half)).T.contiguous().numpy() for half in (grammar.fit, grammar.eval)
-    )
-    fitted = [NOTHING] * len(scored)
-    for neuron in kept.tolist():
-        fitted[neuron] = fit(*shape(y_fit[neuron], y_eval[neuron]), grammar)
-    return fitted
+    halves = (y.index_select(0, torch.from_numpy(half)).T.contiguous().numpy() for half in (grammar.fit, grammar.eval))
+    return [fit(*shape(y_fit, y_eval), grammar) for y_fit, y_eval in zip(*halves)]
 
 
 def fit_all(acts: Activations, grammar: Grammar | None = None, shape: Shape = as_it_is) -> list[Fitted]:
     """The decision list of every neuron; NOTHING for those that are dead or rare.
 
-    Those of the last activations as they are are kept, since more than one score asks for them.
+    Keeps those of the last activations, fitted as they are: more than one score asks for them.
     """
     grammar = grammar or grammar_of(acts)
-    for of_acts, of_grammar, held in _KEPT:
-        if of_acts() is acts and of_grammar() is grammar and shape is as_it_is:
-            return held
-    fitted: list[Fitted] = []
-    for first, stop in blocks(acts.n_neurons):
-        scored = (acts.moments.status[first:stop] == SCORED).astype(np.int64)
-        if scored.any():
-            fitted += fit_block(acts.block(first, stop), acts.moments.median[first:stop], scored, grammar, shape)
-        else:
-            fitted += [NOTHING] * (stop - first)
+    for kept_acts, kept_grammar, kept in _KEPT:
+        if kept_acts() is acts and kept_grammar() is grammar and shape is as_it_is:
+            return kept
+    fits = [NOTHING] * acts.n_neurons
+    for neurons, activations in scored_blocks(acts):
+        block = fit_block(activations, acts.moments.median[neurons], grammar, shape)
+        for neuron, fitted in zip(neurons.tolist(), block):
+            fits[neuron] = fitted
     if shape is as_it_is:
-        _KEPT.append((ref(acts), ref(grammar), fitted))
-    return fitted
+        _KEPT.append((ref(acts), ref(grammar), fits))
+    return fits
 
 
 class KEff(NeuronScore):
-    """1 / K_eff, between 1/32 (so many rules with nothing in common) and 1 (one rule, or rules alike)."""
+    """1 / K_eff: 1 for one rule, or rules alike; 1/32 for 32 rules with nothing in common."""
 
     name = "k_eff"
     title = "K_eff"
@@ -160,10 +144,6 @@ class KEff(NeuronScore):
         judged_by=JudgedBy("reach", LEAST_REACH, "share of the held-out variance that the rules explain"),
     )
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """1 / K_eff of every neuron; NaN for dead and rare neurons and where reach < LEAST_REACH."""
-        return 1.0 / np.array([fitted.k_eff for fitted in fit_all(acts)])
-
     def metric(self, y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
         """The gain of one set of tokens, as each rule is judged, here on the tokens that it is fitted on."""
         residual = y - y.mean()
@@ -175,35 +155,34 @@ class KEff(NeuronScore):
     def table(self, acts: Activations) -> pl.DataFrame:
         """k_eff, k_eff_score, k_eff_mono, reach, n_rules, single_token, and the four rules that gain most."""
         grammar = grammar_of(acts)
-        fitted = fit_all(acts, grammar)
-        k_eff = np.array([one.k_eff for one in fitted])
+        fits = fit_all(acts, grammar)
+        lists = [fitted.list for fitted in fits]
+        k_eff = np.array([fitted.k_eff for fitted in fits])
         columns: dict[str, pl.Series] = {
             "k_eff": pl.Series(k_eff, dtype=pl.Float64),
             "k_eff_score": pl.Series(1.0 / k_eff, dtype=pl.Float64),
-            "k_eff_mono": pl.Series(verdicts(k_eff), dtype=pl.Boolean),
-            "reach": pl.Series([one.list.reach for one in fitted], dtype=pl.Float64),
-            "n_rules": pl.Series([len(one.list.rules) for one in fitted], dtype=pl.Int32),
-            "single_token": pl.Series([_single_token(one, grammar) for one in fitted], dtype=pl.Boolean),
+            "k_eff_mono": pl.Series(verdicts(k_eff, MONO), dtype=pl.Boolean),
+            "reach": pl.Series([each.reach for each in lists], dtype=pl.Float64),
+            "n_rules": pl.Series([len(each.rules) for each in lists], dtype=pl.Int32),
+            "single_token": pl.Series([_is_single_token(fitted, grammar) for fitted in fits], dtype=pl.Boolean),
         }
+        shown = [[(grammar.phrases[each.rules[at]], each.gains[at]) for at in each.by_gain[:N_SHOWN]] for each in lists]
         for rank in range(N_SHOWN):
-            lists = [one.list for one in fitted]
-            places = [one.by_gain[rank] if rank < len(one.rules) else None for one in lists]
-            rules = [None if at is None else grammar.phrases[one.rules[at]] for at, one in zip(places, lists)]
-            gains = [None if at is None else one.gains[at] for at, one in zip(places, lists)]
-            columns[f"rule_{rank + 1}"] = pl.Series(rules, dtype=pl.String)
-            columns[f"gain_{rank + 1}"] = pl.Series(gains, dtype=pl.Float64)
+            ranked = [rules[rank] if rank < len(rules) else (None, None) for rules in shown]
+            columns[f"rule_{rank + 1}"] = pl.Series([phrase for phrase, _ in ranked], dtype=pl.String)
+            columns[f"gain_{rank + 1}"] = pl.Series([gain for _, gain in ranked], dtype=pl.Float64)
         return pl.DataFrame(columns)
 
 
-def verdicts(k_eff: Float[ndarray, " n"]) -> list[bool | None]:
-    """Whether each neuron is called monosemantic; None where there is no figure."""
-    return [None if np.isnan(value) else bool(value <= MONO) for value in k_eff]
+def verdicts(effective_numbers: Float[ndarray, " n"], most: float) -> list[bool | None]:
+    """Whether each neuron is called monosemantic: it has at most so many; None where there is no figure."""
+    return [None if np.isnan(number) else bool(number <= most) for number in effective_numbers]
 
 
-def _single_token(one: Fitted, grammar: Grammar) -> bool:
+def _is_single_token(fitted: Fitted, grammar: Grammar) -> bool:
     """Whether a neuron called monosemantic answers best to one current token, in one spelling or in several."""
-    best = one.list.best_rule
-    if best is None or not one.k_eff <= MONO:
+    best = fitted.list.best_rule
+    if best is None or not fitted.k_eff <= MONO:
         return False
     return grammar.kinds[best] in ("token", "form") and grammar.views[grammar.view_of[best]].name == "current"
 

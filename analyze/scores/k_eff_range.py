@@ -69,25 +69,21 @@ class Throughout(NeuronScore):
         shown=False,
     )
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """One over the largest of the three K_eff of every neuron; NaN for dead and rare neurons."""
-        return 1.0 / self.all_three(acts).max(axis=0)
-
     def all_three(self, acts: Activations) -> Float[ndarray, "3 n"]:
         """K_eff of every neuron by each of SHAPES."""
         grammar = grammar_of(acts)
-        return np.array([[one.k_eff for one in fit_all(acts, grammar, shape)] for shape in SHAPES.values()])
+        return np.array([[fitted.k_eff for fitted in fit_all(acts, grammar, shape)] for shape in SHAPES.values()])
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """throughout_score, throughout_mono, k_eff_squared, k_eff_saturated."""
-        found = self.all_three(acts)
-        worst = found.max(axis=0)
+        k_effs = self.all_three(acts)
+        largest = k_effs.max(axis=0)
         return pl.DataFrame(
             {
-                "throughout_score": pl.Series(1.0 / worst, dtype=pl.Float64),
-                "throughout_mono": pl.Series(verdicts(worst), dtype=pl.Boolean),
-                "k_eff_squared": pl.Series(found[1], dtype=pl.Float64),
-                "k_eff_saturated": pl.Series(found[2], dtype=pl.Float64),
+                "throughout_score": pl.Series(1.0 / largest, dtype=pl.Float64),
+                "throughout_mono": pl.Series(verdicts(largest, MONO), dtype=pl.Boolean),
+                "k_eff_squared": pl.Series(k_effs[1], dtype=pl.Float64),
+                "k_eff_saturated": pl.Series(k_effs[2], dtype=pl.Float64),
             }
         )
 

@@ -1,7 +1,7 @@
 """Labelled features: how many different labels of a bank a neuron answers to, where labels reach it at all."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
@@ -12,16 +12,16 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from analyze.activations.sample import blocks
-from analyze.activations.store import SCORED, Activations, TokenSample
+from analyze.activations.store import Activations, TokenSample
 from analyze.activations.token_sample import position_hash
 from analyze.labels.bank import LabelBank, bank_of
 from analyze.metrics import effective_number
 from analyze.rules.grammar import FEWEST_TOKENS
 from analyze.scores.base import About, NeuronScore, Verdict
+from analyze.scores.blocks import scored_blocks
 from analyze.scores.forward_selection import forward_selection
 from analyze.scores.k_eff import fit_all as label_free
-from analyze.scores.k_eff import rectified
+from analyze.scores.k_eff import rectified, verdicts
 
 N_LABELS = 8
 """Labels taken at most."""
@@ -53,15 +53,15 @@ class Bench:
     similarity: Float[ndarray, "l l"]
 
     @classmethod
-    def of(cls, names: Collection[str], held: sp.csc_array, is_fit: Bool[ndarray, "t"]) -> "Bench":
+    def of(cls, names: Collection[str], columns: sp.csc_array, is_fit: Bool[ndarray, "t"]) -> "Bench":
         """Leave out labels with fewer than FEWEST_TOKENS fit tokens inside or outside, and repeated ones.
 
         Args:
-            names: of the columns of `held`.
-            held: [t, labels], ones.
+            names: of the labels.
+            columns: [t, labels], ones where a label holds.
             is_fit: which tokens are of the fit half.
         """
-        by_label = sp.csr_array(held.T, dtype=np.float64)
+        by_label = sp.csr_array(columns.T, dtype=np.float64)
         of_fit, n_tokens = np.flatnonzero(is_fit), int(is_fit.sum())
         fit, other = (sp.csr_array(by_label[:, half]) for half in (of_fit, np.flatnonzero(~is_fit)))
         n_fit = np.diff(fit.indptr)
@@ -91,10 +91,10 @@ class Bench:
     @classmethod
     def on(cls, bank: LabelBank, tokens: TokenSample, families: frozenset[str] | None = None) -> "Bench":
         """The labels of a bank, or of some of its families, on a sample of tokens."""
-        held = bank.matrix(np.asarray(tokens.stream_position))
+        columns = bank.matrix(np.asarray(tokens.stream_position))
         wanted = [i for i, label in enumerate(bank.labels) if families is None or label.family in families]
         names = [bank.labels[i].name for i in wanted]
-        return cls.of(names, sp.csc_array(held[:, wanted]), np.asarray(tokens.is_fit, dtype=np.bool_))
+        return cls.of(names, sp.csc_array(columns[:, wanted]), np.asarray(tokens.is_fit, dtype=np.bool_))
 
 
 def likeness(together: Float[ndarray, "l l"], n: int) -> Float[ndarray, "l l"]:
@@ -128,6 +128,11 @@ class Fits:
     effective: Float[ndarray, " n"]
     """Effective number of labels; NaN where the reach is below LEAST_REACH."""
 
+    def put(self, neurons: Int[ndarray, "m"] | slice, fits: "Fits") -> None:
+        """Write what labels make of some of the neurons."""
+        for name, values in vars(fits).items():
+            getattr(self, name)[neurons] = values
+
 
 def nothing(n: int) -> Fits:
     """The fits of n neurons that are not scored."""
@@ -144,14 +149,13 @@ def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], benc
     reach, the effective number is exp(-sum_i p_i log sum_j Z_ij p_j) (Leinster and Cobbold, Ecology 93, 2012),
     Z = `likeness`.
     """
-    n = y_fit.shape[1]
-    found = nothing(n)
+    fits = nothing(y_fit.shape[1])
     mean = np.ascontiguousarray(y_fit.T).mean(axis=1)
     total = np.square(np.ascontiguousarray(y_eval.T) - mean[:, None]).sum(axis=1)
     alive = np.flatnonzero((total > 0) & (mean > 0))
     if not len(alive) or not len(bench.names):
-        found.reach[alive] = 0.0
-        return found
+        fits.reach[alive] = 0.0
+        return fits
     n_fit = bench.share * len(y_fit)
     on_fit = (bench.fit @ y_fit).T - mean[:, None] * n_fit
     on_eval = (bench.eval @ y_eval).T - mean[:, None] * np.diff(bench.eval.indptr)
@@ -161,11 +165,11 @@ def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], benc
     for row, neuron in enumerate(alive.tolist()):
         order = chosen.order[row][chosen.order[row] >= 0]
         gains = held_out_gains(order, on_fit[neuron], on_eval[neuron], bench) / total[neuron]
-        found.order[neuron, : len(order)] = order
-        found.gains[neuron, : len(order)] = gains
-        found.reach[neuron] = np.maximum(gains, 0.0).sum()
-        found.effective[neuron] = effective_number(gains, bench.similarity[np.ix_(order, order)], LEAST_REACH)
-    return found
+        fits.order[neuron, : len(order)] = order
+        fits.gains[neuron, : len(order)] = gains
+        fits.reach[neuron] = np.maximum(gains, 0.0).sum()
+        fits.effective[neuron] = effective_number(gains, bench.similarity[np.ix_(order, order)], LEAST_REACH)
+    return fits
 
 
 def held_out_gains(
@@ -182,36 +186,24 @@ def held_out_gains(
 
 
 def fit_block(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], bench: Bench, is_fit: ndarray) -> Fits:
-    """`fit_labels` of rectified activations, AT_ONCE neurons at a time; the activations are overwritten."""
+    """`fit_labels` of rectified activations, AT_ONCE neurons at a time. Overwrites the activations."""
     y = rectified(activations, median)
-    parts = []
+    fits = nothing(y.shape[1])
     halves = [torch.from_numpy(np.flatnonzero(half)) for half in (is_fit, ~is_fit)]
     for first in range(0, y.shape[1], AT_ONCE):
-        piece = y[:, first : first + AT_ONCE].double()
-        y_fit, y_eval = (piece.index_select(0, half).numpy() for half in halves)
-        parts.append(fit_labels(y_fit, y_eval, bench))
-    return joined(parts)
-
-
-def joined(parts: list[Fits]) -> Fits:
-    """Blocks of neurons as one."""
-    return Fits(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Fits)})
+        neurons = slice(first, first + AT_ONCE)
+        y_fit, y_eval = (y[:, neurons].double().index_select(0, half).numpy() for half in halves)
+        fits.put(neurons, fit_labels(y_fit, y_eval, bench))
+    return fits
 
 
 def fit_all(acts: Activations, bench: Bench) -> Fits:
     """The labels of every neuron; `nothing` for those that are dead or rare."""
     is_fit = np.asarray(acts.tokens.is_fit, dtype=np.bool_)
-    parts = []
-    for first, stop in blocks(acts.n_neurons):
-        scored = np.flatnonzero(acts.moments.status[first:stop] == SCORED)
-        part = nothing(stop - first)
-        if len(scored):
-            held = acts.block(first, stop)[:, torch.from_numpy(scored)]
-            fitted = fit_block(held, acts.moments.median[first:stop][scored], bench, is_fit)
-            for field in fields(Fits):
-                getattr(part, field.name)[scored] = getattr(fitted, field.name)
-        parts.append(part)
-    return joined(parts)
+    fits = nothing(acts.n_neurons)
+    for neurons, activations in scored_blocks(acts):
+        fits.put(neurons, fit_block(activations, acts.moments.median[neurons], bench, is_fit))
+    return fits
 
 
 def half_of(families: Iterable[str], other: bool = False) -> frozenset[str]:
@@ -265,23 +257,18 @@ class Labelled(NeuronScore):
         """With half of the families of labels missing, by a hash of their names, and with the other half missing."""
         return {"half of the families missing": Labelled(half=0), "the other half missing": Labelled(half=1)}
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """The score of every neuron; NaN for dead and rare neurons and where labels reach too little."""
-        return self._scores(acts, fit_all(acts, self.bench(acts)))
-
     def table(self, acts: Activations) -> pl.DataFrame:
         """labelled, labelled_mono, labelled_reach, and the four labels that explain most, with their gains."""
         bench = self.bench(acts)
         fits = fit_all(acts, bench)
         score = self._scores(acts, fits)
-        mono = [None if np.isnan(one) else bool(1 / one <= MONO) for one in score]
         columns = {
             "labelled": pl.Series(score, dtype=pl.Float64),
-            "labelled_mono": pl.Series(mono, dtype=pl.Boolean),
+            "labelled_mono": pl.Series(verdicts(1 / score, MONO), dtype=pl.Boolean),
             "labelled_reach": pl.Series(fits.reach, dtype=pl.Float64),
         }
         by_gain = np.argsort(-np.nan_to_num(fits.gains, nan=-np.inf), axis=1, kind="stable")
-        order, gains = (np.take_along_axis(held, by_gain, axis=1) for held in (fits.order, fits.gains))
+        order, gains = (np.take_along_axis(values, by_gain, axis=1) for values in (fits.order, fits.gains))
         for rank in range(N_SHOWN):
             names = [bench.names[label] if label >= 0 else None for label in order[:, rank].tolist()]
             columns[f"labelled_{rank + 1}"] = pl.Series(names, dtype=pl.String)
@@ -311,19 +298,19 @@ class Labelled(NeuronScore):
         is_fit = np.arange(len(y)) % 2 == 0
         names = [f"feature {index}" for index in range(features.shape[1])]
         bench = Bench.of(names, sp.csc_array(features.astype(np.float64)), is_fit)
-        held = torch.from_numpy(y.astype(np.float32))
-        return 1.0 / fit_block(held, np.median(y, axis=0), bench, is_fit).effective
+        activations = torch.from_numpy(y.astype(np.float32))
+        return 1.0 / fit_block(activations, np.median(y, axis=0), bench, is_fit).effective
 
     def bench(self, acts: Activations) -> Bench:
         """The labels on the sample of `acts`; kept until another bank or sample is asked for."""
         bank = bank_of(acts)
         if self._bench is None or self._bench[0] is not bank or self._bench[1] is not acts.tokens:
-            of_half = None if self.half is None else half_of((one.family for one in bank.labels), bool(self.half))
+            of_half = None if self.half is None else half_of((label.family for label in bank.labels), bool(self.half))
             self._bench = bank, acts.tokens, Bench.on(bank, acts.tokens, of_half or self.families)
         return self._bench[2]
 
     def _scores(self, acts: Activations, fits: Fits) -> Float[ndarray, " n"]:
-        needed = np.array([one.list.reach_of(N_COMPARED) for one in label_free(acts)])
+        needed = np.array([fitted.list.reach_of(N_COMPARED) for fitted in label_free(acts)])
         scorable = (needed >= LEAST_REACH) & (fits.reach >= LEAST_SHARE * needed)
         return np.where(scorable, 1.0 / fits.effective, np.nan)
 

@@ -259,10 +259,6 @@ class Ms(NeuronScore):
     )
     needs = ("sample", "text")
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """MS of every neuron; NaN for dead and rare neurons and those that fire in too few documents."""
-        return find_all(acts, contexts_of(acts)).ms
-
     def table(self, acts: Activations) -> pl.DataFrame:
         """ms, the view it was taken in, its value and its null there, z, and the eval documents it rests on."""
         contexts = contexts_of(acts)

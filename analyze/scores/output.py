@@ -21,10 +21,10 @@ from numpy import ndarray
 from torch import Tensor
 
 from analyze.activations.provenance import held_out, origin_of
-from analyze.activations.sample import blocks
-from analyze.activations.store import SCORED, Activations
+from analyze.activations.store import Activations
 from analyze.nulls.rotation import haar
 from analyze.scores.base import About, NeuronScore
+from analyze.scores.blocks import scored_blocks
 from analyze.text.vocabulary import Vocabulary
 from train.errors import BadInput
 
@@ -74,9 +74,9 @@ class OutputRows:
     def __init__(self, written: Float[Tensor, "n d_model"], unembedding: Float[Tensor, "v d_model"]) -> None:
         self.written, self.unembedding = written, unembedding
 
-    def block(self, first: int, stop: int) -> Float[ndarray, "n v"]:
-        """The rows of neurons first..stop."""
-        return (self.written[first:stop] @ self.unembedding.T).numpy()
+    def __getitem__(self, neurons: Int[ndarray, "n"] | slice) -> Float[ndarray, "n v"]:
+        """The rows of some neurons."""
+        return (self.written[neurons] @ self.unembedding.T).numpy()
 
     @classmethod
     @torch.no_grad()
@@ -120,8 +120,8 @@ def followers(acts: Activations) -> tuple[Int[ndarray, " e"], Int[ndarray, " e"]
     data = held_out(acts)
     stream = data.stream(0, data.n_tokens).astype(np.int64)
     after = acts.tokens.stream_position.astype(np.int64) + 1
-    held = np.flatnonzero(~acts.tokens.is_fit & (after < len(stream)))
-    return held, stream[after[held]]
+    followed = np.flatnonzero(~acts.tokens.is_fit & (after < len(stream)))
+    return followed, stream[after[followed]]
 
 
 class Output(NeuronScore):
@@ -160,15 +160,6 @@ class Output(NeuronScore):
     )
     needs = ("sample", "text", "weights")
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """ln(V / (3 PR)) of every neuron; higher = fewer tokens."""
-        found, rows = np.full(acts.n_neurons, np.nan), OutputRows.of(acts)
-        if rows is not None:
-            for first, stop in blocks(acts.n_neurons):
-                found[first:stop] = concentration(rows.block(first, stop))
-        found[acts.moments.status != SCORED] = np.nan
-        return found
-
     def table(self, acts: Activations) -> pl.DataFrame:
         """output, its kurtosis and participation ratio, the tokens at the row's ends, and its agreement."""
         n = acts.n_neurons
@@ -178,30 +169,26 @@ class Output(NeuronScore):
         rows, origin = OutputRows.of(acts), origin_of(acts)
         if rows is not None and origin is not None:
             vocabulary = Vocabulary.of(origin.checkpoint.tokenizer())
-            held, after = followers(acts)
-            for first, stop in blocks(n):
-                kept = np.flatnonzero(acts.moments.status[first:stop] == SCORED)
-                if not len(kept):
-                    continue
-                row = rows.block(first, stop)[kept]
-                at = first + kept
-                figures["output"][at] = concentration(row)
-                figures["kurtosis"][at] = excess_kurtosis(row)
-                figures["participation"][at] = participation(row)
-                values = acts.block(first, stop).T[torch.from_numpy(kept)].contiguous().numpy()[:, held]
-                fires = values > acts.moments.threshold[at, None]
-                figures["agreement"][at] = agreements(row, fires, after)
-                for neuron, one in zip(at.tolist(), row):
-                    promotes[neuron], suppresses[neuron] = ends(one, vocabulary)
-        columns = {
-            "output": pl.Series(figures["output"], dtype=pl.Float64),
-            "output_kurtosis": pl.Series(figures["kurtosis"], dtype=pl.Float64),
-            "output_participation": pl.Series(figures["participation"], dtype=pl.Float64),
-            "output_promotes": pl.Series(promotes, dtype=pl.String),
-            "output_suppresses": pl.Series(suppresses, dtype=pl.String),
-            "output_agreement": pl.Series(figures["agreement"], dtype=pl.Float64),
-        }
-        return pl.DataFrame(columns)
+            tokens, after = followers(acts)
+            for neurons, activations in scored_blocks(acts):
+                row = rows[neurons]
+                figures["output"][neurons] = concentration(row)
+                figures["kurtosis"][neurons] = excess_kurtosis(row)
+                figures["participation"][neurons] = participation(row)
+                fires = activations.T.contiguous().numpy()[:, tokens] > acts.moments.threshold[neurons, None]
+                figures["agreement"][neurons] = agreements(row, fires, after)
+                for neuron, values in zip(neurons.tolist(), row):
+                    promotes[neuron], suppresses[neuron] = ends(values, vocabulary)
+        return pl.DataFrame(
+            {
+                "output": pl.Series(figures["output"], dtype=pl.Float64),
+                "output_kurtosis": pl.Series(figures["kurtosis"], dtype=pl.Float64),
+                "output_participation": pl.Series(figures["participation"], dtype=pl.Float64),
+                "output_promotes": pl.Series(promotes, dtype=pl.String),
+                "output_suppresses": pl.Series(suppresses, dtype=pl.String),
+                "output_agreement": pl.Series(figures["agreement"], dtype=pl.Float64),
+            }
+        )
 
 
 def concentration(row: Float[ndarray, "n v"]) -> Float[ndarray, " n"]:
@@ -210,15 +197,15 @@ def concentration(row: Float[ndarray, "n v"]) -> Float[ndarray, " n"]:
 
 
 def agreements(row: Float[ndarray, "n v"], fires: ndarray, after: Int[ndarray, " e"]) -> Float[ndarray, " n"]:
-    """`agreement` of each row with the next tokens `after`, bool [n e] telling where its neuron fires."""
+    """`agreement` of each row with the next tokens `after`; `fires`, bool [n e], says at which its neuron fires."""
     size = row.shape[1]
     everywhere = np.bincount(after, minlength=size)
-    found = np.full(len(row), np.nan)
-    for index, (one, firing) in enumerate(zip(row, fires)):
+    agreements = np.full(len(row), np.nan)
+    for index, (values, firing) in enumerate(zip(row, fires)):
         here = np.bincount(after[firing], minlength=size)
         if here.sum() >= FEWEST_FIRING:
-            found[index] = agreement(one, here, everywhere - here)
-    return found
+            agreements[index] = agreement(values, here, everywhere - here)
+    return agreements
 
 
 def ends(row: Float[ndarray, " v"], vocabulary: Vocabulary) -> tuple[str, str]:

@@ -106,10 +106,6 @@ class RuleShare(NeuronScore):
         f"strongest held-out examples and holds for at most {100 * MOST_BASE_RATE:.0f} % of all tokens.",
     )
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """The share of every neuron; NaN for dead and rare ones and where a half has fewer examples."""
-        return share_all(acts, Conjunctions(grammar_of(acts)))[0].share
-
     def metric(self, y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:
         """Share of the 20 largest values that one set of tokens covers; 0 where it is too broad to be a rule."""
         top = np.argsort(-y, kind="stable")[:N_EXAMPLES]

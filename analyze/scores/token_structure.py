@@ -296,10 +296,6 @@ class TokenStructure(NeuronScore):
     )
     needs = ("sample",)
 
-    def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
-        """sum_k p_k q_k of every neuron; NaN for dead and rare neurons and those that fire in too few documents."""
-        return find_all(acts).unity
-
     def table(self, acts: Activations) -> pl.DataFrame:
         """token_structure, the unity by entropy, both eta^2, the strongest token's id and its share of the mass."""
         found = find_all(acts)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from analyze.activations.store import TokenSample
 from analyze.rules.conjunctions import Conjunctions
-from analyze.scores.fidelity import SCORE, fidelity, fidelity_block
+from analyze.scores.fidelity import SCORE, fidelity, fidelity_all
 from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
 from tests.analyze.text.hand_text import LENGTH, N_DOCUMENTS, hand_text, places
 
@@ -103,12 +102,10 @@ def test_neither_scale_nor_offset_nor_block_nor_duplicates_change_the_score(made
     moved = SCORE.table(activations_of(values + 3, data, tokens))
     np.testing.assert_allclose(moved["fidelity"], own["fidelity"], rtol=1e-5)
     assert moved["fidelity_rule"].to_list() == own["fidelity_rule"].to_list()
-    median, threshold = np.zeros(5), np.full(5, 0.1)
-    whole = fidelity_block(torch.from_numpy(values), median, threshold, np.ones(5, np.int64), conjunctions)
+    together = fidelity_all(activations_of(values, data, tokens), conjunctions)
     for column in range(5):
-        alone = torch.from_numpy(values[:, column : column + 1])
-        one = slice(column, column + 1)
-        assert fidelity_block(alone, median[one], threshold[one], np.ones(1, np.int64), conjunctions) == [whole[column]]
+        alone = activations_of(values[:, column : column + 1], data, tokens)
+        assert fidelity_all(alone, conjunctions) == [together[column]]
 
 
 def test_dead_and_rare_neurons_have_no_score(made_up: tuple):

@@ -44,7 +44,7 @@ def neurons(grammar: Grammar, tokens: TokenSample) -> np.ndarray:
 def fits(values: np.ndarray, grammar: Grammar) -> list[Fitted]:
     held = torch.from_numpy(values).float()
     median = held.median(dim=0).values.double().numpy()
-    return fit_block(held, median, np.ones(values.shape[1], np.int64), grammar)
+    return fit_block(held, median, grammar)
 
 
 def test_a_neuron_of_one_rule_is_found_and_called_mono(made_up: tuple):

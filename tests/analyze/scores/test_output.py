@@ -121,8 +121,8 @@ def test_rows_are_those_of_the_checkpoints_weights(place: Path):
     acts = collected(place, "gelu-s0")
     rows = OutputRows.of(acts)
     assert rows is not None
-    np.testing.assert_allclose(rows.block(0, acts.n_neurons), rows_by_hand(place, "gelu-s0").numpy(), atol=1e-12)
-    np.testing.assert_allclose(rows.block(3, 5), rows.block(0, acts.n_neurons)[3:5], atol=1e-12)
+    np.testing.assert_allclose(rows[0 : acts.n_neurons], rows_by_hand(place, "gelu-s0").numpy(), atol=1e-12)
+    np.testing.assert_allclose(rows[3:5], rows[0 : acts.n_neurons][3:5], atol=1e-12)
 
 
 def test_a_unit_of_activation_moves_logits_by_the_row_over_the_final_layernorms_scale(place: Path):
@@ -151,7 +151,7 @@ def test_a_unit_of_activation_moves_logits_by_the_row_over_the_final_layernorms_
 
 
 def replace_written(rows: OutputRows, written: torch.Tensor) -> np.ndarray:
-    return OutputRows(written[None], rows.unembedding).block(0, 1)[0]
+    return OutputRows(written[None], rows.unembedding)[0:1][0]
 
 
 def test_behind_a_mid_layernorm_post_takes_w_out_and_mid_the_layernorms_weight_too(place: Path):
@@ -159,9 +159,9 @@ def test_behind_a_mid_layernorm_post_takes_w_out_and_mid_the_layernorms_weight_t
     assert mid is not None
     assert post is not None
     by_hand = rows_by_hand(place, "solu-s0")
-    np.testing.assert_allclose(post.block(0, 16), by_hand.numpy(), atol=1e-12)
+    np.testing.assert_allclose(post[0:16], by_hand.numpy(), atol=1e-12)
     weighted = by_hand * load(place / "solu-s0").model().state_dict()["layers.0.mlp.ln.weight"].double()[:, None]
-    np.testing.assert_allclose(mid.block(0, 16), (weighted - weighted.mean(dim=0)).numpy(), atol=1e-12)
+    np.testing.assert_allclose(mid[0:16], (weighted - weighted.mean(dim=0)).numpy(), atol=1e-12)
 
 
 def test_a_random_choice_of_neurons_gets_its_own_rows(place: Path):
@@ -174,7 +174,7 @@ def test_a_random_choice_of_neurons_gets_its_own_rows(place: Path):
     assert origin.neurons.tolist() == taken
     rows = OutputRows.of(some)
     assert rows is not None
-    np.testing.assert_allclose(rows.block(0, 5), rows_by_hand(place, "gelu-s0").numpy()[taken], atol=1e-12)
+    np.testing.assert_allclose(rows[0:5], rows_by_hand(place, "gelu-s0").numpy()[taken], atol=1e-12)
     np.testing.assert_allclose(SCORE(some), SCORE(every)[taken])
 
 
@@ -185,10 +185,10 @@ def test_rotated_directions_write_what_the_neurons_wrote_together(place: Path):
     assert before is not None
     assert after is not None
     alive = np.array(turned.meta.settings["neurons"])
-    logits = acts.block(0, 6).double().numpy()[:, alive] @ before.block(0, 6)[alive]
+    logits = acts.block(0, 6).double().numpy()[:, alive] @ before[0:6][alive]
     # In exact numbers: the sample of the rotation is rounded to bf16.
     exact = acts.block(0, 6).double()[:, torch.from_numpy(alive)] @ haar(len(alive), 3)
-    np.testing.assert_allclose(exact.numpy() @ after.block(0, turned.n_neurons), logits, atol=1e-9)
+    np.testing.assert_allclose(exact.numpy() @ after[0 : turned.n_neurons], logits, atol=1e-9)
 
 
 def test_followers_are_the_tokens_that_the_model_is_to_predict(place: Path):
