@@ -15,7 +15,7 @@ FLOORS = {
         ("commandline",),
         ("activations", "files"),
         ("config", "configfile"),
-        ("model", "data", "lineage", "tracking", "processes"),
+        ("model", "data", "lineage", "tracking", "processes", "tensors"),
         ("lens", "loss", "optim", "checkpoint"),
         ("loop", "card", "status", "provenance"),
         ("memory",),

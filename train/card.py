@@ -1,4 +1,4 @@
-"""The model card that a run leaves beside its checkpoints."""
+"""The model card of a run: README.md next to its checkpoints."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ Files and hashes stand in the manifest of `{data}`.
 
 
 def credits_of(data: Path) -> str:
-    """A line a source of the training text: its share, credit and licence."""
+    """One line for each source of the training text: its share, credit and licence."""
     sources = read_data_manifest(data)["sources"]
     return "".join(
         f"- {source['share']:.0%} {source['name']}: {source['credit']} ({source['licence']})\n" for source in sources
@@ -46,7 +46,7 @@ def credits_of(data: Path) -> str:
 
 
 def model_card(checkpoint: Checkpoint, config: RunConfig) -> str:
-    """Markdown that says what the checkpoint is, how good, on what text, and how to open it."""
+    """Markdown that says what the checkpoint is, how good it is, on what text, and how to open it."""
     state, shape = checkpoint.state, checkpoint.config
     evaluation = state["evaluation"]
     before = state["tokens_before"]

@@ -1,4 +1,4 @@
-"""One step's directory: atomic, hashed, self-contained, without pickle. Written here, verified and loaded here."""
+"""One step's directory: atomic, hashed, self-contained, without pickle; written, verified and opened here."""
 
 import json
 import re
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import psutil
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from train.config import ModelConfig
@@ -30,6 +28,7 @@ from train.files import (
 )
 from train.lineage import FRESH, Lineage
 from train.model import Transformer
+from train.tensors import read_tensors, tensor_names, write_tensors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -50,7 +49,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class _Fact(BaseModel):
-    """What readers of a state rely on; a state may say more of itself."""
+    """What readers of a state rely on; a state may hold more."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
@@ -77,7 +76,7 @@ class _Start(_Fact):
 
 class _State(_Fact):
     run: str = Field(pattern=r"^[^/\x00]*$")
-    """A plain name, since results are written to a directory that is called by it."""
+    """A plain name, since results go to a directory of this name."""
     variant: str
     root_variant: str
     seed: int
@@ -101,7 +100,7 @@ def step_directory(run: Path, step: int) -> Path:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified step directory: its files matched their hashes when it was opened."""
+    """A verified step directory: when it was opened, its files matched their hashes."""
 
     directory: Path
     config: ModelConfig
@@ -127,7 +126,7 @@ class Checkpoint:
             return None
         try:
             lineage = Lineage.read(path)
-        # Whatever a file that is not a lineage can make of safetensors, json and the constructors.
+        # All that safetensors, json and the constructors raise on a file that is no lineage.
         except (
             SafetensorError,
             OSError,
@@ -149,7 +148,7 @@ class Checkpoint:
 
     @property
     def code(self) -> dict[str, Any]:
-        """The polysem that wrote it: version, commit, dirty, as far as they are known; outside of `hash`.
+        """Which polysem wrote it: version, commit, dirty, as far as known; not part of `hash`.
 
         Raises:
             BadInput: a record that is none.
@@ -193,53 +192,12 @@ class Checkpoint:
         path = self.directory / "optim.safetensors"
         shapes = {name: tuple(value.shape) for name, value in Transformer(self.config, seed=None).named_parameters()}
         # A parameter that is frozen, or has not been trained yet, has none of the three.
-        present = _names(path)
-        held = [name for name in shapes if any(f"{name}/{key}" in present for key in ADAM)]
-        if self.step > 0 and not held:
+        present = tensor_names(path)
+        trained = [name for name in shapes if any(f"{name}/{key}" in present for key in ADAM)]
+        if self.step > 0 and not trained:
             raise BadInput(f"{path}: holds no moments at step {self.step}")
-        expected = {f"{name}/{key}": () if key == "step" else shapes[name] for name in held for key in ADAM}
+        expected = {f"{name}/{key}": () if key == "step" else shapes[name] for name in trained for key in ADAM}
         return read_tensors(path, expected)
-
-
-def read_tensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """fp32 tensors of a safetensors file, in sorted order, checked before they are trusted.
-
-    Args:
-        path: the file.
-        shapes: names and shapes that it must hold, exactly.
-
-    Raises:
-        BadInput: not safetensors, other names, shapes or dtypes, or a value that is not finite.
-    """
-    tensors: dict[str, Tensor] = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = sorted(file.keys())
-            for name in sorted(set(names) ^ set(shapes)):
-                raise BadInput(f"{path}: tensor '{name}' is {'missing' if name in shapes else 'unknown'}")
-            for name in names:
-                header = file.get_slice(name)
-                found, dtype = tuple(header.get_shape()), header.get_dtype()
-                if found != shapes[name]:
-                    raise BadInput(f"{path}: tensor '{name}' is {list(found)}, its config says {list(shapes[name])}")
-                if dtype != "F32":
-                    raise BadInput(f"{path}: tensor '{name}' is {dtype}, not F32")
-            for name in names:
-                tensor = file.get_tensor(name)
-                if not bool(torch.isfinite(tensor).all()):
-                    raise BadInput(f"{path}: tensor '{name}' holds a value that is not finite")
-                tensors[name] = tensor
-    except (SafetensorError, OSError) as failure:
-        raise BadInput(f"{path}: not a readable safetensors file ({failure})") from None
-    return tensors
-
-
-def _names(path: Path) -> set[str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return set(file.keys())
-    except (SafetensorError, OSError) as failure:
-        raise BadInput(f"{path}: not a readable safetensors file ({failure})") from None
 
 
 def save_checkpoint(
@@ -251,9 +209,9 @@ def save_checkpoint(
     lineage: Lineage | None,
     code: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a step's directory whole, or not at all; an equal step that is there already is replaced.
+    """Write a step's directory whole, or not at all; it replaces the same step of an earlier start.
 
-    The caller holds the run's lock, so what lies half-written or half-deleted there is of a dead process: it goes.
+    The caller holds the run's lock, so half-written and half-deleted directories are of dead processes: they go.
 
     Args:
         code: which polysem writes it (`train.provenance.code_facts`); recorded, not part of the hash.
@@ -276,9 +234,8 @@ def save_checkpoint(
         _write_json(state, aside / "state.json")
         if code is not None:
             _write_json({"code": code}, aside / RECORD)
-        weights = {name: value.detach().cpu().contiguous() for name, value in sorted(model.state_dict().items())}
-        _save_tensors(weights, aside / "model.safetensors")
-        _save_tensors(optimizer_state, aside / "optim.safetensors")
+        write_tensors(model.state_dict(), aside / "model.safetensors", {"format": "pt"})
+        write_tensors(optimizer_state, aside / "optim.safetensors", {"format": "pt"})
         if lineage is not None:
             (aside / "lineage.safetensors").write_bytes(lineage.to_bytes())
     return target
@@ -288,15 +245,8 @@ def _write_json(values: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as failure:  # a full disk among others
-        raise OSError(f"{path.name}: {failure}") from None
-
-
 def open_step(directory: Path) -> Checkpoint:
-    """Verify and open one step's directory, which need not be trusted: what it asks for is reckoned before it is given.
+    """Verify and open one step's directory. It need not be trusted: sizes are checked before anything is allocated.
 
     Raises:
         BadInput: another format version, a file missing, extra, altered, or a config or state that is not one.
@@ -321,11 +271,11 @@ def open_step(directory: Path) -> Checkpoint:
 
 
 def _check_sizes(directory: Path, config: ModelConfig, sizes: dict[str, int]) -> None:
-    """By arithmetic, before a hostile config or file can make anything be read or allocated."""
+    """Refuse sizes that cannot be, before a hostile config or file has anything read or allocated."""
     weights, room = 4 * config.n_params, MAX_JSON_BYTES
     if not weights <= sizes["model.safetensors"] <= weights + room:
-        held = sizes["model.safetensors"]
-        raise BadInput(f"{directory}: config.json asks for {weights} bytes of weights, the file holds {held}")
+        there = sizes["model.safetensors"]
+        raise BadInput(f"{directory}: config.json asks for {weights} bytes of weights, the file holds {there}")
     limits = {
         "optim.safetensors": 2 * weights + room,
         "lineage.safetensors": 8 * sum(config.widths) + room,
@@ -336,13 +286,13 @@ def _check_sizes(directory: Path, config: ModelConfig, sizes: dict[str, int]) ->
     for name, limit in limits.items():
         if sizes.get(name, 0) > limit:
             raise BadInput(f"{directory / name}: {sizes[name]} bytes where at most {limit} can be")
-    there = psutil.virtual_memory().total
-    if weights > there:
-        raise EnvironmentProblem(f"{directory}: weights of {weights:,} bytes, this machine has {there:,} of memory")
+    memory = psutil.virtual_memory().total
+    if weights > memory:
+        raise EnvironmentProblem(f"{directory}: weights of {weights:,} bytes, this machine has {memory:,} of memory")
 
 
 def _check_state(directory: Path, config: ModelConfig, state: dict[str, Any], tokenizer_sha256: str) -> None:
-    """Hold state.json against its form, the config, the tokenizer and the directory's name."""
+    """Check the form of state.json, and that it fits the config, the tokenizer and the directory's name."""
     path = directory / "state.json"
     facts = validate(_State, state, str(path))
     if facts.run == "..":
@@ -375,7 +325,7 @@ def steps(run: Path) -> list[int]:
 
 
 def verified_steps(run: Path, warn: bool = True) -> Iterator[Checkpoint]:
-    """Steps of a run that verify, newest first; one that does not is passed over aloud."""
+    """Steps of a run that verify, newest first; of each that does not, print a warning."""
     for step in reversed(steps(run)):
         try:
             yield open_step(step_directory(run, step))

@@ -1,4 +1,4 @@
-"""What a user may write in a TOML file: frozen, typed tables that refuse unknown keys."""
+"""What a TOML file may hold: frozen, typed tables that refuse unknown keys."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
@@ -33,7 +33,7 @@ MAX_D_MODEL = 16384
 MAX_WIDTH = 2**24
 MAX_N_CTX = 65536
 MAX_COUNT = 2**53
-"""Of tokens, rows and steps: what a float, in which rates and times are reckoned, still counts exactly."""
+"""Of tokens, rows and steps: rates and times are floats, which count exactly up to here."""
 
 
 class Section(BaseModel):
@@ -47,8 +47,9 @@ class Section(BaseModel):
 class ModelConfig(Section):
     """A transformer's shape, resolved: one width and one mid-LayerNorm epsilon a layer.
 
-    Raises (as pydantic's ValidationError, a ValueError): heads that do not divide d_model, or as many widths
-    or epsilons as there are no layers.
+    Raises:
+        ValueError: (pydantic's ValidationError) heads that do not divide d_model, or another number of widths or
+            epsilons than of layers.
     """
 
     n_layers: int = Field(ge=1, le=MAX_LAYERS)
@@ -201,7 +202,7 @@ class OptimConfig(Section):
 
 
 class TrainConfig(Section):
-    """How long, how much a step, in which arithmetic, and what is kept."""
+    """How many tokens, how many a step, in which arithmetic, and which steps are kept."""
 
     tokens: int = Field(gt=0, le=MAX_COUNT)
     rows_per_step: int = Field(default=16, gt=0, le=MAX_COUNT)
@@ -218,7 +219,7 @@ class TrainConfig(Section):
     """Steps between evaluations; step 0 and the last step are always evaluated."""
     log_every: int = Field(default=10, gt=0)
     checkpoint_every: int = Field(default=0, ge=0)
-    """Steps between resume points beside the log-spaced permanent ones; 0: log-spaced and last only."""
+    """Steps between resume points, besides the log-spaced permanent ones; 0: log-spaced and last only."""
     wandb: Literal["off", "offline", "online"] = "off"
 
 
@@ -237,8 +238,8 @@ class WidenPlan(Section):
     """Layers whose MLPs are widened: [0], [0, 1], or "all"."""
     factor: int = Field(ge=1, le=100)
     copies: Copies = "tiled"
-    """`tiled`: k copies of every neuron. `fresh`: new neurons that write nothing yet beside the old ones, the
-    control for copying."""
+    """`tiled`: k copies of every neuron. `fresh`: new neurons that write nothing yet join the old ones, the control
+    for copying."""
     split: Split = "equal"
     """How siblings share their parent's W_out: a k-th each, or shares drawn per neuron."""
     concentration: float = Field(default=1.0, ge=1e-3, le=1e6)
@@ -247,7 +248,7 @@ class WidenPlan(Section):
     sigma: float = Field(default=0.1, ge=0)
     """Noise relative to the root mean square of the neuron's own weights."""
     exact: bool = False
-    """Refuse a scheme that does not keep the function; else the receipt says by how much it moved."""
+    """Refuse a scheme that does not keep the function; otherwise the receipt says how far it moved."""
     seed: int = 0
     """Of the noise, the shares and the fresh neurons."""
 
@@ -255,7 +256,8 @@ class WidenPlan(Section):
     def keeps_the_function(self) -> bool:
         """Whether the widened model computes what its parent did, up to rounding.
 
-        Any split does, and zero-sum noise; noise on W_in does not, in pairs neither, nor independent noise on W_out.
+        Any split does, and zero-sum noise. Noise on W_in does not, not even in pairs, nor does independent noise on
+        W_out.
         """
         return self.noise in ("none", "zero_sum") or self.sigma == 0 or self.factor == 1
 
@@ -285,7 +287,7 @@ class WidenPlan(Section):
     @field_validator("layers", mode="before")
     @classmethod
     def _all_or_a_list(cls, value: Any) -> Any:
-        # Checked here, so that a message names the key and not the kinds of value that were tried.
+        # Checked here, so that a message names the key and not the alternatives of a union.
         if value == "all":
             return value
         if not isinstance(value, list | tuple) or not value or not all(type(each) is int for each in value):

@@ -1,4 +1,4 @@
-"""TOML files and command-line overrides as configs, and back; every wrong key named with the nearest right one."""
+"""TOML files and command-line overrides as configs, and back; a wrong key is named with the nearest right one."""
 
 import re
 import tomllib
@@ -14,7 +14,7 @@ T = TypeVar("T", bound=BaseModel)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SHOWN = 200
-"""Signs of a wrong value that a message shows."""
+"""Characters of a wrong value that a message shows."""
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -56,7 +56,7 @@ def validate(model: type[T], values: Any, origin: str) -> T:
         first = min(failure.errors(), key=lambda error: error["type"] != "extra_forbidden")
         location = _location(model, first["loc"], values)
         for other in failure.errors():
-            # Of the alternatives of a union, the one that read furthest is the one that was meant.
+            # Of a union's alternatives, the user meant the one that was read furthest.
             deeper = _location(model, other["loc"], values)
             if len(deeper) > len(location) and deeper[: len(location)] == location:
                 first, location = other, deeper
@@ -85,7 +85,7 @@ def _location(model: type[BaseModel], given: tuple[int | str, ...], values: Any)
 
 
 def _nearest(error: Any) -> str:
-    """`; did you mean 'x'?` where a word was given for one of several and resembles one (the message names them)."""
+    """`; did you mean 'x'?` for a wrong word that resembles one of those that the message lists."""
     if error["type"] != "literal_error" or not isinstance(error["input"], str):
         return ""
     hint = did_you_mean(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
@@ -95,7 +95,7 @@ def _nearest(error: Any) -> str:
 def _short(value: Any) -> str:
     try:
         shown = repr(value)
-    except ValueError:  # an integer of more digits than Python spells out
+    except ValueError:  # an integer with more digits than Python prints
         return "a very large number"
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
@@ -115,7 +115,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
     except UnicodeDecodeError:
         raise BadInput(f"{path}: not UTF-8 text") from None
-    except (ValueError, RecursionError) as failure:  # numbers too long and arrays too deep are no TOMLDecodeError
+    except (ValueError, RecursionError) as failure:  # overlong numbers and deep arrays raise no TOMLDecodeError
         raise BadInput(f"{path}: not valid TOML: {failure}") from None
 
 
@@ -150,17 +150,17 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
 
 
 def _override_value(text: str) -> Any:
-    """`text` as the TOML value that it spells, else as it stands."""
+    """The TOML value that `text` spells, else `text` itself."""
     try:
         values = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
-    # More than one line can be more than one value: then it was meant as text.
+    # Several lines can spell several values: then it is text.
     return values["value"] if len(values) == 1 else text
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid upon it, table by table."""
+    """`base`, overridden by `over` key by key, in tables within tables too."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -169,18 +169,17 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """What differs between two dumped configs: key, as `table.key[0]`, to the old and the new value."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [(f"{prefix}.{key}" if prefix else key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        parts = [(f"{prefix}[{index}]", *pair) for index, pair in enumerate(zip(old, new))]
-    else:
+    """What differs between two dumped configs: dotted key to the old and the new value."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
         return {} if old == new else {prefix: (old, new)}
-    return {key: pair for name, before, after in parts for key, pair in differences(before, after, name).items()}
+    changed: dict[str, tuple[Any, Any]] = {}
+    for key in sorted({*old, *new}):
+        changed |= differences(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+    return changed
 
 
 def load_config(model: type[T], path: str | Path, overrides: list[str] | None = None) -> T:
-    """Read a TOML file, lay command-line overrides upon it and validate.
+    """Read a TOML file, apply command-line overrides and validate.
 
     Raises:
         BadInput: see `read_toml`, `parse_overrides`, `validate`.
@@ -221,7 +220,7 @@ def _toml_key(key: str) -> str:
 
 
 def _toml_string(text: str) -> str:
-    # Not JSON's spelling, which writes what lies beyond the basic plane as two escapes and DEL as it is.
+    # Not as JSON, which writes characters beyond the basic plane as two escapes and leaves DEL as it is.
     return f'"{"".join(_ESCAPES.get(each, each if each.isprintable() else _escape(each)) for each in text)}"'
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong, each kind with its own exit code, and the one place that turns it into a line."""
+"""What can go wrong, each kind with its exit code, and the one place that turns a failure into a line."""
 
 import signal
 import sys
@@ -52,7 +52,7 @@ def is_text(text: str) -> bool:
 
 
 def one_line(text: str, limit: int = 2000) -> str:
-    """`text` fit for a terminal: white space as single blanks, signs that do not print spelled out, not endless."""
+    """`text` fit for a terminal: single blanks, unprintable characters escaped, cut after `limit`."""
     words = " ".join(text.split())
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
     return shown if len(shown) <= limit else f"{shown[:limit]} ... ({len(shown):,} characters)"
@@ -61,14 +61,14 @@ def one_line(text: str, limit: int = 2000) -> str:
 def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     """Run `main` and leave the process: 0, or one line on standard error and the failure's exit code.
 
-    What nobody foresaw is told in one line as well, with exit code 1; `debug` puts the traceback before the line.
+    A failure that nobody foresaw is one line too, with exit code 1; `debug` prints the traceback before the line.
     """
     # SIGTERM unwinds like SIGINT, so that nothing half-written stays behind; training has its own handler.
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         main()
     except (Exception, KeyboardInterrupt) as failure:
-        message, code = _told(failure)
+        message, code = _message_and_code(failure)
         if debug:
             traceback.print_exc()
         print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
@@ -76,8 +76,8 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     raise SystemExit(0)
 
 
-def _told(failure: BaseException) -> tuple[str, int]:
-    """What a failure says to a user, and its exit code."""
+def _message_and_code(failure: BaseException) -> tuple[str, int]:
+    """The line that a user reads, and the exit code."""
     what = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
     match failure:
         case PolysemError():
@@ -88,7 +88,7 @@ def _told(failure: BaseException) -> tuple[str, int]:
             return f"{failure.filename or 'system'}: {failure.strerror or failure}", EnvironmentProblem.exit_code
         case MemoryError():
             return "out of memory", EnvironmentProblem.exit_code
-    # torch raises RuntimeErrors, told apart by name on a GPU and by their words on a CPU.
+    # torch raises RuntimeErrors: a GPU's has a name of its own, a CPU's is known by its words.
     if type(failure).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(failure):
         return f"out of memory ({what})", EnvironmentProblem.exit_code
     return f"a defect of polysem: {what}; --debug shows where", PolysemError.exit_code

@@ -28,7 +28,7 @@ LOCK_SECONDS = 0.5
 """How long a run waits for the lock: `train status` holds it for the instant in which it asks for it."""
 
 _DATED_BACK = 10 * 10**9
-"""Nanoseconds; file systems tell times to 2 seconds at worst."""
+"""Nanoseconds; the coarsest file systems keep times to 2 seconds."""
 
 
 def sha256(data: bytes) -> str:
@@ -44,24 +44,24 @@ def sha256_file(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Hashed:
-    """The hash of a file, and which file that is: device, inode, bytes, when it was written (ns)."""
+    """The hash of a file, and which file that is: device, inode, bytes, time of writing (ns)."""
 
     sha256: str
     identity: tuple[int, int, int, int]
 
     def is_of(self, path: Path) -> bool:
-        """Whether this very file lies there, or a link to it, and has not been written since."""
+        """Whether `path` is this very file, or a link to it, and nobody has written it since."""
         return self.identity == _identity(path)
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def hashed(path: Path) -> Hashed:
-    """Hash a file that is written no more, to be sealed later (see `publishing`)."""
-    # Dated back, so that every write from here on shows, even one within the clock tick of the last.
+    """Hash a finished file of a directory that is sealed later (see `publishing`)."""
+    # Dated back, so that every later write shows, even one within the clock tick of the last.
     when = time.time_ns() - _DATED_BACK
     os.utime(path, ns=(when, when))
     identity = _identity(path)
@@ -69,13 +69,13 @@ def hashed(path: Path) -> Hashed:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """A file of a directory that need not be trusted: no link is followed, no FIFO waited for.
+    """Read a file of an untrusted directory: follow no link, wait for no FIFO.
 
     Raises:
         BadInput: not there, not a regular file, not readable, larger than `limit` bytes.
     """
     try:
-        # Asked before opening, since opening alone can wait (a FIFO) or act (a device).
+        # Checked before opening, since opening alone can wait (a FIFO) or act (a device).
         if not stat.S_ISREG(path.lstat().st_mode):
             raise BadInput(f"{path}: not a regular file")
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -88,7 +88,7 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 def canonical_json(value: Any) -> bytes:
-    """One spelling for one value (sorted keys, no spaces, no NaN), fit for hashing."""
+    """The one spelling of a value that is hashed: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -101,15 +101,15 @@ def fsync_path(path: Path) -> None:
         os.close(handle)
 
 
-def _beside(path: Path, kind: str) -> Path:
-    """Where this process keeps what is not yet (`tmp`) or no longer (`del`) at `path`; readers pass over it."""
-    # A name may be as long as the file system allows, the name beside it may not be longer.
+def _hidden(path: Path, kind: str) -> Path:
+    """Where this process keeps what is not yet (`tmp`) or no longer (`del`) at `path`; no reader looks there."""
+    # `path` may have the longest name that the file system allows: this one must not be longer.
     name = os.fsencode(path.name)[:200].decode(errors="ignore")
     return path.with_name(f".{kind}-{name}-{os.getpid()}")
 
 
 def discard(path: Path) -> None:
-    """Delete whatever is at `path`, if it can be deleted; for what no reader looks at."""
+    """Delete whatever is at `path`, as far as possible; for what no reader looks at."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -118,8 +118,8 @@ def discard(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: readers see the old file or the new one, never a part."""
-    aside = _beside(path, "tmp")
+    """Write `data` to `path`: readers see the old file or the new one, never a part."""
+    aside = _hidden(path, "tmp")
     try:
         with aside.open("wb") as file:
             file.write(data)
@@ -133,8 +133,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def remove_directory(path: Path) -> None:
     """Delete a directory so that a crash leaves it whole or under a name that nobody reads."""
-    aside = _beside(path, "del")
-    discard(aside)  # of a process that had the same number: in a container all have
+    aside = _hidden(path, "del")
+    discard(aside)  # of a dead process of the same number: in a container all have it
     path.rename(aside)
     shutil.rmtree(aside)
 
@@ -145,12 +145,12 @@ def publishing(
 ) -> Iterator[Path]:
     """Write a directory aside, then seal it and rename it to `final`.
 
-    Inside the block, write plain files into the yielded directory. On leaving, every file is synced and
-    listed with its bytes and sha256 in MANIFEST.json beside `facts`, and the directory appears at `final`
-    in one rename. If anything fails, nothing appears, and what was at `final` before is there as it was.
+    Inside the block, write plain files into the yielded directory. At its end every file is synced and listed
+    with its bytes and sha256 in MANIFEST.json, together with `facts`, and the directory appears at `final` in one
+    rename. If anything fails, nothing appears, and what was at `final` before stays as it was.
 
     Args:
-        known: hashes of files by name; of one that has been written or exchanged since, its hash is taken anew.
+        known: hashes of files by name; a file that was written or exchanged since is hashed anew.
 
     Raises:
         BadInput: `final` exists and `replace` is false.
@@ -158,7 +158,7 @@ def publishing(
     if os.path.lexists(final) and not replace:
         raise BadInput(f"{final}: is already there; choose another --out or remove it")
     final.parent.mkdir(parents=True, exist_ok=True)
-    aside, before = _beside(final, "tmp"), _beside(final, "del")
+    aside, before = _hidden(final, "tmp"), _hidden(final, "del")
     discard(aside)
     discard(before)
     aside.mkdir()
@@ -206,7 +206,7 @@ def found_or_made(
 
 
 def seal(directory: Path, facts: dict[str, Any], known: Mapping[str, Hashed] | None = None) -> None:
-    """Sync every file of a flat directory and write its MANIFEST.json (bytes and sha256 of each, `facts`)."""
+    """Sync every file of a flat directory and write its MANIFEST.json: `facts`, and bytes and sha256 of each file."""
     files: dict[str, dict[str, Any]] = {}
     known = known or {}
     for path in sorted(directory.iterdir()):
@@ -214,8 +214,8 @@ def seal(directory: Path, facts: dict[str, Any], known: Mapping[str, Hashed] | N
             continue
         path.chmod(0o644)
         fsync_path(path)
-        one = known.get(path.name)
-        digest = one.sha256 if one is not None and one.is_of(path) else sha256_file(path)
+        earlier = known.get(path.name)
+        digest = earlier.sha256 if earlier is not None and earlier.is_of(path) else sha256_file(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
     with (directory / MANIFEST).open("wb") as file:
         file.write(_manifest_bytes({**facts, "files": files}))
@@ -255,7 +255,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def verify(directory: Path) -> dict[str, Any]:
-    """Check that a sealed directory holds exactly the regular files its manifest names, unchanged.
+    """Check that a sealed directory holds exactly the regular files that its manifest names, unchanged.
 
     Returns:
         The manifest.
@@ -272,7 +272,7 @@ def verify(directory: Path) -> dict[str, Any]:
 
 
 def check_listing(directory: Path, manifest: dict[str, Any]) -> None:
-    """Hold a directory's entries against its manifest without reading them: names, kinds and sizes.
+    """Check the names, kinds and sizes of a directory's files against its manifest, without reading them.
 
     Raises:
         BadInput: a file missing, extra, not regular or of another size.
@@ -342,7 +342,7 @@ def is_locked(directory: Path) -> bool:
 
 
 def require_space(directory: Path, n_bytes: int) -> None:
-    """Fail early when the disk cannot take `n_bytes` more.
+    """Fail early where the disk cannot take `n_bytes` more.
 
     Raises:
         EnvironmentProblem: too little free space.

@@ -1,4 +1,4 @@
-"""Stopping in order: the first SIGINT or SIGTERM asks, the second one insists."""
+"""Stopping in order: the first SIGINT or SIGTERM asks, the second insists."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Process settings that must stand before the process starts: it re-executes itself once with them."""
+"""Settings that a process needs before it starts: it re-executes itself once with them."""
 
 import os
 import platform
@@ -9,13 +9,13 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
     "THP_MEM_ALLOC_ENABLE": "1",
 }
-"""glibc keeps freed blocks and torch asks for huge pages: without them every step faults its tensors in anew."""
+"""glibc keeps freed blocks and torch asks for huge pages: otherwise every step faults its tensors in anew."""
 
 DONE = "POLYSEM_LAUNCHED"
 
 
 def with_allocator_settings() -> None:
-    """Re-execute this very command with the allocator's settings, once; nothing outside Linux with glibc."""
+    """Re-execute this very command with the allocator's settings, once; does nothing without glibc."""
     if os.environ.get(DONE) or platform.libc_ver()[0] != "glibc":
         return
     settings = {key: value for key, value in ALLOCATOR.items() if key not in os.environ}

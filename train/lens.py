@@ -24,7 +24,7 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
 
     Args:
         model: any Transformer; its weights are copied.
-        tokenizer: for `bridge.to_tokens("text")`; None where only token ids are used.
+        tokenizer: for `bridge.to_tokens("text")`; not needed for token ids.
     """
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
@@ -82,8 +82,7 @@ def _hf_tokenizer(tokenizer: "Tokenizer", n_ctx: int) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     own = Tokenizer.from_str(tokenizer.to_str())
-    # TransformerLens wants a tokenizer that prepends BOS by itself; one that says so is taken as it is, any
-    # other is looked up by name on a hub.
+    # TransformerLens wants a tokenizer that prepends BOS by itself; it looks any other up by name on a hub.
     own.post_processor = TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, own.token_to_id(BOS))])  # pyright: ignore[reportAttributeAccessIssue]
     return PreTrainedTokenizerFast(
         tokenizer_object=own,

@@ -1,4 +1,4 @@
-"""Who a widened neuron comes from, under which plan, and how exact the copy was."""
+"""Which neuron a widened neuron comes from, under which plan, and how exact the copy was."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,23 +8,24 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from train.config import WidenPlan
 
 FRESH = -1
-"""Stands for the parent of a neuron that has none."""
+"""The parent of a neuron that has none."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """How far a widened model's function is from its parent's, measured at birth.
+    """How far a widened model's function is from its parent's, before any training.
 
     Errors of logits are relative L2 and largest absolute difference; losses are nats a token.
     """
 
     rows: str
-    """Which rows it was measured on."""
+    """The rows it was measured on."""
     n_tokens: int
     exact_promised: bool
     logits_relative_l2: dict[str, float]
@@ -48,16 +49,16 @@ class Widening:
     """One widening in a line of descent."""
 
     plan: WidenPlan
-    """With its layers spelled out."""
+    """With its layers listed."""
     parent_hash: str | None
     """Manifest hash of the checkpoint that was widened, where there was one."""
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Widening":
-        """From what `facts` returned, after JSON.
+        """The reverse of `facts`, after JSON.
 
         Raises:
-            ValueError: no plan, or one whose layers are not spelled out.
+            ValueError: no plan, or a plan that does not list its layers.
         """
         plan = WidenPlan.model_validate(facts["plan"])
         if plan.layers == "all":
@@ -74,7 +75,7 @@ class Lineage:
     """The descent of a widened model's neurons."""
 
     plan: WidenPlan
-    """Of the last widening, with its layers spelled out."""
+    """Of the last widening, with its layers listed."""
     parents: dict[int, Int[np.ndarray, " d_mlp"]]
     """Layer -> the parent checkpoint's neuron that each neuron was copied from; FRESH (-1) for one drawn anew."""
     receipt: Receipt
@@ -92,7 +93,7 @@ class Lineage:
 
     @property
     def widenings(self) -> tuple[Widening, ...]:
-        """Every widening since the first ancestor, in order, this one last."""
+        """Every widening since the first ancestor, in order; the last one is this."""
         return (*self.ancestors, Widening(self.plan, self.parent_hash))
 
     @property
@@ -120,7 +121,7 @@ class Lineage:
         return self.roots.get(layer, self.parents.get(layer))
 
     def of(self, parent_hash: str, earlier: "Lineage | None") -> "Lineage":
-        """The same lineage, signed with the parent checkpoint's hash and chained to its own lineage."""
+        """The same lineage with the hash of the parent checkpoint, continued back through the parent's lineage."""
         if earlier is None:
             return replace(self, parent_hash=parent_hash, ancestors=(), roots={})
         roots = {**earlier.parents, **earlier.roots}
@@ -139,8 +140,6 @@ class Lineage:
     @classmethod
     def read(cls, path: Path) -> "Lineage":
         """Read what `to_bytes` wrote."""
-        from safetensors import safe_open
-
         kinds: dict[str, dict[int, Int[np.ndarray, " d_mlp"]]] = {"parent": {}, "root": {}}
         with safe_open(path, framework="numpy") as file:
             facts = json.loads(file.metadata()["lineage"])
@@ -159,12 +158,12 @@ class Lineage:
 
 
 def _products(widenings: Iterable[Widening]) -> dict[int, int]:
-    found: dict[int, int] = {}
+    products: dict[int, int] = {}
     for widening in widenings:
         for layer in widening.plan.layers:
             assert isinstance(layer, int)
-            found[layer] = found.get(layer, 1) * widening.plan.factor
-    return found
+            products[layer] = products.get(layer, 1) * widening.plan.factor
+    return products
 
 
 def _by_layer(neurons: Mapping[int, Int[np.ndarray, " d_mlp"]], kind: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The training loop: the same global rows for one process or many, on any device accelerate knows."""
+"""The training loop: the same global rows for one process or many, on any device that accelerate knows."""
 
 import json
 import math
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 EVAL_ROWS = 16
-"""Rows of one evaluation pass. Not the run's own, so that the loss does not depend on its batch."""
+"""Rows of one evaluation pass; not the run's batch, so that the loss does not depend on it."""
 
 EVAL_NEURONS = 2**27
 """Fewer rows where a layer's activations would be more numbers than this (512 MB in fp32)."""
@@ -50,7 +50,7 @@ def steps_of(config: RunConfig, n_ctx: int) -> int:
 
 @dataclass
 class Training:
-    """A run in flight: what the loop needs and changes."""
+    """What the loop needs and changes."""
 
     config: RunConfig
     directory: Path
@@ -61,15 +61,15 @@ class Training:
     held_out: TokenFile
     baselines: Baselines
     save: Callable[["Training"], None]
-    """Write a checkpoint of the current step; called on every process."""
+    """Writes a checkpoint of the current step; the loop calls it on every process."""
     step: int = 0
     first_row: int = 0
-    """Rows that the checkpoint it started from had read: the data's order goes on from there."""
+    """Rows that the start had read: the data's order goes on from there."""
     evaluation: dict[str, Any] | None = None
-    """The last evaluation, and the step it was made at."""
+    """The last evaluation, with its step."""
     metrics: Metrics | None = None
     baseline_losses: tuple[float, float] | None = None
-    """Unigram and bigram, once the first evaluation has asked for them."""
+    """Unigram and bigram; from the first evaluation on."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -87,7 +87,7 @@ class Training:
         return self.accelerator.is_main_process
 
     def micro_batches(self, step: int) -> Iterator[Int[Tensor, "rows pos_and_one"]]:
-        """This process' share of the step's global rows, one piece an accumulation pass."""
+        """This process' share of the step's rows: one micro-batch for each accumulation pass."""
         n_rows = self.config.train.rows_per_step
         rows = self.fit.rows_at(self.config.seed, self.first_row + step * n_rows, n_rows)
         pieces = rearrange(
@@ -98,10 +98,10 @@ class Training:
 
 
 def train(run: Training) -> None:
-    """Take every remaining step, with evaluations, log lines and checkpoints; returns after the last one.
+    """Take every remaining step, with evaluations, log lines and checkpoints.
 
     Raises:
-        Diverged: a loss or gradient that is not finite, before the optimizer could use it.
+        Diverged: a loss or gradient that is not finite, before the optimizer uses it.
         Stopped: SIGINT or SIGTERM; the step was finished and saved.
     """
     loss_module = TrainingLoss(run.model, run.config.optim.l1)
@@ -109,14 +109,8 @@ def train(run: Training) -> None:
     if run.config.train.compile:
         wrapped.compile()
     n_steps, every = run.n_steps, run.config.train
-    bar = tqdm(
-        total=n_steps,
-        initial=run.step,
-        unit="step",
-        desc=run.directory.name,
-        disable=None,
-        dynamic_ncols=True,
-    )
+    name = run.directory.name
+    bar = tqdm(total=n_steps, initial=run.step, unit="step", desc=name, disable=None, dynamic_ncols=True)
     with Interruptible() as interrupt, bar:
         if run.step == 0:
             _evaluate(run)
@@ -154,20 +148,20 @@ def train(run: Training) -> None:
 def _step(
     run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[tuple[Tensor, Tensor], float, float]:
-    """One optimizer step; returns this process' mean loss and L1 norm, the gradient's norm and the rate."""
+    """One optimizer step. Returns this process' mean loss and L1 norm, the gradient's norm and the rate."""
     accelerator, accumulate = run.accelerator, run.config.train.accumulate
     rate = learning_rate(run.config.optim, run.step, run.n_steps, run.tokens_per_step)
     set_rate(optimizer, rate)
     total = torch.zeros((), device=accelerator.device)
     total_l1 = torch.zeros((), device=accelerator.device)
     for index, rows in enumerate(run.micro_batches(run.step)):
-        # Gradients are exchanged between processes once a step, with the last piece.
+        # Processes exchange gradients once a step, with the last micro-batch.
         with accelerator.no_sync(wrapped) if index < accumulate - 1 else nullcontext():
             lowered, loss, l1 = wrapped(rows)
             accelerator.backward(lowered / accumulate)
         total += loss / accumulate
         total_l1 += l1 / accumulate
-    # The norm is of the exchanged gradient, so every process sees the same one and all stop together.
+    # The norm is that of the exchanged gradient: every process sees the same, and all stop together.
     clipped = accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.clip)
     assert clipped is not None
     norm = float(clipped)
@@ -175,7 +169,7 @@ def _step(
         _bundle_crash(run, float(total), norm, rate)
         raise Diverged(
             f"{run.directory}: loss {float(total):.4g}, gradient norm {norm} at step {run.step} (rate {rate:.3g}); "
-            f"the last checkpoint is intact; lower optim.lr"
+            "the last checkpoint is intact; lower optim.lr"
         )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
@@ -183,23 +177,23 @@ def _step(
 
 
 def _bundle_crash(run: Training, loss: float, norm: float, rate: float) -> None:
-    """Leave what a reader needs to see the failing step again."""
+    """Write down what it takes to see the failing step again."""
     if run.is_main:
-        first = run.first_row + run.step * run.config.train.rows_per_step
+        n_rows = run.config.train.rows_per_step
         facts = {
             "step": run.step,
             "rate": rate,
             "loss": repr(loss),
             "grad_norm": repr(norm),
             "seed": run.config.seed,
-            "first_row": first,
-            "n_rows": run.config.train.rows_per_step,
+            "first_row": run.first_row + run.step * n_rows,
+            "n_rows": n_rows,
         }
         write_atomic(run.directory / f"crash-{run.step:09d}.json", json.dumps(facts, indent=2).encode() + b"\n")
 
 
 def _anyone(run: Training, asked: bool) -> bool:
-    """Whether any process was asked to stop, so that all of them do."""
+    """Whether any process was asked to stop: then all of them do."""
     if run.accelerator.num_processes == 1:
         return asked
     flag = torch.tensor(int(asked), device=run.accelerator.device)
@@ -218,7 +212,7 @@ def _log(run: Training, kind: str, **values: Any) -> None:
 
 
 def _evaluate(run: Training) -> None:
-    """Held-out loss in fp32, beside the baselines on the same rows: those of every evaluation of the run."""
+    """Held-out loss in fp32 and the baselines, on the same rows in every evaluation of the run."""
     n_rows = max(1, min(run.held_out.n_rows, run.config.train.eval_tokens // run.held_out.n_ctx))
     loss = held_out_loss(run.model, run.held_out, n_rows, run.accelerator)
     if not math.isfinite(loss):
@@ -227,15 +221,9 @@ def _evaluate(run: Training) -> None:
         rows = run.held_out.plain_rows(0, n_rows)
         run.baseline_losses = (run.baselines.unigram_loss(rows), run.baselines.bigram_loss(rows))
     unigram, bigram = run.baseline_losses
-    n_tokens = n_rows * run.held_out.n_ctx
-    run.evaluation = {
-        "step": run.step,
-        "loss": loss,
-        "n_tokens": n_tokens,
-        "unigram": unigram,
-        "bigram": bigram,
-    }
-    _log(run, "eval", **{key: value for key, value in run.evaluation.items() if key != "step"})
+    values = {"loss": loss, "n_tokens": n_rows * run.held_out.n_ctx, "unigram": unigram, "bigram": bigram}
+    run.evaluation = {"step": run.step, **values}
+    _log(run, "eval", **values)
 
 
 def eval_rows(config: ModelConfig) -> int:

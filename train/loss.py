@@ -1,4 +1,4 @@
-"""Next-token cross-entropy that never holds all logits at once."""
+"""Next-token cross-entropy that never needs all logits at once."""
 
 from collections.abc import Callable
 
@@ -10,22 +10,22 @@ from torch import Tensor, nn
 from train.model import Transformer
 
 CHUNK_ELEMENTS = 2**21
-"""Logits held at a time on a CPU: 8 MB in fp32. Measured with 4096 words on 2 threads: the loss takes 50 ms a step of
+"""Logits of a chunk on a CPU: 8 MB in fp32. Measured with 4096 words on 2 threads: the loss takes 50 ms a step of
 model A, 54 ms at 2**19."""
 
 CHUNK_ELEMENTS_ACCELERATOR = 2**26
-"""Elsewhere: 256 MB, so that few kernels are launched."""
+"""On an accelerator: 256 MB, so that few kernels are launched."""
 
 MIN_CHUNK_TOKENS = 64
-"""Fewer would make the products slow where the vocabulary is large."""
+"""Fewer tokens would make the products slow where the vocabulary is large."""
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of x W^T against targets, with the gradients taken while a chunk's logits exist.
+    """Mean cross-entropy of x W^T against targets, with gradients taken chunk by chunk.
 
-    The logits of a whole batch are the largest tensor of a small model (tokens x d_vocab). Here a chunk of
-    them turns in place into softmax minus one-hot, but for the division by its sum, is multiplied into the gradients
-    of x and W, and goes.
+    The logits of a whole batch are the largest tensor of a small model (tokens x d_vocab). Here a chunk of them turns
+    in place into softmax minus one-hot (not yet divided by the softmax's sum), is multiplied into the gradients of x
+    and W, and is freed.
     """
 
     @staticmethod
@@ -74,20 +74,16 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         grad_x, grad_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         (scale,) = grads
-        return (
-            None if grad_x is None else grad_x * scale,
-            None if grad_weight is None else grad_weight * scale,
-            None,
-        )
+        return None if grad_x is None else grad_x * scale, None if grad_weight is None else grad_weight * scale, None
 
 
 class NextTokenLoss(nn.Module):
-    """The model with its loss, as one module, so that data-parallel wrappers see one forward pass."""
+    """The model and its loss as a single module, so that data-parallel wrappers see one forward pass."""
 
     def __init__(self, model: Transformer):
         super().__init__()
         self.model = model
-        # torch.compile would unroll the loop over chunks: minutes of compiling that make no product faster.
+        # torch.compile would unroll the loop over chunks: minutes of compiling, and no product is faster.
         self.cross_entropy: Callable[..., Tensor] = torch.compiler.disable(ChunkedCrossEntropy.apply)  # type: ignore[assignment]
 
     def forward(self, rows: Int[Tensor, "batch pos_and_one"]) -> Float[Tensor, ""]:
@@ -97,20 +93,20 @@ class NextTokenLoss(nn.Module):
     def of_residual(
         self, x: Float[Tensor, "batch pos d_model"], rows: Int[Tensor, "batch pos_and_one"]
     ) -> Float[Tensor, ""]:
-        """The same from what the unembedding reads."""
+        """The same, from what the unembedding reads."""
         targets = rearrange(rows[:, 1:], "b p -> (b p)")
         return self.cross_entropy(rearrange(x, "b p d -> (b p) d"), self.model.head.weight, targets)
 
 
 class TrainingLoss(nn.Module):
-    """What a training step lowers: the next-token loss plus `l1` times the L1 norm of MLP activations.
+    """What training lowers: the next-token loss plus `l1` times the L1 norm of MLP activations.
 
     The penalty is the sum over neurons of |activation|, before a mid LayerNorm, mean over tokens, summed over the
     layers whose W_in trains. It is a sum, so k copies of a neuron that is divided only in W_out weigh k times as much.
 
     Args:
-        model: the model; which parameters train is read here, once.
-        l1: coefficient; 0 leaves the penalty out, at no cost.
+        model: which of its parameters train is read once, here.
+        l1: coefficient; at 0 the penalty is not computed.
     """
 
     def __init__(self, model: Transformer, l1: float = 0.0):
@@ -120,7 +116,7 @@ class TrainingLoss(nn.Module):
         self.layers = [layer for layer in range(model.config.n_layers) if model.mlp(layer).fc_in.weight.requires_grad]
 
     def forward(self, rows: Int[Tensor, "batch pos_and_one"]) -> tuple[Float[Tensor, ""], ...]:
-        """What is lowered; then without gradient the next-token loss in nats a token and the penalty without `l1`."""
+        """The sum that is lowered; then, without gradient, the next-token loss in nats a token and the bare penalty."""
         if self.l1 == 0:
             loss = self.next_token(rows)
             return loss, loss.detach(), torch.zeros((), device=loss.device)

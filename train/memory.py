@@ -1,4 +1,4 @@
-"""How much memory widening and training will take, told before either begins."""
+"""How much memory widening and training will take, so that neither starts in vain."""
 
 from dataclasses import dataclass
 
@@ -18,22 +18,22 @@ HELD_BY_RESIDUAL = 40
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of memory, in two parts that different keys lower."""
+    """Bytes of memory, in two parts that different keys of a RUN.toml lower."""
 
     weights: int
     """Weights, gradients, Adam's moments, copies."""
     activations: int
-    """Of the tokens that one pass takes."""
+    """Of one pass."""
     n_tokens: int
-    """In that pass."""
+    """Tokens of that pass."""
 
     def require(self, what: str, free: int, lower: str) -> None:
-        """Refuse where it is more than `free` bytes.
+        """Refuse what does not fit.
 
         Args:
-            what: what would need it, as a sentence's subject.
+            what: what needs the memory, as a sentence's subject.
             free: bytes.
-            lower: what to do about it.
+            lower: what the user can do about it.
 
         Raises:
             EnvironmentProblem: with both figures.
@@ -47,7 +47,7 @@ class Need:
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Bytes that can be had, on an accelerator or, by default, in main memory."""
+    """Free bytes of an accelerator or, by default, of main memory."""
     if device is not None and device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
@@ -57,15 +57,15 @@ def to_train(config: ModelConfig, n_trained: int, tokens_per_pass: int, l1: bool
     """What one process needs to train `n_trained` of a model's parameters with Adam, evaluations included.
 
     Args:
-        config: of the model that trains, as wide as it is then.
+        config: of the model as it trains, widened.
         n_trained: parameters that train.
         tokens_per_pass: of one forward and backward pass: rows_per_step / accumulate / processes x n_ctx.
-        l1: whether activations are penalised.
+        l1: whether the loss penalises activations.
     """
     per_neuron = config.activation.values_held + (HELD_BY_L1 if l1 else 0)
     per_token = per_neuron * sum(config.widths) + HELD_BY_RESIDUAL * config.d_model * config.n_layers
     training = tokens_per_pass * per_token
-    # Without gradients a layer's neurons go when the next layer begins.
+    # Without gradients, torch frees a layer's neurons when the next layer begins.
     tokens_per_evaluation = eval_rows(config) * config.n_ctx
     evaluating = tokens_per_evaluation * ((config.activation.values_held - 1) * max(config.widths) + 8 * config.d_model)
     n_tokens = tokens_per_pass if training > evaluating else tokens_per_evaluation

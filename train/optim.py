@@ -13,7 +13,7 @@ from train.model import Transformer
 
 @dataclass(frozen=True)
 class Widened:
-    """What the optimizer must know of widenings: how many copies of a neuron a layer holds."""
+    """What the optimizer needs to know of widenings."""
 
     copies: Mapping[int, int] = field(default_factory=dict)
     """Layer -> copies of each neuron of the narrow model that it descends from."""
@@ -44,7 +44,7 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
     W_in's epsilon is divided by k (their gradients are k times smaller) and W_out, where the copy rule divided
     it by k, takes lr / k with k times the decay (so that lr x decay stays). Derived and measured for exact
     ties; with noise it is the natural scale of the steps: it keeps an arm's step in function space at its
-    narrow control's. `widened_rates = "full"` leaves all of that out. Not tied, and so plain: fresh neurons.
+    narrow control's. Fresh neurons are not tied and take plain rates; `widened_rates = "full"` gives them to all.
 
     `w_in_rate` and `w_out_rate` multiply the rates of every MLP's W_in with b_in, and of its W_out.
     """
@@ -62,14 +62,8 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
         groups.setdefault((lr_scale, decay, eps), []).append(parameter)
     return torch.optim.AdamW(
         [
-            {
-                "params": parameters,
-                "lr": config.lr * lr_scale,
-                "lr_scale": lr_scale,
-                "weight_decay": decay,
-                "eps": eps,
-            }
-            for (lr_scale, decay, eps), parameters in groups.items()
+            {"params": parameters, "lr": config.lr * scale, "lr_scale": scale, "weight_decay": decay, "eps": eps}
+            for (scale, decay, eps), parameters in groups.items()
         ],
         betas=config.betas,
         fused=True,

@@ -59,13 +59,20 @@ def run_facts(
         # Compiled kernels may sum in another order from run to run.
         "exact": not config.train.compile,
         "environment": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": platform.machine(),
+            **machine_facts(),
             "device": str(accelerator.device),
             "processes": accelerator.num_processes,
-            "threads": torch.get_num_threads(),
         },
+    }
+
+
+def machine_facts() -> dict[str, Any]:
+    """What decides the last bits of a result beside the code: interpreter, torch, processor and threads."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
     }
 
 

@@ -1,4 +1,4 @@
-"""`train status`: what lies in a directory of runs."""
+"""`train status`: one line for every run in a directory."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from train.files import is_locked
 
 
 def status(directory: Path) -> str:
-    """One line a run below `directory`: step, tokens, held-out loss, bigram, whether it is running.
+    """One line for every run below `directory`: step, tokens, held-out loss, bigram, whether it is running.
 
     Raises:
         BadInput: no such directory.

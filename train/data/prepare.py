@@ -323,7 +323,7 @@ def _describe_sources(
 def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepared:
     """The directory at `out`, if it was made from the same config and the same files."""
     facts = read_data_manifest(out)
-    changes = differences(facts.get("config"), config.model_dump(mode="json"))
+    changes = differences(_by_source(facts.get("config", {})), _by_source(config.model_dump(mode="json")))
     said = [f"key '{key}' was {old!r} and is now {new!r}" for key, (old, new) in changes.items()]
     if not said:
         before = [source["files"] for source in facts["sources"]]
@@ -332,6 +332,12 @@ def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepar
         raise BadInput(f"{out}: was prepared otherwise: {said[0]}; choose another --out or remove it")
     verify(out)
     return Prepared(out, True, facts)
+
+
+def _by_source(config: dict[str, Any]) -> dict[str, Any]:
+    """A dumped config with a key a source, so that a difference names the source."""
+    sources = {f"sources[{index}]": source for index, source in enumerate(config.get("sources", []))}
+    return {key: value for key, value in config.items() if key != "sources"} | sources
 
 
 def _changed_files(old: dict[str, str], new: dict[str, str]) -> Iterator[str]:

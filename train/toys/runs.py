@@ -9,7 +9,6 @@ checkpoints/toy/<name>/     sealed by MANIFEST.json
     snapshots.safetensors   every parameter as [snap inst ...], of replica 0; only where asked for
 """
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,13 @@ import polars as pl
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from train.checkpoint import read_tensors
 from train.configfile import read_toml, to_toml, validate
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest, verify
+from train.provenance import machine_facts
+from train.tensors import read_tensors, write_tensors
 from train.toys.baseline import Naive
 from train.toys.config import ToyConfig
 from train.toys.fit import Fit
@@ -240,22 +238,5 @@ def write_toy(directory: Path, config: ToyConfig, fit: Fit, naive: Sequence[Naiv
         "format_version": FORMAT_VERSION,
         "seconds": fit.seconds,
         "snapshot_steps": fit.snapshot_steps.tolist(),
-        "environment": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-        },
+        "environment": machine_facts(),
     }
-
-
-def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors.
-
-    Raises:
-        OSError: they could not be written.
-    """
-    try:
-        save_file({name: value.contiguous() for name, value in sorted(tensors.items())}, path)
-    except SafetensorError as failure:  # a full disk among others
-        raise OSError(f"{path.name}: {failure}") from None

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from train.configfile import differences, read_toml, to_toml, validate
 from train.errors import BadInput, EnvironmentProblem, one_line
 from train.files import discard, publishing, remove_directory, verify
+from train.tensors import write_tensors
 from train.toys.config import ToyConfig
 from train.toys.fit import FitState
-from train.toys.runs import CONFIG, write_tensors
+from train.toys.runs import CONFIG
 
 MAY_DIFFER = frozenset({"about", "expect", "fine_tune", "arms"})
 """Tables of a TOY.toml that change nothing of how the toy itself is trained (arms are toys of their own)."""
