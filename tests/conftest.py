@@ -1,9 +1,37 @@
-"""What every test runs with."""
+"""What every test runs with. The small things that many tests read are session fixtures of the folders' conftest.py.
+
+Session fixtures are made once in each worker, `once` makes one for all workers. Tests only read them: what changes
+a data directory, a run or a result works on a copy.
+"""
 
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
 
 # One thread for each worker, and for the processes that tests start: more only get in each other's way.
-# Set before torch is imported. Nothing of train or analyze is imported here at the top: pytest loads this file
-# before jaxtyping's import hook, and what is imported earlier goes unchecked.
+# Set before torch is imported.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The study first: its tests take longest, and the other worker does the rest meanwhile."""
+    items.sort(key=lambda item: item.path.name != "test_study.py")
+
+
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A directory that `make` fills in the first worker to ask for it; the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{directory}.lock"):
+        made = directory / ".made"
+        if not made.exists():
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+            make(directory)
+            made.touch()
+    return directory

@@ -116,8 +116,9 @@ class Transformer(nn.Module):
         self.config = config
         # Built without memory or randomness: initialise() or a loaded state fills every parameter.
         with torch.device("meta"):
-            self.tok_embed = nn.Embedding(config.d_vocab, config.d_model)
-            self.pos = nn.Embedding(config.n_ctx, config.d_model)
+            # An nn.Embedding that draws its own weights would import torch._dynamo here: half a second.
+            self.tok_embed = nn.Embedding.from_pretrained(torch.empty(config.d_vocab, config.d_model), freeze=False)
+            self.pos = nn.Embedding.from_pretrained(torch.empty(config.n_ctx, config.d_model), freeze=False)
             self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
             self.ln_out = nn.LayerNorm(config.d_model)
             self.head = nn.Linear(config.d_model, config.d_vocab, bias=False)

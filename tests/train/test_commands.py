@@ -3,67 +3,24 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.commands import TRACEBACK, Command
 from tests.train.faults import edit_bytes, edit_json, reseal
-from tests.train.fixtures import small_data, small_run
-from train.__main__ import main
+from tests.train.fixtures import small_run
 from train.checkpoint import load, step_directory
 from train.configfile import to_toml
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped, exit_with_one_line
 from train.files import MANIFEST, locked, sha256
 
-TRACEBACK = "Traceback (most recent call last)"
-
-
-@dataclass
-class Said:
-    """How a command left: its exit code and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-    def is_refusal(self, code: int, *parts: str) -> bool:
-        """Whether it left with `code` and one line on standard error that holds every part."""
-        lines = self.err.strip().splitlines()
-        assert self.code == code, self
-        assert len(lines) == 1, self
-        assert lines[0].startswith("error: "), self
-        assert all(part in lines[0] for part in parts), self
-        assert TRACEBACK not in self.out
-        return True
-
 
 @pytest.fixture
-def command(capsys, monkeypatch) -> Iterator[Callable[..., Said]]:
-    """Run `python -m train WORDS` in this process."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["train", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        code = left.value.code
-        assert code is None or isinstance(code, int)
-        return Said(code or 0, said.out, said.err)
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return small_data(tmp_path_factory.mktemp("corpus"))
+def command(train_command: Command) -> Command:
+    return train_command
 
 
 @pytest.fixture(scope="module")

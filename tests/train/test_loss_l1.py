@@ -1,11 +1,9 @@
 """The L1 penalty: what it is, where it applies, and that it costs nothing where it is off."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from tests.train.fixtures import small_data, small_run
+from tests.train.fixtures import small_run
 from train import load
 from train.activations import ACTIVATIONS
 from train.config import ModelConfig, WidenPlan
@@ -14,16 +12,6 @@ from train.model import Transformer
 from train.tracking import read_metrics
 from train.training_run import run
 from train.widening.widen import widen
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return small_data(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def finished(data, tmp_path_factory) -> Path:
-    return run(small_run(data), tmp_path_factory.mktemp("runs") / "gelu-s0").directory
 
 
 def small_model(act: str) -> Transformer:

@@ -1,11 +1,9 @@
 """Memory is told beforehand: what widening and training need, against what is free."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from tests.train.fixtures import small_data, small_run
+from tests.train.fixtures import small_run
 from train import load
 from train.config import ModelConfig, WidenPlan
 from train.errors import EnvironmentProblem
@@ -17,16 +15,6 @@ from train.widening.widen import widened_config
 GB = 10**9
 NARROW = ModelConfig(n_layers=1, d_model=64, n_heads=4, n_ctx=256, d_vocab=4096, act="gelu_new", widths=(256,))
 HUNDREDFOLD = widened_config(NARROW, WidenPlan(layers=(0,), factor=100))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return small_data(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def finished(data, tmp_path_factory) -> Path:
-    return run(small_run(data), tmp_path_factory.mktemp("runs") / "gelu-s0").directory
 
 
 def test_a_hundredfold_layer_of_256_neurons_trains_in_a_gigabyte():

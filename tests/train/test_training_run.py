@@ -23,16 +23,6 @@ from train.tracking import read_metrics
 from train.training_run import run
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return small_data(tmp_path_factory.mktemp("corpus"))
-
-
-@pytest.fixture(scope="module")
-def finished(data, tmp_path_factory) -> Path:
-    return run(small_run(data), tmp_path_factory.mktemp("runs") / "gelu-s0").directory
-
-
 def weights(directory: Path, name: str = "model.safetensors") -> bytes:
     return (directory / name).read_bytes()
 
@@ -287,48 +277,56 @@ def write_config(data: Path, path: Path, **over: object) -> Path:
     return path
 
 
+def started(config: Path, out: Path, n_steps: int) -> subprocess.Popen[str]:
+    """A run in a process of its own that has saved `n_steps` steps."""
+    process = subprocess.Popen(command(config, out), stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 300
+    while len(steps(out)) < n_steps and time.time() < deadline:
+        time.sleep(0.02)
+    return process
+
+
+LONG: dict[str, object] = {"train__tokens": 800 * 64, "train__checkpoint_every": 0, "train__eval_every": 400}
+
+
+@pytest.fixture(scope="module")
+def long_run(data, tmp_path_factory) -> Path:
+    """A run of 800 steps that was never stopped."""
+    return run(small_run(data, **LONG), tmp_path_factory.mktemp("straight") / "long-s0").directory
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_finishes_the_step_saves_and_exits_75_and_the_run_goes_on(data, tmp_path, number):
-    long = {"train__tokens": 2000 * 64, "train__checkpoint_every": 0, "train__eval_every": 1000}
-    config, out = write_config(data, tmp_path / "run.toml", **long), tmp_path / "long-s0"
-    process = subprocess.Popen(command(config, out), stderr=subprocess.PIPE, text=True)
-    deadline = time.time() + 60
-    while len(steps(out)) < 3 and time.time() < deadline:
-        time.sleep(0.02)
+def test_a_signal_finishes_the_step_saves_and_exits_75_and_the_run_goes_on(data, long_run, tmp_path, number):
+    config, out = write_config(data, tmp_path / "run.toml", **LONG), tmp_path / "long-s0"
+    process = started(config, out, n_steps=3)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == Stopped.exit_code
     assert said.strip().splitlines()[-1].startswith("error: ")
     assert "start again to go on" in said
     stopped_at = load(out).step
-    assert 0 < stopped_at < 2000
-    subprocess.run(command(config, out), check=True, capture_output=True, timeout=120)
-    straight = tmp_path / "straight" / "long-s0"
-    subprocess.run(command(config, straight), check=True, capture_output=True, timeout=120)
-    assert weights(step_directory(out, 2000)) == weights(step_directory(straight, 2000))
+    assert 0 < stopped_at < 800
+    assert not run(small_run(data, **LONG), out).found
+    assert weights(step_directory(out, 800)) == weights(step_directory(long_run, 800))
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_two_runs_in_one_directory_are_refused(data, tmp_path):
-    long = {"train__tokens": 3000 * 64, "train__eval_every": 1000, "train__checkpoint_every": 100}
+def test_a_killed_run_goes_on_and_two_runs_in_one_directory_are_refused(data, tmp_path, train_command):
+    long = {"train__tokens": 800 * 64, "train__eval_every": 400, "train__checkpoint_every": 100}
     config, out = write_config(data, tmp_path / "run.toml", **long), tmp_path / "long-s0"
-    process = subprocess.Popen(command(config, out), stderr=subprocess.DEVNULL)
-    deadline = time.time() + 60
-    while len(steps(out)) < 4 and time.time() < deadline:
-        time.sleep(0.02)
-    second = subprocess.run(command(config, out), check=False, capture_output=True, text=True, timeout=60)
-    assert second.returncode == BadInput.exit_code
-    assert "another run is writing here" in second.stderr
+    process = started(config, out, n_steps=4)
+    assert train_command("run", config, "--out", out).is_refusal(BadInput.exit_code, "another run is writing here")
+    assert process.poll() is None
     process.kill()
-    process.wait()
-    assert load(out).step > 0
-    subprocess.run(command(config, out), check=True, capture_output=True, timeout=120)
-    assert load(out).step == 3000
+    process.communicate()
+    assert 0 < load(out).step < 800
+    assert train_command("run", config, "--out", out).code == 0
+    assert load(out).step == 800
 
 
 @pytest.mark.slow
-def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data, tmp_path):
+def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data, tmp_path, train_command):
     """Promise A under torchrun with gloo; the sums differ in order, so the loss is equal to a tolerance."""
     config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517")
@@ -338,7 +336,7 @@ def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data,
         check=False,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env=environment,
     )
     assert done.returncode == 0, done.stderr
@@ -346,16 +344,16 @@ def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data,
     assert two.state["environment"]["processes"] == 2
     assert two.state["evaluation"]["loss"] == pytest.approx(one.state["evaluation"]["loss"], abs=2e-3)
     # A run begun by two processes goes on with one.
-    done = subprocess.run(command(config, out), check=False, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0
-    assert "found" in done.stdout
+    said = train_command("run", config, "--out", out)
+    assert said.code == 0
+    assert "found" in said.out
 
 
 @pytest.mark.slow
 def test_wandb_offline_changes_no_number(finished, data, tmp_path):
     config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
     words = ("--train.wandb", "offline")
-    subprocess.run(command(config, out, *words), check=True, capture_output=True, timeout=120)
+    subprocess.run(command(config, out, *words), check=True, capture_output=True, timeout=300)
     assert weights(step_directory(out, 20)) == weights(step_directory(finished, 20))
     assert list((out / "wandb").glob("offline-run-*"))
 

@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.train.test_commands import TRACEBACK, Said
+from tests.commands import TRACEBACK, Command
 from tests.train.toys.small import small_toy
-from train.__main__ import main
 from train.configfile import load_config, to_toml
 from train.toys.command import run_toy
 from train.toys.config import ToyConfig
@@ -24,21 +23,9 @@ TINY = "--fit.steps 5 --fit.replicas 2 --fit.batch 32 --fit.eval_samples 512 --f
 
 
 @pytest.fixture
-def command(capsys, monkeypatch) -> Iterator[Callable[..., Said]]:
-    """Run `python -m train toy WORDS` in this process."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["train", "toy", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(left.value.code, int)
-        return Said(left.value.code, said.out, said.err)
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
+def command(train_command: Command) -> Command:
+    """`python -m train toy WORDS` in this process."""
+    return partial(train_command, "toy")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.train.fixtures import small_data, small_run
+from tests.train.fixtures import small_run
 from train import load
 from train.activations import ACTIVATIONS
 from train.checkpoint import step_directory
@@ -257,11 +257,6 @@ def test_under_sgd_w_in_takes_k_times_the_rate_and_w_out_a_kth(act):
     wrong = widened(trained_like(act))
     advance(wrong, torch.optim.SGD(wrong.mlp(0).parameters(), lr=0.05, momentum=0.9), 20)
     assert apart(wrong, narrow) > 1e-3
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return small_data(tmp_path_factory.mktemp("corpus"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,39 @@
+"""Made-up and real text for whoever reads it, and `python -m analyze` without a process of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analyze.__main__ import main
+from analyze.activations.store import TokenSample
+from analyze.rules.grammar import Grammar
+from tests.analyze.activations.synthetic import write_data
+from tests.analyze.scores.scoring import grammar_on
+from tests.commands import Command, command_of
+from tests.conftest import once
+
+
+@pytest.fixture
+def analyze_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """`python -m analyze WORDS` in this process."""
+    with command_of(main, "analyze", capsys, monkeypatch) as command:
+        yield command
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample, Path]:
+    """The grammar of about 9,000 tokens of made-up sentences in 90 documents, those tokens, and their directory."""
+    data = write_data(tmp_path_factory.mktemp("made-up") / "data", n_documents=90, hostile=False)
+    return (*grammar_on(data), data)
+
+
+@pytest.fixture(scope="session")
+def real_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory of encyclopedia prose and Python."""
+    from train.config import DataConfig
+    from train.data.prepare import prepare
+
+    sources = ({"kind": "wiki", "weight": 0.8}, {"kind": "python", "packages": ["networkx"], "weight": 0.2})
+    config = DataConfig.model_validate({"name": "real", "sources": list(sources)})
+    return once(tmp_path_factory, "real-text", lambda root: prepare(config, root / "data", progress=False)) / "data"
