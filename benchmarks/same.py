@@ -11,12 +11,14 @@ file, the column and the largest difference.
 """
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -64,12 +66,25 @@ def columns(path: Path) -> Iterator[tuple[str, np.ndarray | list]]:
     if path.suffix == ".safetensors":
         yield from sorted(load_file(path).items())
         return
+    if path.suffix == ".json":
+        yield from leaves(json.loads(path.read_bytes()), "")
+        return
     with path.open("rb") as file:
         table = pl.read_parquet(file)
     for name in table.columns:
         if not any(word in name for word in IGNORED):
             column = table[name]
             yield name, column.to_numpy() if column.dtype.is_numeric() and not column.null_count() else column.to_list()
+
+
+def leaves(value: Any, key: str) -> Iterator[tuple[str, list]]:
+    """The numbers and words of a JSON value, by dotted key."""
+    if isinstance(value, dict | list):
+        for name, below in value.items() if isinstance(value, dict) else enumerate(value):
+            if not any(word in str(name) for word in IGNORED):
+                yield from leaves(below, f"{key}.{name}")
+    else:
+        yield key, [value]
 
 
 def difference(before: np.ndarray | list, after: np.ndarray | list) -> str:
@@ -95,11 +110,15 @@ def difference(before: np.ndarray | list, after: np.ndarray | list) -> str:
     return f"{len(different)} of {len(a)} differ{most}, first {different[0][0]!r} and {different[0][1]!r}"
 
 
+def holds_numbers(path: Path) -> bool:
+    """Whether `compare` reads a file: tensors, tables, and what pages of toys print."""
+    return path.suffix in (".safetensors", ".parquet") or (path.suffix == ".json" and path.parent.name == "pages")
+
+
 def compare(before: Path, after: Path) -> int:
     """Print every difference; returns how many files differ."""
     roots = {
-        root: sorted(p.relative_to(root) for p in root.rglob("*") if p.suffix in (".safetensors", ".parquet"))
-        for root in (before, after)
+        root: {path.relative_to(root) for path in root.rglob("*") if holds_numbers(path)} for root in (before, after)
     }
     n_equal = n_different = 0
     for name in sorted({*roots[before], *roots[after]}):
