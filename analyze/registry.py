@@ -33,6 +33,10 @@ class Registry(Mapping[str, T], Generic[T]):
     def _ordered(self, entries: Iterable[Any]) -> dict[str, T]:
         return {entry.name: entry for entry in sorted(entries, key=self._order)}
 
+    def look_again(self) -> None:
+        """Forget what was found, so that a file that came or went since is noticed."""
+        self.__dict__.pop("_entries", None)
+
     @contextmanager
     def including(self, *entries: T) -> Iterator[None]:
         """The registry with further entries while the context lasts: a file that is not there, for tests."""
