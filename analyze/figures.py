@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from analyze.tables import visible
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255", "#999933")
@@ -90,6 +93,20 @@ def svg_of(figure: "Canvas") -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
     return buffer.getvalue()
+
+
+def name_lines(axes: "Axes", names: Sequence[str]) -> None:
+    """Names for the lines of a chart, from the top down; a `$` in a name stays a `$`."""
+    axes.set_yticks(range(len(names)), [visible(name) for name in names], parse_math=False)
+    axes.tick_params(axis="y", length=0, pad=9)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.spines["left"].set_visible(False)
+
+
+def label(axes: "Axes", at: tuple[float, float], text: str, colour: str, **kind: Any) -> None:
+    """A word beside what it names (x: share of the panel, y: data); a `$` in a name stays a `$`."""
+    place = axes.get_yaxis_transform()
+    axes.text(*at, visible(text), color=colour, fontsize=9, transform=place, parse_math=False, **kind)
 
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:

@@ -81,6 +81,14 @@ class VariantResult:
     cells: tuple[CellSummary, ...]
     """By seed, in their order."""
     eval_loss: Estimate
+    """Losses are nats a token, those of a unigram and a bigram model on the same rows; NaN where one is not known."""
+    unigram_loss: float
+    bigram_loss: float
+    dead_share: float
+    """Shares of all neurons, means over seeds."""
+    rare_share: float
+    dense_share: float
+    always_on_share: float
     scores: dict[str, ScoreSummary]
     """By the name of the score."""
 
@@ -96,11 +104,6 @@ class VariantResult:
     def metas(self) -> list[ActivationsMeta]:
         """Of every seed."""
         return [each.cell.meta for each in self.cells]
-
-    @property
-    def by_seed(self) -> dict[int, CellSummary]:
-        """The cells by their seed."""
-        return {each.seed: each for each in self.cells}
 
     @property
     def n_seeds(self) -> int:
@@ -122,44 +125,9 @@ class VariantResult:
         """By the run that saw most."""
         return max(meta.tokens_seen for meta in self.metas)
 
-    @property
-    def unigram_loss(self) -> float:
-        """Nats a token of a unigram model on the same rows; NaN where it is not known."""
-        return _mean_known(meta.unigram_loss for meta in self.metas)
-
-    @property
-    def bigram_loss(self) -> float:
-        """Nats a token of a bigram model on the same rows; NaN where it is not known."""
-        return _mean_known(meta.bigram_loss for meta in self.metas)
-
-    @property
-    def dead_share(self) -> float:
-        """Of all neurons, like the next three; means over seeds."""
-        return mean_interval([each.dead_share for each in self.cells]).mean
-
-    @property
-    def rare_share(self) -> float:
-        """Neurons that fire in too few documents to be scored."""
-        return mean_interval([each.rare_share for each in self.cells]).mean
-
-    @property
-    def dense_share(self) -> float:
-        """Neurons that fire on more than half of the tokens."""
-        return mean_interval([each.dense_share for each in self.cells]).mean
-
-    @property
-    def always_on_share(self) -> float:
-        """Neurons whose 1st percentile lies above zero."""
-        return mean_interval([each.always_on_share for each in self.cells]).mean
-
 
 Results = dict[str, dict[Place, VariantResult]]
 """By variant and place, in the order of tables."""
-
-
-def _mean_known(values: Iterable[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else nan
 
 
 def reference_at(cells: Mapping[str, Mapping[Place, T]], reference: str, place: Place) -> T | None:
@@ -184,10 +152,20 @@ def over_seeds(
     for variant, places in cells.items():
         for place, own in places.items():
             partners = None if variant == reference else reference_at(cells, reference, place)
-            losses = [nan if each.cell.meta.eval_loss is None else float(each.cell.meta.eval_loss) for each in own]
-            summaries = {score.name: _summary(own, partners or (), score.name) for score in scores}
-            result = VariantResult(variant, place, own, mean_interval(losses), summaries)
-            results.setdefault(variant, {})[place] = result
+            metas = [each.cell.meta for each in own]
+            results.setdefault(variant, {})[place] = VariantResult(
+                variant,
+                place,
+                own,
+                eval_loss=_mean(meta.eval_loss for meta in metas),
+                unigram_loss=_mean(meta.unigram_loss for meta in metas).mean,
+                bigram_loss=_mean(meta.bigram_loss for meta in metas).mean,
+                dead_share=_mean(each.dead_share for each in own).mean,
+                rare_share=_mean(each.rare_share for each in own).mean,
+                dense_share=_mean(each.dense_share for each in own).mean,
+                always_on_share=_mean(each.always_on_share for each in own).mean,
+                scores={score.name: _summary(own, partners or (), score.name) for score in scores},
+            )
     planned = [score.name for score in scores if score.name in primaries]
     others = [score.name for score in scores if score.name not in primaries]
     for names, correct in ((planned, holm), (others, benjamini_hochberg)):
@@ -196,6 +174,10 @@ def over_seeds(
         for (row, name), p_adjusted in zip(contrasts, correct(p).tolist()):
             row.scores[name] = replace(row.scores[name], p_adjusted=p_adjusted)
     return results
+
+
+def _mean(values: Iterable[float | None]) -> Estimate:
+    return mean_interval([float(value) for value in values if value is not None])
 
 
 def _summary(cells: Sequence[CellSummary], partners: Sequence[CellSummary], name: str) -> ScoreSummary:

@@ -54,10 +54,10 @@ class Card:
     verdict: str
     verdict_class: str
     facts: tuple[tuple[str, str], ...]
-    rules: tuple[Rule, ...]
-    sentences: tuple[str, ...]
-    """What further scores say of it."""
     examples: tuple[Example, ...]
+    rules: tuple[Rule, ...] = ()
+    sentences: tuple[str, ...] = ()
+    """What further scores say of it."""
 
 
 class Text:

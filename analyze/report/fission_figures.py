@@ -1,12 +1,13 @@
-"""Figures of who became what: how siblings part over training, and what children are told to be at its end."""
+"""Figures of who became what: how siblings part over training, and what children have become at its end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from analyze.figures import Figure, Styles, apart, look, svg_of
+from analyze.figures import Figure, Styles, apart, label, look, name_lines, svg_of
 from analyze.fission.store import Fission
 from analyze.tables import visible
 
@@ -28,41 +29,51 @@ SHADES = {
 }
 
 
-def arms_of(found: Sequence[Fission]) -> dict[tuple[str, int], dict[int, list[Fission]]]:
-    """(variant, layer) -> seed -> steps in order; layers of one variant are arms of their own."""
-    arms: dict[tuple[str, int], dict[int, list[Fission]]] = {}
-    for one in sorted(found, key=lambda one: one.meta.step):
-        arms.setdefault((one.meta.variant, one.meta.layer), {}).setdefault(one.meta.seed, []).append(one)
-    return arms
+@dataclass(frozen=True)
+class Arm:
+    """One layer of one widened variant."""
+
+    variant: str
+    layer: int
+    seeds: dict[int, list[Fission]]
+    """Seed -> steps, in their order."""
+
+    def __str__(self) -> str:
+        return f"{self.variant} L{self.layer}"
+
+    @property
+    def ends(self) -> list[Fission]:
+        """The last step of every seed."""
+        return [self.seeds[seed][-1] for seed in sorted(self.seeds)]
+
+    def total(self, column: str) -> int:
+        """The sum of a column of parents.parquet at the last step, over all seeds."""
+        return sum(int(end.parents[column].sum()) for end in self.ends)
 
 
-def arm_title(arm: tuple[str, int]) -> str:
-    """`gelu-x10 L0`."""
-    return f"{arm[0]} L{arm[1]}"
+def arms_of(measured: Sequence[Fission], variants: Iterable[str]) -> tuple[Arm, ...]:
+    """What was measured of these variants, in their order."""
+    arms: dict[tuple[str, int], Arm] = {}
+    for step in sorted(measured, key=lambda step: step.meta.step):
+        key = step.meta.variant, step.meta.layer
+        arms.setdefault(key, Arm(*key, {})).seeds.setdefault(step.meta.seed, []).append(step)
+    return tuple(arm for variant in variants for arm in arms.values() if arm.variant == variant)
 
 
-def divergence_figure(found: Sequence[Fission], styles: Styles) -> Figure:
-    """Sibling cosines and correlation over tokens: a line a seed (median over parents), shaded to the quartiles.
-
-    Args:
-        found: at least one step.
-        styles: colour and dash of every variant.
-    """
+def divergence_figure(arms: Sequence[Arm], styles: Styles) -> Figure:
+    """Sibling cosines and correlation over tokens: a line a seed (median over parents), shaded to the quartiles."""
     from matplotlib.figure import Figure as Canvas
 
-    arms = arms_of(found)
-    arms = {arm: arms[arm] for variant in styles for arm in arms if arm[0] == variant}
     with look():
         canvas = Canvas(figsize=(10.6, 3.4), layout="constrained")
         grid = canvas.subplots(1, len(MEASURES), squeeze=False)[0]
-        for axes, (column, label) in zip(grid, MEASURES):
+        for axes, (column, measure) in zip(grid, MEASURES):
             _panel(axes, arms, column, styles)
-            axes.set_title(label)
+            axes.set_title(measure)
         grid[0].set_ylabel("among siblings")
         svg = svg_of(canvas)
     ends = "; ".join(
-        f"{arm_title(arm)}: " + ", ".join(f"{label} {_last(seeds, column):.3f}" for column, label in MEASURES)
-        for arm, seeds in arms.items()
+        f"{arm}: " + ", ".join(f"{measure} {_last(arm, column):.3f}" for column, measure in MEASURES) for arm in arms
     )
     return Figure(
         "fission-divergence",
@@ -74,37 +85,32 @@ def divergence_figure(found: Sequence[Fission], styles: Styles) -> Figure:
     )
 
 
-def _quartiles(one: Fission, column: str) -> tuple[float, float, float]:
-    values = one.parents[column].drop_nulls().to_numpy()
+def _quartiles(step: Fission, column: str) -> tuple[float, float, float]:
+    values = step.parents[column].drop_nulls().to_numpy()
     if not values.size:
         return np.nan, np.nan, np.nan
     low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
     return float(low), float(middle), float(high)
 
 
-def _last(seeds: dict[int, list[Fission]], column: str) -> float:
-    return float(np.mean([_quartiles(steps[-1], column)[1] for steps in seeds.values()]))
+def _last(arm: Arm, column: str) -> float:
+    return float(np.mean([_quartiles(end, column)[1] for end in arm.ends]))
 
 
-def _panel(
-    axes: "Axes",
-    arms: dict[tuple[str, int], dict[int, list[Fission]]],
-    column: str,
-    styles: Styles,
-) -> None:
+def _panel(axes: "Axes", arms: Sequence[Arm], column: str, styles: Styles) -> None:
     from matplotlib.ticker import EngFormatter
 
-    positive = [one.meta.tokens for seeds in arms.values() for steps in seeds.values() for one in steps]
+    runs = [(arm, steps) for arm in arms for steps in arm.seeds.values()]
+    positive = [step.meta.tokens for _, steps in runs for step in steps]
     first = min((tokens for tokens in positive if tokens > 0), default=1)
     least = 1.0
-    for (variant, _), seeds in arms.items():
-        colour, dash = styles[variant]
-        for steps in seeds.values():
-            tokens = [one.meta.tokens for one in steps]
-            low, middle, high = zip(*(_quartiles(one, column) for one in steps))
-            axes.fill_between(tokens, low, high, color=colour, alpha=0.12, linewidth=0)
-            axes.plot(tokens, middle, color=colour, linestyle=dash, linewidth=1.6)
-            least = min(least, *(value for value in low if np.isfinite(value)), 1.0)
+    for arm, steps in runs:
+        colour, dash = styles[arm.variant]
+        tokens = [step.meta.tokens for step in steps]
+        low, middle, high = zip(*(_quartiles(step, column) for step in steps))
+        axes.fill_between(tokens, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(tokens, middle, color=colour, linestyle=dash, linewidth=1.6)
+        least = min(least, *(value for value in low if np.isfinite(value)), 1.0)
     axes.set_xscale("symlog", linthresh=first, linscale=0.4)
     axes.set_xlim(left=0)
     axes.set_ylim(least - 0.06 * max(1 - least, 1e-3), 1 + 0.04 * max(1 - least, 1e-3))
@@ -113,20 +119,10 @@ def _panel(
     axes.minorticks_off()
     axes.set_xlabel("tokens")
     if column == MEASURES[-1][0]:
-        ends = {arm: _last(seeds, column) for arm, seeds in arms.items()}
+        known = [(arm, end) for arm in arms if np.isfinite(end := _last(arm, column))]
         gap = 0.07 * (axes.get_ylim()[1] - axes.get_ylim()[0])
-        known = {arm: end for arm, end in ends.items() if np.isfinite(end)}
-        for arm, height in zip(known, apart(list(known.values()), gap)):
-            axes.text(
-                1.02,
-                height,
-                visible(arm_title(arm)),
-                color=styles[arm[0]][0],
-                fontsize=9,
-                va="center",
-                transform=axes.get_yaxis_transform(),
-                parse_math=False,
-            )
+        for (arm, _), height in zip(known, apart([end for _, end in known], gap)):
+            label(axes, (1.02, height), str(arm), styles[arm.variant].colour, va="center")
 
 
 def _decades(first: int, last: int) -> list[int]:
@@ -135,18 +131,15 @@ def _decades(first: int, last: int) -> list[int]:
     return inside or [first]
 
 
-def verdict_figure(found: Sequence[Fission], styles: Styles) -> Figure:
+def verdict_figure(arms: Sequence[Arm]) -> Figure:
     """Children a parent by verdict at the last step, an arm a line, mean over seeds."""
     from matplotlib.figure import Figure as Canvas
     from matplotlib.patches import Patch
 
-    arms = arms_of(found)
-    rows = []
-    for variant in styles:
-        for arm in (arm for arm in arms if arm[0] == variant):
-            ends = [steps[-1] for steps in arms[arm].values()]
-            means = {name: float(np.mean([_mean(one.parents, name) for one in ends])) for name in SHADES}
-            rows.append((arm_title(arm), means))
+    rows = [
+        (str(arm), {name: float(np.mean([_mean(end.parents, name) for end in arm.ends])) for name in SHADES})
+        for arm in arms
+    ]
     with look():
         canvas = Canvas(figsize=(9.0, 0.36 * len(rows) + 1.5), layout="constrained")
         axes = canvas.subplots()
@@ -155,11 +148,8 @@ def verdict_figure(found: Sequence[Fission], styles: Styles) -> Figure:
             for name, colour in SHADES.items():
                 axes.barh(line, means[name], left=left, height=0.62, color=colour, linewidth=0)
                 left += means[name]
-        axes.set_yticks(range(len(rows)), [visible(title) for title, _ in rows], parse_math=False)
-        axes.tick_params(axis="y", length=0, pad=9)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
+        name_lines(axes, [title for title, _ in rows])
         axes.set_xlabel("children a parent")
-        axes.spines["left"].set_visible(False)
         handles = [Patch(color=colour, label=name) for name, colour in SHADES.items()]
         canvas.legend(handles=handles, frameon=False, fontsize=9, ncols=len(SHADES), loc="outside upper left")
         svg = svg_of(canvas)

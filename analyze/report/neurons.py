@@ -135,9 +135,9 @@ class CellCards:
             called,
             called.replace(" ", "-"),
             tuple(facts),
+            self._examples(neuron),
             _rules(row),
             tuple(score.sentence(row) for score in self.others),
-            self._examples(neuron),
         )
 
     def _examples(self, neuron: int) -> tuple[Example, ...]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from analyze.figures import FAINT, Styles, apart, look, svg_of
+from analyze.figures import FAINT, Styles, apart, label, look, name_lines, svg_of
 from analyze.nulls import NULLS
 from analyze.statistics import Estimate
 from analyze.tables import visible
@@ -121,21 +121,15 @@ def _loss_panel(
             if low - span <= level <= high + span:
                 low, high = min(low, level - 0.05 * span), max(high, level + 0.12 * span)
                 axes.axhline(level, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
-                _say(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
+                label(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
         axes.set_ylim(low, high)
     gap = 0.055 * (axes.get_ylim()[1] - axes.get_ylim()[0])
     for (variant, (_, loss)), height in zip(ends.items(), apart([y for _, y in ends.values()], gap)):
-        text = f"{visible(variant)} {loss:.2f}"
-        _say(axes, (1.02, height), text, styles[variant].colour, va="center")
-
-
-def _say(axes: "Axes", at: tuple[float, float], text: str, colour: str, **kind: Any) -> None:
-    """A word beside what it names (x: share of the panel, y: data); a `$` in a name stays a `$`."""
-    axes.text(*at, text, color=colour, fontsize=9, transform=axes.get_yaxis_transform(), parse_math=False, **kind)
+        label(axes, (1.02, height), f"{variant} {loss:.2f}", styles[variant].colour, va="center")
 
 
 def score_distributions(
-    distributions: Sequence[Distribution], styles: Styles, threshold: float, label: str, logarithmic: bool
+    distributions: Sequence[Distribution], styles: Styles, threshold: float, title: str, logarithmic: bool
 ) -> str:
     """Share of judged neurons at or below each value, a panel a variant: trained, and its nulls.
 
@@ -180,7 +174,7 @@ def score_distributions(
             axes.set_xlim(left, right)
             axes.xaxis.set_major_formatter("{x:g}")
         figure.supylabel("% of judged neurons", fontsize=10)
-        figure.supxlabel(f"{label} (at most; dotted: {threshold:g})", fontsize=10)
+        figure.supxlabel(f"{title} (at most; dotted: {threshold:g})", fontsize=10)
         return svg_of(figure)
 
 
@@ -192,7 +186,7 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: Styles) -> str
     with look():
         figure = Figure(figsize=(2.4 + 3.6 * len(panels), 0.36 * n + 1.1), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-        for axes, (label, dots) in zip(grid, panels):
+        for axes, (measure, dots) in zip(grid, panels):
             for line, dot in enumerate(dots):
                 colour = styles[dot.variant].colour
                 mean = dot.estimate
@@ -205,14 +199,11 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: Styles) -> str
                     size = {"markersize": 5, "mfc": "white", "mew": 1.2}
                     axes.plot([value], [line], style.mark, color=style.colour, clip_on=False, **size)
                 axes.plot([mean.mean], [line], "o", color=colour, markersize=7, clip_on=False)
-            axes.set_xlabel(label)
-            axes.set_yticks(range(len(dots)), [visible(dot.title) for dot in dots], parse_math=False)
-            axes.tick_params(axis="y", length=0, pad=9)
-            axes.set_ylim(n - 0.4, -0.6)
+            axes.set_xlabel(measure)
+            name_lines(axes, [dot.title for dot in dots])
             axes.set_xlim(left=0)
             axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
             axes.set_axisbelow(True)
-            axes.spines["left"].set_visible(False)
         return svg_of(figure)
 
 
@@ -228,11 +219,8 @@ def loss_change(changes: Sequence[LossChange], styles: Styles) -> str:
             axes.plot([change.birth, change.end], [line, line], color=colour, linewidth=1.4, alpha=0.7)
             axes.plot([change.birth], [line], "o", color=colour, mfc="white", markersize=7)
             axes.plot([change.end], [line], "o", color=colour, markersize=7)
-        axes.set_yticks(range(len(changes)), [visible(change.variant) for change in changes], parse_math=False)
-        axes.tick_params(axis="y", length=0, pad=9)
-        axes.set_ylim(len(changes) - 0.4, -0.6)
+        name_lines(axes, [change.variant for change in changes])
         axes.set_xlabel("held-out loss, nats a token: ring at birth, dot at the end")
         axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.spines["left"].set_visible(False)
         return svg_of(figure)

@@ -10,12 +10,12 @@ import pytest
 
 from analyze.activations.collect import collect
 from analyze.activations.store import open_activations
-from analyze.figures import styles_of
 from analyze.fission.command import fission
 from analyze.fission.families import MEDIAN, MOST, RANDOM, chosen_parents, shown_children, tree
 from analyze.fission.store import Fission, find_fission, read_fission
 from analyze.fission.verdicts import VERDICTS
-from analyze.report.fission import fission_part
+from analyze.report.fission import arm_cards
+from analyze.report.fission_figures import arms_of
 from analyze.report.page import report
 from analyze.scores.run import score_directory
 from tests.analyze.fission.widened import small_study
@@ -206,16 +206,14 @@ def test_a_report_without_widened_runs_says_nothing_of_them(place: Path, tmp_pat
     shutil.copytree(place / "results/parent-s0", tmp_path / "results/parent-s0")
     page = report(tmp_path / "results").read_text(encoding="utf-8")
     assert "Who became what" not in page
-    assert fission_part(tmp_path / "results", styles_of(["parent"])) is None
+    assert not find_fission(tmp_path / "results")
 
 
 def test_a_page_without_the_run_s_last_step_shows_no_examples_and_says_why(place: Path, tmp_path: Path) -> None:
     fission(place / "runs/wide-s0", place / "data", tmp_path, only=[0, 4], say=lambda _: None)
-    part = fission_part(tmp_path, styles_of(["wide"]))
-    assert part is not None
-    assert part.arms[0].families == ()
-    assert part.arms[0].trouble is not None
-    assert "not the run's last step" in part.arms[0].trouble
+    (arm,) = arms_of(find_fission(tmp_path), ["wide"])
+    assert arm_cards(arm, "#000000").families == ()
+    assert "not the run's last step" in (arm_cards(arm, "#000000").trouble or "")
 
 
 def test_damage_is_noticed(place: Path, tmp_path: Path) -> None:
