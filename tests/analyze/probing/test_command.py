@@ -10,11 +10,12 @@ import pytest
 
 import analyze.probing.command as module
 from analyze.activations.store import open_activations
-from analyze.figures import styles_of
+from analyze.figures import Figure, styles_of
 from analyze.labels.bank import Label, LabelBank
 from analyze.probing.command import chosen_labels, probe
 from analyze.probing.record import read_probes
-from analyze.report.probes import probe_part
+from analyze.report.probes import probe_blocks
+from analyze.tables import Table
 from tests.analyze.activations.synthetic import (
     k_eff_of,
     made_up_scores,
@@ -124,15 +125,16 @@ def test_a_stop_loses_only_what_was_not_yet_saved(
     assert table["label"].n_unique() == 3
 
 
-def test_the_reports_part_holds_the_variants_asked_for(results: Path, bank: LabelBank, tmp_path: Path):
-    assert probe_part(tmp_path, styles_of(["relu"])) is None
+def test_the_reports_section_holds_the_variants_asked_for(results: Path, bank: LabelBank, tmp_path: Path):
+    assert probe_blocks(tmp_path, styles_of(["relu"])) == ()
     probe([results], tmp_path, labels=["even ids"], ks=(1, 2), shifts=1, say=lambda _: None)
-    part = probe_part(tmp_path, styles_of(["relu"]))
-    assert part is not None
-    assert [figure.name for figure in part.figures] == ["probes-curves", "probes-sparsity"]
-    assert all(figure.svg.startswith("<?xml") for figure in part.figures)
-    assert part.tables[0].headers == ("label", "family", "relu L0.mid", "relu L0.mid untrained")
-    assert probe_part(tmp_path, styles_of(["solu"])) is None
+    blocks = probe_blocks(tmp_path, styles_of(["relu"]))
+    figures = [block for block in blocks if isinstance(block, Figure)]
+    assert [figure.name for figure in figures] == ["probes-curves", "probes-sparsity"]
+    assert all(figure.svg.startswith("<?xml") for figure in figures)
+    table = next(block for block in blocks if isinstance(block, Table))
+    assert table.headers == ("label", "family", "relu L0.mid", "relu L0.mid untrained")
+    assert probe_blocks(tmp_path, styles_of(["solu"])) == ()
 
 
 def test_labels_that_nobody_found_have_tables_and_no_figure(results: Path, bank: LabelBank, tmp_path: Path):
