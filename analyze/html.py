@@ -25,10 +25,10 @@ def render(template: str, **values: Any) -> Markup:
 
 def versions() -> str:
     """What made a page: `Python 3.11.2, polysem 0.1.0, ...`."""
-    found = [f"Python {platform.python_version()}"]
+    parts = [f"Python {platform.python_version()}"]
     for name in ("polysem", "torch", "polars", "numpy", "scipy", "matplotlib"):
         try:
-            found.append(f"{name} {version(name)}")
+            parts.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(parts)

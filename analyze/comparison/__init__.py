@@ -1,1 +1,1 @@
-"""Variants over their seeds, beside their nulls and controls."""
+"""Compares variants over their seeds, with their nulls and controls."""

@@ -18,7 +18,7 @@ class Compare(Command):
     """directory to write to"""
     reference: str | None = None
     """variant that differences are taken to; default: the first"""
-    primaries: tuple[str, ...] = ("k_eff",)
+    primaries: tuple[str, ...] = ("k_eff",)  # (PRIMARY,), whose import is slow
     """scores named beforehand as the question; others are corrected as secondary"""
 
     def run(self, overrides: list[str]) -> None:

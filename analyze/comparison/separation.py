@@ -68,7 +68,7 @@ def separations(cells: Mapping[str, Mapping[Place, tuple[CellSummary, ...]]], re
         if all(each.cell.meta.start_run is None for seeds in places.values() for each in seeds)
     }
     sides = [*(null.name for null in shown_nulls()), REFERENCE]
-    found = []
+    rows = []
     for variant, places in scratch.items():
         for place, seeds in places.items():
             partners = () if variant == reference else reference_at(scratch, reference, place) or ()
@@ -84,8 +84,8 @@ def separations(cells: Mapping[str, Mapping[Place, tuple[CellSummary, ...]]], re
                     ]
                     if pairs:
                         probabilities, errors = zip(*pairs)
-                        found.append(Separation(score, variant, place, side, probabilities, errors))
-    return tuple(found)
+                        rows.append(Separation(score, variant, place, side, probabilities, errors))
+    return tuple(rows)
 
 
 def _both_have(a: Rows, b: Rows, score: str) -> bool:

@@ -144,7 +144,8 @@ def summarize(cell: Cell, scores: Sequence[ComparedScore], untrained: Rows | Non
 
 def rows_of(neurons: pl.DataFrame, scores: Sequence[ComparedScore]) -> Rows:
     """Some rows of scores.parquet under every score that they have."""
-    ranks = {name: over_clusters(neurons, one.rank) for name, one in SCORES.items() if one.rank in neurons.columns}
+    columns = {name: score.rank for name, score in SCORES.items()}
+    ranks = {name: over_clusters(neurons, rank) for name, rank in columns.items() if rank in neurons.columns}
     called = {score.name: _called(neurons, score) for score in scores if score.verdict.column in neurons.columns}
     return Rows(called, {name: values.to_numpy() for name, values in ranks.items()})
 

@@ -69,7 +69,7 @@ def rounded(value: float) -> str:
 
 
 def chance(comparison: Comparison) -> Table:
-    """Each score's share beside the same share in every null."""
+    """Each score's share, and the same share in every null."""
     nulls, z = shown_nulls(), null_of_z(comparison)
     rows = [(row, score) for row in comparison.rows for score in comparison.scores]
 
@@ -140,7 +140,7 @@ def models(comparison: Comparison) -> Table:
 
 
 def widened(comparison: Comparison) -> Table | None:
-    """Variants that start from a checkpoint, beside the parent; None where there is none."""
+    """Parents and the variants that start from them; None where there is none."""
     if not comparison.arms:
         return None
     columns: list[tuple[str, Callable[[ArmResult], str]]] = [

@@ -1,4 +1,4 @@
-"""What must be said beside the numbers of a comparison: tests, reasons to doubt, the meaning of words."""
+"""Sentences about the numbers of a comparison: which tests were made, reasons to doubt, a glossary."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -19,10 +19,10 @@ def with_interval(estimate: Estimate, form: Callable[[float], str]) -> str:
 
 
 def null_of_z(comparison: Comparison) -> str:
-    """The name of the null that z is taken against: the first of DEFAULT_NULLS that any variant has."""
+    """The name of the null that z is taken against: the first that any variant has, DEFAULT_NULLS before others."""
     summaries = [summary for row in comparison.rows for summary in row.scores.values()]
-    there = (name for name in DEFAULT_NULLS if any(summary.nulls[name].n for summary in summaries))
-    return next(there, DEFAULT_NULLS[0])
+    names = (*DEFAULT_NULLS, *(null.name for null in shown_nulls() if null.make is not None))
+    return next((name for name in names if any(summary.nulls[name].n for summary in summaries)), names[0])
 
 
 def unjudged(score: ComparedScore) -> str:
@@ -39,10 +39,10 @@ def tests_made(comparison: Comparison) -> str:
     needed = minimum_seeds(m)
     contrasts = f"{m} planned contrast{'s' if m > 1 else ''}"
     if n < minimum_seeds():
-        held = "1 seed is held" if n == 1 else f"{n} seeds are held"
+        seeds = "there is 1 seed" if n == 1 else f"there are {n} seeds"
         return (
             f"No test was made: an exact two-sided sign-flip test at 0.05 needs {minimum_seeds()} seeds for one "
-            f"contrast and {needed} for the {contrasts} here under Holm's correction; {held}. Differences below are "
+            f"contrast and {needed} for the {contrasts} here under Holm's correction; {seeds}. Differences below are "
             "estimates, not findings."
         )
     tests = [
@@ -89,7 +89,7 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
                 lambda row, excesses=excesses: excesses[id(row)] <= 0,
             )
             doubt(
-                f"By {title}, not held against {null.phrase}, which is not there",
+                f"By {title}, not compared with {null.phrase}, which is not there",
                 lambda row, excesses=excesses: not isfinite(excesses[id(row)]),
             )
     doubt(

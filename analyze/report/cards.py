@@ -97,13 +97,13 @@ def shown(piece: bytes) -> tuple[str, bool]:
     return visible(text), odd
 
 
-def example_of(text: Text, row: dict[str, Any], top: float, held: Callable[[int], float | None], label: str) -> Example:
+def example_of(text: Text, row: dict[str, Any], top: float, at: Callable[[int], float | None], label: str) -> Example:
     """An example with the text around it.
 
     Args:
         row: of a table of examples: document, stream_position, position, activation.
         top: activation of the strongest example shown, which shades go by.
-        held: the neuron's activation at a place in the stream, where it is known.
+        at: the neuron's activation at a position in the stream, where it is known.
         label: what stands before the text.
     """
     peak = row["stream_position"]
@@ -113,10 +113,10 @@ def example_of(text: Text, row: dict[str, Any], top: float, held: Callable[[int]
     row_start = peak - (row["position"] - 1)
     out = []
     for place, piece in enumerate(pieces, first):
-        activation = row["activation"] if place == peak else held(place)
+        activation = row["activation"] if place == peak else at(place)
         words, odd = shown(piece)
         classes = ["t", f"h{level(activation, top)}"]
-        classes += ["held"] * (activation is not None) + ["peak"] * (place == peak)
+        classes += ["sampled"] * (activation is not None) + ["peak"] * (place == peak)
         classes += ["far"] * (place < row_start) + ["odd"] * odd
         title = None if activation is None else f"{activation:.3g}"
         shades = " ".join(name for name in classes if name != "h0")

@@ -8,13 +8,16 @@ import pytest
 from scipy import stats
 
 import analyze.scores.validity
+from analyze.comparison.arguments import Compare
 from analyze.comparison.command import compare
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.controls import ArmResult
 from analyze.comparison.flatten import flattened
 from analyze.comparison.results import Place
 from analyze.comparison.variants import ScoreSummary, VariantResult
+from analyze.scores import PRIMARY
 from analyze.scores.validity import Case, Validity
+from analyze.study.config import StudyConfig
 from tests.analyze.activations.synthetic import (
     k_eff_of,
     made_up_scores,
@@ -66,6 +69,10 @@ def row_of(comparison: Comparison, variant: str, hook: str = "mid") -> VariantRe
 
 def k_eff(comparison: Comparison, variant: str, hook: str = "mid") -> ScoreSummary:
     return row_of(comparison, variant, hook).scores["k_eff"]
+
+
+def test_the_primary_is_the_same_from_the_command_line_a_study_and_python():
+    assert Compare.primaries == StudyConfig.model_fields["primaries"].default == (PRIMARY,)
 
 
 def test_share_number_and_t_interval_over_seeds(put, tmp_path):
@@ -169,6 +176,18 @@ def test_each_share_stands_beside_the_untrained_network_and_the_rotation(put, tm
     pooled = 32 / 160
     assert nulls["rotated"].z == pytest.approx(0.2 / np.sqrt(pooled * (1 - pooled) * 2 / 80))
     assert [meta.step for meta in row.metas] == [500, 500]
+
+
+def test_z_is_taken_against_the_first_null_that_was_made(put, tmp_path):
+    put("gelu", 0, 12, rotated=4)
+    compare([tmp_path / "results"], tmp_path / "rotated")
+    assert "z over rotated" in (tmp_path / "rotated" / "comparison.md").read_text()
+    put("relu", 0, 0, scores=pl.concat([mono_scores(40, 12), mono_scores(40, 1, "w_in_rotated")]))
+    comparison = compare([tmp_path / "results"], tmp_path / "both")
+    table = (tmp_path / "both" / "comparison.md").read_text().split("## Against chance")[1].split("##")[0]
+    assert "z over W_in rotated" in table
+    z = k_eff(comparison, "relu").nulls["w_in_rotated"].z
+    assert [line.split("|")[-2].strip() for line in table.splitlines() if "K_eff" in line] == ["–", f"{z:.1f}"]
 
 
 def test_an_arm_is_held_against_the_untrained_network_of_its_root(put, tmp_path):

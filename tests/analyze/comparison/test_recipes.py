@@ -48,7 +48,7 @@ def results(tmp_path: Path) -> Path:
     data = write_data(tmp_path / "data", n_documents=12)
     tokens, rng = sampled_tokens(data), np.random.default_rng(0)
     for variant in ("gelu", "relu"):
-        for seed in (0, 1):
+        for seed in (0,):
             rows = pl.concat([made_up_scores(20, rng.uniform(1, 3, 20), rng, null) for null in ("none", "shuffled")])
             brevity = pl.Series("brevity", rng.uniform(0, 1, 40))
             rows = rows.with_columns(brevity, breadth=brevity / 2, brevity_mono=brevity >= 0.5)

@@ -1,4 +1,4 @@
-"""The report's first part: what was found, in sentences and one figure."""
+"""The report's first part: the result in sentences and one figure."""
 
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.table import rounded, signed
@@ -86,4 +86,4 @@ def share_figure(study: Study) -> Figure:
     )
 
 
-PART = Part("found", 0, _section)
+PART = Part("summary", 0, _section)
