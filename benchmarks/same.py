@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from safetensors.numpy import load_file
+import torch
+from safetensors.torch import load_file
 
 STEPS = {
     "study": "scripts/study.py configs/study/smoke.toml --out {out} --analysis.keep_samples true",
@@ -40,7 +41,7 @@ STEPS = {
 }
 """What each step types behind `python`."""
 
-IGNORED = ("hash", "manifest", "path", "dir", "seconds", "sha256")
+IGNORED = ("hash", "manifest", "path", "dir", "seconds", "sha256", "command")
 """Columns whose names hold one of these say where a number comes from, not what it is."""
 
 
@@ -64,7 +65,9 @@ def run(tree: Path, out: Path, only: list[str]) -> None:
 def columns(path: Path) -> Iterator[tuple[str, np.ndarray | list]]:
     """Every named column or tensor of a file that holds numbers or words."""
     if path.suffix == ".safetensors":
-        yield from sorted(load_file(path).items())
+        for name, tensor in sorted(load_file(path).items()):
+            # numpy has no bf16; its bits are as good to compare.
+            yield name, (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
         return
     if path.suffix == ".json":
         yield from leaves(json.loads(path.read_bytes()), "")
