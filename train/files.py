@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -137,6 +138,14 @@ def remove_directory(path: Path) -> None:
     discard(aside)  # of a dead process of the same number: in a container all have it
     path.rename(aside)
     shutil.rmtree(aside)
+
+
+def clear_leftovers(final: Path) -> None:
+    """Delete what processes that died were writing for `final`; the caller holds its lock, so no other one writes."""
+    name = re.escape(_hidden(final, "tmp").name.rpartition("-")[0])
+    for path in final.parent.iterdir() if final.parent.is_dir() else ():
+        if re.fullmatch(rf"{name}-[0-9]+", path.name):
+            discard(path)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""The arms of a toy held against their controls: what widening did to neurons whose features are known.
+"""The arms of a toy compared with their controls: what widening did to neurons whose features are known.
 
-A replica is a seed: it has initial weights, samples and noise of its own, and every arm has the same ones, so that
+A replica is a seed: it has its own initial weights, samples and noise, and every arm has the same ones, so that
 differences are paired. Neurons that are nearly the same count once, else copying alone would move every share.
 """
 
@@ -24,18 +24,18 @@ from train.toys.runs import ToyRun
 SAMPLES = 4096
 """On which activations are correlated, the same ones for every arm."""
 LEVEL = 0.05
-"""Of a claim's sign-flip tests, under Holm over all claims of a trial."""
+"""Of a claim's sign-flip tests, under Holm over all claims of a toy."""
 CONTROLS = ("narrow", "no noise", "narrow with L1")
 """Kinds of arms that another must lie above before it may be said to reduce superposition."""
-BESIDE = ("fresh neurons", "from scratch")
+REFERENCES = ("fresh neurons", "from scratch")
 """Kinds that it is compared with besides: whether copies do more than the room they make."""
 START = "start"
-"""What the narrow networks, before any arm, are called."""
+"""The name of the narrow networks before any arm."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one arm's networks came to; one number an instance and replica."""
+class ArmMeasures:
+    """The measures of one arm's networks; one number an instance and replica."""
 
     name: str
     settings: ArmConfig | None
@@ -60,35 +60,37 @@ class Outcome:
         """Different monosemantic neurons: `once` of `distinct`."""
         return self.once * self.distinct
 
+    @property
+    def is_control(self) -> bool:
+        """Whether it is one that others are compared with: narrow networks, or equal copies without noise."""
+        return self.settings is None or is_narrow(self.settings) or self.settings.is_noiseless_copy
+
     @classmethod
-    def of(cls, name: str, settings: ArmConfig | None, run: ToyRun) -> "Outcome":
+    def of(cls, name: str, settings: ArmConfig | None, run: ToyRun) -> "ArmMeasures":
         """Measure a finished toy."""
         reading = Reading(run)
         living = ~reading.dead.numpy()
-        mono = (reading.share > MONO[0]).numpy() & living
-        strict = (reading.share > MONO[1]).numpy() & living
+        mono, strict = ((reading.share > least).numpy() & living for least in MONO)
         alive = living.sum(-1).astype(np.float64)
         distinct, once = np.empty_like(alive), np.empty_like(alive)
         for instance, replica in np.ndindex(alive.shape):
-            clusters = duplicate_clusters(run, instance, replica, living[instance, replica])
+            own = living[instance, replica]
+            clusters = duplicate_clusters(run, instance, replica, own)
             distinct[instance, replica] = len(np.unique(clusters))
-            once[instance, replica] = share_once(mono[instance, replica][living[instance, replica]], clusters)
+            once[instance, replica] = share_once(mono[instance, replica][own], clusters)
+        of_alive = np.where(alive > 0, alive, np.nan)
         return cls(
             name=name,
             settings=settings,
             n_neurons=run.config.network.hidden[0],
             alive=alive,
             distinct=distinct,
-            share=_over(mono.sum(-1), alive),
-            strict=_over(strict.sum(-1), alive),
+            share=mono.sum(-1) / of_alive,
+            strict=strict.sum(-1) / of_alive,
             once=once,
             computed=reading.computed.sum(-1).astype(np.float64),
             loss=run.losses,
         )
-
-
-def _over(count: Int[ndarray, "inst rep"], of: Float[ndarray, "inst rep"]) -> Float[ndarray, "inst rep"]:
-    return count / np.where(of > 0, of, np.nan)
 
 
 def duplicate_clusters(
@@ -112,12 +114,12 @@ def share_once(mono: Bool[ndarray, " alive"], clusters: Int[ndarray, " alive"]) 
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Difference:
     """An arm less one of its controls, in one instance, over the seeds."""
 
     control: str
-    why: str
-    """One of `CONTROLS` or `BESIDE`."""
+    kind: str
+    """One of `CONTROLS` or `REFERENCES`."""
     once: Estimate
     """Difference of de-duplicated shares."""
     computed: Estimate
@@ -126,61 +128,58 @@ class Comparison:
     """Sign-flip test of `once`, on its own; None with too few seeds for one."""
 
     @classmethod
-    def of(cls, outcome: Outcome, control: Outcome, why: str, instance: int) -> "Comparison":
+    def of(cls, arm: ArmMeasures, control: ArmMeasures, kind: str, instance: int) -> "Difference":
         """Of two arms whose replicas are pairs."""
         once, computed = (
-            [getattr(each, name)[instance].tolist() for each in (outcome, control)] for name in ("once", "computed")
+            [getattr(each, name)[instance].tolist() for each in (arm, control)] for name in ("once", "computed")
         )
         p = sign_flip_if_enough([one - other for one, other in zip(*once, strict=True)])
-        return cls(control.name, why, paired_interval(*once), paired_interval(*computed), p)
+        return cls(control.name, kind, paired_interval(*once), paired_interval(*computed), p)
 
 
 @dataclass(frozen=True)
-class Result:
+class ArmResult:
     """An arm in one instance."""
 
-    outcome: Outcome
+    measures: ArmMeasures
     instance: int
-    comparisons: tuple[Comparison, ...]
+    differences: tuple[Difference, ...]
     adjusted_p: float | None = None
-    """`p` under Holm over the claims of a trial."""
+    """`p` under Holm over the claims of a toy."""
 
     def estimate(self, measure: str) -> Estimate:
-        """Mean over seeds of a field of `Outcome`, with its 95 % t interval."""
-        return mean_interval(getattr(self.outcome, measure)[self.instance].tolist())
+        """Mean over seeds of a field of `ArmMeasures`, with its 95 % t interval."""
+        return mean_interval(getattr(self.measures, measure)[self.instance].tolist())
 
     @property
-    def required(self) -> list[Comparison]:
-        """The comparisons that a claim rests on."""
-        return [each for each in self.comparisons if each.why in CONTROLS]
+    def required(self) -> list[Difference]:
+        """The differences that a claim rests on."""
+        return [each for each in self.differences if each.kind in CONTROLS]
 
-    def less(self, why: str) -> Comparison | None:
-        """The comparison with a kind of control."""
-        return next((each for each in self.comparisons if each.why == why), None)
+    def less(self, kind: str) -> Difference | None:
+        """The difference from a kind of control."""
+        return next((each for each in self.differences if each.kind == kind), None)
 
     @property
     def is_claim(self) -> bool:
         """Whether "superposition is reduced" is asked of it: it is no control, and its controls are there."""
-        own = self.outcome.settings
-        is_control = own is None or is_narrow(own) or own.is_noiseless_copy
-        return not is_control and self.less("narrow") is not None and self.less("no noise") is not None
+        return not self.measures.is_control and None not in (self.less("narrow"), self.less("no noise"))
 
     @property
     def p(self) -> float | None:
-        """Of the claim to lie above every control: the largest p of those comparisons (an intersection-union test
+        """Of the claim to lie above every control: the largest p of those differences (an intersection-union test
         needs no correction for them: Berger 1982). None for no claim, or with too few seeds."""
-        found = [each.p for each in self.required if each.p is not None]
-        return max(found) if self.is_claim and len(found) == len(self.required) else None
+        known = [each.p for each in self.required if each.p is not None]
+        return max(known) if self.is_claim and len(known) == len(self.required) else None
 
     @property
     def verdict(self) -> str:
         """Whether superposition is reduced: the de-duplicated share lies above that of the narrow network trained on,
         of copies without noise and, with L1, of the narrow network under the same L1 (every interval above 0, and the
         claim's adjusted p at most 0.05); and no fewer features are computed than by the narrow network trained on."""
-        own, narrow = self.outcome.settings, self.less("narrow")
+        narrow = self.less("narrow")
         if not self.is_claim or narrow is None:
-            is_control = own is None or is_narrow(own) or own.is_noiseless_copy
-            return "control" if is_control else "a control is missing"
+            return "control" if self.measures.is_control else "a control is missing"
         if self.adjusted_p is None:
             return "too few seeds"
         if self.adjusted_p > LEVEL or not all(each.once.low > 0 for each in self.required):
@@ -188,20 +187,18 @@ class Result:
         return "reduced" if narrow.computed.mean >= 0 else "fewer features"
 
 
-class Trial:
-    """All arms of a toy."""
+class ArmComparison:
+    """All arms of a toy, compared with their controls."""
 
     def __init__(self, base: ToyRun, arms: Sequence[ToyArm]):
         self.base = base
         self.arms = arms
-        self.outcomes = [
-            Outcome.of(START, None, base),
-            *(Outcome.of(arm.name, arm.settings, arm.run) for arm in arms),
-        ]
+        measured = [ArmMeasures.of(arm.name, arm.settings, arm.run) for arm in arms]
+        self.measures = [ArmMeasures.of(START, None, base), *measured]
 
     @classmethod
-    def of(cls, base: ToyRun) -> "Trial | None":
-        """The trial of a toy; None where it has no arms, or none have been trained.
+    def of(cls, base: ToyRun) -> "ArmComparison | None":
+        """The comparison of a toy; None where it has no arms, or none have been trained.
 
         Raises:
             BadInput: see `train.toys.arms.store.load_arms`.
@@ -215,27 +212,18 @@ class Trial:
         return self.base.n_rep
 
     @cached_property
-    def results(self) -> list[list[Result]]:
+    def results(self) -> list[list[ArmResult]]:
         """Of every instance: each arm in the config's order, the start first."""
-        found = [
-            [
-                Result(
-                    outcome,
-                    instance,
-                    tuple(
-                        Comparison.of(outcome, control, why, instance)
-                        for why, control in controls_of(outcome, self.outcomes)
-                    ),
-                )
-                for outcome in self.outcomes
-            ]
-            for instance in range(self.base.n_inst)
-        ]
-        adjusted = iter(holm(np.array([np.nan if each.p is None else each.p for row in found for each in row])))
+        plain = [[self._result(arm, instance) for arm in self.measures] for instance in range(self.base.n_inst)]
+        adjusted = iter(holm(np.array([np.nan if each.p is None else each.p for row in plain for each in row])))
         return [
             [replace(each, adjusted_p=None if np.isnan(p := next(adjusted)) else float(p)) for each in row]
-            for row in found
+            for row in plain
         ]
+
+    def _result(self, arm: ArmMeasures, instance: int) -> ArmResult:
+        controls = controls_of(arm, self.measures)
+        return ArmResult(arm, instance, tuple(Difference.of(arm, each, kind, instance) for kind, each in controls))
 
     @property
     def n_claims(self) -> int:
@@ -243,10 +231,10 @@ class Trial:
         return sum(each.p is not None for row in self.results for each in row)
 
 
-def controls_of(outcome: Outcome, outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
-    """What an arm is compared with: (kind, arm), the first of each kind. The start and the narrow network trained on:
-    nothing; fresh neurons and networks from scratch not with their like."""
-    own = outcome.settings
+def controls_of(arm: ArmMeasures, arms: Sequence[ArmMeasures]) -> list[tuple[str, ArmMeasures]]:
+    """The arms that an arm is compared with: (kind, arm), the first of each kind. The start and the narrow network
+    trained on have none; fresh neurons and networks from scratch are not compared with their like."""
+    own = arm.settings
     if own is None or is_narrow(own, 0.0):
         return []
     wanted: dict[str, Callable[[ArmConfig], bool]] = {"narrow": lambda it: is_narrow(it, 0.0)}
@@ -258,11 +246,9 @@ def controls_of(outcome: Outcome, outcomes: Sequence[Outcome]) -> list[tuple[str
         alike = (own.factor, own.l1)
         wanted["fresh neurons"] = lambda it: it.copies == "fresh" and (it.factor, it.l1) == alike
         wanted["from scratch"] = lambda it: it.scratch and (it.factor, it.l1) == alike
-    found = (
-        (why, next((each for each in outcomes if each.settings is not None and fits(each.settings)), None))
-        for why, fits in wanted.items()
-    )
-    return [(why, each) for why, each in found if each is not None]
+    with_settings = [(each, each.settings) for each in arms if each.settings is not None]
+    matches = ((kind, next((each for each, its in with_settings if fits(its)), None)) for kind, fits in wanted.items())
+    return [(kind, each) for kind, each in matches if each is not None]
 
 
 def is_narrow(settings: ArmConfig, l1: float | None = None) -> bool:

@@ -9,23 +9,46 @@ import numpy as np
 from analyze.figures import Figure
 from analyze.statistics import Estimate
 from analyze.tables import Table
-from analyze.toys.arms import BESIDE, CONTROLS, DUPLICATE, LEVEL, SAMPLES, Comparison, Result, Trial
-from analyze.toys.arms_figures import trial_figure
+from analyze.toys.arms import CONTROLS, DUPLICATE, LEVEL, REFERENCES, SAMPLES, ArmComparison, ArmResult
+from analyze.toys.arms_figures import arms_figure
 from analyze.toys.view import View
 
 NAMED = 6
-"""So many arms of one kind are named in the summary; the tables have all."""
-MEASURES = ("alive", "distinct", "mono", "share", "strict", "once", "computed", "loss")
+"""The summary names at most so many arms of one kind; the tables have all."""
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() or value >= 100 else f"{value:.1f}"
+
+
+MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "alive": ("alive", _count),
+    "distinct": ("different", _count),
+    "mono": ("different mono", _count),
+    "share": ("mono > 0.9", "{:.2f}".format),
+    "strict": ("mono > 0.999", "{:.2f}".format),
+    "once": ("mono > 0.9, once", "{:.2f}".format),
+    "computed": ("features", _count),
+    "loss": ("loss", "{:.2g}".format),
+}
+"""Fields of `ArmMeasures`: the head of their column, and how a value is written."""
+STATEMENTS = {
+    "reduced": "superposition is reduced in",
+    "fewer features": "the share rises but fewer features are computed in",
+    "not shown": "no reduction is shown in",
+    "too few seeds": "there are too few seeds for",
+}
+"""What the summary says of arms with this verdict."""
 
 
 @dataclass(frozen=True)
-class TrialPage:
+class ArmsPage:
     """The section on arms."""
 
     summary: tuple[str, ...]
     """A sentence an instance."""
     tables: tuple[Table, ...]
-    """All instances side by side; then of each what the arms came to, and how they differ from their controls."""
+    """All instances side by side; then for each instance the arms' measures, and the differences from controls."""
     figure: Figure
     caption: str
     numbers: list[dict[str, Any]]
@@ -39,158 +62,108 @@ class TrialPage:
         return "\n".join(parts) + "\n"
 
 
-def trial_page(view: View, trial: Trial) -> TrialPage:
+def arms_page(view: View, comparison: ArmComparison) -> ArmsPage:
     """The section of a toy whose arms have been trained."""
-    tables = [overview_table(view, trial)]
-    for instance, results in enumerate(trial.results):
-        name = view.title(instance) or "the one instance"
-        tables += [outcome_table(name, results), difference_table(name, results)]
-    return TrialPage(
-        summary=tuple(summary(view, trial, instance) for instance in range(trial.base.n_inst)),
+    tables = [overview_table(view, comparison)]
+    for instance, results in enumerate(comparison.results):
+        tables += [measure_table(view.name(instance), results), difference_table(view.name(instance), results)]
+    return ArmsPage(
+        summary=tuple(summary(view, comparison, instance) for instance in range(comparison.base.n_inst)),
         tables=tuple(tables),
-        figure=trial_figure(view, trial),
-        caption=caption(trial),
+        figure=arms_figure(view, comparison),
+        caption=caption(comparison),
         numbers=[
-            numbers(each, {name: trial.base.instances[name][each.instance] for name in view.swept})
-            for row in trial.results
+            numbers(each, {name: comparison.base.instances[name][each.instance] for name in view.swept})
+            for row in comparison.results
             for each in row
         ],
     )
 
 
-def caption(trial: Trial) -> str:
-    """How the tables are read, and what the verdict rests on."""
-    steps, before = trial.arms[0].run.config.fit.steps, trial.base.config.fit.steps
+def caption(comparison: ArmComparison) -> str:
+    """How to read the tables, and what the verdict rests on."""
+    steps, before = comparison.arms[0].run.config.fit.steps, comparison.base.config.fit.steps
     return (
-        f"Means over {trial.n_seeds} seeds [95 % t interval]. Every arm took {steps:,} steps on the same samples after "
-        f"the {before:,} of the start (from scratch: both), and trained W1, W2 and the biases. Alive: neurons through "
-        "which more than 1 % of the strongest passes. Different: of these, each group of duplicates (|correlation| "
-        f"above {DUPLICATE:g} on {SAMPLES:,} samples, transitively) counted once. Mono: living neurons of whose "
-        "responses one feature makes up more than 0.9 (0.999); once: each group counted once. Features: outputs whose "
-        "squared error is below 0.25 of their best constant's. Reduced: the de-duplicated share lies above that of the "
-        "narrow networks trained on, of copies without noise and, with L1, of the narrow ones under the same L1, and "
-        "no fewer features are computed; every interval of the differences above 0, and the largest p of an arm's "
-        f"exact sign-flip tests at most {LEVEL:g} after Holm's correction over {trial.n_claims} such claims."
+        f"Means over {comparison.n_seeds} seeds [95 % t interval]. Every arm took {steps:,} steps on the same samples "
+        f"after the {before:,} of the start (from scratch: both), and trained W1, W2 and the biases. Alive: neurons "
+        "through which more than 1 % of the strongest passes. Different: of these, each group of duplicates "
+        f"(|correlation| above {DUPLICATE:g} on {SAMPLES:,} samples, transitively) counted once. Mono: living neurons "
+        "of whose responses one feature makes up more than 0.9 (0.999); once: each group counted once. Features: "
+        "outputs whose squared error is below 0.25 of their best constant's. Reduced: the de-duplicated share lies "
+        "above that of the narrow networks trained on, of copies without noise and, with L1, of the narrow ones under "
+        "the same L1, and no fewer features are computed; every interval of the differences above 0, and the largest p "
+        f"of an arm's exact sign-flip tests at most {LEVEL:g} after Holm's correction over {comparison.n_claims} such "
+        "claims."
     )
 
 
-def summary(view: View, trial: Trial, instance: int) -> str:
-    """Which arms the rule lets one call reduced, in one instance."""
-    claims = [each for each in trial.results[instance] if each.is_claim]
+def summary(view: View, comparison: ArmComparison, instance: int) -> str:
+    """The arms that may be called reduced, in one instance."""
+    name, results = view.title(instance) or "The one instance", comparison.results[instance]
+    claims = [each for each in results if each.is_claim]
     if not claims:
-        return f"{view.title(instance) or 'The one instance'}: no arm has the controls that a statement needs."
-    kinds = {
-        kind: [each.outcome.name for each in claims if each.verdict == kind]
-        for kind in ("reduced", "fewer features", "not shown", "too few seeds")
-    }
-    said = {
-        "reduced": "superposition is reduced in",
-        "fewer features": "the share rises but fewer features are computed in",
-        "not shown": "no reduction is shown in",
-        "too few seeds": "there are too few seeds for",
-    }
-    found = []
-    for kind, names in kinds.items():
-        if names:
-            listed = f" ({', '.join(names)})" if len(names) <= NAMED else ""
-            found.append(f"{said[kind]} {len(names)} of {len(claims)} arms{listed}")
-    floor = [each for each in trial.results[instance] if each.verdict == "control"]
+        return f"{name}: no arm has the controls that a statement needs."
+    parts = []
+    for verdict, statement in STATEMENTS.items():
+        arms = [each.measures.name for each in claims if each.verdict == verdict]
+        if arms:
+            listed = f" ({', '.join(arms)})" if len(arms) <= NAMED else ""
+            parts.append(f"{statement} {len(arms)} of {len(claims)} arms{listed}")
     note = ""
-    if kinds["reduced"] and all(np.nan_to_num(each.outcome.once[instance]).max() == 0 for each in floor):
+    controls = [each.measures.once[instance] for each in results if each.verdict == "control"]
+    if any(each.verdict == "reduced" for each in claims) and not np.nan_to_num(controls).any():
         note = " No control has a monosemantic neuron in any seed, so that any share beats them: read how large it is."
-    return f"{view.title(instance) or 'The one instance'}: {'; '.join(found)}.{note}"
+    return f"{name}: {'; '.join(parts)}.{note}"
 
 
-def overview_table(view: View, trial: Trial) -> Table:
-    """What matters most, of all instances side by side."""
-    titles = [view.title(i) or "the one instance" for i in range(trial.base.n_inst)]
+def overview_table(view: View, comparison: ArmComparison) -> Table:
+    """The main measures, of all instances side by side."""
     rows = []
-    for i, outcome in enumerate(trial.outcomes):
-        cells = []
-        for of_instance in trial.results:
-            each = of_instance[i]
-            cells += [
-                interval(each.estimate("once"), _share),
-                interval(each.estimate("computed"), _count),
-                each.verdict if each.is_claim else "–",
-            ]
-        expectation = "" if outcome.settings is None else outcome.settings.expectation
-        rows.append((outcome.name, f"{outcome.n_neurons:,}", *cells, expectation))
-    heads = [f"{title}: {what}" for title in titles for what in ("mono > 0.9, once", "features", "superposition")]
+    for arm, of_instances in zip(comparison.measures, zip(*comparison.results, strict=True), strict=True):
+        cells = [
+            (_cell(each, "once"), _cell(each, "computed"), each.verdict if each.is_claim else "–")
+            for each in of_instances
+        ]
+        expectation = "" if arm.settings is None else arm.settings.expectation
+        rows.append((arm.name, f"{arm.n_neurons:,}", *sum(cells, ()), expectation))
+    heads = [
+        f"{view.name(i)}: {what}"
+        for i in range(comparison.base.n_inst)
+        for what in (MEASURES["once"][0], MEASURES["computed"][0], "superposition")
+    ]
     return Table("All arms", "", ("arm", "neurons", *heads, "expected before"), tuple(rows))
 
 
-def outcome_table(title: str, results: list[Result]) -> Table:
-    """What every arm came to."""
-    rows = []
-    for each in results:
-        rows.append(
-            (
-                each.outcome.name,
-                f"{each.outcome.n_neurons:,}",
-                interval(each.estimate("alive"), _count),
-                interval(each.estimate("distinct"), _count),
-                interval(each.estimate("mono"), _count),
-                interval(each.estimate("share"), _share),
-                interval(each.estimate("strict"), _share),
-                interval(each.estimate("once"), _share),
-                interval(each.estimate("computed"), _count),
-                interval(each.estimate("loss"), _loss),
-            )
-        )
-    return Table(
-        f"{title}: the arms",
-        "",
-        (
-            "arm",
-            "neurons",
-            "alive",
-            "different",
-            "different mono",
-            "mono > 0.9",
-            "mono > 0.999",
-            "mono > 0.9, once",
-            "features",
-            "loss",
-        ),
-        tuple(rows),
-    )
+def measure_table(title: str, results: list[ArmResult]) -> Table:
+    """The measures of every arm."""
+    rows = [
+        (each.measures.name, f"{each.measures.n_neurons:,}", *(_cell(each, name) for name in MEASURES))
+        for each in results
+    ]
+    return Table(f"{title}: the arms", "", ("arm", "neurons", *(head for head, _ in MEASURES.values())), tuple(rows))
 
 
-def difference_table(title: str, results: list[Result]) -> Table:
+def _cell(result: ArmResult, measure: str) -> str:
+    return interval(result.estimate(measure), MEASURES[measure][1])
+
+
+def difference_table(title: str, results: list[ArmResult]) -> Table:
     """How every arm differs from its controls."""
-    rows = []
+    kinds, rows = (*CONTROLS, *REFERENCES), []
     for each in results:
-        if not each.comparisons:
+        if not each.differences:
             continue
+        shares = (None if (less := each.less(kind)) is None else less.once for kind in kinds)
         narrow = each.less("narrow")
-        rows.append(
-            (
-                each.outcome.name,
-                *(_difference(each.less(why)) for why in (*CONTROLS, *BESIDE)),
-                "–" if narrow is None else interval(narrow.computed, _signed_count),
-                "–" if each.p is None else f"{each.p:.2g}",
-                "–" if each.adjusted_p is None else f"{each.adjusted_p:.2g}",
-                each.verdict,
-            )
-        )
-    return Table(
-        f"{title}: less the controls",
-        "",
-        (
-            "mono > 0.9, once",
-            *(f"less {why}" for why in (*CONTROLS, *BESIDE)),
-            "features less narrow",
-            "p",
-            "adjusted p",
-            "superposition",
-        ),
-        tuple(rows),
-    )
+        cells = [*(_signed(share, "{:+.2f}") for share in shares), _signed(narrow and narrow.computed, "{:+.1f}")]
+        p_values = ("–" if p is None else f"{p:.2g}" for p in (each.p, each.adjusted_p))
+        rows.append((each.measures.name, *cells, *p_values, each.verdict))
+    heads = (*(f"less {kind}" for kind in kinds), "features less narrow", "p", "adjusted p", "superposition")
+    return Table(f"{title}: less the controls", "", (MEASURES["once"][0], *heads), tuple(rows))
 
 
-def _difference(comparison: Comparison | None) -> str:
-    return "–" if comparison is None else interval(comparison.once, _signed_share)
+def _signed(estimate: Estimate | None, form: str) -> str:
+    return "–" if estimate is None else interval(estimate, form.format)
 
 
 def interval(estimate: Estimate, form: Callable[[float], str]) -> str:
@@ -202,27 +175,7 @@ def interval(estimate: Estimate, form: Callable[[float], str]) -> str:
     return f"{form(estimate.mean)} [{form(estimate.low)}, {form(estimate.high)}]"
 
 
-def _share(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _signed_share(value: float) -> str:
-    return f"{value:+.2f}"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() or value >= 100 else f"{value:.1f}"
-
-
-def _signed_count(value: float) -> str:
-    return f"{value:+.1f}"
-
-
-def _loss(value: float) -> str:
-    return f"{value:.2g}"
-
-
-def numbers(result: Result, swept: dict[str, Any]) -> dict[str, Any]:
+def numbers(result: ArmResult, swept: dict[str, Any]) -> dict[str, Any]:
     """A row for programs."""
 
     def plain(estimate: Estimate) -> dict[str, Any]:
@@ -230,13 +183,18 @@ def numbers(result: Result, swept: dict[str, Any]) -> dict[str, Any]:
         return {key: value if np.isfinite(value) else None for key, value in values.items()} | {"n": estimate.n}
 
     return {
-        "arm": result.outcome.name,
+        "arm": result.measures.name,
         **swept,
-        "neurons": result.outcome.n_neurons,
+        "neurons": result.measures.n_neurons,
         **{measure: plain(result.estimate(measure)) for measure in MEASURES},
         "less": {
-            each.why: {"control": each.control, "once": plain(each.once), "computed": plain(each.computed), "p": each.p}
-            for each in result.comparisons
+            each.kind: {
+                "control": each.control,
+                "once": plain(each.once),
+                "computed": plain(each.computed),
+                "p": each.p,
+            }
+            for each in result.differences
         },
         "p": result.p,
         "adjusted_p": result.adjusted_p,

@@ -7,7 +7,7 @@ from numpy import ndarray
 STEEP = 3.0
 """How many times steeper a jump is than the plateau before it, and than the one that ends it."""
 FLAT = 0.01
-"""Fall of ln loss in one interval up to which a plateau is flat; no jump is told from what is flatter."""
+"""Fall of ln loss in one interval up to which a plateau is flat; flatter ones count as this."""
 PLATEAU = 2
 """Intervals that a plateau lasts at least."""
 FALL = 0.1

@@ -1,4 +1,4 @@
-"""Which figures a toy's page shows; those of its numbers, from what they are made and how each is read."""
+"""Which figures a toy's page shows; those of its numbers: what each is made from and how to read it."""
 
 from collections.abc import Callable
 
@@ -10,6 +10,7 @@ from analyze.toys.geometry import PLATEAUS, dimensionality, dimensionality_star
 from analyze.toys.measures import MEASURES
 from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategies
 from analyze.toys.reading import Reading
+from analyze.toys.verdicts import limits
 from analyze.toys.view import View
 from analyze.toys.weight_figures import arrow_figure, gram_figure, kind_figure, neuron_figure
 
@@ -43,61 +44,44 @@ def measure_figure(view: View) -> Figure | None:
     names = list(dict.fromkeys(each.measure for each in expected))
     places = [run.config.instance_of(each.where) for each in expected]
     shown = view.chosen(18, places)
-    rows = np.array(shown)
     panels = []
     for name in names:
-        values = MEASURES[name](view.all)[rows]
+        values = MEASURES[name](view.all)[shown]
         bounds = tuple(
-            (
-                shown.index(place),
-                -np.inf if each.at_least is None else each.at_least,
-                np.inf if each.at_most is None else each.at_most,
-            )
+            (shown.index(place), *limits(each))
             for each, place in zip(expected, places)
             if each.measure == name and each.minus is None
         )
-        panels.append(
-            charts.Panel(
-                title=name,
-                values=values,
-                best=values[np.arange(len(rows)), run.best[rows]],
-                good=run.good[rows],
-                bounds=bounds,
-            )
-        )
-    says = " ".join(f"{name}: {MEASURES[name].says}" for name in names)
-    several = run.n_rep > 1
+        best = values[np.arange(len(shown)), run.best[shown]]
+        panels.append(charts.Panel(title=name, values=values, best=best, good=run.good[shown], bounds=bounds))
+    replicas = f", dots are all {run.n_rep} replicas (dark: good ones)" if run.n_rep > 1 else ""
     return Figure(
         "measures",
         charts.measures([view.short(i) for i in shown], panels, view.label),
         f"Measures {', '.join(names)} over {view.label}",
-        "What was expected, over all instances: the diamond is the replica of lowest loss"
-        + (f", dots are all {run.n_rep} replicas (dark: good ones)" if several else "")
-        + ", green bands the bounds of single expectations; a bound on a difference of instances has no band. "
-        + (f"{len(shown)} of {run.n_inst} instances. " if len(shown) < run.n_inst else "")
-        + says,
+        f"What was expected, over all instances: the diamond is the replica of lowest loss{replicas}, green bands the "
+        "bounds of single expectations; a bound on a difference of instances has no band. "
+        f"{view.some(shown, '', '. ')}{' '.join(f'{name}: {MEASURES[name].says}' for name in names)}",
     )
 
 
 def phase_figure(view: View) -> Figure | None:
-    """The phase diagram, where the theory speaks of it."""
+    """The phase diagram, where the theory applies."""
     run = view.run
     if set(view.swept) != {"probability", "importance_last"} or not all(map(has_phase_diagram, view.all.configs)):
         return None
     rows, columns = run.config.sweep.probability, run.config.sweep.importance_last
-    shape = (len(rows), len(columns))
-    observed, predicted = np.full(shape, -1), np.full(shape, -1)
+    observed, predicted = (np.full((len(rows), len(columns)), -1) for _ in range(2))
     for i, (values, config) in enumerate(zip(run.instances.iter_rows(named=True), view.all.configs)):
         cell = rows.index(values["probability"]), columns.index(values["importance_last"])
         strategy = observed_strategy(view.best.weight[i, 0])
         observed[cell] = -1 if strategy is None else strategy
-        # Where strategies cost the same, the one that was found, if it is among them.
+        # Where strategies cost the same, the observed one, if it is among them.
         cheapest = predicted_strategies(config)
         predicted[cell] = strategy if strategy in cheapest else cheapest[0]
     across = np.geomspace(min(columns), max(columns), 13)
-    lower, upper = min(rows) / 2, max(rows)
     n = run.config.features.n
-    border = np.array([boundary(float(importance), lower, upper, n) for importance in across])
+    border = np.array([boundary(float(importance), min(rows) / 2, max(rows), n) for importance in across])
     return Figure(
         "phases",
         charts.phases(rows, columns, observed, predicted, (across, border), STRATEGIES[: 3 if n == 2 else 4]),
@@ -109,77 +93,58 @@ def phase_figure(view: View) -> Figure | None:
 
 
 def replica_figure(view: View) -> Figure:
-    """Final losses of all replicas beside the baselines."""
+    """Final losses of all replicas and the baselines."""
     run, shown = view.run, view.chosen(24)
     titles = [view.short(i) for i in shown]
-    losses = run.losses[shown]
-    naive = np.array([run.naive[i].loss for i in shown])
-    constant = np.array([run.naive[i].constant_loss for i in shown])
-    some = "" if len(shown) == run.n_inst else f" {len(shown)} of {run.n_inst} instances."
     return Figure(
         "replicas",
-        charts.replicas(titles, losses, naive, constant, view.label),
+        charts.replicas(titles, run.losses[shown], run.naive_losses[shown], run.constant_losses[shown], view.label),
         f"Final loss of {run.n_rep} replicas over {view.label}, with naive and constant baselines",
         "Final loss of every initialisation, from best to worst: only below the orange line, what the network reaches "
         "without superposition, has superposition gained anything; a column of dots that is not level says that "
-        f"the initialisation decides the result.{some}",
+        f"the initialisation decides the result.{view.some(shown)}",
     )
 
 
 def dimensionality_figure(view: View) -> Figure | None:
     """D of every feature and D* over what is swept."""
     run = view.run
-    if not view.is_tied or len(view.swept) != 1 or run.n_inst < 3:
+    if not run.config.network.is_tied or len(view.swept) != 1 or run.n_inst < 3:
         return None
-    values = run.instances[view.swept[0]].to_numpy().astype(np.float64)
-    is_probability = view.swept[0] == "probability" and values.min() > 0
-    x = 1 / values if is_probability else values
-    label = "1 / p: one over the probability of a feature (sparser to the right)" if is_probability else view.label
-    weight = view.best.weight[:, 0]
+    x, label = run.instances[view.swept[0]].to_numpy().astype(np.float64), view.label
+    if view.swept[0] == "probability" and x.min() > 0:
+        x, label = 1 / x, "1 / p: one over the probability of a feature (sparser to the right)"
+    is_log = bool(x.min() > 0 and x.max() > 5 * x.min())
+    sizes, star = (of(view.best.weight[:, 0]).numpy() for of in (dimensionality, dimensionality_star))
     known = {FRACTIONS.get(name, f"{level:g}"): level for name, level in PLATEAUS.items()}
     return Figure(
         "dimensionality",
-        charts.dimensionality(
-            x,
-            dimensionality(weight).numpy(),
-            dimensionality_star(weight).numpy(),
-            known,
-            label,
-            bool(x.min() > 0 and x.max() > 5 * x.min()),
-        ),
+        charts.dimensionality(x, sizes, star, known, label, is_log),
         f"Dimensionality of every feature over {label}, with D* and the plateaus of regular geometries",
         "How much of a dimension each feature has: 1 alone, 1/2 in an antipodal pair, 2/5 in a pentagon, 0 not held; "
         "features of one instance are spread sideways by their index. Orange: hidden dimensions over |W|², "
-        f"where it lies on the scale. {view.which(list(range(run.n_inst)))}",
+        f"where it lies on the scale. {view.which(range(run.n_inst))}",
     )
 
 
 def learning_figure(view: View) -> Figure | None:
     """Losses, dimensionalities and paths over training."""
     run = view.run
-    if not view.is_tied or not run.snapshots:
+    if not run.config.network.is_tied or not run.snapshots:
         return None
     shown = view.chosen(4)
-    found = []
+    instances = []
     for i in shown:
-        W = run.snapshots["W"][:, i]
-        found.append(
-            progress.Learning(
-                view.title(i),
-                run.curves.steps,
-                run.curves.losses[:, i],
-                run.snapshot_steps,
-                dimensionality(W).numpy(),
-                W.numpy() if W.shape[1] == 2 else None,
-            )
-        )
-    some = "" if len(shown) == run.n_inst else f" {len(shown)} of {run.n_inst} instances."
+        W, losses = run.snapshots["W"][:, i], run.curves.losses[:, i]
+        path = W.numpy() if W.shape[1] == 2 else None
+        sizes = dimensionality(W).numpy()
+        instances.append(progress.Learning(view.title(i), run.curves.steps, losses, run.snapshot_steps, sizes, path))
     return Figure(
         "learning",
-        progress.learning(found),
+        progress.learning(instances),
         "Loss and dimensionality of every feature over training steps",
         "Black: the loss of replica 0, whose features stand to the right (grey: other replicas). Features that swap "
-        f"their geometry for a better one make the loss fall in jumps between plateaus.{some}",
+        f"their geometry for a better one make the loss fall in jumps between plateaus.{view.some(shown)}",
     )
 
 
@@ -188,14 +153,13 @@ def curve_figure(view: View) -> Figure:
     run, shown = view.run, view.chosen(9)
     titles = [view.title(i) or f"best {run.best_losses[i]:.2g}" for i in shown]
     losses = run.curves.losses[:, shown].transpose(1, 0, 2)
-    some = "" if len(shown) == run.n_inst else f" {len(shown)} of {run.n_inst} instances."
     band = f", band: from the best to the worst of {run.n_rep} replicas" if run.n_rep > 1 else ""
     return Figure(
         "curves",
         progress.loss_curves(titles, run.curves.steps, losses, run.best[shown]),
         "Loss over training steps of every instance",
         f"Loss on held-out samples during training (line: the replica that ends lowest{band}): a line that still falls "
-        f"at the right has not settled.{some}",
+        f"at the right has not settled.{view.some(shown)}",
     )
 
 

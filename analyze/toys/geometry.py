@@ -26,7 +26,7 @@ ORTHOGONAL = 0.2
 LARGEST_ERROR = 0.2
 """Error up to which a cluster of features bears a geometry's name; a cube is 0.43 from a square antiprism."""
 PLATEAU_WIDTH = 0.03
-"""How near a feature's dimensionality lies to a plateau to be counted with it."""
+"""Largest distance between a feature's dimensionality and the plateau that it is counted with."""
 
 PLATEAUS: dict[str, float] = {
     "ignored": 0.0,
@@ -51,13 +51,13 @@ def represented(weight: Float[Tensor, "*stack hidden feat"]) -> Bool[Tensor, "*s
 
 
 def cosines(weight: Float[Tensor, "*stack hidden feat"]) -> Float[Tensor, "*stack feat feat"]:
-    """Cosine between every two features' directions; 0 beside a feature whose column is all 0."""
+    """Cosine between every two features' directions; 0 for a feature whose column is all 0."""
     units = torch.nn.functional.normalize(weight, dim=-2, eps=1e-12)
     return units.mT @ units
 
 
 def interference(weight: Float[Tensor, "*stack hidden feat"]) -> Float[Tensor, "*stack feat"]:
-    """sum over j != i of (W_i^ . W_j)^2, W_i^ the unit vector: what others leave on feature i's direction."""
+    """sum over j != i of (W_i^ . W_j)^2, with W_i^ the unit vector: the part of the others in feature i's direction."""
     units = torch.nn.functional.normalize(weight, dim=-2, eps=1e-12)
     overlaps = (units.mT @ weight).square()
     return overlaps.sum(-1) - overlaps.diagonal(dim1=-2, dim2=-1)
@@ -106,7 +106,7 @@ class Structure:
 
 @dataclass(frozen=True)
 class Geometry:
-    """All features of one weight matrix: those represented, in structures, and those that are not."""
+    """All features of one weight matrix: the represented ones, in structures, and the others."""
 
     structures: tuple[Structure, ...]
     ignored: tuple[int, ...]

@@ -20,9 +20,9 @@ from train.toys.runs import ToyRun
 from train.toys.targets import Target
 
 FEWEST = 30
-"""Samples below which the loss of a number of active features is not stated."""
+"""With fewer samples the loss of a number of active features is not stated."""
 _ACTIVATIONS = 2**22
-"""Of all replicas that one pass may hold in one layer (16 MB)."""
+"""Activations of all replicas in one layer at a time (16 MB)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SplitLoss:
 
 
 def final_samples(config: ToyConfig, at_a_time: int = EVAL_BLOCK) -> Iterator[Float[Tensor, "batch feat"]]:
-    """The samples that the final losses of an instance were taken on, in parts of at most `at_a_time`."""
+    """The samples of the final losses of an instance, in parts of at most `at_a_time`."""
     sampler = Sampler.of([config])
     for block, first in enumerate(range(0, config.fit.eval_samples, EVAL_BLOCK)):
         size = min(EVAL_BLOCK, config.fit.eval_samples - first)

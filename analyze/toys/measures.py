@@ -9,10 +9,9 @@ import numpy as np
 from jaxtyping import Float, Num
 from numpy import ndarray
 
+from analyze.toys import geometry
 from analyze.toys.dynamics import jumps
-from analyze.toys.geometry import PLATEAUS, cosines, dimensionality, interference, plateau_of
-from analyze.toys.geometry import dimensionality_star as _dimensionality_star
-from analyze.toys.geometry import represented as is_represented
+from analyze.toys.geometry import PLATEAUS, cosines, dimensionality, interference, plateau_of, represented
 from analyze.toys.neurons import CONNECTED, MONO, Motif
 from analyze.toys.phase import has_phase_diagram, observed_strategy, predicted_strategies
 from analyze.toys.reading import Reading
@@ -25,23 +24,22 @@ PerReplica: TypeAlias = Num[ndarray, "inst rep"]
 
 @dataclass(frozen=True)
 class Scope:
-    """The toys that a measure speaks of."""
+    """The toys that a measure applies to."""
 
     says: str
     holds: Callable[[ToyConfig], bool]
 
 
 ANY = Scope("every toy", lambda config: True)
-TIED = Scope("bottleneck and neuron models", lambda config: config.network.kind != "computation")
+TIED = Scope("bottleneck and neuron models", lambda config: config.network.is_tied)
 NEURONS = Scope("neuron and computation models", lambda config: config.network.kind != "bottleneck")
 SQUARED = Scope("toys with loss = 'mse'", lambda config: config.fit.loss == "mse")
 CLASSIFIES = Scope("toys with loss = 'cross_entropy'", lambda config: config.fit.loss == "cross_entropy")
-CLASSIFIES = Scope("toys with loss = 'cross_entropy'", lambda config: config.fit.loss == "cross_entropy")
 CLASSES = Scope(
-    "bottleneck and neuron models with features.classes", lambda c: TIED.holds(c) and bool(c.features.classes)
+    "bottleneck and neuron models with features.classes", lambda c: c.network.is_tied and bool(c.features.classes)
 )
 PAIRS = Scope(
-    "bottleneck and neuron models of an even number of features", lambda c: TIED.holds(c) and c.features.n % 2 == 0
+    "bottleneck and neuron models of an even number of features", lambda c: c.network.is_tied and c.features.n % 2 == 0
 )
 PHASES = Scope(
     "bottlenecks of n features in n - 1 dimensions with ReLU and bias, independent uniform features in [0, 1] of one "
@@ -51,7 +49,7 @@ PHASES = Scope(
 MOTIFS = Scope(
     "computations with one hidden layer and one output a feature",
     lambda c: (
-        c.network.kind == "computation"
+        not c.network.is_tied
         and len(c.network.hidden) == 1
         and c.target.function in ("identity", "abs", "square", "relu")
     ),
@@ -69,7 +67,7 @@ class Measure:
     function: Callable[[Reading], PerReplica]
 
     def __call__(self, run: ToyRun | Reading) -> Float[ndarray, "inst rep"]:
-        """Its values, float64; NaN throughout for a toy that it does not speak of."""
+        """Its values, float64; NaN throughout for a toy that it does not apply to."""
         reading = run if isinstance(run, Reading) else Reading(run)
         if not self.scope.holds(reading.run.config):
             return np.full((reading.run.n_inst, reading.run.n_rep), nan)
@@ -80,7 +78,7 @@ MEASURES: dict[str, Measure] = {}
 
 
 def measure_named(name: str) -> Measure:
-    """The measure of a name.
+    """The measure of this name.
 
     Raises:
         BadInput: there is none; names the nearest.
@@ -95,7 +93,7 @@ def _add(name: str, says: str, scope: Scope, function: Callable[[Reading], PerRe
 
 
 def _measure(scope: Scope) -> Callable[[Callable[[Reading], PerReplica]], Callable[[Reading], PerReplica]]:
-    """Registers a function under its own name; what it measures is its docstring."""
+    """Registers a function under its own name; its docstring says what it measures."""
 
     def register(function: Callable[[Reading], PerReplica]) -> Callable[[Reading], PerReplica]:
         _add(function.__name__, function.__doc__ or "", scope, function)
@@ -105,9 +103,13 @@ def _measure(scope: Scope) -> Callable[[Callable[[Reading], PerReplica]], Callab
 
 
 def _mean(values: ndarray, where: ndarray) -> PerReplica:
-    """Mean over the last axis of what is marked; NaN where nothing is."""
+    """Mean over the last axis of the marked values; NaN where none is marked."""
     counts = where.sum(-1)
     return np.where(where, values, 0).sum(-1) / np.where(counts, counts, nan)
+
+
+def _over(losses: PerReplica, baseline: Float[ndarray, "inst"]) -> PerReplica:
+    return losses / np.where(baseline > 0, baseline, nan)[:, None]
 
 
 # Losses.
@@ -124,16 +126,14 @@ def loss(of: Reading) -> PerReplica:
 def loss_over_naive(of: Reading) -> PerReplica:
     """Loss over that of the naive baseline, which gives as many outputs as it can neurons of their own and a
     constant to the rest; a ratio, below 1 only with superposition. NaN where the baseline's loss is 0."""
-    naive = np.array([each.loss for each in of.run.naive])
-    return of.run.losses / np.where(naive > 0, naive, nan)[:, None]
+    return _over(of.run.losses, of.run.naive_losses)
 
 
 @_measure(ANY)
 def loss_over_constant(of: Reading) -> PerReplica:
     """Loss over that of the best constant for every output (the variance, importance-weighted); a ratio, 1 for a
     model that has learned nothing."""
-    constant = np.array([each.constant_loss for each in of.run.naive])
-    return of.run.losses / np.where(constant > 0, constant, nan)[:, None]
+    return _over(of.run.losses, of.run.constant_losses)
 
 
 @_measure(CLASSIFIES)
@@ -177,7 +177,7 @@ def n_jumps(of: Reading) -> PerReplica:
 
 
 def _marked(of: Reading) -> ndarray:
-    return is_represented(of.weight).numpy()
+    return represented(of.weight).numpy()
 
 
 @_measure(TIED)
@@ -219,7 +219,7 @@ def mean_dimensionality(of: Reading) -> PerReplica:
 @_measure(TIED)
 def dimensionality_star(of: Reading) -> PerReplica:
     """D* = m / |W|_F^2: hidden dimensions per feature represented."""
-    return _dimensionality_star(of.weight).numpy()
+    return geometry.dimensionality_star(of.weight).numpy()
 
 
 @_measure(TIED)
@@ -264,10 +264,12 @@ for _name, _structure in (
 
 
 def _over_structures(of: Reading, take: Callable[[list[float]], float], name: str | None = None) -> PerReplica:
-    def one(structures) -> float:
-        return take([each.error for each in structures if name in (None, each.name)])
+    """What `take` makes of the errors of each network's structures, or of those of one name."""
 
-    return np.array([[one(geometry.structures) for geometry in replicas] for replicas in of.geometries])
+    def errors(network: geometry.Geometry) -> list[float]:
+        return [each.error for each in network.structures if name in (None, each.name)]
+
+    return np.array([[take(errors(network)) for network in replicas] for replicas in of.geometries])
 
 
 @_measure(TIED)
@@ -293,9 +295,8 @@ def pair_cosine_within(of: Reading) -> PerReplica:
 @_measure(PAIRS)
 def pair_cosine_between(of: Reading) -> PerReplica:
     """Mean |cosine| between features with |W_i| > 0.5 that are of different pairs; NaN without such."""
-    marked, n = _marked(of), of.run.config.features.n
-    apart = np.arange(n)[:, None] // 2 != np.arange(n)[None] // 2
-    both = marked[..., :, None] & marked[..., None, :] & apart
+    marked, pair = _marked(of), np.arange(of.run.config.features.n) // 2
+    both = marked[..., :, None] & marked[..., None, :] & (pair[:, None] != pair)
     cosine = cosines(of.weight).abs().numpy()
     return _mean(cosine.reshape(*cosine.shape[:2], -1), both.reshape(*both.shape[:2], -1))
 
@@ -307,15 +308,14 @@ def pair_cosine_between(of: Reading) -> PerReplica:
 def strategy(of: Reading) -> PerReplica:
     """What became of the last feature: 0 ignored, 1 dedicated, 2 antipodal, 3 dedicated with two others
     antipodal; NaN for something else."""
-    found = [[observed_strategy(one) for one in replicas] for replicas in of.weight]
-    return np.array(found, dtype=np.float64)
+    return np.array([[observed_strategy(one) for one in replicas] for replicas in of.weight], dtype=np.float64)
 
 
 @_measure(PHASES)
 def agrees_with_phase(of: Reading) -> PerReplica:
     """1 where the strategy is the one of lowest loss in theory (analyze.toys.phase), else 0."""
     predicted = [predicted_strategies(config) for config in of.configs]
-    agrees = [np.isin(found, cheapest) for found, cheapest in zip(strategy(of), predicted, strict=True)]
+    agrees = [np.isin(observed, cheapest) for observed, cheapest in zip(strategy(of), predicted, strict=True)]
     return np.array(agrees, dtype=np.float64)
 
 

@@ -1,13 +1,11 @@
-"""What a toy's hidden neurons are exposed to, how polysemantic they are, what is computed, and which motifs appear.
+"""How polysemantic a toy's hidden neurons are, which outputs are computed, and which motifs appear.
 
-An exposure says how much a neuron has to do with a feature, as a table [neuron feat] of values >= 0. Three kinds:
-from the input weights, from the weights on either side (what passes through), and from the neuron's known
-responses (`train.toys.truth.Truth`), the one that measures use. Motifs are those of Elhage et al., "Toy Models of
-Superposition" (2022), "Computation in Superposition".
+An exposure says how much a neuron has to do with a feature, as a table [neuron feat] of values >= 0; measures use the
+neuron's known responses (`train.toys.truth.Truth`). Motifs are those of Elhage et al., "Toy Models of Superposition"
+(2022), "Computation in Superposition".
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,10 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from train.toys.models import ToyModel
-
 MONO = (0.9, 0.999)
-"""Shares of a neuron's exposure above which it counts as monosemantic: by and large, and strictly."""
+"""Shares of a neuron's exposure above which it counts as monosemantic: mostly, and strictly."""
 DEAD = 0.01
 """A neuron is dead where what passes through it is below this times the largest of its model's neurons."""
 COMPUTED = 0.25
@@ -31,24 +27,6 @@ CONNECTED = 0.1
 """A path feature -> neuron -> output counts where |W1 W2| exceeds this; |x| takes a path of 1 a side."""
 
 Motif = Literal["mono pair", "antipodal", "asymmetric", "inhibitor"]
-
-
-def input_exposure(model: ToyModel) -> Float[Tensor, "inst rep neuron feat"]:
-    """|W| of the first hidden layer's neurons."""
-    return model.layers[0].weight.abs()
-
-
-def path_exposure(model: ToyModel, inputs: Sequence[Sequence[int]]) -> Float[Tensor, "inst rep neuron feat"]:
-    """|W1[j, i]| times the sum of |W2[o, j]| over the outputs o that read feature i; one hidden layer.
-
-    Args:
-        inputs: the features that each output reads (`train.toys.targets.Target.inputs`).
-    """
-    first, last = model.layers[0].weight, model.layers[-1].weight
-    reads = torch.zeros(model.n_outputs, model.n_features)
-    for output, features in enumerate(inputs):
-        reads[output, list(features)] = 1.0
-    return first.abs() * (last.abs().mT @ reads)
 
 
 def largest_share(exposure: Float[Tensor, "*stack neuron feat"]) -> Float[Tensor, "*stack neuron"]:

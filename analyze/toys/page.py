@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +13,8 @@ import numpy as np
 from analyze.figures import Figure
 from analyze.html import render, versions
 from analyze.tables import Table, visible
-from analyze.toys.arms import Trial
-from analyze.toys.arms_page import TrialPage, trial_page
+from analyze.toys.arms import ArmComparison
+from analyze.toys.arms_page import ArmsPage, arms_page
 from analyze.toys.doubts import doubts
 from analyze.toys.figures import figures_of
 from analyze.toys.reading import Reading
@@ -27,52 +28,125 @@ from train.toys.config import ToyConfig
 from train.toys.listing import SHIPPED
 from train.toys.runs import ToyRun
 
-FOLDED = 24
-"""Above so many instances their table is folded."""
-
 
 @dataclass(frozen=True)
 class Page:
-    """Everything the template prints about one toy."""
+    """Everything that the template prints about one toy."""
 
     name: str
-    config: ToyConfig
-    size: str
+    view: View
     verdicts: tuple[Verdict, ...]
-    expectations: Table
-    words: tuple[str, ...]
-    """The verdict of each row of `expectations`."""
     doubts: tuple[str, ...]
-    instances: Table
-    is_folded: bool
     figures: tuple[Figure, ...]
-    arms: TrialPage | None
-    """What became of the networks under each treatment; None for a toy without arms."""
-    toml: str
-    commands: tuple[str, ...]
-    provenance: str
+    arms: ArmsPage | None
+    """The section on arms; None for a toy without arms."""
     versions: str
-    summary: dict[str, Any]
-    """As <name>.json has it."""
+
+    @classmethod
+    def of(cls, name: str, run: ToyRun) -> "Page":
+        """The page of one toy; see `write_pages`."""
+        view = View(Reading(run))
+        verdicts, comparison = judge(view.all), ArmComparison.of(run)
+        return cls(
+            name=name,
+            view=view,
+            verdicts=tuple(verdicts),
+            doubts=tuple(doubts(view, verdicts)),
+            figures=tuple(figures_of(view.all)),
+            arms=None if comparison is None else arms_page(view, comparison),
+            versions=versions(),
+        )
+
+    @property
+    def config(self) -> ToyConfig:
+        """As the toy ran."""
+        return self.view.run.config
+
+    @property
+    def expectations(self) -> Table:
+        """Every [[expect]] with what was found."""
+        return expectations(self.verdicts)
+
+    @property
+    def instances(self) -> Table:
+        """Losses of every instance and its baselines."""
+        return instance_table(self.view)
+
+    @property
+    def toml(self) -> str:
+        """The config as resolved."""
+        return to_toml(self.config)
+
+    @cached_property
+    def commands(self) -> tuple[str, ...]:
+        """What makes the run and its page again."""
+        return commands(self.name, self.view.run)
 
     @property
     def result(self) -> str:
         """The numbers behind the verdicts, in a line."""
-        found = (
+        numbers = (
             f"{each.expectation.says} ({each.expectation.measure} {each.best:.3g}, expected {bounds(each.expectation)})"
             for each in self.verdicts
         )
-        return "; ".join(found) or "nothing to check"
+        return "; ".join(numbers) or "nothing to check"
 
     @property
     def verdict(self) -> str:
         """Such as `held`, or `2 held, 1 unclear`."""
         words = [each.word for each in self.verdicts]
-        counts = [(word, words.count(word)) for word in ("held", "did not hold", "unclear")]
-        present = [(word, n) for word, n in counts if n]
+        present = {word: words.count(word) for word in ("held", "did not hold", "unclear") if word in words}
         if len(present) == 1:
-            return present[0][0]
-        return ", ".join(f"{n} {word}" for word, n in present) or "–"
+            return words[0]
+        return ", ".join(f"{n} {word}" for word, n in present.items()) or "–"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The page's numbers, for programs: <name>.json."""
+        run, about = self.view.run, self.config.about
+        good = run.good.sum(axis=1).tolist()
+        words = ("title", "problem", "source", "question", "expectation", "outcome")
+        instances = [
+            {
+                **{key: run.instances[key][i] for key in self.view.swept},
+                "best": float(run.best_losses[i]),
+                "median": float(np.median(run.losses[i])),
+                "naive": run.naive[i].loss,
+                "constant": run.naive[i].constant_loss,
+                "within_10_percent": good[i],
+            }
+            for i in range(run.n_inst)
+        ]
+        return {
+            "name": self.name,
+            **{key: getattr(about, key) for key in words},
+            "manifest_sha256": run.hash,
+            "seed": run.config.fit.seed,
+            "replicas": run.n_rep,
+            "seconds": run.seconds,
+            "verdicts": [_verdict_numbers(each) for each in self.verdicts],
+            "instances": instances,
+            "doubts": list(self.doubts),
+            "commands": list(self.commands),
+        } | ({"arms": self.arms.numbers} if self.arms else {})
+
+
+def _verdict_numbers(verdict: Verdict) -> dict[str, Any]:
+    expected = verdict.expectation
+    return {
+        "says": expected.says,
+        "verdict": verdict.word,
+        **{key: getattr(expected, key) for key in ("measure", "where", "minus", "at_least", "at_most")},
+        "best": _finite(verdict.best),
+        "replicas": [_finite(value) for value in verdict.values.tolist()],
+        "good": int(verdict.good.sum()),
+        "good_satisfying": verdict.n_good_satisfying,
+        "satisfying": int(verdict.satisfies.sum()),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
@@ -90,9 +164,9 @@ def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
         BadInput: no directory; something that is not a finished toy, or is damaged; two of one name; an arm
             that is missing or damaged; an [[expect]] whose measure is not known or does not apply.
     """
-    # A shell's `toy/*` names the arms of a toy beside it; they are on its page.
-    beside = {arms_directory(each) for each in directories}
-    directories = [each for each in directories if each.resolve() not in beside]
+    # A shell's `toy/*` also names the arms of a toy; they are on its page.
+    of_arms = {arms_directory(each) for each in directories}
+    directories = [each for each in directories if each.resolve() not in of_arms]
     if not directories:
         raise BadInput("no directory of a finished toy was given")
     names = [directory.resolve().name for directory in directories]
@@ -100,7 +174,7 @@ def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
         raise BadInput(f"two toys are named {twice[0]!r}, so that one page would replace the other; rename one")
     pages = []
     for name, directory in zip(names, directories):
-        page = page_of(name, ToyRun.load(directory))
+        page = Page.of(name, ToyRun.load(directory))
         figures = out / name / "figures"
         figures.mkdir(parents=True, exist_ok=True)
         for figure in (*page.figures, *([page.arms.figure] if page.arms else [])):
@@ -115,64 +189,15 @@ def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
     return [out / f"{name}.html" for name in [*names, "index"]]
 
 
-def page_of(name: str, run: ToyRun) -> Page:
-    """What the page of one toy says; see `write_pages`."""
-    reading = Reading(run)
-    view = View(reading)
-    verdicts = judge(reading)
-    table = instance_table(view)
-    doubted = doubts(view, verdicts)
-    settings = run.config.fit
-    made = commands(name, run)
-    trial = Trial.of(run)
-    arms = None if trial is None else trial_page(view, trial)
-    replicas = f"{run.n_rep} replica{'s' * (run.n_rep > 1)}"
-    return Page(
-        name=name,
-        config=run.config,
-        size=(
-            f"{_size(run.config)}; {run.n_inst} instance{'s' * (run.n_inst > 1)} x {replicas}, "
-            f"{settings.steps:,} steps of {settings.batch:,} samples"
-        ),
-        verdicts=tuple(verdicts),
-        expectations=expectations(view, verdicts),
-        words=tuple(each.word for each in verdicts),
-        doubts=tuple(doubted),
-        instances=table,
-        is_folded=run.n_inst > FOLDED,
-        figures=tuple(figures_of(reading)),
-        arms=arms,
-        toml=to_toml(run.config),
-        commands=made,
-        provenance=(
-            f"Seed {settings.seed}; replicas differ in their initial weights"
-            f"{' alone (they see the same samples)' if settings.data == 'shared' else ' and their samples'}; losses on "
-            f"{settings.eval_samples:,} samples that no replica was trained on; trained in {run.seconds:,.0f} s; "
-            f"sha256 of the run's manifest: {run.hash}."
-        ),
-        versions=versions(),
-        summary=summary(name, view, verdicts, doubted, made) | ({"arms": arms.numbers} if arms else {}),
-    )
-
-
-def _size(config: ToyConfig) -> str:
-    network = config.network
-    hidden = " and ".join(map(str, network.hidden))
-    unit = "dimensions" if network.kind == "bottleneck" else "neurons"
-    return f"{config.features.n} features, {hidden} hidden {unit} ({network.kind} model, {network.output} output)"
-
-
 def instance_table(view: View) -> Table:
-    """Losses of every instance beside its baselines."""
+    """Losses of every instance and its baselines."""
     run = view.run
     rows = []
     for i, good in enumerate(run.good.sum(axis=1).tolist()):
         best, naive = float(run.best_losses[i]), run.naive[i]
         ratio = f"{best / naive.loss:.3g}" if naive.loss > 0 else "–"
         losses = (best, float(np.median(run.losses[i])), naive.loss, naive.constant_loss)
-        rows.append(
-            (view.title(i) or "the one instance", *(f"{each:.4g}" for each in losses), ratio, f"{good} of {run.n_rep}")
-        )
+        rows.append((view.name(i), *(f"{each:.4g}" for each in losses), ratio, f"{good} of {run.n_rep}"))
     unit = "cross-entropy in nats" if run.config.fit.loss == "cross_entropy" else "importance x squared error"
     return Table(
         "Losses",
@@ -184,7 +209,7 @@ def instance_table(view: View) -> Table:
     )
 
 
-def expectations(view: View, verdicts: Sequence[Verdict]) -> Table:
+def expectations(verdicts: Sequence[Verdict]) -> Table:
     """Every [[expect]] with what was found."""
     rows = []
     for each in verdicts:
@@ -192,18 +217,10 @@ def expectations(view: View, verdicts: Sequence[Verdict]) -> Table:
         where = ", ".join(f"{name} = {value:g}" for name, value in expected.where.items())
         if expected.minus is not None:
             where += " less " + ", ".join(f"{name} = {value:g}" for name, value in expected.minus.items())
-        rows.append(
-            (
-                expected.says,
-                each.word,
-                expected.measure,
-                where or "–",
-                bounds(expected),
-                f"{each.best:.4g}",
-                f"{int((each.satisfies & each.good).sum())} of {int(each.good.sum())}",
-                f"{int(each.satisfies.sum())} of {len(each.values)}",
-            )
-        )
+        of_good = f"{each.n_good_satisfying} of {int(each.good.sum())}"
+        of_all = f"{int(each.satisfies.sum())} of {len(each.values)}"
+        measured = (expected.measure, where or "–", bounds(expected), f"{each.best:.4g}")
+        rows.append((expected.says, each.word, *measured, of_good, of_all))
     return Table(
         "Expectations",
         "Found: the replica of lowest loss. Held: it lies within the bounds, and so do at least half of the good "
@@ -216,70 +233,14 @@ def expectations(view: View, verdicts: Sequence[Verdict]) -> Table:
 def commands(name: str, run: ToyRun) -> tuple[str, ...]:
     """What makes the run and its page again: from the shipped file where it is that one, else from the run's own."""
     shipped = SHIPPED / f"{name}.toml"
-    if shipped.is_file() and _asks_the_same(load_config(ToyConfig, shipped, []), run.config):
-        return (
-            f"python -m train toy configs/toy/{name}.toml",
-            f"python -m analyze toys checkpoints/toy/{name}",
-        )
-    return (
-        f"python -m train toy {run.directory}/toy.toml --out checkpoints/toy/{name}-again",
-        f"python -m analyze toys checkpoints/toy/{name}-again",
-    )
+    is_shipped = shipped.is_file() and _setting(load_config(ToyConfig, shipped, [])) == _setting(run.config)
+    config = f"configs/toy/{name}.toml" if is_shipped else f"{run.directory}/toy.toml"
+    again = f"checkpoints/toy/{name}" if is_shipped else f"checkpoints/toy/{name}-again"
+    return f"python -m train toy {config}{'' if is_shipped else f' --out {again}'}", f"python -m analyze toys {again}"
 
 
-def _asks_the_same(one: ToyConfig, other: ToyConfig) -> bool:
-    words = {"about", "expect"}
-    return one.model_dump(exclude=words) == other.model_dump(exclude=words)
-
-
-def summary(
-    name: str, view: View, verdicts: Sequence[Verdict], doubted: Sequence[str], made: Sequence[str]
-) -> dict[str, Any]:
-    """The page's numbers, for programs."""
-    run, about = view.run, view.run.config.about
-    good = run.good.sum(axis=1).tolist()
-    return {
-        "name": name,
-        **{key: getattr(about, key) for key in ("title", "problem", "source", "question", "expectation", "outcome")},
-        "manifest_sha256": run.hash,
-        "seed": run.config.fit.seed,
-        "replicas": run.n_rep,
-        "seconds": run.seconds,
-        "verdicts": [
-            {
-                "says": each.expectation.says,
-                "verdict": each.word,
-                "measure": each.expectation.measure,
-                "where": each.expectation.where,
-                "minus": each.expectation.minus,
-                "at_least": each.expectation.at_least,
-                "at_most": each.expectation.at_most,
-                "best": _finite(each.best),
-                "replicas": [_finite(value) for value in each.values.tolist()],
-                "good": int(each.good.sum()),
-                "good_satisfying": int((each.satisfies & each.good).sum()),
-                "satisfying": int(each.satisfies.sum()),
-            }
-            for each in verdicts
-        ],
-        "instances": [
-            {
-                **{key: run.instances[key][i] for key in view.swept},
-                "best": float(run.best_losses[i]),
-                "median": float(np.median(run.losses[i])),
-                "naive": run.naive[i].loss,
-                "constant": run.naive[i].constant_loss,
-                "within_10_percent": good[i],
-            }
-            for i in range(run.n_inst)
-        ],
-        "doubts": list(doubted),
-        "commands": list(made),
-    }
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _setting(config: ToyConfig) -> dict[str, Any]:
+    return config.model_dump(exclude={"about", "expect"})
 
 
 def experiments(pages: Sequence[Page]) -> str:

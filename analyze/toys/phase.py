@@ -1,4 +1,4 @@
-"""The phase diagram of one feature too many: what theory says is cheapest, and what a trained model did.
+"""The phase diagram of one feature too many: the cheapest strategy in theory, and that of a trained model.
 
 n features share n - 1 hidden dimensions in x' = relu(W^T W x + b). All have importance 1 but the last, whose
 importance is the diagram's axis beside the probability p that a feature is active; values are uniform in [0, 1].
@@ -132,7 +132,7 @@ def boundary(importance: float, low: float = 1e-4, high: float = 1.0, n: int = 2
 
 
 def observed_strategy(weight: Float[Tensor, "hidden feat"]) -> int | None:
-    """What a trained W did with its last feature, as an index into `STRATEGIES`; None for something else.
+    """The strategy of a trained W for its last feature, as an index into `STRATEGIES`; None for something else.
 
     Not represented: ignored; represented and orthogonal to all others that are: dedicated, with or without an
     antipodal pair among the others; one of an antipodal pair: antipodal. Something else is, say, one of a triangle.
@@ -146,7 +146,7 @@ def observed_strategy(weight: Float[Tensor, "hidden feat"]) -> int | None:
 
 
 def has_phase_diagram(config: ToyConfig) -> bool:
-    """Whether the theory above speaks of an instance: n features in n - 1 dimensions, all alike but the last's
+    """Whether the theory above applies to an instance: n features in n - 1 dimensions, all alike but the last's
     importance, as the module's docstring says."""
     features, network = config.features, config.network
     return (
@@ -167,7 +167,7 @@ def predicted_strategies(config: ToyConfig) -> tuple[int, ...]:
     """The cheapest strategy for an instance, or several where they cost the same, as indices into `STRATEGIES`.
 
     Raises:
-        ValueError: the theory does not speak of it (`has_phase_diagram`).
+        ValueError: the theory does not apply to it (`has_phase_diagram`).
     """
     if not has_phase_diagram(config):
         raise ValueError("a phase diagram is of n features in n - 1 dimensions that differ in the last's importance")

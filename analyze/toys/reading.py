@@ -1,4 +1,4 @@
-"""What measures and figures read off a finished toy, each thing worked out once."""
+"""What measures and figures read from a finished toy, each thing computed once."""
 
 from collections import Counter
 from functools import cached_property
@@ -96,7 +96,7 @@ class Reading:
     @cached_property
     @torch.no_grad()
     def accuracy(self) -> Float[ndarray, "inst rep"]:
-        """Share of the groups of outputs, over the samples of the final loss, whose class is told right."""
+        """Share of the groups of outputs, over the samples of the final loss, whose class is right."""
         n_classes, run = self.target.n_classes, self.run
         right = torch.zeros(run.n_inst, run.n_rep, dtype=torch.float64)
         for i, config in enumerate(self.configs):

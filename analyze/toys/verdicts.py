@@ -1,4 +1,4 @@
-"""Whether what was expected of a toy came true, with the counts that the word rests on."""
+"""Whether the expectations of a toy held, with the counts behind each verdict."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +18,7 @@ Word = Literal["held", "did not hold", "unclear"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """One expectation, the measure of every replica of its instance, and what follows."""
+    """One expectation, the measure of every replica of its instance, and what follows from them."""
 
     expectation: Expectation
     best: float
@@ -34,17 +34,22 @@ class Verdict:
         return _within(self.values, self.expectation)
 
     @property
+    def n_good_satisfying(self) -> int:
+        """Good replicas that satisfy it."""
+        return int((self.satisfies & self.good).sum())
+
+    @property
     def word(self) -> Word:
         """held: the best replica satisfies it, and at least half of the good ones. did not hold: the best does not,
         and fewer than half of the good ones. Else unclear."""
         best = bool(_within(np.array([self.best]), self.expectation)[0])
-        half = 2 * int((self.satisfies & self.good).sum()) >= int(self.good.sum())
+        half = 2 * self.n_good_satisfying >= int(self.good.sum())
         return "held" if best and half else "unclear" if best or half else "did not hold"
 
     @property
     def counts(self) -> str:
         """Such as `12 of 14 good, 20 of 48 replicas`."""
-        good = f"{(self.satisfies & self.good).sum()} of {self.good.sum()} good"
+        good = f"{self.n_good_satisfying} of {self.good.sum()} good"
         return f"{good}, {self.satisfies.sum()} of {len(self.values)} replicas"
 
     @property
@@ -97,7 +102,12 @@ def verdict(reading: Reading, expectation: Expectation, index: int = 0) -> Verdi
     return Verdict(expectation, float(values[run.best[instance]]), values, run.good[instance])
 
 
+def limits(expectation: Expectation) -> tuple[float, float]:
+    """The lowest and the highest value that satisfy it; infinite where there is no bound."""
+    low, high = expectation.at_least, expectation.at_most
+    return -np.inf if low is None else low, np.inf if high is None else high
+
+
 def _within(values: Float[ndarray, " n"], expectation: Expectation) -> Bool[ndarray, " n"]:
-    low = -np.inf if expectation.at_least is None else expectation.at_least
-    high = np.inf if expectation.at_most is None else expectation.at_most
+    low, high = limits(expectation)
     return (values >= low) & (values <= high)

@@ -1,6 +1,6 @@
-"""A toy as its figures see it: all replicas, the leading ones alone, and what instances are called."""
+"""A toy as its figures see it: all replicas, only the leading ones, and the names of instances."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 
 from analyze.toys.reading import Reading
-from analyze.toys.weights import spread
 from train.toys.runs import ToyRun
 
 NAMES = {
@@ -21,11 +20,18 @@ NAMES = {
     "lr": "learning rate",
     "l1": "weight of L1",
 }
+SHORT = {"probability": "p", "importance_last": "importance", "probability_last": "p of the last"}
+"""Names of swept values in a title."""
+
+
+def spread(n: int, most: int) -> list[int]:
+    """At most `most` of 0 .. n - 1, evenly, the first and the last among them."""
+    return [int(i) for i in np.unique(np.linspace(0, n - 1, min(n, most)).round())]
 
 
 @dataclass(frozen=True)
 class View:
-    """A run as its figures see it: all replicas, and the leading one of every instance alone."""
+    """A run as its figures see it: all replicas, and only the leading one of every instance."""
 
     all: Reading
 
@@ -52,36 +58,35 @@ class View:
 
     def short(self, instance: int) -> str:
         """What is swept, as values alone: a tick of the axis `label`."""
-        values = [f"{self.run.instances[name][instance]:g}" for name in self.swept]
-        return ", ".join(values)
+        return ", ".join(f"{self.run.instances[name][instance]:g}" for name in self.swept)
 
     def title(self, instance: int) -> str:
-        """What is swept, with names."""
-        names = {"probability": "p", "importance_last": "importance", "probability_last": "p of the last"}
-        each = (
-            f"{names.get(name, name.replace('_', ' '))} = {self.run.instances[name][instance]:g}" for name in self.swept
-        )
-        return ", ".join(each)
+        """What is swept, with names; empty where there is one instance."""
+        values = ((SHORT.get(name, name.replace("_", " ")), self.run.instances[name][instance]) for name in self.swept)
+        return ", ".join(f"{name} = {value:g}" for name, value in values)
+
+    def name(self, instance: int) -> str:
+        """Its title, or that it is the only one."""
+        return self.title(instance) or "the one instance"
 
     def chosen(self, most: int, must: Iterable[int] = ()) -> list[int]:
         """At most `most` instances, evenly over the sweep, and those that must be there."""
         return sorted({*spread(self.run.n_inst, most), *must})
 
-    def which(self, shown: list[int]) -> str:
+    def some(self, shown: Sequence[int], before: str = " ", after: str = ".") -> str:
+        """How many instances a figure shows, where it leaves some out."""
+        n = self.run.n_inst
+        return "" if len(shown) == n else f"{before}{len(shown)} of {n} instances{after}"
+
+    def which(self, shown: Sequence[int]) -> str:
         """The sentence that says what a figure of single replicas leaves out."""
         n_rep = self.run.n_rep
         leader = "The only replica" if n_rep == 1 else f"The replica of lowest loss of {n_rep}"
-        some = "" if len(shown) == self.run.n_inst else f"; {len(shown)} of {self.run.n_inst} instances"
-        return f"{leader}{some}."
-
-    @property
-    def is_tied(self) -> bool:
-        """Whether the output weights are the input weights, so that columns of W have a geometry."""
-        return self.run.config.network.kind != "computation"
+        return f"{leader}{self.some(shown, '; ', '')}."
 
     @property
     def by_importance(self) -> str:
-        """Said of an axis of features where the first matter most."""
+        """A note for an axis of features where the first matter most."""
         importances = self.run.config.features.importances()
         falls = all(a > b for a, b in pairwise(importances))
         return " (0 matters most)" if falls and len(importances) > 1 else ""

@@ -1,12 +1,16 @@
-"""The figures of a toy's weights: what each is made from, and how it is read in a sentence."""
+"""The figures of a toy's weights: what each is made from, and how to read it."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from analyze.figures import Figure
 from analyze.toys import weights
 from analyze.toys.geometry import interference
 from analyze.toys.neurons import MONO
-from analyze.toys.view import View
+from analyze.toys.view import View, spread
 
 MOST_INSTANCES = 12
 MOST_NEURONS = 60
@@ -15,24 +19,18 @@ SLIGHT = 1e-3
 are left out of the drawings of neurons."""
 
 
-def _geometries(view: View, shown: list[int]) -> list[weights.Geometry]:
-    found = []
+def _geometries(view: View, shown: Sequence[int]) -> list[weights.Geometry]:
+    bias = view.best.run.model.parameters.get("b")
+    geometries = []
     for i in shown:
-        weight, bias = view.best.weight[i, 0], view.best.run.model.parameters.get("b")
-        found.append(
-            weights.Geometry(
-                view.title(i),
-                weight.numpy(),
-                None if bias is None else bias[i, 0].numpy(),
-                interference(weight).numpy(),
-            )
-        )
-    return found
+        W, b = view.best.weight[i, 0], None if bias is None else bias[i, 0].numpy()
+        geometries.append(weights.Geometry(view.title(i), W.numpy(), b, interference(W).numpy()))
+    return geometries
 
 
 def gram_figure(view: View) -> Figure | None:
     """W^T W, b and norms."""
-    if not view.is_tied:
+    if not view.run.config.network.is_tied:
         return None
     n = view.run.config.features.n
     shown = view.chosen(MOST_INSTANCES if n <= 40 else 8 if n <= 120 else 4)
@@ -48,41 +46,39 @@ def gram_figure(view: View) -> Figure | None:
 
 def arrow_figure(view: View) -> Figure | None:
     """Columns of W as arrows, in two dimensions or three."""
-    hidden = view.run.config.network.hidden[0]
-    if not view.is_tied or hidden not in (2, 3) or view.run.config.features.n > 30:
+    network = view.run.config.network
+    if not network.is_tied or network.hidden[0] not in (2, 3) or view.run.config.features.n > 30:
         return None
     shown = view.chosen(MOST_INSTANCES)
-    space = "in the plane of the two" if hidden == 2 else "in the space of the three, seen from one side,"
+    is_flat = network.hidden[0] == 2
+    space = "in the plane of the two" if is_flat else "in the space of the three, seen from one side,"
     return Figure(
         "arrows",
         weights.arrows(_geometries(view, shown)),
-        f"Features as arrows in {hidden} hidden dimensions, with the unit circle",
+        f"Features as arrows in {network.hidden[0]} hidden dimensions, with the unit circle",
         f"Each arrow is a feature's column of W {space} hidden dimensions; the dotted circle has the radius 1, "
         f"and a dot at the centre is a feature that is not held{view.by_importance}. {view.which(shown)}",
     )
 
 
-def _stacks(view: View, shown: list[int]) -> list[list[weights.Stacks]]:
+def _stacks(view: View, shown: Sequence[int]) -> list[list[weights.Stacks]]:
     best, network = view.best, view.run.config.network
     first, last = best.run.model.layers[0].weight[:, 0], best.run.model.layers[-1].weight[:, 0]
     share, dead = best.share[:, 0], best.dead[:, 0]
     kind = np.where(dead.numpy(), "dead", np.where((share > MONO[0]).numpy(), "mono", "poly"))
-    reads, writes = _weighty(view.run.config.features.importances()), _weighty(_output_importances(view))
+    importances = view.run.config.features.importances()
+    reads, writes = _weighty(importances), _weighty(view.all.target.importances(importances))
     widths, is_deep = (network.hidden[0], network.hidden[-1]), len(network.hidden) > 1
     rows = []
     for i in shown:
         read = first[i].numpy()[:, :reads]
-        order = weights.neuron_order(read)
-        order = order[weights.spread(len(order), MOST_NEURONS)]
-        title = view.title(i)
+        order, title = _order(read), view.title(i)
         kinds = kind[i, : widths[0]]
         name = "W" if network.kind == "neuron" else "W1 (into the neurons)"
         row = [weights.Stacks(f"{title}: {name}" if title else name, read[order], tuple(kinds[order]))]
         if network.kind == "computation":
             out = last[i].T.numpy()[:, :writes]
-            if is_deep:
-                order = weights.neuron_order(out)
-                order = order[weights.spread(len(order), MOST_NEURONS)]
+            order = _order(out) if is_deep else order
             kinds = kind[i, -widths[1] :]
             name = f"W{len(network.hidden) + 1} (out of them)"
             row.append(weights.Stacks(name, out[order], tuple(kinds[order])))
@@ -92,8 +88,10 @@ def _stacks(view: View, shown: list[int]) -> list[list[weights.Stacks]]:
     return rows
 
 
-def _output_importances(view: View) -> tuple[float, ...]:
-    return view.all.target.importances(view.run.config.features.importances())
+def _order(table: Float[ndarray, "neuron feat"]) -> ndarray:
+    """The neurons that are drawn, in order."""
+    order = weights.neuron_order(table)
+    return order[spread(len(order), MOST_NEURONS)]
 
 
 def _weighty(importances: tuple[float, ...]) -> int:
@@ -101,46 +99,44 @@ def _weighty(importances: tuple[float, ...]) -> int:
     return 1 + max(i for i, each in enumerate(importances) if each >= SLIGHT * max(importances))
 
 
-def _neuron_words(view: View, shown: list[int]) -> str:
-    hidden = view.run.config.network.hidden
-    some = "" if max(hidden) <= MOST_NEURONS else f" {MOST_NEURONS} of {max(hidden)} neurons."
-    importances = view.run.config.features.importances()
+def _stack_figure(view: View, name: str, by: str, alt: str, caption: str) -> Figure | None:
+    """Neurons as stacks of weights, for networks that have neurons."""
+    network, importances = view.run.config.network, view.run.config.features.importances()
+    if network.kind == "bottleneck":
+        return None
+    shown = view.chosen(8)
+    of = [f"{each}{view.by_importance}" for each in ("feature", "feature" if network.kind == "neuron" else "output")]
+    order = "neurons are ordered by the feature that weighs most"
+    if network.kind == "computation":
+        order += " in W1, the same order on both sides"
+    if len(network.hidden) > 1:
+        order = "left are the first layer's neurons and right the last layer's, each ordered by what weighs most"
+    some = "" if max(network.hidden) <= MOST_NEURONS else f" {MOST_NEURONS} of {max(network.hidden)} neurons."
     if (n := _weighty(importances)) < len(importances):
         some += f" The first {n} features; the others' importance is below a thousandth of the largest."
-    order = "neurons are ordered by the feature that weighs most in W1, the same order on both sides"
-    if len(hidden) > 1:
-        order = "left are the first layer's neurons and right the last layer's, each ordered by what weighs most"
-    elif view.run.config.network.kind == "neuron":
-        order = "neurons are ordered by the feature that weighs most"
-    return f"{order}. {view.which(shown)}{some}"
+    drawn = weights.stacks(_stacks(view, shown), by, (of[0], of[1]))
+    return Figure(name, drawn, alt, f"{caption}; {order}. {view.which(shown)}{some}")
 
 
 def neuron_figure(view: View) -> Figure | None:
     """Neurons as stacks of weights coloured by feature."""
-    if view.run.config.network.kind == "bottleneck":
-        return None
-    shown = view.chosen(8)
-    names = (f"feature{view.by_importance}", f"output{view.by_importance}")
-    if view.run.config.network.kind == "neuron":
-        names = (names[0], names[0])
-    return Figure(
+    return _stack_figure(
+        view,
         "neurons",
-        weights.stacks(_stacks(view, shown), "feature", names),
+        "feature",
         "Every neuron as a stack of its weights, coloured by feature",
         "Each column is a neuron and each piece a weight, its feature by colour and number (grey: many small ones): "
-        f"a column of one piece is a neuron of one feature; {_neuron_words(view, shown)}",
+        "a column of one piece is a neuron of one feature",
     )
 
 
 def kind_figure(view: View) -> Figure | None:
     """Neurons as stacks of weights coloured by whether they answer to one feature."""
-    if view.run.config.network.kind == "bottleneck":
-        return None
-    shown = view.chosen(8)
-    return Figure(
+    return _stack_figure(
+        view,
         "polysemanticity",
-        weights.stacks(_stacks(view, shown), "kind", ("", "")),
+        "kind",
         "Every neuron as a stack of its weights, coloured by whether it is monosemantic",
         f"The same columns; blue is a neuron of whose responses one feature makes up more than {MONO[0]:g}, asked "
-        f"feature by feature; grey is one through which next to nothing passes; {_neuron_words(view, shown)}",
+        "feature by feature; grey is one through which next to nothing passes",
     )

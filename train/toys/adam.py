@@ -1,4 +1,4 @@
-"""Adam over all networks at once: one flat buffer, a handful of passes over it."""
+"""Adam over all networks at once: one flat buffer and a few passes over it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ EPSILON = 1e-8
 
 
 def rate_factor(config: FitConfig, step: int) -> float:
-    """What the rate of step `step` (from 0) is of its peak: linear warmup, then as `schedule` says to 0."""
+    """The rate of step `step` (from 0) over its peak: linear warmup, then as `schedule` says."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
@@ -29,10 +29,10 @@ def rate_factor(config: FitConfig, step: int) -> float:
 
 @dataclass(frozen=True)
 class Scales:
-    """What single parameters have the rate and epsilon multiplied by, by name; 1 for those that are not named.
+    """Factors of the rate and of epsilon for single parameters, by name; 1 for those that are not named.
 
     Decoupled decay takes the rate without its factor: where a parameter is scaled down by k and its rate with it,
-    decay in proportion to the parameter stays.
+    decay stays in proportion to the parameter.
     """
 
     rate: Mapping[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a network's neurons reach without superposition: the loss that a trained one has to beat."""
+"""The loss that a network reaches without superposition, which a trained one has to beat."""
 
 import math
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from train.toys.fit import EVAL_BLOCK
 from train.toys.targets import TRUE_ABOVE, Target
 
 _ELEMENTS = 2**18
-"""Samples x groups of outputs that are looked at together."""
+"""Samples x groups of outputs that are computed together."""
 _ROUNDING = 1e-12
-"""A loss below this times a constant's is none."""
+"""A loss below this times a constant's counts as 0."""
 
 NAIVE_NUMBERS = 2**26
-"""Values of features that the naive baseline is taken on at most (256 MB)."""
+"""Values of features that the naive baseline is measured on at most (256 MB)."""
 
 Classes = Float[Tensor, "group class batch"]
 
@@ -39,18 +39,18 @@ class Naive:
 
 @dataclass(frozen=True)
 class _Errors:
-    """Of the outputs of some groups, not weighted: with neurons of their own, and as constants."""
+    """Errors of the outputs of some groups, not weighted: with neurons of their own, and as constants."""
 
     dedicated: Float[Tensor, "group class"]
     constant: Float[Tensor, "group class"]
 
 
-def naive_on_final_samples(config: ToyConfig) -> Naive:
-    """The naive baseline of one instance, on the samples that its final loss is taken on.
+def naive_on_final_samples(config: ToyConfig, at_most: int = NAIVE_NUMBERS) -> Naive:
+    """The naive baseline of one instance, on the samples of its final loss.
 
-    On fewer, but at least one block, where these are more numbers than `NAIVE_NUMBERS`.
+    On fewer, but at least one block, where these hold more than `at_most` values of features.
     """
-    n = min(config.fit.eval_samples, max(EVAL_BLOCK, NAIVE_NUMBERS // config.features.n))
+    n = min(config.fit.eval_samples, max(EVAL_BLOCK, at_most // config.features.n))
     sampler = Sampler.of([config])
     sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)]
     blocks = [sampler.sample(size, config.fit.seed, f"eval-{block}") for block, size in enumerate(sizes)]
@@ -73,7 +73,7 @@ def naive_loss(config: ToyConfig, samples: Float[Tensor, "*lead feat"]) -> Naive
 
     Args:
         config: of one instance.
-        samples: the instance's, such as those that its final loss is taken on.
+        samples: of the instance, such as those of its final loss.
     """
     target = Target.of(config)
     errors = _Errors(*(torch.cat(parts) for parts in zip(*_errors(config, samples.flatten(0, -2)), strict=True)))
@@ -97,14 +97,14 @@ def naive_loss(config: ToyConfig, samples: Float[Tensor, "*lead feat"]) -> Naive
 def _errors(
     config: ToyConfig, x: Float[Tensor, "batch feat"]
 ) -> Iterator[tuple[Float[Tensor, "group class"], Float[Tensor, "group class"]]]:
-    """With neurons of their own and as constants, of some groups of outputs after others."""
+    """Errors with neurons of their own and as constants, some groups of outputs at a time."""
     of = _of_cross_entropy if config.fit.loss == "cross_entropy" else _of_squares
     groups = torch.tensor(Target.of(config).groups)
     alone = Target(config.target.model_copy(update={"pairs": "adjacent"}), groups.shape[1])
     columns = x.T.contiguous()
     for some in groups.split(max(1, _ELEMENTS // len(x))):
         reads = columns[some]
-        # The answer to the samples as they are: levels are compared exactly, before anything is widened.
+        # The answers in the samples' own precision: levels are compared exactly, before the move to fp64.
         wanted = alone(reads.mT).mT.double()
         errors = of(config, wanted, reads.movedim(0, 1).double())
         yield errors.dedicated, errors.constant
@@ -131,7 +131,7 @@ def _bounds(config: ToyConfig) -> tuple[float, float]:
 
 
 def _own_neurons(config: ToyConfig, x: Float[Tensor, "reads group batch"]) -> tuple[int, list[Tensor]]:
-    """How many neurons compute an output alone, and what they (with the output's ReLU, if any) let it be made of.
+    """How many neurons compute an output alone, and the functions (with the output's ReLU, if any) that they give it.
 
     max(x, y) = relu(x - y) + y; max(|x|, |y|) = (|x + y| + |x - y|) / 2; of true = c and false = 0:
     x and y = relu(x + y - c) / c = (x - relu(x - y)) / c, x or y = max(x, y) / c = 1 - relu(c - x - y) / c,
@@ -141,7 +141,7 @@ def _own_neurons(config: ToyConfig, x: Float[Tensor, "reads group batch"]) -> tu
     network, values, function = config.network, config.features.values, config.target.function
     low, high = _bounds(config)
     a, b = x[0], x[-1]
-    if network.kind != "computation":
+    if network.is_tied:
         both_signs = network.output == "linear" and low < 0 < high
         two = network.kind == "neuron" and (network.activation == "gelu" or both_signs)
         return 2 if two else 1, [a.relu() if network.output == "relu" else a]
@@ -207,7 +207,7 @@ def _of_squares(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads grou
     of_own = torch.stack(tries).amin(0)
     constant = cut(wanted.mean(-1, keepdim=True)) if network.bias else torch.zeros(())
     of_constant = (constant - wanted).square().sum(-1) / n
-    # What rounding leaves of an exact answer is no loss.
+    # The rounding of an exact answer is no loss.
     exact = of_own.sum(1, keepdim=True) < _ROUNDING * of_constant.sum(1, keepdim=True)
     return _Errors(of_own.masked_fill(exact, 0.0), of_constant)
 

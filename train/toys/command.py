@@ -1,4 +1,4 @@
-"""`train toy`: train what a TOY.toml describes, go on where an earlier start stopped, leave a sealed directory."""
+"""`train toy`: train what a TOY.toml describes, go on where an earlier run stopped, leave a sealed directory."""
 
 import math
 import os
@@ -6,11 +6,8 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
-from torch import Tensor
 from tqdm import tqdm
 
 from train.configfile import load_config, to_toml
@@ -21,10 +18,11 @@ from train.toys.arms.run import train_arms
 from train.toys.arms.store import ToyArm, arms_directory
 from train.toys.baseline import naive_on_final_samples
 from train.toys.config import ToyConfig
-from train.toys.fit import Fit, FitState, fit, require_memory
+from train.toys.fit import PACE, Pace, require_memory
 from train.toys.models import shapes
-from train.toys.runs import CONFIG, ToyRun, open_toy, write_toy
+from train.toys.runs import CONFIG, ToyRun, open_toy
 from train.toys.targets import Target
+from train.toys.training import publish_toy, train_with_bar
 from train.toys.unfinished import Unfinished, require_same
 
 SHOWN_INSTANCES = 40
@@ -33,16 +31,16 @@ SHOWN_INSTANCES = 40
 
 @dataclass(frozen=True)
 class ToyOutcome:
-    """What `run_toy` did: the finished toy, and whether it had been there before."""
+    """The finished toy, and whether it was there before."""
 
     run: ToyRun
     found: bool
     arms: tuple[ToyArm, ...] = ()
     arms_found: int = 0
-    """So many of them had been there before."""
+    """How many of them were there before."""
 
     def text(self) -> str:
-        """The outcome as a table of the instances and, where there are arms, one of these; the last line sums it up."""
+        """A table of the instances, where there are arms one of the arms, and a last line that sums it up."""
         run, settings = self.run, self.run.config.fit
         seconds = f"{run.seconds:,.{0 if run.seconds >= 10 else 2}f} s"
         lines = [loss_table(run)]
@@ -63,14 +61,14 @@ class ToyOutcome:
 
 def loss_table(run: ToyRun, limit: int = SHOWN_INSTANCES) -> str:
     """One row an instance: what is swept, best and median loss, the baselines, replicas as good as the best."""
-    swept = [name for name in run.instances.columns if name != "instance"]
+    swept = run.instances.columns[1:]
     rows = [["instance", *swept, "best", "median", "naive", "constant", "good"]]
     for i in range(min(run.n_inst, limit)):
         losses, naive = run.losses[i], run.naive[i]
         figures = (losses.min(), np.median(losses), naive.loss, naive.constant_loss)
-        near = int(run.good[i].sum())
         values = (f"{run.instances[name][i]:g}" for name in swept)
-        rows.append([str(i), *values, *(f"{each:.4g}" for each in figures), f"{near} of {run.n_rep}"])
+        good = f"{int(run.good[i].sum())} of {run.n_rep}"
+        rows.append([str(i), *values, *(f"{each:.4g}" for each in figures), good])
     lines = _aligned(rows)
     if run.n_inst > limit:
         lines.append(f"... and {run.n_inst - limit} more in {run.directory / 'losses.parquet'}")
@@ -79,7 +77,7 @@ def loss_table(run: ToyRun, limit: int = SHOWN_INSTANCES) -> str:
 
 def arm_table(base: ToyRun, arms: Sequence[ToyArm]) -> str:
     """One row an arm, the toy itself first: the median loss of each instance."""
-    swept = [name for name in base.instances.columns if name != "instance"]
+    swept = base.instances.columns[1:]
     labels = [", ".join(f"{name} {base.instances[name][i]:g}" for name in swept) for i in range(base.n_inst)]
     rows = [["median loss", "neurons", *(label or "the one instance" for label in labels)]]
     for name, run in [("start", base), *((arm.name, arm.run) for arm in arms)]:
@@ -94,7 +92,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
 
 
 def toy_command(path: Path, out: Path | None, overrides: list[str]) -> str:
-    """Run a TOY.toml and say what came of it.
+    """Run a TOY.toml and report its result.
 
     Raises:
         BadInput, EnvironmentProblem, Diverged, Stopped: see `run_toy`.
@@ -103,10 +101,10 @@ def toy_command(path: Path, out: Path | None, overrides: list[str]) -> str:
     return run_toy(config, out or Path("checkpoints") / "toy" / path.stem).text()
 
 
-def run_toy(config: ToyConfig, out: Path) -> ToyOutcome:
-    """Train every instance and replica of a config, then its arms, or go on where an earlier start stopped.
+def run_toy(config: ToyConfig, out: Path, pace: Pace = PACE) -> ToyOutcome:
+    """Train every instance and replica of a config, then its arms, or go on where an earlier run stopped.
 
-    What is not finished lies beside `out`, in a hidden directory named after it, which goes when `out` is there.
+    Unfinished work lies next to `out`, in a hidden directory named after it, which is deleted when `out` is there.
 
     Raises:
         BadInput: `out` holds something else, or a toy of another config (naming the key).
@@ -118,7 +116,7 @@ def run_toy(config: ToyConfig, out: Path) -> ToyOutcome:
     with locked(unfinished.directory):
         try:
             if not (found := _is_there(config, out)):
-                _train(config, out, unfinished)
+                _train(config, out, unfinished, pace)
             run = ToyRun.load(out)
             arms, arms_found = train_arms(run)
         except Diverged:
@@ -133,7 +131,7 @@ def run_toy(config: ToyConfig, out: Path) -> ToyOutcome:
 
 
 def _is_there(config: ToyConfig, out: Path) -> bool:
-    """Whether `out` holds this very toy, finished; what a new [about] or [[expect]] says is taken over.
+    """Whether `out` holds this very toy, finished; a new [about] or [[expect]] replaces the old one.
 
     Raises:
         BadInput: it holds anything else, or is damaged.
@@ -153,7 +151,7 @@ def _is_there(config: ToyConfig, out: Path) -> bool:
     return True
 
 
-def _train(config: ToyConfig, out: Path, unfinished: Unfinished) -> None:
+def _train(config: ToyConfig, out: Path, unfinished: Unfinished, pace: Pace) -> None:
     unfinished.clear_leftovers()
     resume = unfinished.load(config)
     configs = config.instances()
@@ -166,47 +164,17 @@ def _train(config: ToyConfig, out: Path, unfinished: Unfinished) -> None:
     naive = [naive_on_final_samples(each) for each in watched]
     with Interruptible() as interrupt:
         try:
-            trained = _fit(config, out, unfinished, interrupt, resume)
+            trained = train_with_bar(
+                config, out.name, interrupt, resume=resume, save=lambda state: unfinished.save(config, state), pace=pace
+            )
         except (Diverged, Stopped) as failure:
             raise type(failure)(f"{out}: {failure}") from None
-        # Who asks to stop from here on gets the result, which is as good as there.
-        facts: dict[str, Any] = {}
-        try:
-            with publishing(out, facts, replace=True) as aside:
-                facts |= write_toy(aside, config, trained, naive)
-        except OSError as failure:
-            raise EnvironmentProblem(f"{out}: could not be written ({failure.strerror or failure})") from None
-
-
-def _fit(
-    config: ToyConfig, out: Path, unfinished: Unfinished, interrupt: Interruptible, resume: FitState | None
-) -> Fit:
-    done = 0 if resume is None else resume.step
-    with tqdm(
-        total=config.fit.steps, initial=done, unit="step", desc=out.name, disable=None, dynamic_ncols=True
-    ) as bar:
-
-        def at_every_step() -> bool:
-            bar.update()
-            return interrupt.asked
-
-        def at_a_point(step: int, losses: Float64[Tensor, "inst rep"]) -> None:
-            lowest = losses.amin(dim=1)
-            bar.set_postfix_str(
-                f"best loss {lowest.min():.3g}" + (f" to {lowest.max():.3g}" if len(lowest) > 1 else "")
-            )
-
-        return fit(
-            config,
-            progress=at_a_point,
-            resume=resume,
-            save=lambda state: unfinished.save(config, state),
-            stop=at_every_step,
-        )
+        # A signal from here on comes too late to stop anything: the result is about to be written.
+        publish_toy(out, config, trained, naive)
 
 
 def _bytes_on_disk(config: ToyConfig, n_inst: int) -> int:
-    """Of two resume points (parameters, two moments) and the result, with what each holds of curves and snapshots."""
+    """Of two resume points (parameters, two moments) and the result, with the curves and snapshots of each."""
     settings, n_outputs = config.fit, Target.of(config).n_outputs
     n_parameters = sum(math.prod(shape) for shape in shapes(config.network, config.features.n, n_outputs).values())
     networks = n_inst * settings.replicas

@@ -1,4 +1,4 @@
-"""What a TOY.toml may hold: features, target, network, training, instances and what is done with them after."""
+"""The content of a TOY.toml: features, target, network, training, instances and arms."""
 
 from itertools import product
 from typing import Annotated, Any, Literal
@@ -49,7 +49,7 @@ class ValuesConfig(Section):
 
 
 class ClassConfig(Section):
-    """So many features that share a probability and an importance."""
+    """Features that share a probability and an importance."""
 
     count: int = Field(ge=1, le=MAX_FEATURES)
     probability: Probability
@@ -57,7 +57,7 @@ class ClassConfig(Section):
 
 
 class FeaturesConfig(Section):
-    """The features of the world: how many, how often, how much they matter, what they are worth."""
+    """The features of the world: how many, how often they are active, how much they matter, their values."""
 
     n: int = Field(ge=1, le=MAX_FEATURES)
     probability: Probability | tuple[Probability, ...] = 1.0
@@ -135,11 +135,11 @@ class FeaturesConfig(Section):
 
 
 class TargetConfig(Section):
-    """What the network is to answer."""
+    """What the network has to compute."""
 
     function: TargetFunction = "identity"
     pairs: Literal["adjacent", "all"] = "adjacent"
-    """Which features a function of two takes: (0, 1), (2, 3), ...; or every two."""
+    """The pairs that a function of two features takes: (0, 1), (2, 3), ...; or all pairs."""
     levels: tuple[float, ...] = ()
     """`one_hot`: one output for each of these values of each feature (an inactive feature has the value 0)."""
 
@@ -169,11 +169,16 @@ class NetworkConfig(Section):
     hidden_bias: bool = False
     """Of hidden neurons (computation)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Of hidden neurons (in training only; what is kept is scaled up by 1 / (1 - dropout))."""
+    """Of hidden neurons (in training only; the kept ones are scaled up by 1 / (1 - dropout))."""
     init: Literal["kaiming", "xavier"] = "kaiming"
     """Uniform within sqrt(6 / fan_in), or normal with sd sqrt(2 / (fan_in + fan_out)); biases are 0."""
     init_scale: float = Field(default=1.0, gt=0)
-    """Times this."""
+    """Factor of all initial weights."""
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the output weights are the input weights, so that columns of W have a geometry."""
+        return self.kind != "computation"
 
     @field_validator("hidden", mode="before")
     @classmethod
@@ -184,9 +189,9 @@ class NetworkConfig(Section):
     def _shape_fits(self) -> "NetworkConfig":
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden: {list(self.hidden)} must be at least 1")
-        if self.kind != "computation" and len(self.hidden) > 1:
+        if self.is_tied and len(self.hidden) > 1:
             raise ValueError(f"hidden: {len(self.hidden)} layers; a {self.kind} model ties W to W^T and has one")
-        if self.kind != "computation" and self.hidden_bias:
+        if self.is_tied and self.hidden_bias:
             raise ValueError(f"hidden_bias: a {self.kind} model has none")
         return self
 
@@ -207,18 +212,18 @@ class FitConfig(Section):
     """mse: importance x squared error, mean over samples and outputs. cross_entropy: over all outputs, or
     over the levels of each feature for a one_hot target."""
     l1: float = Field(default=0.0, ge=0)
-    """Times the mean over samples of the sum of |hidden activations|; kept out of every loss that is reported."""
+    """Weight of the mean over samples of the sum of |hidden activations|; no reported loss includes it."""
     seed: int = Field(default=0, ge=0)
     replicas: int = Field(default=8, ge=1, le=MAX_REPLICAS)
-    """Initialisations of every instance; all are trained and kept, the one of lowest loss leads."""
+    """Initialisations of every instance; all are trained and kept, and the one of lowest loss leads."""
     data: Literal["shared", "own"] = "shared"
     """Whether replicas see the same samples (faster; they differ in their initial weights alone) or their own."""
     eval_samples: int = Field(default=65_536, ge=1)
-    """Samples of the final loss, the same ones for every replica, none of them trained on."""
+    """Samples of the final loss, the same ones for every replica; no replica trains on them."""
     curve_points: int = Field(default=100, ge=2)
-    """Evaluations (on 4,096 of those samples) along the way, of all replicas."""
+    """Evaluations of all replicas during training, on 4,096 of those samples."""
     snapshots: int = Field(default=0, ge=0)
-    """Weights kept along the way, of replica 0 and in equal steps, for the figures of learning dynamics."""
+    """Weights of replica 0 kept during training, in equal steps, for the figures of learning dynamics."""
 
     _tuples = field_validator("betas", mode="before")(_tuple)
 
@@ -230,7 +235,7 @@ class FitConfig(Section):
 
 
 class FineTuneConfig(Section):
-    """The second training, of every arm; what is left out is as in [fit]."""
+    """The second training, of every arm; a key that is left out is as in [fit]."""
 
     steps: int | None = Field(default=None, ge=1, le=100_000_000)
     lr: float | None = Field(default=None, gt=0)
@@ -270,17 +275,11 @@ class SweepConfig(Section):
         return [dict(zip(given, values, strict=True)) for values in product(*given.values())]
 
 
-_HOMES = {
-    "probability": "features",
-    "probability_last": "features",
-    "importance_decay": "features",
-    "importance_last": "features",
-    "active": "features",
-    "dropout": "network",
-    "init_scale": "network",
-    "lr": "fit",
-    "l1": "fit",
+_TABLES: dict[str, type[Section]] = {"features": FeaturesConfig, "network": NetworkConfig, "fit": FitConfig}
+_TABLE_OF = {
+    key: table for table, kind in _TABLES.items() for key in SweepConfig.model_fields if key in kind.model_fields
 }
+"""The table of each swept key."""
 
 
 class ToyConfig(Section):
@@ -294,7 +293,7 @@ class ToyConfig(Section):
     sweep: SweepConfig = SweepConfig()
     fine_tune: FineTuneConfig = FineTuneConfig()
     arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ArmConfig] = Field(default_factory=dict)
-    """What becomes of the trained networks under each treatment, by name."""
+    """What happens to the trained networks afterwards, by name."""
     expect: tuple[Expectation, ...] = ()
 
     _tuples = field_validator("expect", mode="before")(_tuple)
@@ -306,7 +305,7 @@ class ToyConfig(Section):
             raise ValueError(f"features.n: {n} features cannot all be paired for function = {function!r}")
         if function in PAIRED and n < 2:
             raise ValueError(f"features.n: function = {function!r} needs two features")
-        if self.network.kind != "computation" and function != "identity":
+        if self.network.is_tied and function != "identity":
             raise ValueError(
                 f"target.function: a {self.network.kind} model ties its output to its input, "
                 f"so that only 'identity' fits; {function!r} needs kind = 'computation'"
@@ -317,7 +316,7 @@ class ToyConfig(Section):
             raise ValueError("network.output: cross_entropy reads logits; write output = 'linear'")
         if function == "one_hot":
             self._levels_are_values()
-        # Asked of every instance: where it is swept, what [features] says of the probability is never used.
+        # Checked for every instance: where the probability is swept, the one in [features] is never used.
         if self.features.pairs == "anticorrelated" and self.sweep == SweepConfig():
             self._exclude_each_other()
         self._arms_fit()
@@ -337,7 +336,7 @@ class ToyConfig(Section):
     def _arms_fit(self) -> None:
         if not self.arms:
             return
-        if self.network.kind != "computation" or len(self.network.hidden) > 1:
+        if self.network.is_tied or len(self.network.hidden) > 1:
             raise ValueError('arms: need a network of kind = "computation" with one hidden layer')
         for name in ("lr", "l1"):
             if getattr(self.sweep, name):
@@ -368,7 +367,7 @@ class ToyConfig(Section):
             raise ValueError(f"{key}: {where} names {len(matching)} of {len(rows)} instances, not one")
 
     def instances(self) -> list["ToyConfig"]:
-        """The config of every instance, with what is swept put in its place.
+        """The config of every instance, with the swept values in their places.
 
         Raises (as pydantic's ValidationError): a swept value that does not fit the rest.
         """
@@ -378,19 +377,18 @@ class ToyConfig(Section):
         for row in self.sweep.rows():
             values = self.model_dump(exclude_unset=True) | {"sweep": {}, "expect": (), "arms": {}}
             for name, value in row.items():
-                home = dict(values[_HOMES[name]])
-                values[_HOMES[name]] = home | {name: value}
+                values[_TABLE_OF[name]] = values[_TABLE_OF[name]] | {name: value}
             configs.append(ToyConfig.model_validate(values))
         return configs
 
     def instance_of(self, where: dict[str, float]) -> int:
-        """The index of the instance that swept values name; 0 where there is one instance.
+        """The index of the instance with these swept values; 0 where there is one instance.
 
         Raises:
             ValueError: none or several instances have these values.
         """
         rows = self.sweep.rows()
-        found = [i for i, row in enumerate(rows) if all(row.get(k) == v for k, v in where.items())]
-        if len(found) != 1:
-            raise ValueError(f"{where} names {len(found)} of {len(rows)} instances, not one")
-        return found[0]
+        matches = [i for i, row in enumerate(rows) if all(row.get(k) == v for k, v in where.items())]
+        if len(matches) != 1:
+            raise ValueError(f"{where} names {len(matches)} of {len(rows)} instances, not one")
+        return matches[0]

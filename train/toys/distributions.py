@@ -1,4 +1,4 @@
-"""Synthetic sparse features: which are active, together or apart, and what they are worth then."""
+"""Synthetic sparse features: which are active, together or apart, and with which values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _JUMP = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """Draws between the streams of two replicas: numpy's own jump for PCG64, 2^128 over the golden ratio (a power
 of two would leave the low bits of such streams correlated)."""
 _BLOCK = 2**16
-"""Draws made at a time where replicas draw for themselves: they stay in a core's cache."""
+"""Draws at a time where every replica has its own samples: they stay in a core's cache."""
 _NEVER = 2.0
 """A draw that no probability reaches."""
 
@@ -24,8 +24,8 @@ _NEVER = 2.0
 class Sampler:
     """Draws features for instances that may differ in how often their features are active.
 
-    One uniform draw u an element says both whether the feature is active (u < p) and what it is worth
-    (u / p is uniform again). Instances are given the same draws, so that what is active at a low probability is
+    One uniform draw u an element decides both whether the feature is active (u < p) and its value (u / p is
+    uniform again). All instances use the same draws, so that a feature that is active at a low probability is also
     active at a higher one, with the same value: instances are compared on paired samples. (With exactly
     `active` features a second draw orders the features; the active ones of a small number stay active in a
     larger one.) Draws have 24 bits: a feature of probability p has about p x 2^24 different values.
@@ -61,30 +61,30 @@ class Sampler:
     ) -> Float[Tensor, "inst rep batch feat"]:
         """`n` samples an instance, float32, 0 where a feature is not active: a function of the arguments alone.
 
-        They lie in memory feature by feature: `.mT` of the result is contiguous.
+        Memory holds them feature by feature: `.mT` of the result is contiguous.
 
         Args:
             n: samples.
             seed: of the experiment.
-            stream: what they are for, such as the step; streams are independent.
-            own: replicas that each draw for themselves; None for one set that all share (replica 0's).
+            stream: the purpose of the samples, such as the step; streams are independent.
+            own: number of replicas, each with its own samples; None for one set that all share (replica 0's).
             first: index of the first of these replicas: 10 replicas from 20 on are the last 10 of 30.
         """
-        return self.worth(self.draws(n, seed, stream, own, first))
+        return self.values_of(self.draws(n, seed, stream, own, first))
 
     def draws(
         self, n: int, seed: int, stream: str | int, own: int | None = None, first: int = 0
     ) -> Float[Tensor, "1 rep width batch"]:
-        """What `sample` rests on, the same for every instance: for who wants some instances or replicas at a time."""
+        """The draws behind `sample`, the same for every instance: for callers that take some instances at a time."""
         width = self.n_features * (2 if self.active else 1)
         return _uniform(width, n, 1 if own is None else own, first, seed, stream)
 
-    def worth(self, draws: Float[Tensor, "1 rep width batch"]) -> Float[Tensor, "inst rep batch feat"]:
-        """The samples that rest on such draws, made by this sampler or by one of other instances."""
+    def values_of(self, draws: Float[Tensor, "1 rep width batch"]) -> Float[Tensor, "inst rep batch feat"]:
+        """The samples that follow from draws of this sampler, or of one of other instances."""
         if not self.active:
             if self.pairs == "independent":
-                return _worth(draws, self.probability, self.values, marked=False).mT
-            return _worth(self._paired(draws), self.probability, self.values, marked=True).mT
+                return _values(draws, self.probability, self.values, marked=False).mT
+            return _values(self._paired(draws), self.probability, self.values, marked=True).mT
         order, u = draws[:, :, : self.n_features], draws[:, :, self.n_features :]
         # Places and not a threshold on the draws: 24 bits leave ties.
         places = order.argsort(dim=2, stable=True)
@@ -92,7 +92,7 @@ class Sampler:
         for instance, active in enumerate(self.active):
             some = places[0, :, :active]
             chosen[instance].scatter_(1, some, u[0].gather(1, some))
-        return _worth(chosen, torch.ones(1, 1, 1, 1), self.values, marked=True).mT
+        return _values(chosen, torch.ones(1, 1, 1, 1), self.values, marked=True).mT
 
     def _paired(self, u: Float[Tensor, "1 rep feat batch"]) -> Float[Tensor, "_ rep feat batch"]:
         """Draws that follow the law of the pairs, below their probability or else `_NEVER`."""
@@ -128,7 +128,7 @@ def _uniform(
     return u.view(1, replicas, width, n)
 
 
-def _worth(
+def _values(
     u: Float[Tensor, "_ rep feat batch"],
     p: Float[Tensor, "_ 1 _ 1"],
     values: ValuesConfig,
@@ -136,22 +136,22 @@ def _worth(
 ) -> Float[Tensor, "inst rep feat batch"]:
     """The value of each feature where its draw lies below its probability, 0 elsewhere.
 
-    `marked` says that the draws of inactive features are `_NEVER`, so that rounding cannot part what is paired.
+    `marked`: the draws of inactive features are `_NEVER`, so that rounding cannot separate paired features.
     """
     if values.kind == "choice":
-        worth = torch.zeros(torch.broadcast_shapes(u.shape, p.shape))
+        chosen = torch.zeros(torch.broadcast_shapes(u.shape, p.shape))
         edges = [p * ((i + 1) / len(values.choices)) for i in range(len(values.choices))]
         if marked:
             edges[-1] = torch.full_like(p, (1 + _NEVER) / 2)
         for edge, choice in zip(reversed(edges), reversed(values.choices), strict=True):
-            worth = torch.where(u < edge, choice, worth)
-        return worth
+            chosen = torch.where(u < edge, choice, chosen)
+        return chosen
     # high - u (high - low) / p falls from high to low as u rises to p: one affine map, cut off below low.
     low, high = values.low, values.high
     slope = torch.where(p > 0, (low - high) / p, 0.0)
     start = torch.where(p > 0, high, 2 * low - high)
-    # Of marked draws, what is inactive comes out at least high - low below low.
+    # Of marked draws, inactive features come out at least high - low below low.
     below_low = low - (high - low) / 2 if marked else float(np.nextafter(np.float32(low), np.float32(-np.inf)))
-    # Fresh memory costs as much as the draws, so that of marked draws, which nobody else holds, is written over.
-    worth = u.mul_(slope) if marked and len(u) >= len(p) else u * slope
-    return torch.nn.functional.threshold(worth.add_(start), below_low, 0.0, inplace=True)
+    # Fresh memory costs as much as the draws, so marked draws, which nobody else holds, are overwritten.
+    scaled = u.mul_(slope) if marked and len(u) >= len(p) else u * slope
+    return torch.nn.functional.threshold(scaled.add_(start), below_low, 0.0, inplace=True)

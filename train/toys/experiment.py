@@ -1,4 +1,4 @@
-"""What a toy experiment asks, and what is expected of it before it runs."""
+"""The question of a toy experiment, and the expectations stated before it runs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from train.config import Section
 
 
 class About(Section):
-    """What the experiment asks. It changes nothing of what is computed."""
+    """The experiment's question. It does not change what is computed."""
 
     title: str
     problem: str = ""
@@ -17,11 +17,11 @@ class About(Section):
     """The paper and section that the set-up comes from."""
     question: str
     expectation: str
-    """Written before the run; the checkable part stands in [[expect]]."""
+    """Written before the run; the checkable part is in [[expect]]."""
     run_time: str
     """How long it takes, and on what."""
     outcome: str = ""
-    """Whether it came true, in a sentence, with figures; written after the run."""
+    """Whether the expectation held, in a sentence, with figures; written after the run."""
 
 
 class Expectation(Section):
@@ -33,7 +33,7 @@ class Expectation(Section):
     where: dict[str, float] = Field(default_factory=dict)
     """Swept values that name the instance; may be left out where there is one instance."""
     minus: dict[str, float] | None = None
-    """Swept values of the instance whose measure is taken away."""
+    """Swept values of the instance whose measure is subtracted."""
     at_least: float | None = None
     at_most: float | None = None
 

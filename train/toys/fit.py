@@ -20,13 +20,9 @@ from train.toys.models import Layer, ToyModel, forward, initial, layers_of, shap
 from train.toys.targets import Target
 
 EVAL_BLOCK = 1024
-"""Samples that are evaluated at a time; block k is the sampler's stream "eval-k"."""
+"""Samples in one evaluation; block k is the sampler's stream "eval-k"."""
 CURVE_BLOCKS = 4
-"""The first so many blocks make the points of a curve."""
-SAVE_SECONDS = 60.0
-"""At most so often is the state handed to `save` along the way."""
-PIECE = 2**18
-"""Activations of one layer that are worked on at a time, for each thread: 1 MB, which stays in a core's cache."""
+"""Blocks that the points of a curve are measured on, the first ones."""
 
 Progress = Callable[[int, Float64[Tensor, "inst rep"]], None]
 """Called at every point of the curve with the step and the losses there."""
@@ -34,7 +30,7 @@ Progress = Callable[[int, Float64[Tensor, "inst rep"]], None]
 
 @dataclass(frozen=True)
 class FitState:
-    """All that training needs in order to go on as if it had not stopped."""
+    """All that training needs to go on as if it had not stopped."""
 
     step: int
     """Steps done."""
@@ -75,6 +71,19 @@ class Start:
     scales: Scales = field(default_factory=Scales)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How training goes about its work; its results depend on it by no more than rounding."""
+
+    save_seconds: float = 60.0
+    """Least time between two states that `save` receives along the way."""
+    piece: int = 2**18
+    """Activations of one layer that are computed at a time, for each thread: 1 MB, which stays in a core's cache."""
+
+
+PACE = Pace()
+
+
 def fit(
     config: ToyConfig,
     progress: Progress | None = None,
@@ -82,6 +91,7 @@ def fit(
     save: Callable[[FitState], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
     start: Start | None = None,
+    pace: Pace = PACE,
 ) -> Fit:
     """Train all instances and replicas of a config.
 
@@ -92,15 +102,15 @@ def fit(
     was never stopped (same machine, torch and number of threads). A replica's result does not depend on how
     many others there are but for the rounding of fp32, which training may amplify.
 
-    Threads are torch's (`torch.set_num_threads`): work is cut into pieces that fit the caches of so many cores.
+    Threads are torch's (`torch.set_num_threads`): work is cut into pieces that fit the caches of these cores.
 
     Args:
         config: what to train; its instances train side by side.
-        progress: told of every point of the curve.
-        resume: the state that `save` was given, of a fit of this config.
-        save: given the state once a minute at most, at points of the curve, and where `stop` asks.
+        progress: called at every point of the curve.
+        resume: a state that `save` received in a fit of this config.
+        save: receives the state at points of the curve, `pace.save_seconds` apart, and where `stop` asks.
         stop: asked before every step.
-        start: what to begin with, with fresh moments; without it, `initial` networks. It stays as it is.
+        start: networks to begin with, with fresh moments; default: `initial` ones. They are not changed.
 
     Raises:
         Diverged: a loss is not finite; names the instance, the step and the rate.
@@ -110,13 +120,13 @@ def fit(
     """
     configs = config.instances()
     require_memory(config, len(configs))
-    run = _Run(config, configs, resume, start)
+    run = _Run(config, configs, resume, start, pace)
     return run.train(progress, save, stop)
 
 
-def piece_sizes(config: ToyConfig, n_outputs: int) -> tuple[int, int]:
-    """How many networks are worked on at a time, and how many whole instances where those are enough for one."""
-    room = PIECE * torch.get_num_threads() // config.fit.batch
+def piece_sizes(config: ToyConfig, n_outputs: int, piece: int = Pace.piece) -> tuple[int, int]:
+    """How many networks are computed at a time, and how many whole instances where those are enough for one."""
+    room = piece * torch.get_num_threads() // config.fit.batch
     networks = max(1, room // max(*config.network.hidden, n_outputs))
     return networks, max(1, min(networks // config.fit.replicas, room // config.features.n))
 
@@ -155,7 +165,7 @@ def require_memory(config: ToyConfig, n_inst: int) -> None:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Networks that are worked on together: replicas of one instance, or all replicas of several."""
+    """Networks that are computed together: replicas of one instance, or all replicas of several."""
 
     instances: slice
     replicas: slice
@@ -166,16 +176,23 @@ class _Piece:
     dropout: Float[Tensor, "inst 1 1 1"]
 
     def mask(self, chance: Float[Tensor, "1 _ hidden batch"]) -> Float[Tensor, "inst _ hidden batch"]:
-        """Dropout's factors: what is kept is scaled up."""
+        """Dropout's factors: the neurons that are kept are scaled up."""
         mine = chance[:, self.replicas] if chance.shape[1] > 1 else chance
         return (mine >= self.dropout).float().div_(1 - self.dropout)
 
 
 class _Run:
-    """One fit on its way."""
+    """One fit while it runs."""
 
-    def __init__(self, config: ToyConfig, configs: Sequence[ToyConfig], resume: FitState | None, start: Start | None):
-        self.config, self.configs = config, configs
+    def __init__(
+        self,
+        config: ToyConfig,
+        configs: Sequence[ToyConfig],
+        resume: FitState | None,
+        start: Start | None,
+        pace: Pace,
+    ):
+        self.config, self.configs, self.pace = config, configs, pace
         self.sampler, self.target = Sampler.of(configs), Target.of(config)
         rates = [each.fit.lr for each in configs]
         if start is None:
@@ -195,14 +212,14 @@ class _Run:
         self.started = time.perf_counter()
 
     def _require_fitting(self, model: ToyModel) -> None:
-        one = shapes(self.config.network, self.config.features.n, self.target.n_outputs)
-        wanted = {name: (len(self.configs), self.config.fit.replicas, *shape) for name, shape in one.items()}
+        of_one = shapes(self.config.network, self.config.features.n, self.target.n_outputs)
+        wanted = {name: (len(self.configs), self.config.fit.replicas, *shape) for name, shape in of_one.items()}
         if {name: tuple(each.shape) for name, each in model.parameters.items()} != wanted:
             raise BadInput("the networks to start from are of another shape than the config's")
 
     def _cut(self) -> list[_Piece]:
         n_inst, replicas = len(self.configs), self.config.fit.replicas
-        networks, instances = piece_sizes(self.config, self.target.n_outputs)
+        networks, instances = piece_sizes(self.config, self.target.n_outputs, self.pace.piece)
         if networks >= replicas:
             parts = [(slice(i, i + instances), slice(0, replicas)) for i in range(0, n_inst, instances)]
         else:
@@ -240,7 +257,7 @@ class _Run:
                 self._require_finite(self.curve[-1])
                 if progress is not None:
                     progress(step, self.curve[-1])
-                if save is not None and 0 < step < steps and time.perf_counter() - saved > SAVE_SECONDS:
+                if save is not None and 0 < step < steps and time.perf_counter() - saved > self.pace.save_seconds:
                     save(self._state())
                     saved = time.perf_counter()
             if step == steps:
@@ -277,7 +294,7 @@ class _Run:
         for piece in self.pieces:
             if own or piece.instances != instances:
                 instances = piece.instances
-                rows = piece.sampler.worth(draws[:, piece.replicas] if own else draws)
+                rows = piece.sampler.values_of(draws[:, piece.replicas] if own else draws)
                 x, target = rows.mT.contiguous(), self.target(rows).mT.contiguous()
             yield piece, x, target
 
@@ -296,12 +313,12 @@ class _Run:
     def _evaluate(self, n: int, max_blocks: int | None = None) -> Float64[Tensor, "inst rep out"]:
         """Importance x error of every output, mean over the first `n` samples for evaluation, or fewer."""
         sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)][:max_blocks]
-        found = torch.zeros(len(self.configs), self.config.fit.replicas, self.target.n_outputs, dtype=torch.float64)
+        total = torch.zeros(len(self.configs), self.config.fit.replicas, self.target.n_outputs, dtype=torch.float64)
         for block, size in enumerate(sizes):
             for piece, x, target in self._samples(size, f"eval-{block}", None):
                 losses = piece.objective.per_output(forward(piece.layers, x)[-1].after, target)
-                found[piece.instances, piece.replicas] += losses * (size / sum(sizes))
-        return found
+                total[piece.instances, piece.replicas] += losses * (size / sum(sizes))
+        return total
 
     def _require_finite(self, losses: Tensor) -> None:
         broken = (~losses.isfinite()).nonzero()

@@ -1,8 +1,8 @@
-"""What training minimises, and its gradient written by hand.
+"""The objective of training, and its gradient written by hand.
 
-The networks are small and the batch is long, so that time goes into passes over [inst rep width batch]. Written by
+The networks are small and the batch is long, so that the time goes into passes over [inst rep width batch]. Written by
 hand, the gradient makes half as many of them as autograd does: the loss itself is never formed, importances
-multiply weights instead of errors, slopes overwrite what they are computed from. The tests hold it against autograd
+multiply weights instead of errors, slopes overwrite what they are computed from. The tests compare it with autograd
 through the same `forward`, for every option.
 """
 
@@ -21,10 +21,10 @@ from train.toys.targets import Target
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of every instance and replica, and how its slope is had.
+    """The loss of every instance and replica, and its slope.
 
     mse: importance x squared error, mean over samples and outputs. cross_entropy: the outputs come in groups (the
-    levels of a feature, the sides of a pair) whose softmax is held against the target; importance x cross-entropy of
+    levels of a feature, the sides of a pair) whose softmax is compared with the target; importance x cross-entropy of
     the output's group, mean over samples and outputs (which is that over groups), in nats.
     Apart from that loss, training adds `l1` x the mean over samples of the sum of |hidden activations| of all hidden
     layers, as the next layer reads them.
@@ -38,7 +38,7 @@ class Objective:
 
     @classmethod
     def of(cls, configs: Sequence[ToyConfig], target: Target) -> "Objective":
-        """That of instances which share the loss and the target."""
+        """The objective of instances that share the loss and the target."""
         first = configs[0]
         importances = torch.stack(
             [torch.as_tensor(target.importances(c.features.importances()), dtype=torch.float32) for c in configs]
@@ -63,14 +63,14 @@ class Objective:
     def slope(
         self, output: Float[Tensor, "inst rep out batch"], target: Float[Tensor, "inst rep_or_1 out batch"]
     ) -> Float[Tensor, "inst rep out batch"]:
-        """The derivative of the loss by the output, less the factor `scale`."""
+        """The derivative of the loss by the output, without the factor `scale`."""
         if self.loss == "mse":
             return output - target
         share, wanted = torch.softmax(self._grouped(output), 3), self._grouped(target)
         return share.mul_(wanted.sum(3, keepdim=True)).sub_(wanted).flatten(2, 3)
 
     def scale(self, batch: int) -> Float[Tensor, "inst 1 out 1"]:
-        """What `slope` leaves out: a factor for each output, of a batch of so many samples."""
+        """The factor that `slope` leaves out, one an output, for a batch of this many samples."""
         n_outputs = self.importances.shape[2]
         if self.loss == "mse":
             return self.importances * (2 / (batch * n_outputs))
@@ -92,7 +92,7 @@ def gradients(
 ) -> dict[str, Tensor]:
     """The gradient of the objective, summed over instances and replicas, by every parameter.
 
-    `traces` and `masks` are those of `forward(layers, x, masks)`; what the traces hold is used up.
+    `traces` and `masks` are those of `forward(layers, x, masks)`; the traces are overwritten.
     """
     batch, last = x.shape[-1], len(layers) - 1
     scale = objective.scale(batch)
@@ -119,7 +119,7 @@ def gradients(
 
 
 def _through(layer: Layer, trace: Trace, slope: Tensor) -> Tensor:
-    """From the slope behind an activation to that before it, in place where it can be."""
+    """From the slope after an activation to the slope before it, in place where possible."""
     match layer.activation:
         case "relu":
             return torch.ops.aten.threshold_backward.grad_input(slope, trace.after, 0, grad_input=slope)
@@ -131,7 +131,7 @@ def _through(layer: Layer, trace: Trace, slope: Tensor) -> Tensor:
 
 def _by_name(config: NetworkConfig, weights: list[Tensor], biases: list[Tensor | None]) -> dict[str, Tensor]:
     """Back from layers to parameters: the reverse of `layers_of`."""
-    if config.kind != "computation":
+    if config.is_tied:
         named = {"W": weights[0].add_(weights[1].mT)}
     else:
         named = {f"W{i}": weight for i, weight in enumerate(weights, 1)}

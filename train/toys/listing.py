@@ -1,4 +1,4 @@
-"""`train toy --list`: the toy configs that come with polysem, and what each one asks."""
+"""`train toy --list`: the toy configs that come with polysem, and the question of each."""
 
 import os
 import textwrap
@@ -25,7 +25,7 @@ def shipped_toys(directory: Path = SHIPPED) -> list[Path]:
 
 
 def list_toys(directory: Path = SHIPPED, width: int = 100) -> str:
-    """Every shipped config: file, title, problem, question, expectation, run time and what came of it.
+    """Every shipped config: file, title, problem, question, expectation, run time and outcome.
 
     Raises:
         BadInput: there is none, or one that is not a TOY.toml.

@@ -33,9 +33,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Trace:
-    """What `forward` saw of one layer; both are [inst rep width batch].
+    """The activations of one layer in `forward`; both are [inst rep width batch].
 
-    `before` is the input of the activation, but for ReLU its output: there the sign of either says the slope.
+    `before` is the input of the activation function, but for ReLU its output: the sign of either gives the slope.
     """
 
     before: Tensor
@@ -43,9 +43,9 @@ class Trace:
 
 
 def layers_of(config: NetworkConfig, parameters: dict[str, Tensor]) -> list[Layer]:
-    """The layers that the parameters make up; W is tied (used twice) unless the network is a computation."""
+    """The layers that the parameters form; W is tied (used twice) unless the network is a computation."""
     bias = parameters.get("b")
-    if config.kind != "computation":
+    if config.is_tied:
         weight, hidden = parameters["W"], "linear" if config.kind == "bottleneck" else config.activation
         return [Layer(weight, None, hidden), Layer(weight.mT, bias, config.output)]
     depth = len(config.hidden)
@@ -150,7 +150,7 @@ class ToyModel:
 
 def shapes(config: NetworkConfig, n_features: int, n_outputs: int) -> dict[str, tuple[int, ...]]:
     """The shape of every parameter of one network; weights come before biases."""
-    if config.kind != "computation":
+    if config.is_tied:
         weights: dict[str, tuple[int, ...]] = {"W": (config.hidden[0], n_features)}
         return weights | ({"b": (n_outputs,)} if config.bias else {})
     widths = (n_features, *config.hidden, n_outputs)

@@ -44,7 +44,7 @@ REQUIRED = frozenset({CONFIG, "model.safetensors", "losses.parquet", "outputs.pa
 
 @dataclass(frozen=True)
 class Curves:
-    """Losses of every replica on the way, on some of the samples of the final loss."""
+    """Losses of every replica during training, on some of the samples of the final loss."""
 
     steps: Int[np.ndarray, " points"]
     losses: Float[np.ndarray, "points inst rep"]
@@ -52,7 +52,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class ToyRun:
-    """A finished toy: every replica of every instance, their losses, and the baselines beside them."""
+    """A finished toy: every replica of every instance, their losses, and the baselines."""
 
     directory: Path
     hash: str
@@ -68,11 +68,11 @@ class ToyRun:
     best: Int[np.ndarray, " inst"]
     """The replica of lowest loss."""
     naive: tuple[Naive, ...]
-    """Of each instance: what its neurons reach without superposition, and what constants reach."""
+    """Of each instance: the losses without superposition, and of constants."""
     curves: Curves
     snapshot_steps: Int[np.ndarray, " snap"]
     snapshots: dict[str, Tensor]
-    """Parameters of replica 0 on the way, [snap inst ...]; empty unless `fit.snapshots` asked for them."""
+    """Parameters of replica 0 during training, [snap inst ...]; empty unless `fit.snapshots` asked for them."""
     seconds: float
     """Of training."""
 
@@ -96,8 +96,17 @@ class ToyRun:
         """Replicas that end as well as the leading one: a loss of at most 1.1 times the instance's lowest, or above it
         by no more than a thousandth of the loss of constants (a tenth of 1e-8 says nothing)."""
         lowest = self.best_losses[:, None]
-        constant = np.array([each.constant_loss for each in self.naive])[:, None]
-        return self.losses <= np.maximum(1.1 * lowest, lowest + 1e-3 * constant)
+        return self.losses <= np.maximum(1.1 * lowest, lowest + 1e-3 * self.constant_losses[:, None])
+
+    @property
+    def naive_losses(self) -> Float[np.ndarray, " inst"]:
+        """The naive baseline of each instance."""
+        return np.array([each.loss for each in self.naive])
+
+    @property
+    def constant_losses(self) -> Float[np.ndarray, " inst"]:
+        """The loss of the best constants of each instance."""
+        return np.array([each.constant_loss for each in self.naive])
 
     @property
     def best_model(self) -> ToyModel:
@@ -105,7 +114,7 @@ class ToyRun:
         return self.model.select(replica=torch.from_numpy(self.best))
 
     def neurons(self, instance: int = 0, replica: int | None = None, layer: int = 0) -> KnownNeurons:
-        """A hidden layer of one replica (the leading one unless told) with what is known of its neurons."""
+        """A hidden layer of one replica (default: the leading one) with what is known of its neurons."""
         chosen = int(self.best[instance]) if replica is None else replica
         return KnownNeurons.of(self.config, self.model, instance, chosen, layer)
 
@@ -114,7 +123,7 @@ class ToyRun:
         """Open a finished toy.
 
         Raises:
-            BadInput: nothing there, a file missing, extra, altered, or not what its config calls for.
+            BadInput: nothing there; a file that is missing, extra, altered, or does not fit its config.
         """
         directory = Path(directory)
         config, facts = open_toy(directory)
@@ -173,7 +182,7 @@ class Facts(BaseModel):
     seconds: float = Field(ge=0)
     snapshot_steps: tuple[int, ...]
     arm: str | None = None
-    """Of what goes on from another toy (`train.toys.arms.store`): its name there; arm.json says more."""
+    """The name of an arm, which goes on from another toy (`train.toys.arms.store`); arm.json says more."""
 
 
 def open_toy(directory: Path) -> tuple[ToyConfig, Facts]:

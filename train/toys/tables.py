@@ -46,7 +46,7 @@ def grid(**axes: np.ndarray) -> pl.DataFrame:
 
 
 def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
-    """Write a table with the columns of `schema`; further ones come after them as they are.
+    """Write a table with the columns of `schema`; further ones follow as they are.
 
     Raises:
         OSError: it could not be written.
@@ -57,13 +57,13 @@ def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
 
 
 def read_table(path: Path, schema: Schema, n_rows: int | None = None) -> pl.DataFrame:
-    """Read a table back and hold it against its schema.
+    """Read a table back and check it against its schema.
 
     Args:
         n_rows: rows that it must have.
 
     Raises:
-        BadInput: not parquet, other columns or kinds, other rows, a number that is none or not finite.
+        BadInput: not parquet; other columns or types; another number of rows; a number that is missing or not finite.
     """
     try:
         table = pl.read_parquet(path)

@@ -1,4 +1,4 @@
-"""What a toy network is to answer: functions of one feature or of two."""
+"""The functions that a toy network computes, of one feature or of two."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -54,7 +54,7 @@ class Target:
 
     @property
     def n_classes(self) -> int:
-        """Outputs of each group: those among which cross-entropy asks for one (one_hot, argmax); else 1."""
+        """Outputs of each group: the classes that cross-entropy chooses among (one_hot, argmax); else 1."""
         return {"one_hot": len(self.config.levels), "argmax": 2}.get(self.config.function, 1)
 
     @property
@@ -78,7 +78,7 @@ class Target:
         return [form.format(*(f"x{i}" for i in group)) for group in self.groups for form in forms]
 
     def __call__(self, x: Float[Tensor, "*lead feat"]) -> Float[Tensor, "*lead out"]:
-        """The right answer to each sample; the features themselves, not a copy, where that is the answer."""
+        """The right answer to each sample; for identity the features themselves, not a copy."""
         match self.config.function:
             case "identity":
                 return x

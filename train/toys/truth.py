@@ -1,4 +1,4 @@
-"""Which neuron of a toy answers to which feature: the truth that scores and widening are held against."""
+"""Which neuron of a toy answers to which feature: the truth that scores and widening are judged by."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,13 +19,13 @@ MONO = 0.9
 NODES = 64
 """Of the quadrature, on either side of zero."""
 
-_CHUNK = 2**23
-"""Activations that one pass may hold (64 MB)."""
+AT_ONCE = 2**23
+"""Activations that are computed at a time (64 MB)."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What every hidden neuron of a layer does when one feature alone is active.
+    """The response of every hidden neuron of a layer to each feature alone.
 
     `responses[..., j, i]` is the mean of |a_j(v e_i) - a_j(0)| over the values v that feature i has while it is
     active: by how much it moves the neuron from its resting activation. Relu without hidden biases on values in
@@ -38,8 +38,8 @@ class Truth:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: ToyModel, config: ToyConfig, layer: int = 0) -> "Truth":
-        """Ask a model feature by feature, by Gauss-Legendre quadrature over the value distribution.
+    def of(cls, model: ToyModel, config: ToyConfig, layer: int = 0, at_once: int = AT_ONCE) -> "Truth":
+        """Measure a model's responses feature by feature, by Gauss-Legendre quadrature over the value distribution.
 
         The rule has nodes on either side of zero, so it is exact for relu without hidden biases at any depth;
         where a hidden bias puts the kink elsewhere, it errs by less than 1e-3 of the largest response.
@@ -56,7 +56,7 @@ class Truth:
             return model.hidden(x)[layer]
 
         rest = activations(0, torch.zeros(1, dtype=torch.float64))
-        length = max(1, _CHUNK // (model.n_inst * (model.n_rep * max(config.network.hidden) + model.n_features)))
+        length = max(1, at_once // (model.n_inst * (model.n_rep * max(config.network.hidden) + model.n_features)))
         pieces = list(zip(points.split(length), weights.split(length), strict=True))
         responses = []
         for feature in range(model.n_features):
@@ -72,7 +72,7 @@ class Truth:
 
     @property
     def share(self) -> Float[Tensor, "inst rep neuron"]:
-        """Its part of all the neuron's responses, 1 / n_features to 1; NaN where there are none (dead)."""
+        """This feature's part of all the neuron's responses, 1 / n_features to 1; NaN for a dead neuron."""
         return torch.where(self.dead, torch.nan, self.responses.amax(dim=-1) / self.responses.sum(dim=-1))
 
     @property
@@ -96,10 +96,10 @@ def value_quadrature(values: ValuesConfig, nodes: int = NODES) -> tuple[Float[Te
 
 @dataclass(frozen=True)
 class KnownNeurons:
-    """The neurons of one trained toy and what is known of them: what a score is given, and what it is judged by."""
+    """The neurons of one trained toy and what is known of them: what a score reads, and what judges it."""
 
     config: ToyConfig
-    """Of this instance: nothing is swept any more."""
+    """Of this instance: nothing is swept."""
     model: ToyModel
     """Of one instance and one replica."""
     layer: int
@@ -130,7 +130,7 @@ class KnownNeurons:
     def sample(self, n: int, seed: int) -> tuple[Float[Tensor, "batch feat"], Float[Tensor, "batch neuron"]]:
         """Features as they occur in training, all at their frequencies, and the neurons' activations on them.
 
-        The samples are apart from those that the model was trained on and that its loss was taken on.
+        The samples are others than those of the model's training and of its loss.
         """
         x = Sampler.of([self.config]).sample(n, seed, "truth")
         return x[0, 0], self.model.hidden(x)[self.layer][0, 0]

@@ -1,4 +1,4 @@
-"""Where a toy that is being trained keeps its lock and its resume points, until its directory can appear."""
+"""The lock and the resume points of a toy that is being trained, until its directory can appear."""
 
 import hashlib
 import os
@@ -11,25 +11,25 @@ from safetensors.torch import load_file
 
 from train.configfile import differences, read_toml, to_toml, validate
 from train.errors import BadInput, EnvironmentProblem, one_line
-from train.files import discard, publishing, remove_directory, verify
+from train.files import clear_leftovers, discard, publishing, remove_directory, verify
 from train.tensors import write_tensors
 from train.toys.config import ToyConfig
 from train.toys.fit import FitState
 from train.toys.runs import CONFIG
 
 MAY_DIFFER = frozenset({"about", "expect", "fine_tune", "arms"})
-"""Tables of a TOY.toml that change nothing of how the toy itself is trained (arms are toys of their own)."""
+"""Tables of a TOY.toml that do not change how the toy itself is trained (arms are toys of their own)."""
 
 _KIND = "toy-state"
 _NAME = re.compile(r"state-([0-9]{9})")
 _STATE = "state.safetensors"
 _LONGEST = 200
-"""Bytes of the name: what is written beside it has a longer one still."""
+"""Bytes of the name: temporary files next to it have an even longer one."""
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """The hidden directory beside `out` that holds what is not finished: `.lock` and the newest state.
+    """The hidden directory next to `out` that holds unfinished work: `.lock` and the newest state.
 
     A state is sealed like everything else, and holds the config that it belongs to.
     """
@@ -49,10 +49,10 @@ class Unfinished:
         return sorted(path for path in self.directory.iterdir() if _NAME.fullmatch(path.name))
 
     def load(self, config: ToyConfig) -> FitState | None:
-        """The newest state that verifies, if there is one; one that does not is passed over aloud.
+        """The newest state that verifies, if there is one; damaged ones are skipped with a warning.
 
         Raises:
-            BadInput: it is of another config; names the first key that differs.
+            BadInput: it is of another config; the message names the first key that differs.
         """
         for path in reversed(self.states()):
             try:
@@ -67,10 +67,10 @@ class Unfinished:
         return None
 
     def save(self, config: ToyConfig, state: FitState) -> None:
-        """Leave a resume point, then drop those before it.
+        """Write a resume point, then delete the earlier ones.
 
         Raises:
-            EnvironmentProblem: it could not be written; what was there before is intact.
+            EnvironmentProblem: it could not be written; the earlier one is intact.
         """
         facts = {"kind": _KIND, "step": state.step, "seconds": state.seconds}
         new = self.directory / f"state-{state.step:09d}"
@@ -87,11 +87,8 @@ class Unfinished:
             ) from None
 
     def clear_leftovers(self) -> None:
-        """Delete what dead processes were writing: the caller holds the lock, so nobody else is."""
-        beside_out = re.compile(rf"\.tmp-{re.escape(self.out.name)}-[0-9]+")
-        for path in self.out.parent.iterdir():
-            if beside_out.fullmatch(path.name):
-                discard(path)
+        """Delete the half-written files of processes that died; the caller holds the lock, so no other one writes."""
+        clear_leftovers(self.out)
         for path in self.directory.iterdir():
             if path.name.startswith((".tmp-", ".del-")):
                 discard(path)
@@ -102,7 +99,7 @@ class Unfinished:
 
 
 def require_same(before: ToyConfig, now: ToyConfig, who: str) -> bool:
-    """Hold two configs against each other; returns whether they are equal to the letter.
+    """Compare two configs; returns whether they are equal to the letter.
 
     Raises:
         BadInput: they differ in more than `MAY_DIFFER`; names the first key.

@@ -12,16 +12,16 @@ from numpy import ndarray
 
 from analyze.statistics import mean_interval
 from analyze.toys.arms import (
-    Comparison,
-    Outcome,
-    Result,
-    Trial,
+    ArmComparison,
+    ArmMeasures,
+    ArmResult,
+    Difference,
     controls_of,
     duplicate_clusters,
     is_narrow,
     share_once,
 )
-from analyze.toys.arms_page import interval, trial_page
+from analyze.toys.arms_page import arms_page, interval
 from analyze.toys.page import write_pages
 from analyze.toys.reading import Reading
 from analyze.toys.view import View
@@ -42,21 +42,21 @@ SIX = {**ABSOLUTE, "fit": {"replicas": 6, "data": "own"}}
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> ToyRun:
-    return trained(tmp_path_factory.mktemp("trial") / "six", {**SIX, "arms": ARMS})
+    return trained(tmp_path_factory.mktemp("arms") / "six", {**SIX, "arms": ARMS})
 
 
 @pytest.fixture(scope="module")
-def trial(base) -> Trial:
-    found = Trial.of(base)
+def compared(base) -> ArmComparison:
+    found = ArmComparison.of(base)
     assert found is not None
     return found
 
 
-def outcome(name: str, once: Any, settings: ArmConfig | None = None, computed: Any = 10.0) -> Outcome:
+def arm_measures(name: str, once: Any, settings: ArmConfig | None = None, computed: Any = 10.0) -> ArmMeasures:
     """An arm of one instance whose seeds came to these de-duplicated shares."""
     shares = np.asarray(once, dtype=np.float64)[None]
     rest = np.ones_like(shares)
-    return Outcome(
+    return ArmMeasures(
         name=name,
         settings=settings or ArmConfig(),
         n_neurons=4,
@@ -73,10 +73,10 @@ def outcome(name: str, once: Any, settings: ArmConfig | None = None, computed: A
 COPY, NOISE = ArmConfig(factor=2, noise="none"), ArmConfig(factor=2, noise="w_in")
 
 
-def judged(arm: Outcome, *others: Outcome) -> Result:
+def judged(arm: ArmMeasures, *others: ArmMeasures) -> ArmResult:
     """The arm beside these controls, with the p that Holm would leave a single claim."""
     named = controls_of(arm, [arm, *others])
-    result = Result(arm, 0, tuple(Comparison.of(arm, control, why, 0) for why, control in named))
+    result = ArmResult(arm, 0, tuple(Difference.of(arm, control, why, 0) for why, control in named))
     return replace(result, adjusted_p=result.p)
 
 
@@ -106,7 +106,7 @@ def test_neurons_that_fire_alike_are_one_cluster_whatever_their_scale():
 
 
 def test_a_cluster_counts_once_in_every_number_of_an_arm():
-    found = Outcome.of("planted", None, PAIRED)
+    found = ArmMeasures.of("planted", None, PAIRED)
     assert (found.n_neurons, found.alive[0, 0], found.distinct[0, 0]) == (5, 4, 3)
     assert found.share[0, 0] == pytest.approx(3 / 4)
     assert found.strict[0, 0] == pytest.approx(3 / 4)
@@ -117,7 +117,7 @@ def test_a_cluster_counts_once_in_every_number_of_an_arm():
 def test_exact_copies_leave_every_number_but_the_neurons_as_it_was():
     W1, W2 = (PAIRED.model.parameters[name][0, 0] for name in ("W1", "W2"))
     wide = pair_network(torch.cat([W1] * 3).tolist(), torch.cat([W2 / 3] * 3, dim=1).tolist())
-    one, three = (Outcome.of("planted", None, run) for run in (PAIRED, wide))
+    one, three = (ArmMeasures.of("planted", None, run) for run in (PAIRED, wide))
     assert three.alive == 3 * one.alive
     for name in ("distinct", "share", "strict", "once", "computed"):
         np.testing.assert_allclose(getattr(three, name), getattr(one, name), rtol=1e-12)
@@ -137,7 +137,7 @@ def test_the_share_once_weighs_clusters_alike(mono, clusters, share):
 
 
 def test_a_network_of_dead_neurons_has_no_share():
-    found = Outcome.of("dead", None, pair_network([[0.0, 0.0]], [[0.0], [0.0]]))
+    found = ArmMeasures.of("dead", None, pair_network([[0.0, 0.0]], [[0.0], [0.0]]))
     assert np.isnan(found.once[0, 0])
     assert np.isnan(found.share[0, 0])
     assert found.alive[0, 0] == found.distinct[0, 0] == 0
@@ -147,12 +147,12 @@ def test_the_interval_is_students_and_differences_are_paired():
     """Differences .1, .2, .3, .4, .5, .6: mean .35, sd .187, t(.975, 5) = 2.5706, so .35 +- .1963."""
     control = np.array([0.0, 0.3, 0.1, 0.2, 0.15, 0.05])
     arm = control + np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    found = Comparison.of(outcome("arm", arm, NOISE), outcome("none", control, COPY), "no noise", 0)
+    found = Difference.of(arm_measures("arm", arm, NOISE), arm_measures("none", control, COPY), "no noise", 0)
     assert found.once.mean == pytest.approx(0.35)
     assert found.once.low == pytest.approx(0.35 - 0.19633, abs=1e-4)
     assert found.once.high == pytest.approx(0.35 + 0.19633, abs=1e-4)
     assert found.p == pytest.approx(2 / 2**6)
-    assert Result(outcome("arm", arm, NOISE), 0, ()).estimate("once") == mean_interval(arm.tolist())
+    assert ArmResult(arm_measures("arm", arm, NOISE), 0, ()).estimate("once") == mean_interval(arm.tolist())
 
 
 def seeds(mean: float, n: int = 8) -> ndarray:
@@ -160,18 +160,18 @@ def seeds(mean: float, n: int = 8) -> ndarray:
 
 
 def test_reduced_needs_both_controls_to_be_beaten():
-    narrow, copies = outcome("narrow", seeds(0.1)), outcome("none", seeds(0.1), COPY)
-    assert judged(outcome("arm", seeds(0.5), NOISE), narrow, copies).verdict == "reduced"
-    better = outcome("none", seeds(0.6), COPY)
-    assert judged(outcome("arm", seeds(0.5), NOISE), narrow, better).verdict == "not shown"
-    better = outcome("narrow", seeds(0.6))
-    assert judged(outcome("arm", seeds(0.5), NOISE), better, copies).verdict == "not shown"
+    narrow, copies = arm_measures("narrow", seeds(0.1)), arm_measures("none", seeds(0.1), COPY)
+    assert judged(arm_measures("arm", seeds(0.5), NOISE), narrow, copies).verdict == "reduced"
+    better = arm_measures("none", seeds(0.6), COPY)
+    assert judged(arm_measures("arm", seeds(0.5), NOISE), narrow, better).verdict == "not shown"
+    better = arm_measures("narrow", seeds(0.6))
+    assert judged(arm_measures("arm", seeds(0.5), NOISE), better, copies).verdict == "not shown"
 
 
 def test_networks_from_scratch_stand_beside_a_claim_and_not_in_its_way():
-    others = [outcome("narrow", seeds(0.1)), outcome("none", seeds(0.1), COPY)]
-    better = outcome("scratch", seeds(0.9), ArmConfig(factor=2, scratch=True))
-    found = judged(outcome("arm", seeds(0.5), NOISE), *others, better)
+    others = [arm_measures("narrow", seeds(0.1)), arm_measures("none", seeds(0.1), COPY)]
+    better = arm_measures("scratch", seeds(0.9), ArmConfig(factor=2, scratch=True))
+    found = judged(arm_measures("arm", seeds(0.5), NOISE), *others, better)
     assert found.verdict == "reduced"
     beside = found.less("from scratch")
     assert beside is not None
@@ -179,43 +179,43 @@ def test_networks_from_scratch_stand_beside_a_claim_and_not_in_its_way():
 
 
 def test_an_arm_with_l1_must_beat_the_narrow_network_under_the_same_l1():
-    both = (outcome("narrow", seeds(0.1)), outcome("none", seeds(0.1), COPY))
-    arm = outcome("arm", seeds(0.5), NOISE.model_copy(update={"l1": 1e-3}))
-    weak = outcome("narrow-l1", seeds(0.2), ArmConfig(l1=1e-3))
-    strong = outcome("narrow-l1", seeds(0.7), ArmConfig(l1=1e-3))
-    other = outcome("narrow-l1", seeds(0.7), ArmConfig(l1=1e-2))
+    both = (arm_measures("narrow", seeds(0.1)), arm_measures("none", seeds(0.1), COPY))
+    arm = arm_measures("arm", seeds(0.5), NOISE.model_copy(update={"l1": 1e-3}))
+    weak = arm_measures("narrow-l1", seeds(0.2), ArmConfig(l1=1e-3))
+    strong = arm_measures("narrow-l1", seeds(0.7), ArmConfig(l1=1e-3))
+    other = arm_measures("narrow-l1", seeds(0.7), ArmConfig(l1=1e-2))
     assert judged(arm, *both, weak).verdict == "reduced"
     assert judged(arm, *both, strong).verdict == "not shown"
     assert judged(arm, *both, other).less("narrow with L1") is None
 
 
 def test_a_share_that_rises_because_features_were_given_up_is_not_called_reduced():
-    narrow, copies = outcome("narrow", seeds(0.1)), outcome("none", seeds(0.1), COPY)
-    assert judged(outcome("arm", seeds(0.5), NOISE, computed=9.0), narrow, copies).verdict == "fewer features"
+    narrow, copies = arm_measures("narrow", seeds(0.1)), arm_measures("none", seeds(0.1), COPY)
+    assert judged(arm_measures("arm", seeds(0.5), NOISE, computed=9.0), narrow, copies).verdict == "fewer features"
 
 
 def test_what_cannot_be_judged_says_why():
-    narrow, copies = outcome("narrow", seeds(0.1)), outcome("none", seeds(0.1), COPY)
+    narrow, copies = arm_measures("narrow", seeds(0.1)), arm_measures("none", seeds(0.1), COPY)
     wider = NOISE.model_copy(update={"factor": 4})
-    assert judged(outcome("arm", seeds(0.5), wider), narrow, copies).verdict == "a control is missing"
-    assert judged(outcome("arm", seeds(0.5), NOISE), copies).verdict == "a control is missing"
+    assert judged(arm_measures("arm", seeds(0.5), wider), narrow, copies).verdict == "a control is missing"
+    assert judged(arm_measures("arm", seeds(0.5), NOISE), copies).verdict == "a control is missing"
     assert judged(narrow, copies).verdict == "control"
     assert judged(copies, narrow).verdict == "control"
-    few = outcome("narrow", seeds(0.1, 5)), outcome("none", seeds(0.1, 5), COPY)
-    assert judged(outcome("arm", seeds(0.5, 5), NOISE), *few).verdict == "too few seeds"
+    few = arm_measures("narrow", seeds(0.1, 5)), arm_measures("none", seeds(0.1, 5), COPY)
+    assert judged(arm_measures("arm", seeds(0.5, 5), NOISE), *few).verdict == "too few seeds"
 
 
 def test_a_claim_takes_the_largest_p_of_its_controls():
-    narrow, copies = outcome("narrow", seeds(0.1)), outcome("none", [*seeds(0.1, 6), 0.9, 0.9], COPY)
-    found = judged(outcome("arm", seeds(0.5), NOISE), narrow, copies)
-    assert found.p == max(each.p for each in found.comparisons if each.p is not None)
+    narrow, copies = arm_measures("narrow", seeds(0.1)), arm_measures("none", [*seeds(0.1, 6), 0.9, 0.9], COPY)
+    found = judged(arm_measures("arm", seeds(0.5), NOISE), narrow, copies)
+    assert found.p == max(each.p for each in found.differences if each.p is not None)
     assert found.p is not None
     assert found.p > 2 / 2**8
 
 
 def test_controls_are_those_of_the_same_factor():
     arms = [
-        outcome(name, seeds(0.1), settings)
+        arm_measures(name, seeds(0.1), settings)
         for name, settings in {
             "narrow": ArmConfig(),
             "x2": COPY,
@@ -247,29 +247,29 @@ def test_controls_are_those_of_the_same_factor():
     assert not is_narrow(ArmConfig(scratch=True))
 
 
-def test_a_trial_holds_every_arm_against_its_controls_in_every_instance(trial, base):
-    assert [each.name for each in trial.outcomes] == ["start", *ARMS]
-    assert [[each.outcome.name for each in row] for row in trial.results] == [["start", *ARMS]] * 2
-    start, narrow, copies, noisy = trial.outcomes
+def test_a_trial_holds_every_arm_against_its_controls_in_every_instance(compared, base):
+    assert [each.name for each in compared.measures] == ["start", *ARMS]
+    assert [[each.measures.name for each in row] for row in compared.results] == [["start", *ARMS]] * 2
+    start, narrow, copies, noisy = compared.measures
     assert start.n_neurons == narrow.n_neurons == 8
     assert copies.n_neurons == noisy.n_neurons == 16
     np.testing.assert_array_equal(start.loss, base.losses)
     np.testing.assert_array_equal(copies.distinct, narrow.distinct)
     assert (noisy.distinct > narrow.distinct).any()
-    assert trial.n_claims == 2
-    noisy_results = [row[3] for row in trial.results]
+    assert compared.n_claims == 2
+    noisy_results = [row[3] for row in compared.results]
     assert all(each.is_claim and each.adjusted_p is not None and each.adjusted_p >= each.p for each in noisy_results)
-    assert [row[2].verdict for row in trial.results] == ["control"] * 2
+    assert [row[2].verdict for row in compared.results] == ["control"] * 2
 
 
-def test_equal_copies_that_were_trained_on_are_the_narrow_network_still(trial):
-    _, narrow, copies, _ = trial.outcomes
+def test_equal_copies_that_were_trained_on_are_the_narrow_network_still(compared):
+    _, narrow, copies, _ = compared.measures
     np.testing.assert_allclose(copies.loss, narrow.loss, rtol=1e-3)
-    for row in trial.results:
+    for row in compared.results:
         assert abs(row[2].less("narrow").once.mean) < 0.02
 
 
-def test_the_page_shows_the_arms_and_leaves_their_tables_as_markdown(base, trial, tmp_path):
+def test_the_page_shows_the_arms_and_leaves_their_tables_as_markdown(base, compared, tmp_path):
     write_pages([base.directory, arms_directory(base.directory)], tmp_path)
     html = (tmp_path / "six.html").read_text()
     assert '<h2 id="arms">' in html
@@ -282,31 +282,31 @@ def test_the_page_shows_the_arms_and_leaves_their_tables_as_markdown(base, trial
     rows = json.loads((tmp_path / "six.json").read_text())["arms"]
     assert [(row["arm"], row["probability"]) for row in rows] == [(n, p) for p in (0.5, 0.1) for n in ("start", *ARMS)]
     last = rows[-1]
-    assert last["loss"]["mean"] == pytest.approx(trial.outcomes[-1].loss[1].mean())
+    assert last["loss"]["mean"] == pytest.approx(compared.measures[-1].loss[1].mean())
     assert last["less"]["narrow"]["control"] == "narrow"
     assert last["neurons"] == 16
 
 
-def test_the_summary_names_few_arms_and_warns_of_controls_at_zero(base, trial, monkeypatch):
+def test_the_summary_names_few_arms_and_warns_of_controls_at_zero(base, compared, monkeypatch):
     view = View(Reading(base))
-    said = trial_page(view, trial).summary
+    said = arms_page(view, compared).summary
     assert [each.split(":")[0] for each in said] == ["p = 0.5", "p = 0.1"]
     assert all("1 of 1 arms (x2-w-in)" in each for each in said)
-    for each in trial.outcomes:
+    for each in compared.measures:
         shares = 0.5 + 0.01 * np.arange(12).reshape(2, 6) if each.name == "x2-w-in" else np.zeros((2, 6))
         monkeypatch.setitem(each.__dict__, "once", shares)
         monkeypatch.setitem(each.__dict__, "computed", np.ones((2, 6)))
-    monkeypatch.delitem(trial.__dict__, "results")
+    monkeypatch.delitem(compared.__dict__, "results")
     monkeypatch.setattr("analyze.toys.arms.LEVEL", 0.07)
     monkeypatch.setattr("analyze.toys.arms_page.NAMED", 0)
-    for each in trial_page(view, trial).summary:
+    for each in arms_page(view, compared).summary:
         assert "superposition is reduced in 1 of 1 arms. No control has" in each
-    trial.__dict__.pop("results")
+    compared.__dict__.pop("results")
 
 
-def test_the_same_trial_gives_the_same_figure(base, trial):
+def test_the_same_trial_gives_the_same_figure(base, compared):
     view = View(Reading(base))
-    assert trial_page(view, trial).figure.svg == trial_page(view, trial).figure.svg
+    assert arms_page(view, compared).figure.svg == arms_page(view, compared).figure.svg
 
 
 def test_a_toy_without_arms_has_no_section(tmp_path):

@@ -26,9 +26,9 @@ from analyze.toys.figures import (
 )
 from analyze.toys.phase import STRATEGIES
 from analyze.toys.reading import Reading
-from analyze.toys.view import View, leading
+from analyze.toys.view import View, leading, spread
 from analyze.toys.weight_figures import arrow_figure, gram_figure, kind_figure, neuron_figure
-from analyze.toys.weights import Geometry, _pile, arrows, gram, neuron_order, spread
+from analyze.toys.weights import Geometry, _pile, arrows, gram, neuron_order
 from tests.analyze.toys.trained import ABSOLUTE, CLASSES, NEURON, PENTAGON, PHASES, trained
 from train.toys.runs import ToyRun
 

@@ -1,4 +1,4 @@
-"""Neurons: exposures, shares, dead neurons, outputs computed, and motifs planted one by one."""
+"""Neurons: shares, dead neurons, outputs computed, and motifs planted one by one."""
 
 import pytest
 import torch
@@ -7,23 +7,9 @@ from analyze.toys.neurons import (
     computed,
     count_motifs,
     dead,
-    input_exposure,
     largest_share,
     motifs,
-    path_exposure,
 )
-from tests.analyze.toys.planted import toy_config
-from train.toys.models import ToyModel
-
-
-def network(first: list[list[float]], last: list[list[float]]) -> ToyModel:
-    """A computation of one instance and replica; `last` is [out neuron]."""
-    config = toy_config(
-        features={"n": len(first[0]), "values": {"low": -1.0}},
-        target={"function": "abs"},
-        network={"kind": "computation", "hidden": len(first)},
-    )
-    return ToyModel(config.network, {"W1": torch.tensor([[first]]), "W2": torch.tensor([[last]])})
 
 
 def found(first: list[list[float]], last: list[list[float]]) -> dict[str, list[tuple]]:
@@ -37,13 +23,6 @@ def found(first: list[list[float]], last: list[list[float]]) -> dict[str, list[t
 def test_the_share_of_the_largest_is_one_for_one_feature_and_evenly_split_for_all():
     shares = largest_share(torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 1.0], [9.0, 0.5, 0.5], [0.0, 0.0, 0.0]]))
     torch.testing.assert_close(shares, torch.tensor([1.0, 1 / 3, 0.9, torch.nan]), equal_nan=True)
-
-
-def test_exposure_by_input_weights_forgets_signs_and_exposure_by_paths_weighs_outputs_that_read_the_feature():
-    model = network([[2.0, -1.0], [0.0, 3.0]], [[0.5, -4.0], [1.0, 1.0]])
-    assert input_exposure(model)[0, 0].tolist() == [[2.0, 1.0], [0.0, 3.0]]
-    assert path_exposure(model, [(0,), (1,)])[0, 0].tolist() == [[1.0, 1.0], [0.0, 3.0]]
-    assert path_exposure(model, [(0,), (0, 1)])[0, 0].tolist() == [[3.0, 1.0], [0.0, 3.0]]
 
 
 def test_a_neuron_is_dead_where_nothing_comes_in_or_nothing_goes_out():

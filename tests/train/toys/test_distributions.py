@@ -188,7 +188,7 @@ def test_draws_serve_some_instances_or_replicas_at_a_time_and_stay_as_they_are(f
     draws = together.draws(30, seed=1, stream=2, own=3)
     before = draws.clone()
     for i, instance in enumerate(instances):
-        some = Sampler.of([instance]).worth(draws[:, 1:])
+        some = Sampler.of([instance]).values_of(draws[:, 1:])
         assert torch.equal(some[0], together.sample(30, 1, 2, own=3)[i, 1:])
     assert torch.equal(draws, before)
 

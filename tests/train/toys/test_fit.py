@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
-from train.toys import fit as fit_module
 from train.toys.config import ToyConfig
-from train.toys.fit import Fit, FitState, fit
+from train.toys.fit import Fit, FitState, Pace, fit
 
 
 def toy(
@@ -150,10 +149,9 @@ def _whole(which: int) -> Fit:
     return _WHOLE[which]
 
 
-def test_the_state_is_handed_over_on_the_way_and_is_not_changed_by_going_on(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fit_module, "SAVE_SECONDS", 0.0)
+def test_the_state_is_handed_over_on_the_way_and_is_not_changed_by_going_on():
     states: list[FitState] = []
-    whole = fit(OPTIONS[0], save=states.append)
+    whole = fit(OPTIONS[0], save=states.append, pace=Pace(save_seconds=0.0))
     assert [state.step for state in states] == [5, 10, 15]
     for state in states:
         assert_same(fit(OPTIONS[0], resume=state), whole)
@@ -175,22 +173,20 @@ def test_the_same_config_gives_the_same_bits_and_another_seed_does_not():
 
 @pytest.mark.parametrize("data", ["shared", "own"])
 @pytest.mark.parametrize("piece", [1, 2**18])
-def test_a_replicas_result_does_not_depend_on_how_many_others_there_are(
-    data: str, piece: int, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(fit_module, "PIECE", piece)
-    few, many = (fit(toy({"dropout": 0.2}, replicas=count, data=data, seed=3)) for count in (2, 9))
+def test_a_replicas_result_does_not_depend_on_how_many_others_there_are(data: str, piece: int):
+    few, many = (
+        fit(toy({"dropout": 0.2}, replicas=count, data=data, seed=3), pace=Pace(piece=piece)) for count in (2, 9)
+    )
     for name, each in few.model.parameters.items():
         assert torch.allclose(each, many.model.parameters[name][:, :2], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(few.losses[:, 0], few.losses[:, 1], rtol=1e-3)
 
 
 @pytest.mark.parametrize("piece", [1, 2 * 5 * 64, 4 * 5 * 64])
-def test_cutting_the_work_into_pieces_changes_nothing_but_rounding(piece: int, monkeypatch: pytest.MonkeyPatch):
+def test_cutting_the_work_into_pieces_changes_nothing_but_rounding(piece: int):
     config = toy(replicas=4, sweep={"probability": [0.1, 0.5, 0.9], "l1": [0.0, 0.1]})
     whole = fit(config)
-    monkeypatch.setattr(fit_module, "PIECE", piece)
-    assert torch.allclose(fit(config).losses, whole.losses, rtol=1e-4)
+    assert torch.allclose(fit(config, pace=Pace(piece=piece)).losses, whole.losses, rtol=1e-4)
 
 
 def test_an_instance_trains_as_it_would_alone():

@@ -20,7 +20,7 @@ from train.files import MANIFEST, locked, verify
 from train.toys.baseline import naive_on_final_samples
 from train.toys.command import loss_table, run_toy
 from train.toys.distributions import Sampler
-from train.toys.fit import _Run, fit
+from train.toys.fit import Pace, _Run, fit
 from train.toys.runs import ToyRun
 from train.toys.tables import CURVES, LOSSES, OUTPUTS, write_table
 from train.toys.targets import Target
@@ -116,11 +116,10 @@ def test_losses_are_those_of_the_weights_on_samples_that_stand_beside_the_baseli
         )
 
 
-def test_the_naive_baseline_takes_fewer_samples_where_they_would_not_fit(monkeypatch):
+def test_the_naive_baseline_takes_fewer_samples_where_they_would_not_fit():
     config = small_toy(fit__eval_samples=5000).instances()[1]
     whole = naive_on_final_samples(config)
-    monkeypatch.setattr("train.toys.baseline.NAIVE_NUMBERS", 4)
-    part = naive_on_final_samples(config)
+    part = naive_on_final_samples(config, at_most=4)
     assert part.loss != whole.loss
     assert part == naive_on_final_samples(small_toy(fit__eval_samples=1024).instances()[1])
 
@@ -223,11 +222,10 @@ def test_a_killed_toy_goes_on_from_its_last_point(finished, tmp_path, monkeypatc
             raise MemoryError
         return real(run, step)
 
-    monkeypatch.setattr("train.toys.fit.SAVE_SECONDS", 0.0)
     monkeypatch.setattr(_Run, "_advance", dying)
     out = tmp_path / "small"
     with pytest.raises(MemoryError):
-        run_toy(small_toy(), out)
+        run_toy(small_toy(), out, Pace(save_seconds=0.0))
     assert [path.name for path in Unfinished(out).states()] == ["state-000000024"]
     begun: list[int] = []
     monkeypatch.setattr(_Run, "_advance", lambda run, step: (begun.append(step), real(run, step))[1])
@@ -304,10 +302,9 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(finished, tmp_path
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("train.toys.fit.SAVE_SECONDS", 0.0)
         patch.setattr(Unfinished, "save", full)
         with pytest.raises(EnvironmentProblem, match=r"small: step 16 was not saved \(No space left on device\)"):
-            run_toy(small_toy(), out)
+            run_toy(small_toy(), out, Pace(save_seconds=0.0))
     monkeypatch.undo()
     assert [path.name for path in Unfinished(out).states()] == ["state-000000008"]
     assert same(run_toy(small_toy(), out).run, finished)

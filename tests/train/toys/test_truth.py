@@ -110,12 +110,11 @@ def test_a_deep_relu_network_without_hidden_biases_is_told_exactly(layer):
     torch.testing.assert_close(Truth.of(model, config, layer).responses, expected)
 
 
-def test_the_same_responses_whatever_fits_into_memory_at_once(monkeypatch):
+def test_the_same_responses_whatever_fits_into_memory_at_once():
     config = toy(network={"kind": "computation", "hidden": [4], "activation": "gelu"})
     model = random_model(config)
     whole = Truth.of(model, config).responses
-    monkeypatch.setattr("train.toys.truth._CHUNK", 100)
-    torch.testing.assert_close(Truth.of(model, config).responses, whole)
+    torch.testing.assert_close(Truth.of(model, config, at_once=100).responses, whole)
 
 
 def test_shares_and_leading_features_tell_mono_poly_and_dead_apart():

@@ -1,4 +1,4 @@
-"""Arms of a toy: its trained networks widened and trained on, and the controls beside them.
+"""Arms of a toy: its trained networks widened and trained on, and their controls.
 
 checkpoints/toy/<name>-arms/<arm>/    a finished toy like its base (`train.toys.runs`), sealed, and with
     arm.json                          what it started from, and which neuron each of its neurons was copied from
@@ -43,12 +43,12 @@ class ArmFacts(BaseModel):
     name: str
     settings: ArmConfig
     start_sha256: str
-    """Of the base's model.safetensors: the trained networks that the arm started from (or, from scratch, stands
-    beside). The base's manifest will not do: it changes with the words of [about]."""
+    """Of the base's model.safetensors: the trained networks that the arm started from (or, from scratch, is compared
+    with). The base's manifest will not do: it changes with the words of [about]."""
     steps_before: int = Field(ge=0)
-    """Steps that the start's training took; a network from scratch took them as well."""
+    """Steps of the start's training; a network from scratch took them as well."""
     relative_l2: float = Field(ge=0)
-    """Largest change of any network's answers by widening, over their own norm; 0 from scratch."""
+    """Largest change of any network's answers by widening, over their norm; 0 from scratch."""
     parents: list[int] | None
     """The base's neuron that each hidden neuron was copied from, -1 for a fresh one; None from scratch."""
 
@@ -77,21 +77,20 @@ class ToyArm:
         Raises:
             BadInput: not a whole toy, or not an arm.
         """
-        run = ToyRun.load(directory)
-        return cls(run, read_facts(directory))
+        return cls(ToyRun.load(directory), read_facts(directory))
 
 
 def arms_directory(base: Path) -> Path:
-    """Where the arms of a toy lie: beside it, since a sealed directory holds nothing else."""
+    """Where the arms of a toy lie: next to it, since a sealed directory holds nothing else."""
     base = base.resolve()
     return base.with_name(f"{base.name}-arms")
 
 
 def load_arms(base: ToyRun) -> list[ToyArm]:
-    """The arms that a toy's config names, in order; none before they have been trained.
+    """The arms that a toy's config names, in order; empty before they have been trained.
 
     Raises:
-        BadInput: some are there and others not, or one is damaged or started from other networks.
+        BadInput: only some are there, or one is damaged or started from other networks.
     """
     directory = arms_directory(base.directory)
     if not base.config.arms or not directory.is_dir():
@@ -107,10 +106,10 @@ def load_arms(base: ToyRun) -> list[ToyArm]:
 
 
 def read_facts(directory: Path) -> ArmFacts:
-    """What arm.json of a finished arm says.
+    """Read arm.json of a finished arm.
 
     Raises:
-        BadInput: there is none, or it says something else.
+        BadInput: there is none, or its content does not fit.
     """
     path = directory / ARM
     try:
@@ -133,12 +132,12 @@ def require_from(facts: ArmFacts, base: ToyRun, where: Path) -> None:
 
 
 def weights_hash(base: ToyRun) -> str:
-    """sha256 of a toy's model.safetensors, as its manifest has it."""
+    """sha256 of a toy's model.safetensors, from its manifest."""
     return read_manifest(base.directory)["files"]["model.safetensors"]["sha256"]
 
 
 def arm_config(config: ToyConfig, name: str) -> ToyConfig:
-    """An arm as a toy of its own: as wide as it is, for the steps that come after the base's."""
+    """An arm as a toy of its own: as wide as the arm, for the steps that come after the base's."""
     arm = config.arms[name]
     hidden = tuple(width * arm.factor for width in config.network.hidden)
     about = config.about.model_copy(
@@ -159,21 +158,20 @@ def arm_config(config: ToyConfig, name: str) -> ToyConfig:
 
 
 def scratch_config(config: ToyConfig, name: str) -> ToyConfig:
-    """The steps that a network from scratch takes before the others' start: the base's, as wide as the arm."""
-    whole = arm_config(config, name)
+    """The steps that a network from scratch takes first, to catch up with the other arms' start."""
     fit = config.fit.model_copy(update={"l1": config.arms[name].l1, "snapshots": 0})
-    return whole.model_copy(update={"fit": fit})
+    return arm_config(config, name).model_copy(update={"fit": fit})
 
 
 def widened(model: ToyModel, arm: ArmConfig, init_scales: list[float]) -> ToyModel:
-    """Every network widened: neurons copied, W2 shared out, noise added; or fresh neurons beside the old ones.
+    """Every network widened: neurons copied, W2 shared out, noise added; or fresh neurons added to the old ones.
 
     Noise, shares and fresh neurons of replica r are drawn from (arm.seed, r) alone, the same for every instance.
 
     Args:
-        model: computations with one hidden layer; left as it is.
+        model: computations with one hidden layer; not changed.
         arm: not from scratch.
-        init_scales: of each instance, in which fresh neurons' W1 is drawn: with the spread of initial ones.
+        init_scales: of each instance; fresh neurons' W1 is drawn with the spread of initial weights.
 
     Raises:
         BadInput: a layer that is not there.
@@ -181,25 +179,18 @@ def widened(model: ToyModel, arm: ArmConfig, init_scales: list[float]) -> ToyMod
     arm.layers_in(1)
     config, old = model.config, model.parameters
     wide_config = config.model_copy(update={"hidden": (config.hidden[0] * arm.factor,)})
-    rows = []
+    fields = {name: field for name, field in (("W1", "w_in"), ("W2", "w_out"), ("b1", "b_in")) if name in old}
+    wide: dict[str, list[Tensor]] = {name: [] for name in fields}
     for instance, scale in enumerate(init_scales):
         deviation = scale * _initial_deviation(config, model.n_features, wide_config.hidden[0])
-        wide = []
         for replica in range(model.n_rep):
-            mlp = MLPWeights(
-                w_in=old["W1"][instance, replica],
-                w_out=old["W2"][instance, replica],
-                b_in=old["b1"][instance, replica] if "b1" in old else None,
-            )
-            wide.append(_widened_mlp(mlp, config.activation, arm, replica, deviation))
-        rows.append(wide)
-    made = {
-        "W1": torch.stack([torch.stack([each.w_in for each in row]) for row in rows]),
-        "W2": torch.stack([torch.stack([each.w_out for each in row]) for row in rows]),
-    }
-    if "b1" in old:
-        made["b1"] = torch.stack([torch.stack([each.b_in for each in row if each.b_in is not None]) for row in rows])
-    return ToyModel(wide_config, {name: made.get(name, value) for name, value in old.items()})
+            own = {name: old[name][instance, replica] for name in fields}
+            mlp = MLPWeights(w_in=own["W1"], w_out=own["W2"], b_in=own.get("b1"))
+            mlp = _widened_mlp(mlp, config.activation, arm, replica, deviation)
+            for name, field in fields.items():
+                wide[name].append(getattr(mlp, field))
+    stacked = {name: torch.stack(each).unflatten(0, (-1, model.n_rep)) for name, each in wide.items()}
+    return ToyModel(wide_config, old | stacked)
 
 
 def _widened_mlp(mlp: MLPWeights, act: str, arm: ArmConfig, replica: int, deviation: float) -> MLPWeights:
@@ -218,7 +209,7 @@ def _initial_deviation(config: NetworkConfig, n_features: int, n_hidden: int) ->
 
 
 def scales_of(arm: ArmConfig, activation: str) -> Scales:
-    """What `ArmConfig.widened_rates` makes of the rates of single parameters."""
+    """The rates of single parameters that `ArmConfig.widened_rates` asks for."""
     if arm.widened_rates == "full" or not (arm.copies_neurons or arm.scratch):
         return Scales()
     assert ACTIVATIONS[activation].w_out_over_k, "toys have activations whose copies share W2"
@@ -231,8 +222,8 @@ def parents(config: ToyConfig, arm: ArmConfig) -> Int[np.ndarray, " hidden"] | N
     return None if arm.scratch else parents_of(config.network.hidden[0], arm.factor, arm.copies)
 
 
-def start_of(base: ToyRun, name: str) -> tuple[Start, float]:
-    """What a widened arm trains from, and the largest relative L2 change that widening made.
+def start_of(base: ToyRun, name: str, tolerance: float = EXACT_TOLERANCE) -> tuple[Start, float]:
+    """The networks that a widened arm starts from, and the largest relative L2 change that widening made.
 
     Raises:
         PolysemError: a scheme that promises exactness missed it: a defect.
@@ -241,14 +232,14 @@ def start_of(base: ToyRun, name: str) -> tuple[Start, float]:
     configs = base.config.instances()
     wide = widened(base.model, arm, [each.network.init_scale for each in configs])
     moved = float(relative_change(base.model, wide, base.config).max())
-    if arm.keeps_the_function and not moved <= EXACT_TOLERANCE:
+    if arm.keeps_the_function and not moved <= tolerance:
         raise PolysemError(f"arms.{name}: widening was to be exact and moved the answers by {moved:.1e}; refused")
     steps = base.config.fit.steps
     return Start(wide, steps, scales_of(arm, base.config.network.activation)), moved
 
 
 def fresh_start(base: ToyConfig, name: str) -> Start:
-    """What an arm from scratch begins with: initial networks of its width."""
+    """The start of an arm from scratch: initial networks of its width."""
     config = scratch_config(base, name)
     n_outputs = Target.of(config).n_outputs
     model = initial(config.instances(), n_outputs, config.fit.seed, config.fit.replicas)
@@ -257,8 +248,8 @@ def fresh_start(base: ToyConfig, name: str) -> Start:
 
 @torch.no_grad()
 def relative_change(old: ToyModel, new: ToyModel, config: ToyConfig) -> Float[Tensor, "inst rep"]:
-    """L2 norm of what became of the answers over their own, on samples of the final loss; 0 / 0 counts as 0."""
+    """L2 norm of the change of the answers over their own norm, on samples of the final loss; 0 / 0 counts as 0."""
     x = Sampler.of(config.instances()).sample(EVAL_BLOCK, config.fit.seed, "eval-0")
-    answers, others = old(x), new(x)
-    difference, size = (others - answers).flatten(2).norm(dim=2), answers.flatten(2).norm(dim=2)
+    answers = old(x)
+    difference, size = (each.flatten(2).norm(dim=2) for each in (new(x) - answers, answers))
     return torch.where(difference == 0, 0.0, difference / size)

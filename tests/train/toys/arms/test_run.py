@@ -15,7 +15,6 @@ from train.files import verify
 from train.interrupt import Interruptible
 from train.toys.adam import Scales
 from train.toys.arm_config import ArmConfig
-from train.toys.arms import store as arms_module
 from train.toys.arms.run import train_arms
 from train.toys.arms.store import (
     ToyArm,
@@ -306,11 +305,10 @@ def test_an_arm_whose_file_was_altered_is_refused(outcome):
     assert verify(path.parent)["arm"] == "narrow"
 
 
-def test_a_scheme_that_misses_its_promise_is_a_defect(outcome, monkeypatch):
-    monkeypatch.setattr(arms_module, "EXACT_TOLERANCE", 0.0)
+def test_a_scheme_that_misses_its_promise_is_a_defect(outcome):
     with pytest.raises(PolysemError, match="x2-zero-sum: widening was to be exact"):
-        start_of(outcome.run, "x2-zero-sum")
-    start_of(outcome.run, "x2-w-in")
+        start_of(outcome.run, "x2-zero-sum", tolerance=0.0)
+    start_of(outcome.run, "x2-w-in", tolerance=0.0)
 
 
 @pytest.mark.parametrize(
