@@ -120,13 +120,13 @@ def birth_of(child: Checkpoint) -> Checkpoint:
         # A run that goes on from another's step 0 holds the same weights at its own.
         if start is None or start["hash"] == parent_hash or start["step"] == 0:
             if 0 not in steps(run):
-                raise BadInput(f"{step_directory(run, 0)}: not there; how far children have moved is told from it")
+                raise BadInput(f"{step_directory(run, 0)}: not there; how far children have moved is measured from it")
             return open_step(step_directory(run, 0))
         earlier = _find(start["hash"], child)
         if earlier is None:
             raise BadInput(
                 f"{_recorded(child)}: not there; {run} goes on from it, and how far children have moved is "
-                "told from its step 0"
+                "measured from its step 0"
             )
         child = earlier
 

@@ -20,10 +20,10 @@ def jumps(losses: Float[ndarray, "points"]) -> int:
     Steepness is the fall of ln loss in one interval. After a plateau, whose least steep interval has the steepness s
     (or `FLAT`, if that is more), a jump starts where the curve gets steeper than `STEEP` x s; it ends where the curve
     gets `STEEP` times less steep than the jump was at its steepest. The descent that a curve starts with
-    is none, however steep: nothing went before it. An even descent has none either.
+    is no jump, however steep: no plateau comes before it. An even descent has no jumps either.
     """
     steepness = -np.diff(np.log(np.maximum(losses, np.finfo(np.float64).tiny)))
-    found, start, peak = 0, None, 0.0
+    count, start, peak = 0, None, 0.0
     flattest, rested = np.inf, PLATEAU
     for i, now in enumerate([*steepness, -np.inf]):
         if start is None:
@@ -35,8 +35,8 @@ def jumps(losses: Float[ndarray, "points"]) -> int:
             if i + 1 < len(steepness) and steepness[i + 1] >= peak / STEEP:
                 continue  # one slow interval is no plateau
             fall = losses[start] - losses[i]
-            found += bool(fall > FALL * losses[start] and fall > 0.01 * losses[0])
+            count += bool(fall > FALL * losses[start] and fall > 0.01 * losses[0])
             start, flattest, rested = None, now, 1
         else:
             peak = max(peak, now)
-    return found
+    return count

@@ -54,7 +54,7 @@ def computed(
 
 
 @dataclass(frozen=True)
-class FoundMotif:
+class MotifOccurrence:
     """One occurrence of a motif: its neurons and its features.
 
     mono pair: (neuron that fires for x > 0, for x < 0), (feature,).
@@ -68,7 +68,7 @@ class FoundMotif:
     features: tuple[int, ...]
 
 
-def motifs(first: Float[Tensor, "neuron feat"], last: Float[Tensor, "feat neuron"]) -> list[FoundMotif]:
+def motifs(first: Float[Tensor, "neuron feat"], last: Float[Tensor, "feat neuron"]) -> list[MotifOccurrence]:
     """The motifs of a computation with one hidden layer and one output a feature, W1 and W2 of one model.
 
     The path from feature i through neuron j to output o is W1[j, i] W2[o, j]: what an x_i of the right sign adds to
@@ -90,11 +90,11 @@ def motifs(first: Float[Tensor, "neuron feat"], last: Float[Tensor, "feat neuron
     """
     serves = first.abs() * last.T > CONNECTED
     inhibits = _inhibitors(first, last)
-    found = [*_opposite_pairs(first, serves), *_asymmetric(first, last, serves, inhibits)]
+    occurrences = [*_opposite_pairs(first, serves), *_asymmetric(first, last, serves, inhibits)]
     for neuron in inhibits.nonzero()[:, 0].tolist():
         fires_on = (first[neuron].abs() > first[neuron].abs().max() / UNEVEN).nonzero()[:, 0]
-        found.append(FoundMotif("inhibitor", (neuron,), tuple(fires_on.tolist())))
-    return found
+        occurrences.append(MotifOccurrence("inhibitor", (neuron,), tuple(fires_on.tolist())))
+    return occurrences
 
 
 def count_motifs(first: Float[Tensor, "neuron feat"], last: Float[Tensor, "feat neuron"]) -> Counter[Motif]:
@@ -102,13 +102,13 @@ def count_motifs(first: Float[Tensor, "neuron feat"], last: Float[Tensor, "feat 
     return Counter(each.motif for each in motifs(first, last))
 
 
-def _opposite_pairs(first: Float[Tensor, "neuron feat"], serves: Bool[Tensor, "neuron feat"]) -> list[FoundMotif]:
+def _opposite_pairs(first: Float[Tensor, "neuron feat"], serves: Bool[Tensor, "neuron feat"]) -> list[MotifOccurrence]:
     units = torch.nn.functional.normalize(first, dim=-1, eps=1e-12)
     cosine = (units @ units.T).tril(-1)
     mono = largest_share(first.abs()) > MONO[0]
     order = cosine.flatten().argsort(stable=True)
     taken: set[int] = set()
-    found = []
+    occurrences = []
     for one, other in zip(*torch.unravel_index(order[: int((cosine < OPPOSITE).sum())], cosine.shape), strict=True):
         a, b = int(one), int(other)
         shared = (serves[a] & serves[b]).nonzero()[:, 0].tolist()
@@ -116,13 +116,13 @@ def _opposite_pairs(first: Float[Tensor, "neuron feat"], serves: Bool[Tensor, "n
             continue
         if mono[a] and mono[b] and len(shared) == 1:
             positive = (a, b) if first[a, shared[0]] > 0 else (b, a)
-            found.append(FoundMotif("mono pair", positive, tuple(shared)))
+            occurrences.append(MotifOccurrence("mono pair", positive, tuple(shared)))
         elif not mono[a] and not mono[b] and len(shared) > 1:
-            found.append(FoundMotif("antipodal", (a, b), tuple(shared)))
+            occurrences.append(MotifOccurrence("antipodal", (a, b), tuple(shared)))
         else:
             continue
         taken |= {a, b}
-    return found
+    return occurrences
 
 
 def _inhibitors(first: Float[Tensor, "neuron feat"], last: Float[Tensor, "feat neuron"]) -> Bool[Tensor, "neuron"]:
@@ -137,8 +137,8 @@ def _asymmetric(
     last: Float[Tensor, "feat neuron"],
     serves: Bool[Tensor, "neuron feat"],
     inhibits: Bool[Tensor, "neuron"],
-) -> list[FoundMotif]:
-    found = []
+) -> list[MotifOccurrence]:
+    occurrences = []
     for neuron in range(len(first)):
         for large in serves[neuron].nonzero()[:, 0].tolist():
             for small in serves[neuron].nonzero()[:, 0].tolist():
@@ -148,5 +148,5 @@ def _asymmetric(
                 same_side = first[:, large] * into[large].sign()
                 takes_away = inhibits & (same_side * -last[small] > CONNECTED)
                 if helpers := takes_away.nonzero()[:, 0].tolist():
-                    found.append(FoundMotif("asymmetric", (neuron, *helpers), (large, small)))
-    return found
+                    occurrences.append(MotifOccurrence("asymmetric", (neuron, *helpers), (large, small)))
+    return occurrences

@@ -1,8 +1,8 @@
 """The phase diagram of one feature too many: the cheapest strategy in theory, and that of a trained model.
 
 n features share n - 1 hidden dimensions in x' = relu(W^T W x + b). All have importance 1 but the last, whose
-importance is the diagram's axis beside the probability p that a feature is active; values are uniform in [0, 1].
-After Elhage et al., "Toy Models of Superposition" (2022), "Superposition as a Phase Change".
+importance is one axis of the diagram; the other is the probability p that a feature is active. Values are uniform in
+[0, 1]. After Elhage et al., "Toy Models of Superposition" (2022), "Superposition as a Phase Change".
 """
 
 from dataclasses import dataclass
@@ -112,8 +112,8 @@ def _antipodal(p: float, importance: float) -> tuple[float, tuple[float, float]]
 
     # From even sharing and from either side leading; biases start on either side of 0.
     starts = [(1, 1, -0.05, -0.05), (1, 0.7, 0.05, -0.1), (0.7, 1, -0.1, 0.05), (1, 1, -0.3, -0.3)]
-    found = min((minimize(loss, start, jac=True, method="BFGS") for start in starts), key=lambda each: each.fun)
-    return float(found.fun), (abs(float(found.x[0])), abs(float(found.x[1])))
+    best = min((minimize(loss, start, jac=True, method="BFGS") for start in starts), key=lambda each: each.fun)
+    return float(best.fun), (abs(float(best.x[0])), abs(float(best.x[1])))
 
 
 def boundary(importance: float, low: float = 1e-4, high: float = 1.0, n: int = 2) -> float:
@@ -137,11 +137,11 @@ def observed_strategy(weight: Float[Tensor, "hidden feat"]) -> int | None:
     Not represented: ignored; represented and orthogonal to all others that are: dedicated, with or without an
     antipodal pair among the others; one of an antipodal pair: antipodal. Something else is, say, one of a triangle.
     """
-    found = geometry(weight)
-    structure = found.structure_of(weight.shape[-1] - 1)
+    structures = geometry(weight)
+    structure = structures.structure_of(weight.shape[-1] - 1)
     if structure is None:
         return 0
-    dedicated = 3 if found.count("antipodal pair") else 1
+    dedicated = 3 if structures.count("antipodal pair") else 1
     return {"dedicated": dedicated, "antipodal pair": 2}.get(structure.name)
 
 

@@ -40,8 +40,8 @@ class Verdict:
 
     @property
     def word(self) -> Word:
-        """held: the best replica satisfies it, and at least half of the good ones. did not hold: the best does not,
-        and fewer than half of the good ones. Else unclear."""
+        """held: the best replica satisfies it, and at least half of the good ones do. did not hold: the best does not,
+        and fewer than half of the good ones do. Else unclear."""
         best = bool(_within(np.array([self.best]), self.expectation)[0])
         half = 2 * self.n_good_satisfying >= int(self.good.sum())
         return "held" if best and half else "unclear" if best or half else "did not hold"

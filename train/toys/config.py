@@ -351,7 +351,7 @@ class ToyConfig(Section):
         needed = {*values.choices} | ({0.0} if min(self.features.probabilities()) < 1 else set())
         if self.fit.loss == "cross_entropy" and (missing := needed.difference(levels)):
             raise ValueError(
-                f"target.levels: {list(levels)} lacks {min(missing):g}, which features are worth at times: "
+                f"target.levels: {list(levels)} lacks {min(missing):g}, a value that features have: "
                 "cross_entropy needs every value (0 when inactive) among the levels"
             )
 

@@ -215,7 +215,7 @@ def test_networks_and_fits_that_cannot_be_are_refused(toy_file: Path, words: lis
         ([*ONE_HOT, "--target.levels", "[1.0]"], "features.values.kind: function = 'one_hot' needs kind = 'choice'"),
         (
             [*ONE_HOT, *BINARY, *CROSS_ENTROPY, "--target.levels", "[1.0, 2.0]", "--features.probability", "0.5"],
-            "target.levels: [1.0, 2.0] lacks 0, which features are worth at times",
+            "target.levels: [1.0, 2.0] lacks 0, a value that features have",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from train.toys.config import ToyConfig
-from train.toys.distributions import Sampler, _worth
+from train.toys.distributions import Sampler, _values
 
 N = 10_000
 
@@ -105,10 +105,10 @@ def test_rounding_never_parts_a_pair(values: dict[str, Any]):
     # Features at the very end of their interval turn up once in 2^24 draws.
     sampler = Sampler.of([toy({"n": 2, "probability": 0.9587006, "pairs": "correlated", "values": values})])
     last = torch.tensor([1 - 2.0**-24, 0.5, 0.0, 0.9587006, 0.9587005]).expand(2, 5).clone()
-    even, odd = _worth(sampler._paired(last[None, None]), sampler.probability, sampler.values, marked=True)[0, 0]
+    even, odd = _values(sampler._paired(last[None, None]), sampler.probability, sampler.values, marked=True)[0, 0]
     assert torch.equal(even != 0, odd != 0)
     pairs = torch.cartesian_prod(last[0], last[0]).T.clone()[None, None]
-    even, odd = _worth(sampler._paired(pairs), sampler.probability, sampler.values, marked=True)[0, 0]
+    even, odd = _values(sampler._paired(pairs), sampler.probability, sampler.values, marked=True)[0, 0]
     assert torch.equal(even != 0, odd != 0)
 
 
