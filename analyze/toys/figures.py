@@ -133,15 +133,9 @@ def learning_figure(view: View) -> Figure | None:
     if not run.config.network.is_tied or not run.snapshots:
         return None
     shown = view.chosen(4)
-    instances = []
-    for i in shown:
-        W, losses = run.snapshots["W"][:, i], run.curves.losses[:, i]
-        path = W.numpy() if W.shape[1] == 2 else None
-        sizes = dimensionality(W).numpy()
-        instances.append(progress.Learning(view.title(i), run.curves.steps, losses, run.snapshot_steps, sizes, path))
     return Figure(
         "learning",
-        progress.learning(instances),
+        progress.learning(view, shown),
         "Loss and dimensionality of every feature over training steps",
         "Black: the loss of replica 0, whose features stand to the right (grey: other replicas). Features that swap "
         f"their geometry for a better one make the loss fall in jumps between plateaus.{view.some(shown)}",
@@ -151,12 +145,10 @@ def learning_figure(view: View) -> Figure | None:
 def curve_figure(view: View) -> Figure:
     """Loss curves of single instances."""
     run, shown = view.run, view.chosen(9)
-    titles = [view.title(i) or f"best {run.best_losses[i]:.2g}" for i in shown]
-    losses = run.curves.losses[:, shown].transpose(1, 0, 2)
     band = f", band: from the best to the worst of {run.n_rep} replicas" if run.n_rep > 1 else ""
     return Figure(
         "curves",
-        progress.loss_curves(titles, run.curves.steps, losses, run.best[shown]),
+        progress.loss_curves(view, shown),
         "Loss over training steps of every instance",
         f"Loss on held-out samples during training (line: the replica that ends lowest{band}): a line that still falls "
         f"at the right has not settled.{view.some(shown)}",

@@ -10,7 +10,7 @@ from train.toys.config import ToyConfig
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "toy"
 
-_LABELS = {"question": "question", "expectation": "expectation", "run_time": "run time", "outcome": "outcome"}
+_SHOWN = ("question", "expectation", "run_time", "outcome")
 
 
 def shipped_toys(directory: Path = SHIPPED) -> list[Path]:
@@ -38,7 +38,8 @@ def _entry(path: Path, width: int) -> str:
     name = os.path.relpath(path)
     problem = f" (problem {about.problem})" if about.problem else ""
     lines = [f"{name if len(name) < len(str(path)) else path}: {about.title}{problem}"]
-    for key, label in _LABELS.items():
+    for key in _SHOWN:
         if text := getattr(about, key):
-            lines.append(textwrap.fill(text, width, initial_indent=f"  {label:12} ", subsequent_indent=" " * 15))
+            label = f"  {key.replace('_', ' '):12} "
+            lines.append(textwrap.fill(text, width, initial_indent=label, subsequent_indent=" " * 15))
     return "\n".join(lines)
