@@ -3,9 +3,9 @@
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
-from train.config import Section
+from train.config import Section, Several
 from train.errors import did_you_mean
 from train.toys.arm_config import ArmConfig
 from train.toys.experiment import About, Expectation
@@ -23,10 +23,6 @@ PAIRED: tuple[TargetFunction, ...] = ("and", "or", "xor", "max", "max_abs", "pro
 """Functions of two features; the others take one."""
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 class ValuesConfig(Section):
     """The value of a feature that is active."""
 
@@ -34,10 +30,8 @@ class ValuesConfig(Section):
     low: float = 0.0
     high: float = 1.0
     """`uniform`: drawn from [low, high]."""
-    choices: tuple[float, ...] = ()
+    choices: Several[float] = ()
     """`choice`: one of these, equally likely."""
-
-    _tuples = field_validator("choices", mode="before")(_tuple)
 
     @model_validator(mode="after")
     def _values_fit(self) -> "ValuesConfig":
@@ -60,25 +54,23 @@ class FeaturesConfig(Section):
     """The features of the world: how many, how often they are active, how much they matter, their values."""
 
     n: int = Field(ge=1, le=MAX_FEATURES)
-    probability: Probability | tuple[Probability, ...] = 1.0
+    probability: Probability | Several[Probability] = 1.0
     """That a feature is active (1 - sparsity): one for all, or one a feature."""
     probability_last: Probability | None = None
     """Probability of the last feature, over the others'."""
-    importance: Importance | tuple[Importance, ...] = 1.0
+    importance: Importance | Several[Importance] = 1.0
     """Weight of a feature's error: one for all, or one a feature."""
     importance_decay: float | None = Field(default=None, gt=0, le=1)
     """Importance of feature i is this to the power of i, instead of `importance`."""
     importance_last: Importance | None = None
     """Importance of the last feature, over the others' (the axis of a phase diagram)."""
-    classes: tuple[ClassConfig, ...] = ()
+    classes: Several[ClassConfig] = ()
     """Features in classes, in order, instead of `probability` and `importance`."""
     values: ValuesConfig = ValuesConfig()
     pairs: Literal["independent", "correlated", "anticorrelated"] = "independent"
     """Features 2i and 2i + 1: independent, active together or not at all, or never together."""
     active: int | None = Field(default=None, ge=0)
     """Exactly so many features are active in every sample, instead of `probability`."""
-
-    _tuples = field_validator("probability", "importance", "classes", mode="before")(_tuple)
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> "FeaturesConfig":
@@ -140,10 +132,8 @@ class TargetConfig(Section):
     function: TargetFunction = "identity"
     pairs: Literal["adjacent", "all"] = "adjacent"
     """The pairs that a function of two features takes: (0, 1), (2, 3), ...; or all pairs."""
-    levels: tuple[float, ...] = ()
+    levels: Several[float] = ()
     """`one_hot`: one output for each of these values of each feature (an inactive feature has the value 0)."""
-
-    _tuples = field_validator("levels", mode="before")(_tuple)
 
     @model_validator(mode="after")
     def _levels_fit(self) -> "TargetConfig":
@@ -159,7 +149,7 @@ class NetworkConfig(Section):
 
     kind: Literal["bottleneck", "neuron", "computation"]
     """bottleneck: out(W^T W x + b). neuron: out(W^T act(W x) + b). computation: out(W2 act(W1 x) + b)."""
-    hidden: tuple[int, ...]
+    hidden: Several[int]
     """Hidden size; several for several hidden layers (computation only)."""
     activation: Literal["relu", "gelu"] = "relu"
     """Of hidden neurons (neuron, computation)."""
@@ -183,7 +173,7 @@ class NetworkConfig(Section):
     @field_validator("hidden", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int) else _tuple(value)
+        return (value,) if isinstance(value, int) else value
 
     @model_validator(mode="after")
     def _shape_fits(self) -> "NetworkConfig":
@@ -205,7 +195,7 @@ class FitConfig(Section):
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     """From the first step's `lr` to 0 at the last (cosine, linear), or not."""
     warmup_steps: int = Field(default=0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Annotated[tuple[float, float], Strict(False)] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled, of weights and not of biases."""
     loss: Literal["mse", "cross_entropy"] = "mse"
@@ -224,8 +214,6 @@ class FitConfig(Section):
     """Evaluations of all replicas during training, on 4,096 of those samples."""
     snapshots: int = Field(default=0, ge=0)
     """Weights of replica 0 kept during training, in equal steps, for the figures of learning dynamics."""
-
-    _tuples = field_validator("betas", mode="before")(_tuple)
 
     @model_validator(mode="after")
     def _betas_fit(self) -> "FitConfig":
@@ -249,17 +237,15 @@ class SweepConfig(Section):
     Each key stands for the one of the same name in [features], [network] or [fit].
     """
 
-    probability: tuple[Probability, ...] = ()
-    probability_last: tuple[Probability, ...] = ()
-    importance_decay: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
-    importance_last: tuple[Importance, ...] = ()
-    active: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = ()
-    init_scale: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    lr: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    l1: tuple[Annotated[float, Field(ge=0)], ...] = ()
-
-    _tuples = field_validator("*", mode="before")(_tuple)
+    probability: Several[Probability] = ()
+    probability_last: Several[Probability] = ()
+    importance_decay: Several[Annotated[float, Field(gt=0, le=1)]] = ()
+    importance_last: Several[Importance] = ()
+    active: Several[Annotated[int, Field(ge=0)]] = ()
+    dropout: Several[Annotated[float, Field(ge=0, lt=1)]] = ()
+    init_scale: Several[Annotated[float, Field(gt=0)]] = ()
+    lr: Several[Annotated[float, Field(gt=0)]] = ()
+    l1: Several[Annotated[float, Field(ge=0)]] = ()
 
     @model_validator(mode="after")
     def _values_differ(self) -> "SweepConfig":
@@ -294,9 +280,7 @@ class ToyConfig(Section):
     fine_tune: FineTuneConfig = FineTuneConfig()
     arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ArmConfig] = Field(default_factory=dict)
     """What happens to the trained networks afterwards, by name."""
-    expect: tuple[Expectation, ...] = ()
-
-    _tuples = field_validator("expect", mode="before")(_tuple)
+    expect: Several[Expectation] = ()
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "ToyConfig":
