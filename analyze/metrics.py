@@ -74,9 +74,13 @@ def average_precision(
 
 
 def best_f1_threshold(y: Float[ndarray, "t"], covered: Bool[ndarray, "t"], counts: Float[ndarray, "t"]) -> float:
-    """The value of `y` from which calling a token positive gives the largest F1; `counts` as `average_precision`."""
+    """The threshold on `y` that gives the largest F1, halfway between two values; -inf where all tokens are called.
+
+    Halfway, so that rounding cannot move a token of the same value across it. `counts` as in `average_precision`.
+    """
     levels, hits, flagged = _curve(y, covered, counts)
-    return float(levels[np.argmax(2 * hits / (flagged + hits[-1]))])
+    best = int(np.argmax(2 * hits / (flagged + hits[-1])))
+    return float((levels[best] + levels[best + 1]) / 2) if best + 1 < len(levels) else -np.inf
 
 
 def _curve(y: ndarray, covered: ndarray, counts: ndarray) -> tuple[ndarray, ndarray, ndarray]:

@@ -1,6 +1,6 @@
-"""K-sparse probes of labels: how few neurons tell a feature, on every layer and hook that was collected.
+"""K-sparse probes of labels: how few neurons tell a label, on every layer and hook that was collected.
 
-OUT/<run>/step-<step>/L<layer>.<hook>.probes/   sealed, one row a probe
+OUT/<run>/step-<step>/L<layer>.<hook>.probes/   sealed, one row for each probe
 OUT/probes.parquet, probes.md, figures/probes-*.svg
 """
 
@@ -15,14 +15,14 @@ import polars as pl
 from analyze.activations.store import Activations, open_activations, read_meta
 from analyze.figures import styles_of
 from analyze.labels.bank import LabelBank, bank_of
-from analyze.probing.columns import MOST_NEURONS, Layer
+from analyze.probing.columns import Layer
 from analyze.probing.figures import probe_figures
 from analyze.probing.label import KS, SHIFTS, probe_label
 from analyze.probing.record import (
     PLACE,
     directory_of,
-    found_probes,
     label_hash,
+    matching_probes,
     read_probes,
     rows_of,
     settings_of,
@@ -32,9 +32,6 @@ from analyze.probing.tables import as_markdown
 from analyze.scores.run import activations_under
 from train.errors import BadInput, did_you_mean
 from train.files import manifest_hash, write_atomic
-
-SAVE_EVERY = 30.0
-"""Seconds after which what has been probed is put on disk, so that a stop loses no more."""
 
 Say = Callable[[str], None]
 
@@ -47,6 +44,14 @@ class Written:
     table: pl.DataFrame
 
 
+@dataclass(frozen=True)
+class _Settings:
+    ks: tuple[int, ...]
+    shifts: int
+    save_every: float
+    say: Say
+
+
 def probe(
     directories: Sequence[Path],
     out: Path,
@@ -56,47 +61,48 @@ def probe(
     ks: Sequence[int] = KS,
     shifts: int = SHIFTS,
     extra: Sequence[Path] = (),
+    save_every: float = 30.0,
     say: Say = print,
 ) -> Written:
-    """Probe labels on activations, each label once: what stands in `out` with the same settings is found again.
+    """Probe labels on activations; probes of a label that `out` already has with the same settings are kept.
 
     Args:
-        directories: activations directories with their samples, or directories that hold some at any depth.
-        out: takes the sealed probes, tables and figures; tables show everything that it holds.
+        directories: activations directories with their samples, or directories with some at any depth.
+        out: takes the sealed probes, tables and figures; the tables show everything in it.
         labels, families: which labels of the bank; all of them where neither is given.
         ks: numbers of neurons.
-        shifts: shifted labels a probe is held against.
+        shifts: how many shifted labels each probe is compared with.
         extra: the user's own labels, as `analyze.labels.bank.bank_on` takes them.
-        say: takes the lines that tell what is going on.
+        save_every: seconds after which new probes are saved; a stop loses no more than these.
+        say: takes lines about progress.
 
     Raises:
-        BadInput: directories without activations, two of one run, step and place, unknown labels or families,
-            or k below 1.
+        BadInput: directories without activations, two of the same run, step, layer and hook, unknown labels or
+            families, k below 1, or no shifts.
     """
-    ks = sorted(set(ks))
-    if not ks or ks[0] < 1:
-        raise BadInput(f"--k: {', '.join(map(str, ks)) or 'nothing'}; numbers of neurons from 1")
+    settings = _Settings(tuple(sorted(set(ks))), shifts, save_every, say)
+    if not settings.ks or settings.ks[0] < 1:
+        raise BadInput(f"--k: {', '.join(map(str, settings.ks)) or 'nothing'}; numbers of neurons from 1")
     if shifts < 1:
         raise BadInput(f"--shifts: {shifts}; at least 1 shifted label says what chance is")
-    found = activations_under(list(directories))
-    taken: dict[Path, Path] = {}
-    for directory in found:
+    by_place: dict[Path, Path] = {}
+    for directory in activations_under(list(directories)):
         final = directory_of(out, read_meta(directory))
-        if final in taken:
-            raise BadInput(f"{directory}: same run, step, layer and hook as {taken[final]}; give them another --out")
-        taken[final] = directory
-    for final, directory in taken.items():
+        if final in by_place:
+            raise BadInput(f"{directory}: same run, step, layer and hook as {by_place[final]}; give them another --out")
+        by_place[final] = directory
+    for final, directory in by_place.items():
         acts = open_activations(directory)
         bank = bank_of(acts, extra)
-        _probe_one(acts, bank, chosen_labels(bank, labels, families), final, ks, shifts, say)
+        _probe_layer(acts, bank, chosen_labels(bank, labels, families), final, settings)
     return write_tables(out)
 
 
 def chosen_labels(bank: LabelBank, labels: Sequence[str] | None, families: Sequence[str] | None) -> list[int]:
-    """Numbers of the labels that are named or of a named family, in the bank's order; all where neither is given.
+    """Numbers of the named labels and of those in named families, in the bank's order; all where neither is given.
 
     Raises:
-        BadInput: a name that the bank does not know.
+        BadInput: a name that is not in the bank.
     """
     if labels is None and families is None:
         return list(range(len(bank)))
@@ -109,42 +115,43 @@ def chosen_labels(bank: LabelBank, labels: Sequence[str] | None, families: Seque
     return sorted(named | of_family)
 
 
-def _probe_one(
-    acts: Activations, bank: LabelBank, chosen: list[int], final: Path, ks: Sequence[int], shifts: int, say: Say
-) -> None:
+def _probe_layer(acts: Activations, bank: LabelBank, chosen: list[int], final: Path, settings: _Settings) -> None:
+    """Probe the chosen labels that `final` lacks, and save."""
     assert acts.directory is not None
-    settings = settings_of(manifest_hash(acts.directory), ks, shifts)
-    rows = found_probes(final, settings)
+    recorded = settings_of(manifest_hash(acts.directory), settings.ks, settings.shifts)
+    rows = matching_probes(final, recorded)
     there = set(zip(rows["label"], rows["label_hash"]))
-    identity = {number: label_hash(bank.positions[number]) for number in chosen}
-    missing = [number for number in chosen if (bank.names[number], identity[number]) not in there]
+    hashes = {number: label_hash(bank.positions[number]) for number in chosen}
+    missing = [number for number in chosen if (bank.names[number], hashes[number]) not in there]
     if not missing:
-        say(f"found {final}: {len(chosen)} labels")
+        settings.say(f"found {final}: {len(chosen)} labels")
         return
     # A label whose tokens have changed is another label.
     rows = rows.filter(~pl.col("label").is_in([bank.names[number] for number in missing]))
     layer = Layer(acts)
     if not layer.is_whole:
-        say(f"{acts.directory}: of {acts.n_neurons:,} neurons each label's probes see the {MOST_NEURONS:,} best-ranked")
+        limit = f"the {layer.limits.neurons:,} best-ranked"
+        settings.say(f"{acts.directory}: of {acts.n_neurons:,} neurons each label's probes see {limit}")
     start = saved = time.perf_counter()
     for done, number in enumerate(missing, start=1):
         y = np.isin(layer.stream_position, bank.positions[number])
-        rows = pl.concat([rows, rows_of(bank.labels[number], identity[number], probe_label(layer, y, ks, shifts))])
+        probed = probe_label(layer, y, settings.ks, settings.shifts)
+        rows = pl.concat([rows, rows_of(bank.labels[number], hashes[number], probed)])
         now = time.perf_counter()
-        if now - saved > SAVE_EVERY and done < len(missing):
-            write_probes(final, rows, settings, acts.meta)
+        if now - saved > settings.save_every and done < len(missing):
+            write_probes(final, rows, recorded, acts.meta)
             saved = now
             left = (now - start) / done * (len(missing) - done)
-            say(f"{final}: {done} of {len(missing)} labels, about {left / 60:.0f} min to go")
-    write_probes(final, rows, settings, acts.meta)
-    say(f"wrote {final}: {len(missing)} labels, {time.perf_counter() - start:.0f} s")
+            settings.say(f"{final}: {done} of {len(missing)} labels, about {left / 60:.0f} min to go")
+    write_probes(final, rows, recorded, acts.meta)
+    settings.say(f"wrote {final}: {len(missing)} labels, {time.perf_counter() - start:.0f} s")
 
 
 def write_tables(out: Path) -> Written:
-    """probes.parquet, probes.md and figures/probes-*.svg of everything that `out` holds.
+    """Write probes.parquet, probes.md and figures/probes-*.svg of all probes in `out`.
 
     Raises:
-        BadInput: nothing there, or damaged.
+        BadInput: there are none, or they are damaged.
     """
     table = read_probes(out)
     if table is None:

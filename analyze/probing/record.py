@@ -1,6 +1,6 @@
-"""Probes on disk, one sealed directory for each one of activations, and as one table.
+"""Probes on disk: one sealed directory for each directory of activations; read together as one table.
 
-OUT/<run>/step-000001465/L0.mid.probes/   sealed: probes.parquet, one row a probe
+OUT/<run>/step-000001465/L0.mid.probes/   sealed: probes.parquet, one row for each probe
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from numpy import ndarray
 from analyze.activations.directory import ResultDirectory, find_directories
 from analyze.activations.store import ActivationsMeta
 from analyze.labels.bank import Label
-from analyze.probing.columns import MOST_NEURONS, MOST_TOKENS
+from analyze.probing.columns import LIMITS
 from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, Probe, Probed
 from train.errors import BadInput
 from train.files import canonical_json, publishing, read_manifest, verify
@@ -24,7 +24,7 @@ from train.files import canonical_json, publishing, read_manifest, verify
 FORMAT_VERSION = 1
 TABLE = "probes.parquet"
 NAMED_NEURONS = 32
-"""Neurons of a sparse probe that the table names, the first ones taken."""
+"""The table names this many neurons of a sparse probe, those chosen first."""
 
 SCHEMA: dict[str, Any] = {
     "label": pl.String,
@@ -57,12 +57,12 @@ PLACE = ("run", "variant", "seed", "step", "layer", "hook", "n_neurons")
 
 
 def label_hash(positions: Int[ndarray, "_"]) -> str:
-    """The identity of a label: the sha256 of its tokens' places in the stream."""
+    """The identity of a label: sha256 of the stream positions of its tokens."""
     return hashlib.sha256(np.asarray(positions, dtype="<i8").tobytes()).hexdigest()
 
 
 def rows_of(label: Label, identity: str, probed: Probed) -> pl.DataFrame:
-    """One row a probe: kind "sparse" for each k, "single", "dense"; or one row of kind "NA"."""
+    """One row for each probe: "sparse" for each k, "single" and "dense"; for a rare label one row of kind "NA"."""
     support = probed.support
     common = {
         "label": label.name,
@@ -83,9 +83,10 @@ def rows_of(label: Label, identity: str, probed: Probed) -> pl.DataFrame:
     shifted = {each.k: each for each in probed.shifted}
     rows = []
     for probe in (*probed.sparse, probed.single, probed.dense):
-        beside = shifted.get(probe.k) if probe.kind == "sparse" else None
-        chance = {} if beside is None else {"shifted_auprc": list(beside.auprc), "shifted_f1": list(beside.f1)}
-        rows.append({**common, **_figures(probe), **chance})
+        row = {**common, **_figures(probe)}
+        if probe.kind == "sparse" and probe.k in shifted:
+            row |= {"shifted_auprc": list(shifted[probe.k].auprc), "shifted_f1": list(shifted[probe.k].f1)}
+        rows.append(row)
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
@@ -106,21 +107,21 @@ def _figures(probe: Probe) -> dict[str, Any]:
 
 
 def settings_of(activations_hash: str, ks: Sequence[int], shifts: int) -> dict[str, Any]:
-    """What a label's probes depend on beside the label; where it is the same they need not be made again."""
-    bounds = [FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, ENOUGH, MOST_NEURONS, MOST_TOKENS]
+    """What the probes of a label depend on besides the label itself."""
+    bounds = [FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, ENOUGH, LIMITS.neurons, LIMITS.tokens]
     return {"activations_hash": activations_hash, "ks": sorted(set(ks)), "shifts": shifts, "bounds": bounds}
 
 
 def directory_of(out: Path, meta: ActivationsMeta) -> Path:
-    """Where the probes of some activations lie."""
+    """The directory for the probes of some activations."""
     return ResultDirectory(out, meta.run, meta.step, meta.layer, meta.hook).beside("probes")
 
 
-def found_probes(directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
-    """The rows that stand in a directory, if they were made with these settings; else none.
+def matching_probes(directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
+    """The rows in a directory if they were made with these settings; otherwise no rows.
 
     Raises:
-        BadInput: something else in its place, or damaged.
+        BadInput: the directory is damaged or is not a directory of probes.
     """
     if not directory.is_dir():
         return pl.DataFrame(schema=SCHEMA)
@@ -131,7 +132,7 @@ def found_probes(directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
 
 
 def write_probes(directory: Path, rows: pl.DataFrame, settings: dict[str, Any], meta: ActivationsMeta) -> None:
-    """Seal the rows of one directory of activations, replacing what was there."""
+    """Seal the probes of one directory of activations, in place of earlier ones."""
     place = {key: getattr(meta, key) for key in PLACE}
     facts = {"kind": "probes", "format_version": FORMAT_VERSION, "settings": settings, "place": place}
     with publishing(directory, facts, replace=True) as aside:
@@ -142,7 +143,7 @@ def read_probes(root: Path) -> pl.DataFrame | None:
     """Every probe under a directory: PLACE, then the columns of SCHEMA; None where there is none.
 
     Raises:
-        BadInput: damaged directories, or ones of another format version.
+        BadInput: a directory is damaged or has another format version.
     """
     frames = []
     for directory in find_directories(root, "probes"):

@@ -1,16 +1,16 @@
-"""Probes as tables for people: how sparse each label's representation is, and the figures that say so."""
+"""Tables of probes: how sparse the representation of each label is, and the figures behind that."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from analyze.probing.columns import MOST_NEURONS
+from analyze.probing.columns import LIMITS
 from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS
 from analyze.tables import Table, number
 
 MOST_ROWS = 200
-"""Rows of the long table that Markdown shows; all stand in the Parquet."""
+"""Markdown shows this many rows of the long table; the Parquet file has all."""
 
 RULE = (
     "A k-sparse probe is a logistic regression on k neurons, chosen on fit documents by forward selection of least "
@@ -91,7 +91,7 @@ def auprc_table(table: pl.DataFrame, most: int = MOST_ROWS) -> Table:
     return Table(
         "AUPRC by number of neurons",
         "On eval documents; [95 % interval over resampled documents]. Single: the neuron with the largest AUPRC on fit "
-        f"documents. Dense: all living neurons (of more than {MOST_NEURONS:,}, those that correlate most with the "
+        f"documents. Dense: all living neurons (of more than {LIMITS.neurons:,}, those that correlate most with the "
         f"label). Shifted: the best shifted label at the largest k.{rest}",
         ("label", "variant", "base rate", "single", *(f"k = {k}" for k in shown), "dense", "dense F1", "shifted"),
         tuple(rows[:most]),

@@ -148,10 +148,10 @@ def test_average_precision_counts_ties_together_and_tokens_as_often_as_they_stan
     assert np.isnan(average_precision(score, np.zeros(4, bool), np.ones(4)))
 
 
-def test_the_best_threshold_gives_the_largest_f1():
+def test_the_best_threshold_gives_the_largest_f1_and_lies_between_two_values():
     score, y = np.array([0.9, 0.8, 0.7, 0.1]), np.array([True, True, False, True])
-    assert best_f1_threshold(score, y, np.ones(4)) == pytest.approx(0.1)
-    assert best_f1_threshold(score, y, np.array([1.0, 1, 9, 1])) == pytest.approx(0.8)
+    assert best_f1_threshold(score, y, np.array([1.0, 1, 9, 1])) == pytest.approx(0.75)
+    assert best_f1_threshold(score, y, np.ones(4)) == -np.inf
 
 
 @settings(max_examples=30, deadline=None)

@@ -105,7 +105,6 @@ def test_a_stop_loses_only_what_was_not_yet_saved(
     results: Path, bank: LabelBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     one = results / "relu-s0" / "step-000000500"
-    monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
     real, calls = module.probe_label, []
 
     def stops(*given):
@@ -116,7 +115,7 @@ def test_a_stop_loses_only_what_was_not_yet_saved(
 
     monkeypatch.setattr(module, "probe_label", stops)
     with pytest.raises(KeyboardInterrupt):
-        probe([one], tmp_path, ks=(1, 2), shifts=1, say=lambda _: None)
+        probe([one], tmp_path, ks=(1, 2), shifts=1, save_every=0.0, say=lambda _: None)
     kept = read_probes(tmp_path)
     assert kept is not None
     assert kept["label"].unique().to_list() == ["a frequent token"]

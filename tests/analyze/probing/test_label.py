@@ -12,10 +12,10 @@ from analyze.activations.sample import HeldSample
 from analyze.activations.store import Activations, Moments, TokenSample
 from analyze.metrics import average_precision
 from analyze.probing import columns as columns_module
-from analyze.probing.columns import Layer, thinned
+from analyze.probing.columns import LIMITS, Layer, Limits, thinned
+from analyze.probing.intervals import DocumentBootstrap, called
 from analyze.probing.label import Probed, probe_label
 from analyze.probing.logistic import fit_logistic, half_balanced
-from analyze.probing.precision import DocumentBootstrap, called
 from tests.analyze.activations.synthetic import meta_of, write_data
 
 N_DOCUMENTS, LENGTH = 160, 50
@@ -60,9 +60,11 @@ def label(rng: np.random.Generator, share: float = 0.1) -> np.ndarray:
     return rng.random(T) < share
 
 
-def probed(values: np.ndarray, y: np.ndarray, data: Path, ks: tuple[int, ...] = (1, 2, 4, 8, 16)) -> Probed:
+def probed(
+    values: np.ndarray, y: np.ndarray, data: Path, ks: tuple[int, ...] = (1, 2, 4, 8, 16), limits: Limits = LIMITS
+) -> Probed:
     """`y` in the order of the corpus."""
-    layer = Layer(acts_of(values, data))
+    layer = Layer(acts_of(values, data), limits)
     return probe_label(layer, y[layer.tokens], ks, shifts=3)
 
 
@@ -147,19 +149,17 @@ def test_what_is_found_does_not_depend_on_blocks_of_neurons(data: Path, monkeypa
     values[:, 3] += y
     whole = probed(values, y, data)
     monkeypatch.setattr(columns_module, "blocks", lambda n: [(first, min(first + 5, n)) for first in range(0, n, 5)])
-    monkeypatch.setattr(columns_module, "_PIECE", 700)
-    pieces = probed(values, y, data)
+    pieces = probed(values, y, data, limits=Limits(tokens_at_once=700))
     for a, b in zip(whole.sparse, pieces.sparse):
         assert a.neurons == b.neurons
         assert a.auprc == pytest.approx(b.auprc, abs=1e-4)
 
 
-def test_of_a_wide_layer_each_label_sees_its_best_ranked_neurons(data: Path, monkeypatch: pytest.MonkeyPatch):
+def test_of_a_wide_layer_each_label_sees_its_best_ranked_neurons(data: Path):
     rng = np.random.default_rng(6)
     values, y = background(rng), label(rng)
     values[:, 17] += 2.0 * y
-    monkeypatch.setattr(columns_module, "MOST_NEURONS", 6)
-    layer = Layer(acts_of(values, data))
+    layer = Layer(acts_of(values, data), Limits(neurons=6))
     assert not layer.is_whole
     seen = layer.columns_for(y[layer.tokens])
     assert len(seen.neurons) == 6
@@ -216,13 +216,13 @@ def test_the_layer_holds_fit_tokens_first_and_moves_labels_along_the_corpus(data
     assert np.flatnonzero(moved).tolist() == [5, 6, 7]
 
 
-def test_the_optimiser_finds_what_newtons_method_finds():
+def test_the_regression_is_that_of_newtons_method():
     rng = np.random.default_rng(11)
     x = rng.standard_normal((3, 400))
     x[2] += 0.9 * x[0]
     y = rng.random(400) < 1 / (1 + np.exp(-(x[0] - 2 * x[1] - 1)))
     weights, _ = half_balanced(y, np.ones(400))
-    found = fit_logistic(torch.from_numpy(x), y, weights, 0.01, x @ x.T / 400)
+    found = fit_logistic(torch.from_numpy(x), y, weights, 0.01)
     design, beta = np.vstack([x, np.ones(400)]), np.zeros(4)
     ridge = 0.01 * np.diag([1, 1, 1, 0])
     for _ in range(50):
@@ -234,10 +234,10 @@ def test_the_optimiser_finds_what_newtons_method_finds():
 
 def test_classes_count_as_the_square_roots_of_their_sizes():
     y = np.arange(100) < 4
-    weights, worth = half_balanced(y, np.where(y, 1.0, 2.0))
+    weights, n_effective = half_balanced(y, np.where(y, 1.0, 2.0))
     assert weights.sum() == pytest.approx(1)
     assert weights[y].sum() / weights[~y].sum() == pytest.approx((4 / 192) ** 0.5)
-    assert worth == pytest.approx(4 * 4 * 192 / 196)
+    assert n_effective == pytest.approx(4 * 4 * 192 / 196)
 
 
 def test_a_threshold_calls_tokens_at_or_above_it():

@@ -1,4 +1,4 @@
-"""How well scores of tokens tell those with a label: AUPRC, F1 and what documents make of them."""
+"""Precision, recall and F1 of a probe, and intervals of AUPRC and F1 over resampled documents."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ MOST_BINS = 512
 
 @dataclass(frozen=True)
 class Called:
-    """What a threshold makes of tokens; precision 0 where none is called."""
+    """Calling tokens positive from a threshold on; precision is 0 where no token is called."""
 
     precision: float
     recall: float
@@ -30,16 +30,16 @@ def called(score: Float[ndarray, "t"], y: Bool[ndarray, "t"], threshold: float) 
 
 @dataclass(frozen=True)
 class Interval:
-    """Percentile interval over resampled documents."""
+    """95 % percentile interval over resampled documents."""
 
     low: float
     high: float
 
 
 class DocumentBootstrap:
-    """The same resamplings of whole documents for every score, so that scores of one label can be compared.
+    """The same resamples of whole documents for all probes of a label, so that they can be compared.
 
-    Tokens of one document are alike; resampling tokens would give intervals that are too narrow.
+    Tokens of one document are alike: intervals from resampled tokens would be too narrow.
     """
 
     def __init__(self, document: Int[ndarray, "t"], y: Bool[ndarray, "t"], draws: int = DRAWS, seed: int = 0) -> None:
@@ -50,7 +50,7 @@ class DocumentBootstrap:
         self._times = rng.multinomial(self._n, np.full(self._n, 1 / self._n), size=draws).astype(np.float64)
 
     def auprc(self, score: Float[ndarray, "t"]) -> Interval:
-        """Of the AUPRC, by at most MOST_BINS steps; the point is the exact one."""
+        """Interval of the AUPRC. Differences between draws come from at most MOST_BINS levels of the score."""
         positive = np.unique(score[self._y])
         if not len(positive):
             return Interval(float("nan"), float("nan"))
@@ -68,7 +68,7 @@ class DocumentBootstrap:
         return _interval(average_precision(score, self._y) - drawn[0] + drawn[1:])
 
     def f1(self, score: Float[ndarray, "t"], threshold: float) -> Interval:
-        """Of F1 at a threshold."""
+        """Interval of F1 at a threshold."""
         above = score >= threshold
         hits, flagged, n = (
             self._times @ np.bincount(self._of[kept], minlength=self._n) for kept in (above & self._y, above, self._y)
@@ -77,10 +77,10 @@ class DocumentBootstrap:
 
     @staticmethod
     def _area(times: ndarray, hits: ndarray, every: ndarray) -> ndarray:
-        found, flagged = np.cumsum(times @ hits, axis=1), np.cumsum(times @ every, axis=1)
-        rises = np.diff(found, prepend=0.0, axis=1)
-        total = np.where(found[:, -1] > 0, found[:, -1], np.nan)
-        return np.sum(rises * found / np.maximum(flagged, 1.0), axis=1) / total
+        positives, flagged = np.cumsum(times @ hits, axis=1), np.cumsum(times @ every, axis=1)
+        rises = np.diff(positives, prepend=0.0, axis=1)
+        total = np.where(positives[:, -1] > 0, positives[:, -1], np.nan)
+        return np.sum(rises * positives / np.maximum(flagged, 1.0), axis=1) / total
 
 
 def _interval(values: ndarray) -> Interval:
