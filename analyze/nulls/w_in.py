@@ -21,7 +21,7 @@ from analyze.activations.store import Activations
 from analyze.nulls.base import Null, NullStyle
 from analyze.nulls.making import CHUNK, MOST, activations_of, living
 from analyze.nulls.rotation import haar
-from train.model import MLP, Block, Transformer
+from train.model import MLP, Transformer
 
 MOST_COUPLED = 4096
 """Neurons that are turned among one another where the activation couples them (solu): the matrix of all of
@@ -83,23 +83,20 @@ def w_in_rotated(
     if len(alive) < 2:
         return None
     inputs = mlp_inputs(model, acts)
-    place = origin.neurons[alive]
-    turn = haar(len(alive), seed)
+    neurons = origin.neurons[alive]
     with torch.no_grad():
-        weight = (turn.T @ mlp.fc_in.weight[torch.from_numpy(place)].double()).float()
-    turned = Turned(place, weight, acts.moments.firing_rate[alive])
-    fit = acts.tokens.is_fit
+        weight = (haar(len(alive), seed).T @ mlp.fc_in.weight[torch.from_numpy(neurons)].double()).float()
+    turned = Turned(neurons, weight, acts.moments.firing_rate[alive])
     if coupled:
-        bias = coupled_biases(mlp, turned, inputs, fit, hook)
+        bias = coupled_biases(mlp, turned, inputs, acts.tokens.is_fit, hook)
     else:
-        bias = elementwise_biases(mlp.activation.function, turned, inputs, fit)
+        bias = elementwise_biases(mlp.activation.function, turned, inputs, acts.tokens.is_fit)
     kept = np.arange(len(alive))
     if len(alive) > most:
         kept = np.sort(np.random.default_rng([seed, 1]).choice(len(alive), most, replace=False))
     values = run_again(mlp, turned, bias, inputs, kept, coupled, hook)
     null = activations_of(acts, values, "w_in_rotated", seed, alive[kept], turned=len(alive))
-    error = rate_error(null.moments.firing_rate, turned.rate[kept])
-    null.meta.settings["rate_error"] = error
+    null.meta.settings["rate_error"] = rate_error(null.moments.firing_rate, turned.rate[kept])
     return null
 
 
@@ -123,15 +120,9 @@ def mlp_inputs(model: Transformer, acts: Activations) -> Float[Tensor, "t d_mode
         low, high = np.searchsorted(row, (first, first + step))
         if low == high:
             continue
-        x = model.embed(data.plain_rows(first, min(step, data.n_rows - first))[:, :n_ctx])
-        for index, block in enumerate(model.layers):
-            assert isinstance(block, Block)
-            if index == acts.meta.layer:
-                x = block.ln2(x + block.attn(block.ln1(x)))
-                break
-            x = block(x)
+        rows = data.plain_rows(first, min(step, data.n_rows - first))[:, :n_ctx]
         at = torch.from_numpy(row[low:high] - first), torch.from_numpy(acts.tokens.position[low:high].astype(np.int64))
-        inputs[low:high] = x[at]
+        inputs[low:high] = model.mlp_input(rows, acts.meta.layer)[at]
     return inputs
 
 
@@ -193,15 +184,15 @@ class Others:
         n, length = mlp.fc_in.weight.shape[0], len(inputs)
         stay = torch.ones(n, dtype=torch.bool)
         stay[torch.from_numpy(turned.neurons)] = False
-        found = cls(n, torch.full((length,), -torch.inf), torch.zeros(length), torch.zeros(length))
+        others = cls(n, torch.full((length,), -torch.inf), torch.zeros(length), torch.zeros(length))
         weight, offset = mlp.fc_in.weight[stay], mlp.fc_in.bias[stay]
         for first in range(0, length if len(weight) else 0, MICRO_BATCH_TOKENS):
             part = slice(first, first + MICRO_BATCH_TOKENS)
             pre = F.linear(inputs[part], weight, offset)
             mid = mlp.activation.function(pre)
-            found.log_total[part], found.total[part] = pre.logsumexp(1), mid.sum(1)
-            found.squares[part] = mid.square().sum(1)
-        return found
+            others.log_total[part], others.total[part] = pre.logsumexp(1), mid.sum(1)
+            others.squares[part] = mid.square().sum(1)
+        return others
 
     def values(
         self, mlp: MLP, turned: Turned, pre: Float[Tensor, "m c"], part: slice, hook: str

@@ -14,7 +14,7 @@ PRIMARY = "k_eff"
 
 def default_names() -> list[str]:
     """Every score but those that ask to be named: SCORES without the `optional` ones."""
-    return [name for name, one in SCORES.items() if not one.optional]
+    return [name for name, score in SCORES.items() if not score.optional]
 
 
 def checked_names(names: Iterable[str] | None) -> list[str]:
@@ -23,9 +23,9 @@ def checked_names(names: Iterable[str] | None) -> list[str]:
     Raises:
         BadInput: no such score.
     """
-    given = ["all"] if names is None else list(names)
-    names = list(dict.fromkeys(name for one in given for name in (default_names() if one == "all" else [one])))
-    for name in names:
-        if name not in SCORES:
+    checked: dict[str, None] = {}
+    for name in ["all"] if names is None else names:
+        if name != "all" and name not in SCORES:
             raise BadInput(f"score {name!r} is not known{did_you_mean(name, list(SCORES))}")
-    return names
+        checked |= dict.fromkeys(default_names() if name == "all" else [name])
+    return list(checked)

@@ -8,11 +8,13 @@ from analyze.tables import Table
 def score_list() -> Table:
     """One row a score, in the order of their numbers."""
     rows = []
-    for name, one in SCORES.items():
-        about = one.about
-        optional = ", optional" if one.optional else ""
+    for name, score in SCORES.items():
+        about = score.about
+        optional = ", optional" if score.optional else ""
         validity = validity_line(name).removeprefix("Validity: ")
-        rows.append((f"{one.number} {name}{optional}", about.definition, about.cost, about.null, validity, about.fails))
+        rows.append(
+            (f"{score.number} {name}{optional}", about.definition, about.cost, about.null, validity, about.fails)
+        )
     return Table(
         "Scores of neurons",
         "Cost: CPU seconds per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512. Every score is "

@@ -1,4 +1,7 @@
-"""Forward selection by orthogonalised gains, for many targets at once, from products alone."""
+"""Forward selection by orthogonalised gains, for many targets at once, from products alone.
+
+Not scikit-learn's orthogonal matching pursuit, which takes the column that correlates most with what is left.
+"""
 
 from dataclasses import dataclass
 
@@ -24,7 +27,7 @@ def forward_selection(
     steps: int,
     *,
     ridge: float = 0.0,
-    worth: Float[ndarray, "f"] | None = None,
+    weight: Float[ndarray, "f"] | None = None,
     only_positive: bool = False,
 ) -> Chosen:
     """Least squares by forward selection of columns, each step taking the one with the largest gain.
@@ -39,7 +42,7 @@ def forward_selection(
         products: of the centred targets with the centred columns.
         steps: at most so many columns a target.
         ridge: added to the square of each column, in the units of `gram`.
-        worth: factor on the gain of each column when they are compared; 0 bars a column.
+        weight: factor on the gain of each column when they are compared; 0 bars a column.
         only_positive: take only columns that a target, beside those it has, rises with.
 
     Raises:
@@ -51,9 +54,8 @@ def forward_selection(
     squares = np.diag(gram).astype(np.float64)
     left = np.tile(squares + ridge, (n, 1))
     floor = np.where(squares > 0, LEAST_LEFT * squares + ridge, np.inf)
-    if worth is not None:
-        floor = np.where(worth > 0, floor, np.inf)
-    factor = np.ones(f) if worth is None else worth
+    if weight is not None:
+        floor = np.where(weight > 0, floor, np.inf)
     to_go = products.astype(np.float64)
     steps = min(steps, f)
     order, gains = np.full((n, steps), -1, np.int64), np.zeros((n, steps))
@@ -64,20 +66,20 @@ def forward_selection(
         if only_positive:
             allowed &= to_go > 0
         gain = np.where(allowed, to_go**2 / np.maximum(left, 1e-300), 0.0)
-        best = np.argmax(gain * factor, axis=1)
-        found = gain[every, best] > 0
-        if not found.any():
+        best = np.argmax(gain if weight is None else gain * weight, axis=1)
+        gains_more = gain[every, best] > 0
+        if not gains_more.any():
             break
-        root = np.sqrt(np.where(found, left[every, best], 1.0))
+        root = np.sqrt(np.where(gains_more, left[every, best], 1.0))
         row = gram[best].astype(np.float64)
         row[every, best] += ridge
         row -= np.einsum("nk,nkf->nf", taken[every, :step, best], taken[:, :step])
-        row = np.where(found[:, None], row / root[:, None], 0.0)
+        row = np.where(gains_more[:, None], row / root[:, None], 0.0)
         # What is taken has nothing left, whatever rounding says: it is no candidate again.
         left = left - row**2
-        left[every[found], best[found]] = 0.0
+        left[every[gains_more], best[gains_more]] = 0.0
         to_go = to_go - row * (to_go[every, best] / root)[:, None]
         taken[:, step] = row
-        order[:, step] = np.where(found, best, -1)
-        gains[:, step] = np.where(found, gain[every, best], 0.0)
+        order[:, step] = np.where(gains_more, best, -1)
+        gains[:, step] = np.where(gains_more, gain[every, best], 0.0)
     return Chosen(order, gains)

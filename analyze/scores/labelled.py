@@ -160,8 +160,8 @@ def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], benc
     on_fit = (bench.fit @ y_fit).T - mean[:, None] * n_fit
     on_eval = (bench.eval @ y_eval).T - mean[:, None] * np.diff(bench.eval.indptr)
     on_eval -= bench.share * (y_eval.sum(axis=0) - mean * len(y_eval))[:, None]
-    worth = 1 - 1 / np.sqrt(n_fit)
-    chosen = forward_selection(bench.gram_fit, on_fit[alive], N_LABELS, ridge=1.0, worth=worth, only_positive=True)
+    weight = 1 - 1 / np.sqrt(n_fit)
+    chosen = forward_selection(bench.gram_fit, on_fit[alive], N_LABELS, ridge=1.0, weight=weight, only_positive=True)
     for row, neuron in enumerate(alive.tolist()):
         order = chosen.order[row][chosen.order[row] >= 0]
         gains = held_out_gains(order, on_fit[neuron], on_eval[neuron], bench) / total[neuron]

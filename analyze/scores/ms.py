@@ -18,6 +18,7 @@ from torch import Tensor
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
 from analyze.scores.base import About, NeuronScore
+from analyze.scores.blocks import joined
 from analyze.text.context_vectors import FEWEST_DOCUMENTS, Contexts, contexts_of, strong_firings
 from analyze.text.embeddings import unit_rows
 
@@ -141,9 +142,9 @@ def null_of(vectors: Vectors, document: Int[ndarray, "t"], is_shared: Bool[ndarr
     _, views, d = vectors(slice(0, 0)).shape
     second, m = np.zeros((views, d, d)), np.zeros((views, d))
     for first in range(0, len(document), _PIECE):
-        held = torch.from_numpy(vectors(slice(first, first + _PIECE))).transpose(0, 1)
-        second += (held.transpose(1, 2) @ held).numpy() / len(document)
-        m += held.sum(dim=1).numpy() / len(document)
+        by_view = torch.from_numpy(vectors(slice(first, first + _PIECE))).transpose(0, 1)
+        second += (by_view.transpose(1, 2) @ by_view).numpy() / len(document)
+        m += by_view.sum(dim=1).numpy() / len(document)
     squared = np.square(m).sum(axis=1) ** 2
     one = np.maximum(np.einsum("vi,vij,vj->v", m, second, m) - squared, 0)
     two = np.maximum(np.square(second).sum(axis=(1, 2)) - squared - 2 * one, 0)
@@ -182,7 +183,7 @@ class Half:
 
 
 @dataclass(frozen=True)
-class Found:
+class MsFigures:
     """MS of every neuron: the view chosen on fit documents (-1: not scored), its eval figures (NaN there)."""
 
     view: Int[ndarray, " n"]
@@ -198,7 +199,7 @@ class Found:
         return self.raw - self.null
 
 
-def judge(fit: PairSums, fit_null: Float[ndarray, " views"], held_out: PairSums, null: Null) -> Found:
+def judge(fit: PairSums, fit_null: Float[ndarray, " views"], held_out: PairSums, null: Null) -> MsFigures:
     """Choose each neuron's view by its mean cosine above the null on fit documents; take its eval value."""
     enough = (fit.n_documents >= FEWEST_DOCUMENTS) & (held_out.n_documents >= FEWEST_DOCUMENTS)
     above = np.where(enough[:, None], np.round(fit.cosine - fit_null, _TIE), 0.0)
@@ -207,10 +208,10 @@ def judge(fit: PairSums, fit_null: Float[ndarray, " views"], held_out: PairSums,
     raw, sd = held_out.cosine[at, view], null.sd(held_out)[at, view]
     z = (raw - null.mean[view]) / np.where(sd > 0, sd, np.nan)
     raw, chance, z = (np.where(enough, values, np.nan) for values in (raw, null.mean[view], z))
-    return Found(np.where(enough, view, -1), raw, chance, z, held_out.n_documents)
+    return MsFigures(np.where(enough, view, -1), raw, chance, z, held_out.n_documents)
 
 
-def find_all(acts: Activations, contexts: Contexts) -> Found:
+def find_all(acts: Activations, contexts: Contexts) -> MsFigures:
     """MS of every neuron of a layer; not scored for those that are dead or rare."""
     fit, held_out = (Half.of(contexts, acts, is_fit) for is_fit in (True, False))
     fit_null = mean_null(fit.vectors, fit.document)
@@ -221,7 +222,7 @@ def find_all(acts: Activations, contexts: Contexts) -> Found:
         weights = strong_firings(acts.block(first, stop), acts.moments.median[first:stop], acts.tokens.is_fit)
         weights *= torch.from_numpy(acts.moments.status[first:stop] == SCORED)
         parts.append(judge(fit.sums(weights), fit_null, held_out.sums(weights), null))
-    return Found(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
+    return joined(parts)
 
 
 class Ms(NeuronScore):
@@ -262,17 +263,16 @@ class Ms(NeuronScore):
     def table(self, acts: Activations) -> pl.DataFrame:
         """ms, the view it was taken in, its value and its null there, z, and the eval documents it rests on."""
         contexts = contexts_of(acts)
-        found = find_all(acts, contexts)
+        figures = find_all(acts, contexts)
+        views = [contexts.names[view] if view >= 0 else None for view in figures.view.tolist()]
         return pl.DataFrame(
             {
-                "ms": pl.Series(found.ms, dtype=pl.Float64),
-                "ms_view": pl.Series(
-                    [contexts.names[view] if view >= 0 else None for view in found.view.tolist()], dtype=pl.String
-                ),
-                "ms_raw": pl.Series(found.raw, dtype=pl.Float64),
-                "ms_null": pl.Series(found.null, dtype=pl.Float64),
-                "ms_z": pl.Series(found.z, dtype=pl.Float64),
-                "ms_documents": pl.Series(found.n_documents, dtype=pl.Int32),
+                "ms": pl.Series(figures.ms, dtype=pl.Float64),
+                "ms_view": pl.Series(views, dtype=pl.String),
+                "ms_raw": pl.Series(figures.raw, dtype=pl.Float64),
+                "ms_null": pl.Series(figures.null, dtype=pl.Float64),
+                "ms_z": pl.Series(figures.z, dtype=pl.Float64),
+                "ms_documents": pl.Series(figures.n_documents, dtype=pl.Int32),
             }
         )
 

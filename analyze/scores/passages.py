@@ -11,7 +11,7 @@ from analyze.scores import PRIMARY, SCORES
 from analyze.scores.base import Verdict
 from analyze.scores.store import read_scores
 from train.errors import BadInput
-from train.files import manifest_hash, publishing, read_manifest
+from train.files import found_or_made, manifest_hash, read_manifest
 
 BEFORE, AFTER = 12, 6
 """Tokens shown before and after the peak of an example."""
@@ -47,19 +47,15 @@ def around_examples(acts: Activations, neurons: list[int]) -> pl.DataFrame:
     Raises:
         BadInput: the sample has been deleted.
     """
-    stream, frames = acts.tokens.stream_position, []
+    stream, frames = acts.tokens.stream_position, [pl.DataFrame(schema=_SCHEMA)]
     for neuron in sorted(set(neurons)):
         values = acts.block(neuron, neuron + 1)[:, 0].numpy()
         near = np.zeros(len(stream), dtype=bool)
         for peak in shown_examples(acts, neuron)["stream_position"].to_list():
             near[np.searchsorted(stream, peak - BEFORE) : np.searchsorted(stream, peak + AFTER + 1)] = True
-        columns = {
-            "neuron": pl.Series(np.full(int(near.sum()), neuron), dtype=pl.Int64),
-            "stream_position": pl.Series(stream[near], dtype=pl.Int64),
-            "activation": pl.Series(values[near], dtype=pl.Float32),
-        }
-        frames.append(pl.DataFrame(columns))
-    return pl.concat(frames) if frames else pl.DataFrame(schema=_SCHEMA)
+        rows = {"neuron": [neuron] * int(near.sum()), "stream_position": stream[near], "activation": values[near]}
+        frames.append(pl.DataFrame(rows, schema=_SCHEMA))
+    return pl.concat(frames)
 
 
 _SCHEMA = {"neuron": pl.Int64, "stream_position": pl.Int64, "activation": pl.Float32}
@@ -74,15 +70,15 @@ def keep_passages(directory: Path) -> Path:
         BadInput: no scores there, or the sample is gone while passages of these scores are not there.
     """
     final, scores = beside(directory, "passages"), beside(directory, "scores")
-    facts = {"kind": "passages", "scores_hash": manifest_hash(scores)}
-    if final.is_dir() and read_manifest(final).get("scores_hash") == facts["scores_hash"]:
-        return final
-    acts = open_activations(directory)
-    rows = read_scores(scores)[0].filter(pl.col("null") == "none")
-    shown = shown_neurons(rows, acts.meta.layer, SCORES[PRIMARY].verdict)
-    table = around_examples(acts, [neuron for group in shown.values() for neuron in group])
-    with publishing(final, facts, replace=True) as aside:
+
+    def make(aside: Path) -> None:
+        acts = open_activations(directory)
+        rows = read_scores(scores)[0].filter(pl.col("null") == "none")
+        shown = shown_neurons(rows, acts.meta.layer, SCORES[PRIMARY].verdict)
+        table = around_examples(acts, [neuron for group in shown.values() for neuron in group])
         table.write_parquet(aside / "passages.parquet")
+
+    found_or_made(final, {"kind": "passages", "scores_hash": manifest_hash(scores)}, make)
     return final
 
 
@@ -95,10 +91,8 @@ def read_passages(acts: Activations, neurons: list[int]) -> pl.DataFrame:
     try:
         return around_examples(acts, neurons)
     except BadInput as failure:
-        directory = acts.directory
-        final = None if directory is None else beside(directory, "passages")
-        if directory is None or final is None or not final.is_dir():
+        if acts.directory is None or not (kept := beside(acts.directory, "passages")).is_dir():
             raise
-        if read_manifest(final).get("scores_hash") != manifest_hash(beside(directory, "scores")):
-            raise BadInput(f"{final}: kept for other scores than lie beside it; collect again") from failure
-        return pl.read_parquet(final / "passages.parquet")
+        if read_manifest(kept).get("scores_hash") != manifest_hash(beside(acts.directory, "scores")):
+            raise BadInput(f"{kept}: kept for other scores than lie beside it; collect again") from failure
+        return pl.read_parquet(kept / "passages.parquet")

@@ -17,6 +17,7 @@ nearly all planted neurons of one feature that no rule states (docs/scores.md ha
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,11 @@ def strongest(acts: Activations, half: str) -> Int[ndarray, "n k"]:
 
     A document where the neuron does not fire (its peak is at or below `moments.threshold`) is no example.
     """
-    held = acts.examples.filter((pl.col("half") == half) & (pl.col("rank") < N_EXAMPLES))
-    neuron = held["neuron"].to_numpy()
-    fires = held["activation"].to_numpy() > acts.moments.threshold[neuron]
+    examples = acts.examples.filter((pl.col("half") == half) & (pl.col("rank") < N_EXAMPLES))
+    neuron = examples["neuron"].to_numpy()
+    fires = examples["activation"].to_numpy() > acts.moments.threshold[neuron]
     positions = np.full((acts.n_neurons, N_EXAMPLES), -1, np.int64)
-    positions[neuron[fires], held["rank"].to_numpy()[fires]] = held["stream_position"].to_numpy()[fires]
+    positions[neuron[fires], examples["rank"].to_numpy()[fires]] = examples["stream_position"].to_numpy()[fires]
     return positions
 
 
@@ -115,21 +116,17 @@ class RuleShare(NeuronScore):
         """rule_share, the rule as a sentence, its base rate over eval tokens, whether that is mono, and
         rule_share_examples: in how many documents of the half with fewer of them the neuron fires, up to 20."""
         conjunctions = Conjunctions(grammar_of(acts))
-        found, n_examples = share_all(acts, conjunctions)
-        base_rate = np.array([np.nan if rule is None else conjunctions.base_rate("eval", rule) for rule in found.rules])
-        mono = (found.share >= MONO) & (base_rate <= MOST_BASE_RATE)
+        shares, n_examples = share_all(acts, conjunctions)
+        sentences = [None if rule is None else conjunctions.sentence(rule) for rule in shares.rules]
+        base_rates = [nan if rule is None else conjunctions.base_rate("eval", rule) for rule in shares.rules]
+        judged = zip(shares.rules, shares.share.tolist(), base_rates)
+        mono = [None if rule is None else share >= MONO and rate <= MOST_BASE_RATE for rule, share, rate in judged]
         return pl.DataFrame(
             {
-                "rule_share": pl.Series(found.share, dtype=pl.Float64),
-                "rule_share_rule": pl.Series(
-                    [None if rule is None else conjunctions.sentence(rule) for rule in found.rules],
-                    dtype=pl.String,
-                ),
-                "rule_share_base_rate": pl.Series(base_rate, dtype=pl.Float64),
-                "rule_share_mono": pl.Series(
-                    [None if rule is None else bool(value) for value, rule in zip(mono, found.rules)],
-                    dtype=pl.Boolean,
-                ),
+                "rule_share": pl.Series(shares.share, dtype=pl.Float64),
+                "rule_share_rule": pl.Series(sentences, dtype=pl.String),
+                "rule_share_base_rate": pl.Series(base_rates, dtype=pl.Float64),
+                "rule_share_mono": pl.Series(mono, dtype=pl.Boolean),
                 "rule_share_examples": pl.Series(n_examples, dtype=pl.Int32),
             }
         )

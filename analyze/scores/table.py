@@ -1,6 +1,7 @@
 """The table of scores of one layer: a row a neuron, and below them the rows of its nulls."""
 
 from collections.abc import Iterable
+from math import nan
 
 import numpy as np
 import polars as pl
@@ -48,8 +49,7 @@ def score_with_null(
 
     Two columns a score, for the neurons: `<score>_null_mean`, the mean score of null rows that fire about as often, and
     `<score>_null_z`, (score - mean) / sd over them, both against the first of `nulls` that has rows (see
-    analyze.nulls.match). The score is the one that is higher for the more monosemantic: for k_eff the column
-    k_eff_score, 1 / K_eff.
+    analyze.nulls.matching). The score is the column of its `rank`: for k_eff k_eff_score, 1 / K_eff.
 
     A null that the activations do not allow has no rows (see analyze.nulls).
 
@@ -61,33 +61,27 @@ def score_with_null(
         BadInput: no such score or null, or data that do not belong to the activations.
     """
     names, nulls = checked_names(names), checked_nulls(nulls)
-    parts, there = [score_table(acts, names)], []
+    tables = {"none": score_table(acts, names)}
     for null in nulls:
         make = NULLS[null].make
         made = make(acts, seed) if make else None
         if made is not None:
-            parts.append(score_table(made, names, null))
-            there.append(null)
+            tables[null] = score_table(made, names, null)
         del made  # before the next is made: each holds its activations in memory
-    return with_matched(pl.concat(parts, how="vertical_relaxed"), names, there[0] if there else None)
+    first = next((null for null in tables if null != "none"), None)
+    return with_matched(pl.concat(tables.values(), how="vertical_relaxed"), names, first)
 
 
 def with_matched(table: pl.DataFrame, names: Iterable[str], null: str | None) -> pl.DataFrame:
-    """`table` with `<score>_null_mean` and `<score>_null_z` of the rows that are no null's, against those of `null`.
-
-    The scores' columns are `<score>_score` where the table has one, else `<score>`.
-    """
-    own, theirs = table["null"] == "none", table["null"] == null if null else pl.repeat(False, table.height, eager=True)
-    rate = table["firing_rate"].to_numpy()
+    """`table` with `<score>_null_mean` and `<score>_null_z` of the rows that are no null's, against those of `null`."""
+    kind, rate = table["null"].to_numpy(), table["firing_rate"].to_numpy()
+    own, of_null = kind == "none", kind == null
     added: dict[str, np.ndarray] = {}
     for name in names:
-        column = f"{name}_score" if f"{name}_score" in table.columns else name
-        values = table[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        ours, null_rows = own.to_numpy(), theirs.to_numpy()
-        found = match(values[ours], rate[ours], values[null_rows], rate[null_rows])
-        for suffix, figure in (("null_mean", found.mean), ("null_z", found.z)):
-            whole = np.full(table.height, np.nan)
-            whole[ours] = figure
-            added[f"{name}_{suffix}"] = whole
-    columns = [pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in added.items()]
+        values = table[SCORES[name].rank].cast(pl.Float64).fill_null(nan).to_numpy()
+        matched = match(values[own], rate[own], values[of_null], rate[of_null])
+        for column, figures in ((f"{name}_null_mean", matched.mean), (f"{name}_null_z", matched.z)):
+            added[column] = np.full(table.height, np.nan)
+            added[column][own] = figures
+    columns = [pl.Series(column, figures, dtype=pl.Float64).fill_nan(None) for column, figures in added.items()]
     return table.with_columns(columns)

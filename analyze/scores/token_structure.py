@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations, TokenSample
 from analyze.scores.base import About, NeuronScore
+from analyze.scores.blocks import joined
 from analyze.text.context_vectors import FEWEST_DOCUMENTS, least_strong, rectified
 
 _COLUMNS = 32
@@ -207,7 +208,7 @@ def structure(fit: Sums, held_out: Sums, halves: Halves) -> Structure:
     )
     token_eta2, bigram_eta2 = (both[0] + both[1]) / 2
     enough = (fit.n_documents >= FEWEST_DOCUMENTS) & (held_out.n_documents >= FEWEST_DOCUMENTS)
-    p, q = (_shares(one.strong_of_token) for one in (fit, held_out))
+    p, q = (_shares(half.strong_of_token) for half in (fit, held_out))
     whole = _shares(fit.strong_of_token + held_out.strong_of_token)
     entropy = -(whole * np.log(np.where(whole > 0, whole, 1.0))).sum(axis=0)
     top = np.argmax(p, axis=0)
@@ -233,9 +234,10 @@ def _shares(mass: Float[ndarray, "v n"]) -> Float[ndarray, "v n"]:
 def find_all(acts: Activations) -> Structure:
     """The figures of every neuron of a layer; none for those that are dead or rare."""
     halves = Halves.of(acts.tokens)
-    parts = list(_parts(acts, halves))
-    found = Structure(*(np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])))
-    return _only(found, acts.moments.status == SCORED)
+    figures = joined(list(_parts(acts, halves)))
+    scored = acts.moments.status == SCORED
+    masked = {name: np.where(scored, values, -1 if name == "top" else np.nan) for name, values in vars(figures).items()}
+    return Structure(**masked)
 
 
 def _parts(acts: Activations, halves: Halves) -> Iterator[Structure]:
@@ -251,13 +253,6 @@ def _parts(acts: Activations, halves: Halves) -> Iterator[Structure]:
                 for keys in (halves.fit, halves.eval)
             )
             yield structure(fit, held_out, halves)
-
-
-def _only(found: Structure, scored: Bool[ndarray, " n"]) -> Structure:
-    """The figures where `scored`, none elsewhere."""
-    return Structure(
-        **{name: np.where(scored, values, -1 if name == "top" else np.nan) for name, values in vars(found).items()}
-    )
 
 
 class TokenStructure(NeuronScore):
@@ -298,15 +293,15 @@ class TokenStructure(NeuronScore):
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """token_structure, the unity by entropy, both eta^2, the strongest token's id and its share of the mass."""
-        found = find_all(acts)
+        figures = find_all(acts)
         floats = {
-            "token_structure": found.unity,
-            "token_entropy_unity": found.entropy_unity,
-            "token_eta2": found.token_eta2,
-            "bigram_eta2": found.bigram_eta2,
-            "token_top_share": found.top_share,
+            "token_structure": figures.unity,
+            "token_entropy_unity": figures.entropy_unity,
+            "token_eta2": figures.token_eta2,
+            "bigram_eta2": figures.bigram_eta2,
+            "token_top_share": figures.top_share,
         }
-        top = [token if token >= 0 else None for token in found.top.tolist()]
+        top = [token if token >= 0 else None for token in figures.top.tolist()]
         return pl.DataFrame(
             {name: pl.Series(values, dtype=pl.Float64) for name, values in floats.items()}
             | {"token_top_id": pl.Series(top, dtype=pl.Int32)}
