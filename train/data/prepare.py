@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TOKENIZER_CHARS = 500_000_000
-"""The tokenizer is fitted on at most so many characters, a fair sample since documents lie in hash order."""
+"""At most so many characters fit the tokenizer: a fair sample, since documents lie in hash order."""
 
 _BATCH_CHARS = 2**20
 _DOCUMENTS_SCHEMA = {
@@ -43,7 +43,7 @@ _DOCUMENTS_SCHEMA = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data directory, whether it had been there before, and what its manifest says."""
+    """A data directory, whether it was there before, and what its manifest says."""
 
     directory: Path
     found: bool
@@ -61,10 +61,10 @@ class Prepared:
 
 
 def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -> Prepared:
-    """Write the data directory of a config, or find it whole at `out`.
+    """Write the data directory of a config, or find it at `out`.
 
-    Documents lie in the order of a hash of their text, sources mixed, so that any stretch of the stream is a
-    fair sample. Which documents are held out is decided by another hash, so no choice depends on another.
+    Documents of all sources lie in the order of a hash of their text, so that any stretch of the stream is a fair
+    sample. Another hash decides which documents are held out, so that no choice depends on another.
 
     Args:
         progress: show a bar; default: only on a terminal.
@@ -113,7 +113,7 @@ def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -
 
 @dataclass
 class _Spool:
-    """The documents of all sources: texts in a file on disk, what choosing among them needs in memory."""
+    """The documents of all sources: texts in a file on disk, all that chooses among them in memory."""
 
     handle: BinaryIO
     eval_share: float
@@ -133,7 +133,7 @@ class _Spool:
     end: int = 0
 
     def add(self, source: int, document: Document) -> None:
-        """Take a document up, unless it is blank or (if so configured) was there before."""
+        """Add a document, unless it is blank or (where the config drops duplicates) a copy."""
         stripped = document.text.strip()
         if not stripped:
             self.n_empty += 1
@@ -147,7 +147,7 @@ class _Spool:
         else:
             group = key if document.group is None else document.group.encode()
             is_eval = _fraction(b"split", group) < self.eval_share
-            # A copy that is kept falls on the side of the first, whatever file it comes from.
+            # A copy falls on the side of the first, whatever file it comes from.
             self.seen[key] = is_eval
         data = document.text.encode()
         self.handle.write(data)
@@ -173,7 +173,7 @@ class _Spool:
 
 
 def _hash64(purpose: bytes, key: bytes) -> int:
-    """64 bits of a hash for one purpose alone: choices made with different purposes are independent."""
+    """64 bits of a hash: choices made with different purposes are independent."""
     return int.from_bytes(hashlib.sha256(b"polysem " + purpose + b"\0" + key).digest()[:8], "big")
 
 
@@ -189,7 +189,7 @@ def _hash(path: Path) -> str:
 
 
 def _mixture(spool: _Spool, weights: list[float]) -> np.ndarray:
-    """The documents taken, in hash order: as many characters as all sources can give at their shares."""
+    """The chosen documents in hash order: as many characters as the sources can give at their shares."""
     if not spool.titles:
         raise BadInput(f"sources: no text in them ({spool.n_empty} blank documents)")
     n_chars, source = np.array(spool.n_chars, dtype=np.int64), np.array(spool.source, dtype=np.int64)
@@ -218,7 +218,7 @@ def _require_both_splits(spool: _Spool, chosen: np.ndarray, config: DataConfig) 
 
 
 def _pack(spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool) -> dict[str, Any]:
-    """Fit the tokenizer, write the streams and the table of documents; returns the counts."""
+    """Fit the tokenizer, write the streams and the table of documents; return the counts."""
     bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
     with bar:
         bar.set_description("fitting the tokenizer")
@@ -294,7 +294,7 @@ def _batches(spool: _Spool, chosen: np.ndarray) -> Iterator[list[int]]:
 
 
 def _source_names(config: DataConfig) -> list[str]:
-    """The kinds, told apart by a number where one kind stands twice."""
+    """The kinds, numbered where a kind occurs twice."""
     kinds = [source.kind for source in config.sources]
     return [f"{kind}-{i + 1}" if kinds.count(kind) > 1 else kind for i, kind in enumerate(kinds)]
 
@@ -321,7 +321,7 @@ def _describe_sources(
 
 
 def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepared:
-    """The directory at `out`, if it was made from the same config and the same files."""
+    """The directory at `out`, if it comes from the same config and the same files."""
     facts = read_data_manifest(out)
     changes = differences(_by_source(facts.get("config", {})), _by_source(config.model_dump(mode="json")))
     said = [f"key '{key}' was {old!r} and is now {new!r}" for key, (old, new) in changes.items()]
@@ -335,7 +335,7 @@ def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepar
 
 
 def _by_source(config: dict[str, Any]) -> dict[str, Any]:
-    """A dumped config with a key a source, so that a difference names the source."""
+    """A dumped config with a key for each source, so that a difference names the source."""
     sources = {f"sources[{index}]": source for index, source in enumerate(config.get("sources", []))}
     return {key: value for key, value in config.items() if key != "sources"} | sources
 

@@ -1,4 +1,4 @@
-"""The data that a run names: a prepared directory, or a DATA.toml that is prepared on first use."""
+"""The data of a run: a prepared directory, or a DATA.toml, which is prepared on first use."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from train.errors import BadInput
 
 
 def ensure_data(data: str, root: str | Path = "data") -> Path:
-    """The prepared directory for `data`; several processes may ask at once, one of them prepares.
+    """The prepared directory of `data`. Where several processes ask at once, one of them prepares.
 
     Args:
         data: a directory that `train prepare` wrote, or a DATA.toml, whose result lies in `root`/<its name>.

@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 BOS = "<|bos|>"
 BOS_ID = 0
-"""The first special token takes the first id."""
+"""The trainer gives the first special token the first id."""
 
 
 def train_tokenizer(texts: Iterator[str], d_vocab: int) -> "Tokenizer":
-    """Fit a byte-level BPE; the same texts in the same order give the same tokenizer.
+    """Fit a byte-level BPE. The same texts in the same order give the same tokenizer.
 
     Every byte has a token, so any text can be encoded, and digits stand alone, so numbers share tokens.
 
     Args:
-        d_vocab: size with BOS and the 256 bytes; smaller where the texts hold too few distinct pairs.
+        d_vocab: size with BOS and the 256 bytes; the result is smaller where the texts hold too few distinct pairs.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -35,7 +35,7 @@ def train_tokenizer(texts: Iterator[str], d_vocab: int) -> "Tokenizer":
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    # A text that spells BOS is text here as well, so it must not be taken out before counting.
+    # A text that spells BOS is plain text while counting, too.
     tokenizer.encode_special_tokens = True
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer

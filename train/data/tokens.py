@@ -1,4 +1,4 @@
-"""Packed token files: rows as a pure function of integers, read so that a damaged file is an error."""
+"""Packed token files: rows are a pure function of integers, and a damaged file is an error."""
 
 import os
 import weakref
@@ -35,7 +35,7 @@ _N_ROUNDS = 8
 
 
 def token_dtype(d_vocab: int) -> np.dtype[Any]:
-    """How ids lie on disk: little-endian, two bytes where they fit."""
+    """The dtype of ids on disk: little-endian, two bytes where they fit."""
     return np.dtype("<u2" if d_vocab <= 2**16 else "<u4")
 
 
@@ -59,9 +59,9 @@ def read_data_manifest(directory: Path) -> dict[str, Any]:
 class TokenFile:
     """One split of a data directory.
 
-    Row i is BOS and then stream[i * n_ctx : (i + 1) * n_ctx]; a last part of a row is left out. A model reads
+    Row i is BOS and then stream[i * n_ctx : (i + 1) * n_ctx]; an incomplete last row is left out. A model reads
     row[:-1] and predicts row[1:]. Reads are `pread`s: a file cut short during a run is an error, where a
-    memory map would kill the process. Nothing here has a state, so rows depend on the arguments alone.
+    memory map would kill the process. There is no state, so rows depend on the arguments alone.
     """
 
     directory: Path
@@ -80,11 +80,11 @@ class TokenFile:
     def open(
         cls, directory: str | Path, split: str = "fit", n_ctx: int | None = None, check_hashes: bool = False
     ) -> "TokenFile":
-        """Open a split after checking that sizes, counts and the tokenizer are those of the manifest.
+        """Open a split; sizes, counts and the tokenizer must be those of the manifest.
 
         Args:
-            n_ctx: tokens a row; default: as prepared.
-            check_hashes: also hash every file of the directory (reads all of it).
+            n_ctx: tokens in a row; default: as prepared.
+            check_hashes: also hash every file of the directory.
 
         Raises:
             BadInput: anything that does not fit.
@@ -141,9 +141,9 @@ class TokenFile:
         counter = np.arange(first, first + count)
         epoch, within = counter // self.n_rows, (counter % self.n_rows).astype(np.uint64)
         order = np.empty(count, dtype=np.int64)
-        for one in np.unique(epoch):
-            of_epoch = epoch == one
-            order[of_epoch] = permuted(within[of_epoch], self.n_rows, seed, int(one)).astype(np.int64)
+        for number in np.unique(epoch):
+            of_epoch = epoch == number
+            order[of_epoch] = permuted(within[of_epoch], self.n_rows, seed, int(number)).astype(np.int64)
         rows = np.empty((count, self.n_ctx), dtype=self._dtype)
         for row, index in zip(rows, order.tolist()):
             row[:] = self._read(index * self.n_ctx, self.n_ctx)
@@ -182,9 +182,9 @@ class TokenFile:
         starts, lengths = self._extents
         document = np.searchsorted(starts, positions, side="right") - 1
         inside = positions - starts[document] < lengths[document]
-        found = np.full((count, self.n_ctx + 1), -1, dtype=np.int32)
-        found[:, 1:] = np.where(inside, document, -1).reshape(count, self.n_ctx)
-        return found
+        of_rows = np.full((count, self.n_ctx + 1), -1, dtype=np.int32)
+        of_rows[:, 1:] = np.where(inside, document, -1).reshape(count, self.n_ctx)
+        return of_rows
 
     @cached_property
     def _documents(self) -> pl.DataFrame:
@@ -251,8 +251,8 @@ def permuted(indices: UInt64[np.ndarray, " k"], n: int, seed: int, epoch: int) -
 
 
 def _round_keys(seed: int, epoch: int) -> UInt64[np.ndarray, " rounds"]:
-    one = np.array([seed % 2**64], dtype=np.uint64)
-    base = _splitmix(_splitmix(one + _GOLDEN) + np.array([epoch % 2**64], dtype=np.uint64))
+    start = np.array([seed % 2**64], dtype=np.uint64)
+    base = _splitmix(_splitmix(start + _GOLDEN) + np.array([epoch % 2**64], dtype=np.uint64))
     return _splitmix(base + _GOLDEN * np.arange(1, _N_ROUNDS + 1, dtype=np.uint64))
 
 

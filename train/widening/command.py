@@ -15,7 +15,7 @@ from train.widening.widen import RECEIPT_ROWS, widen, widened_config
 
 
 def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, out: Path | None = None) -> str:
-    """Widen a checkpoint and write the result as step 0 of a run of its own; returns a line that says so.
+    """Widen a checkpoint and write the result as step 0 of a new run; return a line that says so.
 
     Fine-tune it with a RUN.toml whose `start` names it, or do both in one file with a [widen] table.
 
@@ -30,7 +30,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     target = out or run.with_name(f"{run.name}-x{plan.factor}")
     rows = _receipt_rows(parent.state["data"], data, config.n_ctx)
     with locked(target):
-        # Whatever begins with a dot is nobody's result: the lock, and what a dead process left.
+        # Names that begin with a dot are no results: the lock, and what a dead process left.
         taken = sorted(path.name for path in target.iterdir() if not path.name.startswith("."))
         if taken:
             raise BadInput(f"{target}: is taken (it holds {taken[0]}); choose another --out")
@@ -62,10 +62,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
 def _receipt_rows(facts: dict[str, str], data: Path | None, n_ctx: int) -> torch.Tensor | None:
     directory = data or Path(facts.get("directory", ""))
     if data is None and not (facts.get("directory") and directory.is_dir()):
-        print(
-            f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)",
-            flush=True,
-        )
+        print(f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)", flush=True)
         return None
     held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
     if held_out.tokenizer_sha256 != facts["tokenizer_sha256"]:

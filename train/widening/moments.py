@@ -1,4 +1,4 @@
-"""Adam's moments: taken from an optimizer, given to one, and those that a run begins with."""
+"""Adam's moments: read from an optimizer, given to one, and those that a run starts with."""
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ def moments_of(model: Transformer, optimizer: torch.optim.Optimizer) -> dict[str
 def initial_moments(
     config: RunConfig, start: Checkpoint | None, resumed: Checkpoint | None, model: Transformer
 ) -> dict[str, Tensor]:
-    """Adam's moments that the run goes on with: its own, its start's where asked for, or none.
+    """The moments that a run starts with: its own where it resumes, its start's where the config says so, or none.
 
     Raises:
         BadInput: a start that holds no moments for a parameter that trains.
@@ -50,5 +50,5 @@ def set_moments(model: Transformer, optimizer: torch.optim.Optimizer, moments: d
     for name, parameter in model.named_parameters():
         state = {key.split("/")[1]: value for key, value in moments.items() if key.startswith(f"{name}/")}
         if state and parameter.requires_grad:
-            # Adam's step count stays on the CPU unless the fused kernel of an accelerator wants it beside the moments.
+            # A fused kernel wants Adam's step count on the device of the moments.
             optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}

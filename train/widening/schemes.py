@@ -1,8 +1,8 @@
-"""What widening does to one MLP's tensors: copies, shares, noise and fresh neurons, for transformers and toys alike.
+"""What widening does to the tensors of an MLP: copies, shares, noise, fresh neurons; for transformers and toys.
 
-All of it is reckoned in fp64 and returned in the dtype it came in. Leading axes, such as a toy's instances, are carried
-along: every function treats them independently. k copies of n neurons stand as [copy 0 of all, copy 1 of all, ...], so
-that child c x n + i is copy c of neuron i.
+Every function computes in fp64 and returns the dtype that it was given, and treats each entry of leading axes, such as
+a toy's instances, independently. k copies of n neurons stand as [copy 0 of all, copy 1 of all, ...], so that child
+c x n + i is copy c of neuron i.
 """
 
 import hashlib
@@ -55,13 +55,13 @@ class MLPWeights:
 
 
 def generator_of(name: str) -> torch.Generator:
-    """A generator whose draws are a function of `name` alone."""
+    """A generator whose draws depend on `name` alone."""
     digest = hashlib.sha256(name.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def parents_of(n_hidden: int, k: int, copies: Copies = "tiled") -> Int[np.ndarray, " n_children"]:
-    """The parent of each of k x n_hidden children; FRESH for those that were drawn anew."""
+    """The parent of each of k x n_hidden children; FRESH for new neurons."""
     parents = np.tile(np.arange(n_hidden, dtype=np.int32), k)
     if copies == "fresh":
         parents[n_hidden:] = FRESH
@@ -79,13 +79,13 @@ def copy_neurons(
     """Copy every neuron k times so that the function stays.
 
     Children take their parent's W_in, b_in and mid-LayerNorm weight and bias. Child c of neuron n takes
-    W_out[n] x alpha[n, c], where the alphas of siblings sum to 1: all of them answer alike, so any such shares leave
-    the sum as it was. Two activations add to that (derived in `train.activations`): plain solu's softmax over k
+    W_out[n] x alpha[n, c], where the alphas of siblings sum to 1: siblings have equal activations, so any such shares
+    keep the sum. Two activations add to that (derived in `train.activations`): plain solu's softmax over k
     times as many neurons already divides by k, so W_out is multiplied by k; solu_ln's LayerNorm undoes that
     division if its epsilon is divided by k^2.
 
     Args:
-        mlp: left as it is.
+        mlp: not changed.
         act: a key of `train.activations.ACTIVATIONS`.
         k: copies of every neuron, at least 1.
         split: `equal` (1 / k each) or `dirichlet`: shares drawn per neuron (random split as in Net2Net, Chen et al.
@@ -117,7 +117,7 @@ def _shares(
         return torch.full((*instances, k, n), 1 / k, dtype=torch.float64, device=mlp.w_in.device)
     if generator is None:
         raise BadInput("split: a Dirichlet split needs a generator")
-    # NumPy's sampler takes any concentration and is public; torch's is neither.
+    # NumPy's sampler is public and takes any concentration; torch's does neither.
     seed = int(torch.randint(2**62, (), generator=generator))
     shares = np.random.default_rng(seed).dirichlet(np.full(k, concentration), size=(*instances, n))
     return rearrange(torch.from_numpy(shares), "... n k -> ... k n").to(mlp.w_in.device)
@@ -130,7 +130,7 @@ def _tiled(values: Float[Tensor, "*instance n_hidden"] | None, k: int) -> Float[
 def fresh_neurons(
     mlp: MLPWeights, act: str, k: int, generator: torch.Generator, deviation: float | None = None
 ) -> MLPWeights:
-    """Put (k - 1) x n_hidden new neurons behind the old ones, which stay as they are: W_in drawn, W_out 0, b_in 0.
+    """Append (k - 1) x n_hidden new neurons to the old ones: W_in drawn, W_out 0, b_in 0.
 
     Exact where neurons act alone (relu and the gelus without a mid LayerNorm). The control for copying: the same width
     without the parent's features.
@@ -161,7 +161,7 @@ def fresh_neurons(
 
 
 def require_lone_neurons(act: str) -> None:
-    """Refuse fresh neurons where they would move the others.
+    """Refuse fresh neurons where they would change what the others write.
 
     Raises:
         BadInput: a softmax over the layer's neurons, or a mid LayerNorm.

@@ -1,4 +1,4 @@
-"""Adam's moments of a model as those of its widened child."""
+"""Adam's moments of a model, made into those of its widened child."""
 
 from einops import repeat
 from jaxtyping import Float
@@ -11,16 +11,16 @@ NEURON_AXIS = {"fc_in.weight": 0, "fc_in.bias": 0, "ln.weight": 0, "ln.bias": 0,
 """Which axis of an MLP's parameter runs over neurons; b_out has none."""
 
 SIZE_OF_GRADIENT = {"exp_avg": 1, "exp_avg_sq": 2}
-"""With which power a moment grows with the gradient."""
+"""The power of the gradient that a moment grows with."""
 
 
 def transplanted(moments: dict[str, Tensor], plan: WidenPlan, act: str, n_layers: int) -> dict[str, Tensor]:
-    """Moments of the narrow model as its widened copy would have gathered them.
+    """The moments that the widened copy would have gathered, from those of the narrow model.
 
     With an equal split and no noise, the gradient of W_in, b_in and the mid LayerNorm is a k-th of the parent's in each
     of k copies, so their first moment is m / k and their second v / k^2; W_out's gradient is the parent's, but a k-th
     of it under plain solu, whose activations are divided and not W_out. With Dirichlet shares or noise this is the
-    average over siblings, no more. Fresh neurons have gathered nothing: theirs are 0, beside the old ones.
+    average over siblings, no more. Fresh neurons have gathered nothing: theirs are 0.
 
     Args:
         moments: `<parameter>/exp_avg`, `/exp_avg_sq` and `/step` by parameter name, as a checkpoint holds them.
@@ -33,21 +33,21 @@ def transplanted(moments: dict[str, Tensor], plan: WidenPlan, act: str, n_layers
         for layer in plan.layers_in(n_layers)
         for name, axis in NEURON_AXIS.items()
     }
-    found: dict[str, Tensor] = {}
+    moved: dict[str, Tensor] = {}
     for key, value in moments.items():
         parameter, moment = key.rsplit("/", 1)
         if parameter not in axes or moment not in SIZE_OF_GRADIENT:
-            found[key] = value
+            moved[key] = value
             continue
         axis, name = axes[parameter]
         if plan.copies == "fresh":
-            found[key] = _padded(value, axis, plan.factor)
+            moved[key] = _padded(value, axis, plan.factor)
             continue
         divided = name != "fc_out.weight" or not ACTIVATIONS[act].w_out_over_k
         pattern = "n ... -> (k n) ..." if axis == 0 else "d n -> d (k n)"
         copied = repeat(value, pattern, k=plan.factor)
-        found[key] = copied / plan.factor ** SIZE_OF_GRADIENT[moment] if divided else copied
-    return found
+        moved[key] = copied / plan.factor ** SIZE_OF_GRADIENT[moment] if divided else copied
+    return moved
 
 
 def _padded(value: Float[Tensor, "..."], axis: int, k: int) -> Float[Tensor, "..."]:

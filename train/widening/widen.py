@@ -1,4 +1,4 @@
-"""Widen MLPs of a transformer, and measure how exactly the function stayed."""
+"""Widen MLPs of a transformer, and measure how well the function is kept."""
 
 import copy
 import math
@@ -27,10 +27,10 @@ from train.widening.schemes import (
 __all__ = ["Lineage", "Receipt", "WidenPlan", "measure", "weights_of", "widen", "widened_config"]
 
 EXACT_TOLERANCE = 1e-5
-"""Largest relative L2 error of logits in fp32 that a scheme which promises exactness may have."""
+"""Largest relative L2 error of logits in fp32 of a scheme that promises exactness."""
 
 LARGE_SIGMA = 10.0
-"""Below it rounding of zero-sum noise stays under the tolerance by a factor of ten."""
+"""Up to it, rounding of zero-sum noise stays below a tenth of the tolerance."""
 
 RECEIPT_ROWS = 8
 
@@ -40,7 +40,7 @@ def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
 
     Raises:
         BadInput: a layer that is not there, a width beyond what a model may have, or fresh neurons where they would
-            move the others.
+            change what the others write.
     """
     k = plan.factor
     if plan.copies == "fresh":
@@ -59,21 +59,21 @@ def widen(
 ) -> tuple[Transformer, Lineage]:
     """Widen MLPs as the plan says: copies by the activation's exact rule, shares, noise; or fresh neurons.
 
-    Child c x d_mlp + n is copy c of neuron n; `train.widening.schemes` says what becomes of the tensors. b_out and
+    Child c x d_mlp + n is copy c of neuron n; `train.widening.schemes` says what happens to the tensors. b_out and
     everything outside the plan's layers stay bit-identical.
 
     Args:
-        model: left as it is.
+        model: not changed.
         plan: layers, factor, copies, split, noise, sigma, seed.
-        rows: token rows for the receipt; seeded random tokens where none are given.
+        rows: token rows for the receipt; default: seeded random tokens.
 
     Returns:
         The widened model and its lineage, with a receipt in fp32 and fp64.
 
     Raises:
-        BadInput: a layer that is not there, fresh neurons where they would move the others, or noise so large that
-            fp32 cannot hold what it cancels.
-        PolysemError: a scheme that promises exactness missed it: a defect.
+        BadInput: a layer that is not there, fresh neurons where they would change what the others write, or noise so
+            large that fp32 cannot cancel it.
+        PolysemError: a scheme that promises exactness is not exact: a defect.
     """
     config = widened_config(model.config, plan)
     plan = plan.model_copy(update={"layers": plan.layers_in(config.n_layers)})
@@ -94,7 +94,7 @@ def widen(
 
 
 def weights_of(model: Transformer, layer: int) -> MLPWeights:
-    """The tensors of a layer's MLP that widening changes; not copied."""
+    """The tensors of a layer's MLP that widening changes, not copied."""
     mlp = model.mlp(layer)
     ln = mlp.ln
     return MLPWeights(
