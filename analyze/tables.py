@@ -1,13 +1,8 @@
 """A table of text for people, and how a count, a number and a per cent are written in it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import TypeVar
-
-T = TypeVar("T")
-Columns = Sequence[tuple[str, Callable[[T], str]]]
-"""Headings, and under each what its function makes of a row."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +15,11 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(
-        cls, title: str, caption: str, rows: Iterable[T], columns: Sequence[tuple[str, Callable[[T], str]]]
-    ) -> "Table":
-        """A table of `rows`, by its columns."""
-        cells = tuple(tuple(text(row) for _, text in columns) for row in rows)
-        return cls(title, caption, tuple(heading for heading, _ in columns), cells)
+    def of(cls, title: str, caption: str, rows: Iterable[Sequence[tuple[str, str]]]) -> "Table":
+        """A table of rows whose cells each come with their heading; all rows have the same headings."""
+        rows = list(rows)
+        headers = tuple(heading for heading, _ in rows[0]) if rows else ()
+        return cls(title, caption, headers, tuple(tuple(text for _, text in row) for row in rows))
 
     def markdown(self) -> str:
         """A pipe table padded so that it also lines up in a terminal; numbers stand to the right."""

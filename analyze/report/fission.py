@@ -13,7 +13,7 @@ from analyze.html import render
 from analyze.report.base import Part, Section, Study
 from analyze.report.cards import Card, Example, Text, example_of
 from analyze.report.fission_figures import Arm, arms_of, divergence_figure, verdict_figure
-from analyze.tables import Columns, Table, count, number, percent
+from analyze.tables import Table, count, number, percent
 
 TITLES = {
     MOST: f"The parent with the {MOST}",
@@ -75,16 +75,19 @@ def _section(study: Study) -> Section | None:
 
 def arms_table(arms: Sequence[Arm]) -> Table:
     """What children became at the last step of every arm, in sums over its seeds."""
-    columns: Columns[Arm] = [
-        ("arm", str),
-        ("seeds", lambda arm: str(len(arm.seeds))),
-        ("children", lambda arm: count(arm.total("n_children"))),
-        *((verdict, lambda arm, verdict=verdict: count(arm.total(verdict))) for verdict in VERDICTS),
-        ("related", lambda arm: count(arm.total("n_related"))),
-        ("different a parent", lambda arm: number(arm.total("n_clusters") / sum(e.parents.height for e in arm.ends))),
-        ("on little", lambda arm: count(arm.total("n_few"))),
-        ("merged", lambda arm: number(_mean([1000 * e.recovered for e in arm.ends if e.recovered is not None]))),
-        ("parents worth it %", lambda arm: percent(_mean(_noticeable(arm)))),
+    rows = [
+        (
+            ("arm", str(arm)),
+            ("seeds", str(len(arm.seeds))),
+            ("children", count(arm.total("n_children"))),
+            *((verdict, count(arm.total(verdict))) for verdict in VERDICTS),
+            ("related", count(arm.total("n_related"))),
+            ("different a parent", number(arm.total("n_clusters") / sum(end.parents.height for end in arm.ends))),
+            ("on little", count(arm.total("n_few"))),
+            ("merged", number(_mean([1000 * end.recovered for end in arm.ends if end.recovered is not None]))),
+            ("parents worth it %", percent(_mean(_noticeable(arm)))),
+        )
+        for arm in arms
     ]
     return Table.of(
         "What the children of widened neurons became",
@@ -94,8 +97,7 @@ def arms_table(arms: Sequence[Arm]) -> Table:
         "not fission: its siblings are one neuron. Merged: millinats a token that the loss rises by when the children "
         "of every parent are given the mean of their weights, mean over seeds; parents worth it: of those merged one "
         "at a time, the share where it rises by more than two standard errors over held-out rows.",
-        arms,
-        columns,
+        rows,
     )
 
 

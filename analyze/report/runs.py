@@ -19,21 +19,19 @@ def _section(study: Study) -> Section:
 
 
 def _runs(study: Study) -> Table:
-    cells = [each.cell for row in study.comparison.rows for each in row.cells]
-    return Table.of(
-        "Every run: seed, step, hook and hashes",
-        "",
-        cells,
-        [
-            ("run", lambda cell: cell.meta.run),
-            ("seed", lambda cell: str(cell.meta.seed)),
-            ("step", lambda cell: f"{cell.meta.step:,}"),
-            ("hook", lambda cell: str(cell.place)),
-            ("checkpoint", lambda cell: cell.meta.checkpoint_hash[:16]),
-            ("activations", lambda cell: manifest_hash(cell.directory.path)[:16]),
-            ("scores", lambda cell: cell.hash[:16]),
-        ],
-    )
+    rows = [
+        (
+            ("run", cell.meta.run),
+            ("seed", str(cell.meta.seed)),
+            ("step", f"{cell.meta.step:,}"),
+            ("hook", str(cell.place)),
+            ("checkpoint", cell.meta.checkpoint_hash[:16]),
+            ("activations", manifest_hash(cell.directory.path)[:16]),
+            ("scores", cell.hash[:16]),
+        )
+        for cell in (each.cell for row in study.comparison.rows for each in row.cells)
+    ]
+    return Table.of("Every run: seed, step, hook and hashes", "", rows)
 
 
 PART = Part("runs", 100, _section)
