@@ -35,11 +35,12 @@ from collections.abc import Callable
 
 import torch
 
-from analyze.activations.collect import MICRO_BATCH_TOKENS, collect_source
+from analyze.activations.collect import collect_source
 from analyze.activations.passes import micro_batches
 from analyze.activations.sample import blocks
+from analyze.activations.settings import DEFAULT
 from analyze.activations.source import CheckpointSource
-from analyze.activations.token_sample import kept_again, make_plan
+from analyze.activations.token_sample import counted_in_sample, make_plan
 from analyze.activations.top_examples import N_EXAMPLES, TopExamples
 from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
@@ -74,7 +75,7 @@ def checkpoint_of(config: ModelConfig, tokens: TokenFile, root: Path) -> Path:
 @torch.no_grad()
 def with_transformer_lens(bridge: torch.nn.Module, tokens: TokenFile, n_rows: int, stop: bool) -> None:
     """Top activations of every neuron by run_with_cache, 8 rows at a time."""
-    size = MICRO_BATCH_TOKENS // tokens.n_ctx
+    size = DEFAULT.micro_batch_rows(tokens.n_ctx)
     more = {"stop_at_layer": 1} if stop else {}
     best = torch.empty(0, 512)
     for rows in micro_batches(tokens, n_rows, size, 64):
@@ -86,11 +87,11 @@ def with_transformer_lens(bridge: torch.nn.Module, tokens: TokenFile, n_rows: in
 @torch.no_grad()
 def top_alone(source: CheckpointSource, tokens: TokenFile, n_rows: int) -> None:
     """The top examples of every neuron as collecting finds them, and nothing else."""
-    plan, size = make_plan(tokens, n_rows, share=1.0), MICRO_BATCH_TOKENS // tokens.n_ctx
+    plan, size = make_plan(tokens, n_rows, share=1.0), DEFAULT.micro_batch_rows(tokens.n_ctx)
     examples, first = TopExamples(source.facts.n_neurons), 0
     for rows in micro_batches(tokens, n_rows, size, 64):
         values = source.activations(rows[:, : tokens.n_ctx]).flatten(0, 1)
-        flat, kept = kept_again(plan.tokens, first, first + len(rows), tokens.n_ctx)
+        flat, kept = counted_in_sample(plan.tokens, first, first + len(rows), tokens.n_ctx)
         first += len(rows)
         examples.update(values, kept, flat)
     examples.finish()

@@ -1,4 +1,4 @@
-"""bf16 values as 16-bit integers in their order: numpy sorts, selects and compares those several times as fast."""
+"""bf16 values as 16-bit integers of the same order: numpy sorts, selects and compares them several times as fast."""
 
 from collections.abc import Callable
 
@@ -8,22 +8,22 @@ from jaxtyping import BFloat16, Bool, Float, Int, Int16
 from torch import Tensor
 
 ReadBits = Callable[[int, int], Int16[np.ndarray, "t n"]]
-"""Takes first and stop of some tokens; gives the bf16 bits of a block of neurons on them."""
+"""Takes the first token and the stop; gives the bf16 bits of a block of neurons on these tokens."""
 _TILE = 1024
-"""Tokens turned at a time: tiles stay in the cache."""
+"""Tokens transposed at a time: a tile stays in the cache."""
 _LANES = 4
-"""Neurons that are moved as one 64-bit number."""
+"""Neurons moved as one 64-bit number."""
 
 
 def sort_keys(values: BFloat16[Tensor, "..."]) -> Int16[Tensor, "..."]:
-    """Integers in the order of their bf16 values; 0 is 0 and -0 is -1."""
+    """Integers of the same order as their bf16 values; 0 becomes 0 and -0 becomes -1."""
     bits = values.view(torch.int16)
-    turned = (bits >> 15).bitwise_and_(0x7FFF)  # the negative ones lie in descending order of their bits
-    return turned.bitwise_xor_(bits)
+    flips = (bits >> 15).bitwise_and_(0x7FFF)  # the bits of negative values descend
+    return flips.bitwise_xor_(bits)
 
 
 def from_sort_keys(keys: Int16[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """The values (float64) that `sort_keys` gave these integers; 0 where it was -0."""
+    """The values (float64) behind sort keys; 0 for the key of -0."""
     return _VALUES.take(keys.view(np.uint16))
 
 
@@ -34,26 +34,26 @@ def key_below(values: Float[np.ndarray, "..."]) -> Int16[np.ndarray, "..."]:
     return (sort_keys(near) - (near.double() > exact).to(torch.int16)).numpy()
 
 
-def turned(read: ReadBits, n_tokens: int, n_neurons: int) -> Int16[np.ndarray, "n t"]:
-    """Sort keys of a block of neurons, a row a neuron, of bf16 bits that are read a tile of tokens at a time."""
+def transposed_keys(read: ReadBits, n_tokens: int, n_neurons: int) -> Int16[np.ndarray, "n t"]:
+    """Sort keys of a block of neurons, a row for each, from bf16 bits that `read` gives a tile of tokens at a time."""
     keys = np.empty((n_neurons, n_tokens), dtype=np.int16)
     lanes = _LANES if n_neurons % _LANES == 0 else 1
-    parted = keys.reshape(n_neurons // lanes, lanes, n_tokens)
+    groups = keys.reshape(n_neurons // lanes, lanes, n_tokens)
     for first in range(0, n_tokens, _TILE):
         tile = np.ascontiguousarray(read(first, min(first + _TILE, n_tokens)))
-        # Four neurons together, then each apart: two thirds of the time of turning 16 bits at a time.
-        wide = np.ascontiguousarray(tile.view(f"u{2 * lanes}").T).view(np.int16).reshape(len(parted), len(tile), lanes)
+        # Four neurons together, then each alone: two thirds of the time of transposing 16 bits at a time.
+        wide = np.ascontiguousarray(tile.view(f"u{2 * lanes}").T).view(np.int16).reshape(len(groups), len(tile), lanes)
         for lane in range(lanes):
-            parted[:, lane, first : first + _TILE] = wide[:, :, lane]
-    for row in keys:  # as in `sort_keys`, a row at a time: it stays in the cache
-        flipped = row >> 15
-        flipped &= 0x7FFF
-        row ^= flipped
+            groups[:, lane, first : first + _TILE] = wide[:, :, lane]
+    for row in keys:  # as in `sort_keys`; a row stays in the cache
+        flips = row >> 15
+        flips &= 0x7FFF
+        row ^= flips
     return keys
 
 
 def few_places(mask: Bool[np.ndarray, "t"]) -> Int[np.ndarray, "c"]:
-    """np.flatnonzero, several times as fast where few are true: eight at a time are passed over."""
+    """np.flatnonzero, several times as fast where few are true: it skips eight at a time."""
     whole = len(mask) // 8 * 8
     eights = np.flatnonzero(mask[:whole].view(np.uint64))
     if 64 * len(eights) > len(mask):
@@ -69,4 +69,4 @@ def _all_values() -> Float[np.ndarray, "65536"]:
 
 
 _VALUES = _all_values()
-"""The value of every key, found by the key's bits as an unsigned number."""
+"""The value of every key, indexed by the key's bits as an unsigned number."""

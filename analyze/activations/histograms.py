@@ -1,9 +1,8 @@
-"""How often each neuron's activation fell into each of a fixed set of logarithmic bins, counted in integers.
+"""How often each neuron's activation (in bf16, as in the sample) fell into each of a fixed set of logarithmic bins.
 
-Of bf16 values, as the sample is held. Negative and positive values have bins apart, and zero has one of its own.
-Every octave of |a| from 2^-32 to 2^16 is cut into 8 equal steps; what is smaller or larger shares one bin at each
-end. The largest bf16 number of a bin in between is at most 1.12 times its smallest, so that a quantile read off the
-bins is bracketed to 12 %, and the middle of the bracket is within 6 % of it.
+Negative values, positive values and zero have bins of their own. Every octave of |a| from 2^-32 to 2^16 is cut into 8
+equal steps; everything smaller shares one bin, and so does everything larger. The largest bf16 number of any other bin
+is at most 1.12 times its smallest. So the bins give a quantile to within 12 %, and their middle to within 6 %.
 """
 
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from analyze.activations.bf16_keys import from_sort_keys
 
 LOWEST_OCTAVE, HIGHEST_OCTAVE = -32, 16
 STEPS = 8
-"""Bins an octave."""
+"""Bins of an octave."""
 
 # bf16 has 7 bits of mantissa below its exponent (bias 127); the key of -a is -1 - (key of a), and that of -0 is -1.
 _EDGES = np.arange((LOWEST_OCTAVE + 127) << 7, ((HIGHEST_OCTAVE + 127) << 7) + 1, 128 // STEPS)
 FIRST_KEYS: Int16[np.ndarray, "edges"] = np.concatenate((-_EDGES[::-1], [-1, 1], _EDGES)).astype(np.int16)
-"""Smallest sort key (analyze.activations.bf16_keys) of every bin but the first; bins ascend with a."""
+"""Smallest sort key (bf16_keys.py) of every bin but the first; bins ascend with a."""
 N_BINS = len(FIRST_KEYS) + 1
 ZERO_BIN = N_BINS // 2
 _LARGEST = 0x7F7F
@@ -34,39 +33,39 @@ HIGHEST: Float[np.ndarray, "bins"] = from_sort_keys(np.concatenate((FIRST_KEYS -
 
 @dataclass(frozen=True)
 class Histograms:
-    """Tokens of each neuron in each bin, over all tokens that were passed."""
+    """Tokens of each neuron in each bin, over all tokens that the source read."""
 
     counts: UInt32[np.ndarray, "n bins"]
 
     def quantile(self, share: float) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-        """Between which two bf16 numbers the first value lies that has at least `share` of all at or below it."""
+        """Lower and upper bound, as bf16 numbers, of the first value with at least `share` of all at or below it."""
         upto = np.cumsum(self.counts, axis=1, dtype=np.int64)
         rank = np.maximum(np.ceil(share * upto[:, -1] - 1e-9), 1)
-        found = (upto >= rank[:, None]).argmax(axis=1)
-        return LOWEST[found], HIGHEST[found]
+        place = (upto >= rank[:, None]).argmax(axis=1)
+        return LOWEST[place], HIGHEST[place]
 
     def negative_share(self) -> Float[np.ndarray, "n"]:
         """Share of tokens below zero."""
         return self.counts[:, :ZERO_BIN].sum(axis=1) / self.counts.sum(axis=1)
 
     def table(self) -> pl.DataFrame:
-        """Bins that are not empty, a row each: neuron, bin, count."""
+        """A row for each bin that is not empty: neuron, bin, count."""
         neuron, place = np.nonzero(self.counts)
         count = self.counts[neuron, place]
         return pl.DataFrame({"neuron": neuron.astype(np.int32), "bin": place.astype(np.int16), "count": count})
 
 
 def from_table(table: pl.DataFrame, n_neurons: int) -> Histograms:
-    """What `Histograms.table` gave."""
+    """Read `Histograms.table` back."""
     counts = np.zeros((n_neurons, N_BINS), dtype=np.uint32)
     counts[table["neuron"].to_numpy(), table["bin"].to_numpy()] = table["count"].to_numpy()
     return Histograms(counts)
 
 
 class Tally:
-    """Histograms and sums of bf16 values while they stream by, sums in fp64.
+    """Histograms, and sums in fp64, of bf16 values that arrive in chunks.
 
-    Each piece's sums are taken in ascending order of the values, so they do not depend on the order of its tokens.
+    The values of a chunk are added in ascending order, so its sums do not depend on the order of its tokens.
     """
 
     def __init__(self, n_neurons: int) -> None:
@@ -77,7 +76,7 @@ class Tally:
         """Sum of the values below zero."""
 
     def add(self, neuron: int, ordered: Int16[np.ndarray, "t"]) -> None:
-        """Add some tokens of a neuron, given as its sort keys in ascending order; t >= 1."""
+        """Add some tokens of a neuron: its sort keys in ascending order; t >= 1."""
         ends = np.searchsorted(ordered, FIRST_KEYS)
         self.counts[neuron] += np.diff(ends, prepend=0, append=len(ordered)).astype(np.uint32)
         starts = np.concatenate(([0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1))
@@ -91,7 +90,3 @@ class Tally:
         """Share of the sum of |a| that comes from values below zero; 0 where all are zero."""
         mass = self.sums - 2 * self.negative
         return np.divide(-self.negative, mass, out=np.zeros_like(mass), where=mass > 0)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """The arrays, to be changed in place on going on."""
-        return {"counts": self.counts, "sums": self.sums, "squares": self.squares, "negative": self.negative}

@@ -1,4 +1,4 @@
-"""Per-neuron figures: sums streamed over all tokens, quantiles and firing read from the sampled ones."""
+"""Statistics of each neuron: sums over all tokens as they stream by, quantiles and firing from the sample."""
 
 from dataclasses import dataclass, fields
 
@@ -14,20 +14,20 @@ from analyze.activations.store import DEAD, RARE, SCORED, Moments, TokenSample
 from analyze.metrics import FIRING_SHARE
 
 MIN_DOCUMENTS = 30
-"""A neuron that fires in fewer documents is rare: no score."""
+"""A neuron that fires in fewer documents is rare and gets no score."""
 DEAD_SHARE = 1e-6
 """A neuron is dead where its range is at most this share of the layer's median range."""
 COLUMNS = 64
-"""Neurons whose fp64 copies are held at a time: those of a micro-batch stay in the cache."""
-PIECE_BYTES = 2**26
-"""Size in fp32 of the piece of a sample that is held while its quantiles are found."""
+"""Neurons copied to fp64 at a time: their part of a micro-batch stays in the cache."""
+BLOCK_BYTES = 2**26
+"""Size in fp32 of the block of neurons that `sampled_statistics` reads at a time."""
 
 
 class StreamMoments:
     """Count, mean, variance, minimum and maximum of every neuron, one micro-batch after another.
 
-    Sums are fp64 and of differences to the first micro-batch's mean, so that the variance of a neuron with a
-    large offset does not cancel.
+    It adds differences to the first micro-batch's mean in fp64, so that the variance of a neuron with a large offset
+    does not cancel.
     """
 
     def __init__(self, n_neurons: int) -> None:
@@ -42,12 +42,12 @@ class StreamMoments:
         self.update_range(values)
 
     def update_sums(self, values: Float[Tensor, "t n"]) -> None:
-        """All of `update` but minimum and maximum, which two threads can do at once."""
-        held = torch.empty(len(values) * min(COLUMNS, values.shape[1]), dtype=torch.float64)
+        """All of `update` but the range; another thread may do that meanwhile."""
+        buffer = torch.empty(len(values) * min(COLUMNS, values.shape[1]), dtype=torch.float64)
         for first in range(0, values.shape[1], COLUMNS):
             part = slice(first, first + COLUMNS)
             narrow = values[:, part]
-            wide = held[: narrow.numel()].view(narrow.shape).copy_(narrow)
+            wide = buffer[: narrow.numel()].view(narrow.shape).copy_(narrow)
             if self.count == 0:
                 self.shift[part] = wide.mean(0).numpy()
             wide -= torch.from_numpy(self.shift[part])
@@ -57,12 +57,12 @@ class StreamMoments:
         self.count += len(values)
 
     def update_range(self, values: Float[Tensor, "t n"]) -> None:
-        """Minimum and maximum alone, in numpy."""
+        """Minimum and maximum, in numpy."""
         np.minimum(self.minimum, values.numpy().min(axis=0), out=self.minimum)
         np.maximum(self.maximum, values.numpy().max(axis=0), out=self.maximum)
 
     def not_finite(self) -> list[int]:
-        """Neurons that have given a value that is not finite."""
+        """Neurons that gave a value that is not finite."""
         return np.flatnonzero(~np.isfinite(self.squares)).tolist()
 
     def mean_and_sd(self) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
@@ -71,15 +71,10 @@ class StreamMoments:
         variance = np.maximum(self.squares / self.count - offset**2, 0)
         return self.shift + offset, np.sqrt(variance)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """The arrays, to be changed in place on going on; `count` apart."""
-        names = ("shift", "sums", "squares", "minimum", "maximum")
-        return {name: getattr(self, name) for name in names}
-
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Of each neuron's bf16 values on the sampled tokens: always a value that occurred."""
+    """Quantiles of each neuron's bf16 values on the sampled tokens: always a value that occurred."""
 
     median: Float[np.ndarray, "n"]
     p01: Float[np.ndarray, "n"]
@@ -90,7 +85,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Rates:
-    """Of each neuron's bf16 values: how often it fires, and what lies below zero."""
+    """How often each neuron fires, and what lies below zero; of bf16 values."""
 
     firing_rate: Float[np.ndarray, "n"]
     n_documents_fired: Int[np.ndarray, "n"]
@@ -100,74 +95,74 @@ class Rates:
 
 @dataclass(frozen=True)
 class SampledStatistics:
-    """What needs every token of a neuron at once."""
+    """The statistics that need every token of a neuron at once."""
 
     quantiles: Quantiles
     rates: Rates
 
 
 class QuantileRows:
-    """Quantiles of neurons, found one neuron at a time and in any order."""
+    """Quantiles of neurons, one neuron at a time and in any order."""
 
     def __init__(self, n_neurons: int, is_fit: Bool[np.ndarray, "t"]) -> None:
         self.is_fit = is_fit if is_fit.any() else np.ones_like(is_fit)
         self.n_fit = int(np.count_nonzero(self.is_fit))
-        # The larger of a token's key and this one is its key where it is a fit token, else above all keys.
+        # The maximum of a token's key and this one: its own key for a fit token, else the largest key of all.
         self._raised = np.where(self.is_fit, -0x8000, 0x7FFF).astype(np.int16)
-        self.found = Quantiles(*(np.zeros(n_neurons) for _ in fields(Quantiles)))
+        self.values = Quantiles(*(np.zeros(n_neurons) for _ in fields(Quantiles)))
 
     def add(self, neuron: int, keys: Int16[np.ndarray, "t"], ordered: Int16[np.ndarray, "t"]) -> None:
-        """Read them off a neuron's sort keys, in the tokens' order and in ascending order."""
+        """Read them off a neuron's sort keys, given in stream order and in ascending order."""
         lowest = np.maximum(keys, self._raised).min()
         p9999, highest = self._strongest(keys, ordered)
-        ends = ordered[[place(0.5, len(ordered)), place(0.01, len(ordered))]]
+        ends = ordered[[quantile_index(0.5, len(ordered)), quantile_index(0.01, len(ordered))]]
         row = from_sort_keys(np.array([*ends, p9999, highest, lowest], dtype=np.int16))
-        self.found.median[neuron], self.found.p01[neuron], self.found.p9999[neuron] = row[:3]
-        self.found.fit_range[neuron] = row[3] - row[4]
+        self.values.median[neuron], self.values.p01[neuron], self.values.p9999[neuron] = row[:3]
+        self.values.fit_range[neuron] = row[3] - row[4]
 
     def _strongest(self, keys: Int16[np.ndarray, "t"], ordered: Int16[np.ndarray, "t"]) -> tuple[np.int16, np.int16]:
         """The 99.99th percentile and the maximum of the fit tokens."""
-        wanted = self.n_fit - place(0.9999, self.n_fit)
+        wanted = self.n_fit - quantile_index(0.9999, self.n_fit)
         reach = 4 * wanted + 16  # about half of the strongest tokens are fit tokens
         while True:
             among = few_places(keys >= ordered[max(len(ordered) - reach, 0)])
-            found = np.sort(keys[among[self.is_fit[among]]])
-            if len(found) >= wanted:
-                return found[-wanted], found[-1]
+            strongest = np.sort(keys[among[self.is_fit[among]]])
+            if len(strongest) >= wanted:
+                return strongest[-wanted], strongest[-1]
             reach *= 8
 
 
-def place(share: float, count: int) -> int:
-    """Where in ascending order the first value stands with at least a share `share` of all at or below it."""
+def quantile_index(share: float, count: int) -> int:
+    """Index, in ascending order, of the first value with at least `share` of all at or below it."""
     return max(int(np.ceil(share * count - 1e-9)) - 1, 0)
 
 
 def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> SampledStatistics:
-    """Everything about a sample that holds all the tokens there are, read in pieces of 64 MB."""
+    """The statistics of a sample that holds all the tokens there are, read in blocks of 64 MB."""
     quantiles, tally = QuantileRows(n_neurons, tokens.is_fit), Tally(n_neurons)
     fired, documents = np.zeros((2, n_neurons), dtype=np.int64)
     document_starts = np.flatnonzero(np.diff(tokens.document, prepend=-1))
-    width = max(1, min(BLOCK, PIECE_BYTES // (4 * len(tokens))))
+    width = max(1, min(BLOCK, BLOCK_BYTES // (4 * len(tokens))))
     for first in range(0, n_neurons, width):
         values = sample.read(first, min(first + width, n_neurons)).bfloat16()
         for neuron, keys in enumerate(sort_keys(values.T.contiguous()).numpy(), start=first):
             ordered = np.sort(keys)
             quantiles.add(neuron, keys, ordered)
             tally.add(neuron, ordered)
-            threshold = key_below(FIRING_SHARE * quantiles.found.p9999[neuron : neuron + 1])[0]
+            threshold = key_below(FIRING_SHARE * quantiles.values.p9999[neuron : neuron + 1])[0]
             fired[neuron] = np.count_nonzero(keys > threshold)
             documents[neuron] = np.count_nonzero(np.maximum.reduceat(keys, document_starts) > threshold)
     shares = Histograms(tally.counts).negative_share()
     rates = Rates(fired / len(tokens), documents, shares, tally.negative_mass())
-    return SampledStatistics(quantiles.found, rates)
+    return SampledStatistics(quantiles.values, rates)
 
 
 def combine(stream: StreamMoments, sampled: SampledStatistics, parent: Int[np.ndarray, "n"] | None = None) -> Moments:
     """The Moments of a layer, with each neuron's status and flags.
 
-    Dead: the range of fit activations is at most 1e-6 x the median range of the layer's neurons that have one
-    (absolute bounds fail: SoLU's largest activations are .001 untrained). Rare: fires in fewer than 30
-    documents. Flags dense and always_on are of neurons that are not dead.
+    Dead: the range of its fit activations is at most 1e-6 x the median of all ranges above 0. (Absolute bounds fail:
+    the largest activations of an untrained SoLU layer are .001.) Rare: it fires in fewer than 30 documents. Dead
+    neurons are neither dense nor always_on.
     """
     mean, sd = stream.mean_and_sd()
     quantiles, rates = sampled.quantiles, sampled.rates

@@ -1,4 +1,4 @@
-"""Where a collection keeps what it has so far, so that a stopped or killed one goes on and ends bit-identical."""
+"""Where a collection keeps its work, so that after a stop or a kill it goes on and ends with the same bits."""
 
 import json
 import re
@@ -11,14 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from analyze.activations.settings import CollectSettings
 from train.errors import BadInput, Stopped
 from train.files import canonical_json, discard, locked, publishing, remove_directory, verify
 from train.interrupt import Interruptible
 
-SAVE_SECONDS = 30.0
-"""A state is saved after so long, and not before 30 times as long has passed as the last one took to save."""
-_COST = 30
-_KIND = "collection-state"
+_KIND = "collection-state-2"
 _NAME = re.compile(r"state-([0-9]{6})")
 _ARRAYS = "state.safetensors"
 
@@ -33,26 +31,33 @@ class State:
     arrays: dict[str, np.ndarray]
 
 
-class Unfinished:
-    """The hidden directory beside a result that is being made: its lock, its newest state, and work files.
+def arrays_of(owner: object) -> dict[str, np.ndarray]:
+    """The public arrays of an object by name. They are its state: a resumed collection overwrites them in place."""
+    public = {name: value for name, value in vars(owner).items() if not name.startswith("_")}
+    return {name: value for name, value in public.items() if isinstance(value, np.ndarray)}
 
-    A state is sealed like everything else and holds the identity of what is collected. Work files that a state
-    speaks of are forced to the disk before it is sealed, and only grow after it: what lies behind the lengths that
-    it names is written again.
+
+class WorkDirectory:
+    """The hidden directory beside a result in the making: its lock, its newest state, and work files.
+
+    A state is sealed, and says what is collected. Before it is sealed, the work files that it needs are forced to the
+    disk. Later they only grow, and a resumed collection writes again what lies behind the lengths in the state.
     """
 
-    def __init__(self, out: Path, directory: Path, identity: dict[str, Any], interrupt: Interruptible) -> None:
-        self.out, self.directory = out, directory
-        self._identity, self._interrupt = json.loads(canonical_json(identity)), interrupt
-        self._next, self._cost = time.monotonic() + SAVE_SECONDS, 0.0
+    def __init__(
+        self, out: Path, path: Path, identity: dict[str, Any], interrupt: Interruptible, settings: CollectSettings
+    ) -> None:
+        self.out, self.path = out, path
+        self._identity, self._interrupt, self._settings = json.loads(canonical_json(identity)), interrupt, settings
+        self._due = time.monotonic() + settings.save_seconds
         self._count = 0
 
     def states(self) -> list[Path]:
-        """Saved states, the oldest first; not verified."""
-        return sorted(path for path in self.directory.iterdir() if _NAME.fullmatch(path.name))
+        """Saved states, oldest first; not verified."""
+        return sorted(path for path in self.path.iterdir() if _NAME.fullmatch(path.name))
 
     def load(self, say: Say) -> State | None:
-        """The newest state that verifies and is of this collection, if there is one."""
+        """The newest state of this collection that verifies, if there is one."""
         from safetensors.numpy import load_file
 
         for path in reversed(self.states()):
@@ -68,31 +73,30 @@ class Unfinished:
         return None
 
     @property
-    def asked(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether a signal has asked to stop."""
         return self._interrupt.asked
 
-    def boundary(self, state: Callable[[], State], share: float) -> bool:
-        """Save where it is time to, and stop where a signal has asked for it.
+    def save_or_stop(self, state: Callable[[], State], share: float) -> bool:
+        """Save a state if it is time, and stop if a signal has asked for it.
 
         Args:
-            state: gives the state as it is now, with its work files on the disk.
-            share: of the whole that is done.
+            state: returns the state as it is now, with its work files on the disk.
+            share: of the whole collection that is done.
 
         Returns:
-            Whether a state was saved.
+            Whether it saved a state.
 
         Raises:
-            Stopped: asked by a signal, after saving.
+            Stopped: a signal asked for it; the state is saved.
         """
         started = time.monotonic()
-        if not self.asked and started < self._next:
+        if not self.stop_requested and started < self._due:
             return False
         self._save(state())
         finished = time.monotonic()
-        self._cost = finished - started
-        self._next = finished + max(SAVE_SECONDS, _COST * self._cost)
-        if self.asked:
+        self._due = finished + max(self._settings.save_seconds, self._settings.save_cost * (finished - started))
+        if self.stop_requested:
             raise Stopped(f"{self.out}: stopped with {share:.0%} done; the same command goes on from there")
         return True
 
@@ -101,7 +105,7 @@ class Unfinished:
 
         older = self.states()
         facts = {"kind": _KIND, "identity": self._identity, "facts": state.facts}
-        with publishing(self.directory / f"state-{self._count:06d}", facts) as aside:
+        with publishing(self.path / f"state-{self._count:06d}", facts) as aside:
             save_file({name: np.ascontiguousarray(array) for name, array in state.arrays.items()}, aside / _ARRAYS)
         self._count += 1
         for path in older:
@@ -109,23 +113,20 @@ class Unfinished:
 
 
 @contextmanager
-def unfinished(out: Path, identity: dict[str, Any]) -> Iterator[Unfinished]:
-    """Hold the lock on `out`'s collection; what was saved stays only where the block is left by a failure or signal.
+def work_directory(out: Path, identity: dict[str, Any], settings: CollectSettings) -> Iterator[WorkDirectory]:
+    """Lock the collection of `out`. Its work stays on disk only if a failure or a signal ends the block.
 
     Raises:
         BadInput: another process collects there.
         EnvironmentProblem: the directory cannot be made or written.
     """
-    directory = out.with_name(f".unfinished-{out.name}")
-    with locked(directory), Interruptible() as interrupt:
-        work = Unfinished(out, directory, identity, interrupt)
+    path = out.with_name(f".unfinished-{out.name}")
+    with locked(path), Interruptible() as interrupt:
+        work = WorkDirectory(out, path, identity, interrupt, settings)
         try:
             yield work
-        except BadInput:
-            discard(directory)
+        except BaseException as failure:
+            if isinstance(failure, BadInput) or not work.states():
+                discard(path)
             raise
-        except BaseException:
-            if not work.states():
-                discard(directory)
-            raise
-        discard(directory)
+        discard(path)

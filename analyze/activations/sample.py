@@ -1,4 +1,4 @@
-"""Activations held whole for a sample of tokens: in memory, or as bf16 blocks of neurons in one file."""
+"""Activations of every neuron on a sample of tokens: in memory, or as bf16 blocks of neurons in one file."""
 
 import json
 import os
@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Int16
 from torch import Tensor
 
-from analyze.activations.bf16_keys import turned
+from analyze.activations.bf16_keys import transposed_keys
 from train.errors import BadInput
 
 BLOCK = 256
-"""Neurons a block: `block.000` holds neurons 0 to 255 as a contiguous [t, 256] tensor, and so on."""
+"""Neurons of a block: `block.000` has neurons 0 to 255 as a contiguous [t, 256] tensor, and so on."""
 
 SAMPLE_FILE = "sample.safetensors"
 
@@ -25,26 +25,26 @@ class Sample(Protocol):
     """Activations of every neuron on the sampled tokens, readable by neurons or by tokens."""
 
     def read(self, first: int, stop: int) -> Float[Tensor, "t n"]:
-        """Neurons first..stop on all tokens, as a fresh float32 tensor that the caller may change."""
+        """Neurons first..stop on all tokens: a float32 copy."""
         ...
 
     def read_tokens(self, first: int, stop: int) -> Float[Tensor, "t n"]:
-        """All neurons on tokens first..stop, as a fresh float32 tensor that the caller may change."""
+        """All neurons on tokens first..stop: a float32 copy."""
         ...
 
 
-class HeldSample:
+class MemorySample:
     """A sample in memory, [t, n]: planted neurons, rotations, tests."""
 
     def __init__(self, values: Float[Tensor, "t n"]) -> None:
         self.values = values
 
     def read(self, first: int, stop: int) -> Float[Tensor, "t n"]:
-        """Neurons first..stop, float32, copied."""
+        """Neurons first..stop: a float32 copy."""
         return self.values[:, first:stop].to(torch.float32, copy=True)
 
     def read_tokens(self, first: int, stop: int) -> Float[Tensor, "t n"]:
-        """Tokens first..stop, float32, copied."""
+        """Tokens first..stop: a float32 copy."""
         return self.values[first:stop].to(torch.float32, copy=True)
 
 
@@ -54,12 +54,12 @@ def blocks(n_neurons: int) -> list[tuple[int, int]]:
 
 
 class SampleWriter:
-    """Fills a safetensors file row by row: the header first, then each block at its offset.
+    """Fills a safetensors file token by token: the header first, then each block at its offset.
 
-    `safetensors` itself writes whole tensors only, and a sample of a wide layer is larger than memory.
+    `safetensors` itself writes only whole tensors, and a sample of a wide layer is larger than memory.
 
     Args:
-        written: rows that an earlier writer left in the file; the next ones follow them.
+        written: tokens that an earlier writer left in the file; the next ones follow them.
     """
 
     def __init__(self, path: Path, n_tokens: int, n_neurons: int, written: int = 0) -> None:
@@ -74,40 +74,40 @@ class SampleWriter:
             shape = [n_tokens, stop - first]
             header[f"block.{index:03d}"] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
         text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # the format wants the data aligned to 8 bytes
+        text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
         self._data = 8 + len(text)
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if written else os.O_TRUNC), 0o644)
         os.pwrite(self._handle, struct.pack("<Q", len(text)) + text, 0)
         os.ftruncate(self._handle, self._data + end)
 
     def append(self, activations: Float[Tensor, "t n"]) -> None:
-        """Write the next rows of every block; in bf16, if they are not already."""
+        """Write the next tokens to every block, in bf16."""
         low = activations.to(torch.bfloat16)
         for (first, stop), start in zip(self.blocks, self._starts):
-            piece = low[:, first:stop].contiguous().view(torch.int16).numpy()
+            block = low[:, first:stop].contiguous().view(torch.int16).numpy()
             offset = self._data + start + 2 * self.written * (stop - first)
-            waiting = memoryview(piece.data).cast("B")
-            while waiting:
-                count = os.pwrite(self._handle, waiting, offset)
-                waiting, offset = waiting[count:], offset + count
+            rest = memoryview(block.data).cast("B")
+            while rest:
+                count = os.pwrite(self._handle, rest, offset)
+                rest, offset = rest[count:], offset + count
         self.written += len(low)
 
     def sync(self) -> None:
-        """Force what has been written to the disk."""
+        """Force all that was written to the disk."""
         os.fsync(self._handle)
 
     def __enter__(self) -> "SampleWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Close the file; RuntimeError where fewer rows were written than the header says."""
+        """Close the file; RuntimeError if it has fewer tokens than its header says."""
         os.close(self._handle)
         if kind is None and self.written != self.n_tokens:
             raise RuntimeError(f"{self.written} rows written into a sample of {self.n_tokens}")
 
 
 class SampleFile:
-    """A sample on disk; a block is one contiguous read."""
+    """A sample on disk, where a block is one contiguous read."""
 
     def __init__(self, path: Path, n_tokens: int, n_neurons: int) -> None:
         self.path, self.n_tokens, self.n_neurons = path, n_tokens, n_neurons
@@ -129,7 +129,7 @@ class SampleFile:
         return self._read((first, stop), (0, self.n_neurons))
 
     def read_keys(self, first: int, stop: int) -> Int16[np.ndarray, "n t"]:
-        """Sort keys (bf16_keys.py) of neurons first..stop, a row a neuron; the neurons are of one block.
+        """Sort keys (bf16_keys.py) of neurons first..stop of one block, a row for each neuron.
 
         Raises:
             BadInput: the sample has been deleted or does not fit.
@@ -148,7 +148,7 @@ class SampleFile:
                     rows = np.frombuffer(data, dtype="<i2").reshape(high - low, width)
                     return rows[:, first - begin : stop - begin]
 
-                return turned(bits, self.n_tokens, stop - first)
+                return transposed_keys(bits, self.n_tokens, stop - first)
         except (OSError, struct.error) as failure:
             raise BadInput(f"{self.path}: {failure}; collect again") from None
 
@@ -164,11 +164,11 @@ class SampleFile:
                     low, high = max(begin, neurons[0]), min(end, neurons[1])
                     if low >= high:
                         continue
-                    piece = file.get_slice(f"block.{index:03d}")
-                    if piece.get_shape() != [self.n_tokens, end - begin]:
-                        raise BadInput(f"{self.path}: block.{index:03d} is {piece.get_shape()}; collect again")
-                    held = piece[tokens[0] : tokens[1], low - begin : high - begin]
-                    out[:, low - neurons[0] : high - neurons[0]] = held
+                    block = file.get_slice(f"block.{index:03d}")
+                    if block.get_shape() != [self.n_tokens, end - begin]:
+                        raise BadInput(f"{self.path}: block.{index:03d} is {block.get_shape()}; collect again")
+                    values = block[tokens[0] : tokens[1], low - begin : high - begin]
+                    out[:, low - neurons[0] : high - neurons[0]] = values
         except (SafetensorError, OSError) as failure:
             raise BadInput(f"{self.path}: {failure}; collect again") from None
         return out

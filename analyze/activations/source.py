@@ -1,4 +1,4 @@
-"""Where neurons' values come from: anything with a SourceFacts and a function of tokens."""
+"""Where activations come from: anything that has a SourceFacts and gives activations of tokens."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -9,47 +9,28 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyze.activations.directory import HOOKS
+from analyze.activations.store import NeuronFacts
 from train.checkpoint import Checkpoint
 from train.config import ModelConfig, WidenPlan
 from train.errors import BadInput
 
 
-@dataclass(frozen=True)
-class SourceFacts:
-    """What a source says of itself: fields of ActivationsMeta by the same names, and what else is needed."""
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts(NeuronFacts):
+    """What a source says of its neurons, and of what it needs."""
 
     name: str
-    """How messages call it: a path, a name on a hub."""
-    run: str
-    variant: str
-    seed: int
-    step: int
-    tokens_seen: int
-    layer: int
-    hook: str
-    act: str
-    n_neurons: int
-    n_params: int
-    factor: int
-    start_run: str | None
-    root_variant: str
-    eval_loss: float | None
-    unigram_loss: float | None
-    bigram_loss: float | None
-    checkpoint_hash: str
-    checkpoint_dir: str
-    n_ctx: int
+    """What messages call it: a path, a name on a hub."""
     tokenizer_sha256: str
     max_neurons: int | None = None
-    """At most so many neurons were taken, a seeded random choice; None: all of them."""
+    """The source was asked for at most so many neurons, a seeded random choice; None: for all of them."""
     parent: Int[np.ndarray, "n"] | None = None
-    scheme: str | None = None
-    """How the copies of a widened layer were told apart at birth; None where it was not widened."""
+    """The neuron of the parent checkpoint that each neuron is a copy of, where the layer was widened."""
 
 
 @runtime_checkable
 class NeuronSource(Protocol):
-    """One layer and hook of something that reads tokens."""
+    """One layer and hook of a model that reads tokens."""
 
     @property
     def facts(self) -> SourceFacts:
@@ -57,24 +38,24 @@ class NeuronSource(Protocol):
         ...
 
     def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
-        """Each neuron's value at each position, float32 on the CPU."""
+        """The activation of each neuron at each position, float32 on the CPU."""
         ...
 
 
 def hooks_of(config: ModelConfig) -> tuple[str, ...]:
-    """Hooks at which a model's neurons differ: without a mid LayerNorm `post` is `mid`, and is left out."""
+    """Hooks at which a model's neurons differ: without a mid LayerNorm `post` equals `mid` and is left out."""
     return HOOKS if config.has_mid_ln else HOOKS[:1]
 
 
 class CheckpointSource:
-    """One layer and hook of a checkpoint; the forward pass stops there. On a GPU where there is one.
+    """One layer and hook of a checkpoint. The forward pass stops there; it runs on a GPU if there is one.
 
     Args:
-        max_neurons: take a random choice of so many neurons of a wider layer, the same one for every step of
-            a run; enough for the untrained null, whose share needs no more.
+        max_neurons: of a wider layer take so many neurons at random, the same ones at every step of a run. The
+            untrained null needs no more, since only its share of monosemantic neurons counts.
 
     Raises:
-        BadInput: a layer or hook that this checkpoint does not have.
+        BadInput: this checkpoint has no such layer or hook.
     """
 
     def __init__(self, checkpoint: Checkpoint, layer: int, hook: str = "mid", max_neurons: int | None = None) -> None:
@@ -94,7 +75,7 @@ class CheckpointSource:
 
     @torch.no_grad()
     def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
-        """Each neuron's value at each position, float32 on the CPU."""
+        """The activation of each neuron at each position, float32 on the CPU."""
         values = self._model.mlp_activations(tokens.to(self._device), self._layer, self._hook)  # pyright: ignore[reportArgumentType]
         if self._chosen is not None:
             values = values[..., self._chosen]
@@ -102,7 +83,7 @@ class CheckpointSource:
 
 
 def choose_neurons(n_neurons: int, at_most: int | None, seed: int) -> Int[np.ndarray, "n"] | None:
-    """A seeded random choice of a layer's neurons, in order; None where all of them are taken."""
+    """A seeded random choice of a layer's neurons, in ascending order; None for all of them."""
     if at_most is None or n_neurons <= at_most:
         return None
     return np.sort(np.random.default_rng(seed).choice(n_neurons, at_most, replace=False))
@@ -116,36 +97,32 @@ def facts_of(
     max_neurons: int | None = None,
 ) -> SourceFacts:
     """The facts of one layer and hook of a checkpoint, of all its neurons or the chosen ones."""
-    state: dict[str, Any] = checkpoint.state
-    start = state["start"] or {}
+    state, config, lineage = checkpoint.state, checkpoint.config, checkpoint.lineage
     evaluation = state["evaluation"] or {}
     if evaluation.get("step") != checkpoint.step:
-        evaluation = {}  # made at an earlier step than these weights
-    lineage = checkpoint.lineage
+        evaluation = {}  # of earlier weights than these
     parent = lineage.parent_of(layer) if lineage else None
     if parent is not None and chosen is not None:
         parent = parent[chosen]
+    same: dict[str, Any] = {
+        name: state[name] for name in ("run", "variant", "seed", "n_params", "factor", "root_variant")
+    }
     return SourceFacts(
+        **same,
         name=str(checkpoint.directory),
-        run=state["run"],
-        variant=state["variant"],
-        seed=state["seed"],
         step=checkpoint.step,
         tokens_seen=state["tokens_before"] + state["tokens"],
         layer=layer,
         hook=hook,
-        act=checkpoint.config.act,
-        n_neurons=checkpoint.config.widths[layer] if chosen is None else len(chosen),
-        n_params=state["n_params"],
-        factor=state["factor"],
-        start_run=start.get("run"),
-        root_variant=state["root_variant"],
+        act=config.act,
+        n_neurons=config.widths[layer] if chosen is None else len(chosen),
+        start_run=(state["start"] or {}).get("run"),
         eval_loss=evaluation.get("loss"),
         unigram_loss=evaluation.get("unigram"),
         bigram_loss=evaluation.get("bigram"),
         checkpoint_hash=checkpoint.hash,
         checkpoint_dir=str(checkpoint.directory),
-        n_ctx=checkpoint.config.n_ctx,
+        n_ctx=config.n_ctx,
         tokenizer_sha256=state["data"]["tokenizer_sha256"],
         max_neurons=max_neurons,
         parent=None if parent is None else np.asarray(parent, dtype=np.int32),
@@ -154,7 +131,7 @@ def facts_of(
 
 
 def scheme_of(plan: WidenPlan) -> str:
-    """What parts the copies of a widening: its noise, else unequal shares, else that they are none at all."""
+    """What makes the copies of a widening differ: its noise, else unequal shares of W_out; "fresh": none are copies."""
     if plan.copies == "fresh":
         return "fresh"
     return plan.noise if plan.noise != "none" or plan.split == "equal" else plan.split

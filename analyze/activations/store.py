@@ -1,13 +1,13 @@
-"""What `collect` and the scores leave on disk, and the nouns in memory that stand for it.
+"""What `collect` leaves on disk, and the nouns in memory that stand for it.
 
     step-000000500/L0.mid/          sealed: meta.json moments.safetensors examples.parquet bands.parquet
                                     histograms.parquet tokens.parquet
-    step-000000500/L0.mid.sample/   sealed: the bulk, which is sample.safetensors (2 bytes a sampled token and
-                                    neuron) and token_sums.safetensors
-    step-000000500/L0.mid.scores/   sealed: scores.parquet
+    step-000000500/L0.mid.sample/   sealed, the bulk: sample.safetensors (2 bytes a sampled token and neuron) and
+                                    token_sums.safetensors
+    step-000000500/L0.mid.scores/   sealed by `score`: scores.parquet
 
-The sample is a directory of its own so that it can be deleted once the scores stand (`drop_sample`) without
-breaking a seal: `L0.mid` names the sample by its hash, and the scores name `L0.mid` by its hash.
+The sample has a directory of its own. So `drop_sample` can delete it once the neurons are scored and break no seal:
+`L0.mid` names the sample by its hash, and the scores name `L0.mid` by its hash.
 """
 
 import json
@@ -29,22 +29,22 @@ from train.errors import BadInput
 from train.files import canonical_json, manifest_hash, publishing, read_manifest, remove_directory, verify
 
 FORMAT_VERSION = 2
-_BANDS, _HISTOGRAMS = "bands.parquet", "histograms.parquet"
 SCORED, DEAD, RARE = 0, 1, 2
 STATUS_NAMES = ("scored", "dead", "rare")
+HALVES = ("fit", "eval")
+"""A score is fitted on the documents of one half and measured on those of the other."""
 
 
-@dataclass(frozen=True)
-class ActivationsMeta:
-    """Where activations come from. Everything is JSON, and travels with every number made from them."""
+@dataclass(frozen=True, kw_only=True)
+class NeuronFacts:
+    """Which neurons these are: one layer and hook of one step of a run."""
 
-    format_version: int
     run: str
     variant: str
     seed: int
     step: int
     tokens_seen: int
-    """By these weights, those of the runs they were started from included."""
+    """Tokens that these weights were trained on, in this run and in those that it started from."""
     layer: int
     hook: str
     """`mid`: after the activation, before a mid LayerNorm; `post`: what enters W_out."""
@@ -55,33 +55,40 @@ class ActivationsMeta:
     """Widening factor of this run; 1 where it was not widened."""
     start_run: str | None
     root_variant: str
-    """Variant of the ancestor that was trained from scratch: whose untrained network is this run's null."""
+    """Variant of the ancestor that was trained from scratch; its untrained network is this run's null."""
     eval_loss: float | None
-    """Held-out loss at this very step, nats a token; None where it was not evaluated there."""
+    """Held-out loss at this step, nats a token; None where it was not evaluated at this step."""
     unigram_loss: float | None
     bigram_loss: float | None
     checkpoint_hash: str
     checkpoint_dir: str
-    """Where the checkpoint lay when it was collected: a hint, to be checked against its hash when used."""
+    """Where the checkpoint lay when it was collected; its hash tells whether it still lies there."""
+    n_ctx: int
+    scheme: str | None = None
+    """What made the copies of a widened layer differ at birth: "none", "zero_sum", ...; None: not widened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationsMeta(NeuronFacts):
+    """Where activations come from. All of it is JSON, and travels with every number made from them."""
+
+    format_version: int
     data_hash: str
     data_dir: str
-    n_ctx: int
     n_tokens: int
-    """Tokens that were passed: moments, rates, histograms, sums per token and examples are of these."""
+    """Tokens that the source read: moments, rates, histograms, sums per token and examples are over these."""
     n_sampled_tokens: int
-    """Tokens whose activations are held whole: quantiles, and so firing thresholds, are of these."""
+    """Tokens whose activations the sample holds: quantiles, and so firing thresholds, are over these."""
     n_documents: int
     quantiles: str
-    """`all tokens`, or `sample` where the sample is a part of the tokens. Of bf16 values either way."""
+    """`all tokens`, or `sample` where the sample holds only a part of them. Of bf16 values in both cases."""
     sample_hash: str | None
     settings: dict[str, Any]
-    scheme: str | None = None
-    """How the copies of a widened layer were told apart at birth: "none", "zero_sum", ...; None: not widened."""
 
 
 @dataclass(frozen=True)
 class TokenSample:
-    """The token positions whose activations are held whole, in stream order, without BOS and separators."""
+    """The token positions of the sample, in stream order, without BOS and separators."""
 
     ids: Int[np.ndarray, "t"]
     previous: Int[np.ndarray, "t"]
@@ -100,7 +107,7 @@ class TokenSample:
 
 @dataclass(frozen=True)
 class Moments:
-    """One figure a neuron, over all tokens; median, p01 and p9999 over the sampled ones."""
+    """Statistics of each neuron over all tokens; median, p01 and p9999 over the sampled tokens."""
 
     n_tokens: Int[np.ndarray, "n"]
     mean: Float[np.ndarray, "n"]
@@ -123,21 +130,21 @@ class Moments:
     always_on: Bool[np.ndarray, "n"]
     """1st percentile above zero."""
     negative_share: Float[np.ndarray, "n"] | None = None
-    """Share of tokens below zero, of bf16 values like the next one; over all tokens."""
+    """Share of all tokens below zero; of bf16 values, like the next one."""
     negative_mass: Float[np.ndarray, "n"] | None = None
     """Share of the sum of |a| that comes from tokens below zero: the tail that strong examples never show."""
     parent: Int[np.ndarray, "n"] | None = None
-    """Which neuron of the parent checkpoint each was copied from, where the layer was widened."""
+    """The neuron of the parent checkpoint that each neuron is a copy of, where the layer was widened."""
 
 
 @dataclass(frozen=True)
 class Activations:
     """What was collected for one checkpoint, layer and hook.
 
-    `examples` has one row an example: neuron, half ("fit" / "eval"), rank from 0, document, stream_position,
-    position, activation; the 20 strongest of each neuron and half over all tokens, at most one a document.
-    `bands` has neuron, half, band 0 to 9, rank, and the same four: examples from the whole range, see band_examples.py.
-    What was not streamed from a source (planted neurons, rotations) need not have the last three nouns.
+    `examples` has a row for each example: neuron, half ("fit" / "eval"), rank from 0, document, stream_position,
+    position, activation. They are the 20 strongest of each neuron and half over all tokens, at most one a document.
+    `bands` has neuron, half, band 0 to 9, rank, and the same four columns: examples from the whole range of the
+    activation, see band_examples.py. Neurons that no source computed (planted ones, rotations) may lack the last three.
     """
 
     meta: ActivationsMeta
@@ -149,7 +156,7 @@ class Activations:
     histograms: Histograms | None = None
     bands: pl.DataFrame | None = None
     token_sums: TokenSums | None = None
-    """Read from the sample's directory when asked for; gone when the sample is dropped."""
+    """Lies in the sample's directory and is deleted with it."""
 
     @property
     def n_neurons(self) -> int:
@@ -157,7 +164,7 @@ class Activations:
         return self.meta.n_neurons
 
     def block(self, first: int, stop: int) -> Float[Tensor, "t n"]:
-        """Activations of neurons first..stop on the sampled tokens, float32; the caller may change them.
+        """Activations of neurons first..stop on the sampled tokens: a float32 copy.
 
         Raises:
             BadInput: no such neurons, or the sample has been deleted.
@@ -168,7 +175,7 @@ class Activations:
 
 
 def drop_sample(directory: Path) -> None:
-    """Delete the sample of an activations directory, if it is there; what else was collected stays whole."""
+    """Delete the sample of an activations directory, if there is one; everything else stays sealed."""
     sample = beside(directory, "sample")
     if sample.is_dir():
         remove_directory(sample)
@@ -178,24 +185,21 @@ def write_activations(acts: Activations, directory: Path, replace: bool = False)
     """Seal everything but the sample and the sums per token into `directory`.
 
     Raises:
-        BadInput: it is taken and `replace` is false.
+        BadInput: something is there already and `replace` is false.
     """
     from safetensors.numpy import save_file
 
-    meta = asdict(acts.meta)
     facts = {"kind": "activations", "format_version": FORMAT_VERSION, "sample_hash": acts.meta.sample_hash}
     with publishing(directory, facts, replace=replace) as aside:
-        (aside / "meta.json").write_bytes(canonical_json(meta) + b"\n")
-        moments = {field.name: getattr(acts.moments, field.name) for field in fields(Moments)}
-        held = {name: np.ascontiguousarray(array) for name, array in moments.items() if array is not None}
-        save_file(held, aside / "moments.safetensors")
+        (aside / "meta.json").write_bytes(canonical_json(asdict(acts.meta)) + b"\n")
+        moments = {name: np.ascontiguousarray(array) for name, array in vars(acts.moments).items() if array is not None}
+        save_file(moments, aside / "moments.safetensors")
         acts.examples.write_parquet(aside / "examples.parquet")
-        if acts.bands is not None:
-            acts.bands.write_parquet(aside / _BANDS)
-        if acts.histograms is not None:
-            acts.histograms.table().write_parquet(aside / _HISTOGRAMS)
-        columns = {field.name: getattr(acts.tokens, field.name) for field in fields(TokenSample)}
-        pl.DataFrame(columns).write_parquet(aside / "tokens.parquet")
+        histograms = None if acts.histograms is None else acts.histograms.table()
+        for table, path in zip((acts.bands, histograms), _optional_tables(aside)):
+            if table is not None:
+                table.write_parquet(path)
+        pl.DataFrame(vars(acts.tokens)).write_parquet(aside / "tokens.parquet")
     return directory
 
 
@@ -223,10 +227,10 @@ def read_meta(directory: Path) -> ActivationsMeta:
 
 
 def open_activations(directory: Path | str, check_hashes: bool = True) -> Activations:
-    """Open what `collect` wrote; the bulky sample is read block by block when asked for.
+    """Open what `collect` wrote. The sample stays on disk: its readers fetch a block of neurons at a time.
 
     Args:
-        check_hashes: verify the sealed files (not the sample, whose seal is checked and whose bytes are not).
+        check_hashes: hash every sealed file again; of the sample only the manifest is checked.
 
     Raises:
         BadInput: not an activations directory, damaged, or with a sample that belongs to another collection.
@@ -237,28 +241,30 @@ def open_activations(directory: Path | str, check_hashes: bool = True) -> Activa
     meta = read_meta(directory)
     if check_hashes:
         verify(directory)
-    moments = load_file(directory / "moments.safetensors")
-    table = pl.read_parquet(directory / "tokens.parquet")
     sample = beside(directory, "sample")
     if sample.is_dir() and manifest_hash(sample) != meta.sample_hash:
         raise BadInput(f"{sample}: belongs to another collection than {directory}; collect again")
-    tables = {name: pl.read_parquet(directory / name) for name in (_BANDS, _HISTOGRAMS) if (directory / name).is_file()}
-    histograms = tables.get(_HISTOGRAMS)
+    moments, tokens = load_file(directory / "moments.safetensors"), pl.read_parquet(directory / "tokens.parquet")
+    bands, histograms = (pl.read_parquet(path) if path.is_file() else None for path in _optional_tables(directory))
     return Activations(
         meta=meta,
-        tokens=TokenSample(**{field.name: table[field.name].to_numpy() for field in fields(TokenSample)}),
+        tokens=TokenSample(**{field.name: tokens[field.name].to_numpy() for field in fields(TokenSample)}),
         moments=Moments(**{field.name: moments.get(field.name) for field in fields(Moments)}),  # pyright: ignore[reportArgumentType]
         examples=pl.read_parquet(directory / "examples.parquet"),
         sample=SampleFile(sample / SAMPLE_FILE, meta.n_sampled_tokens, meta.n_neurons),
         directory=directory,
         histograms=None if histograms is None else from_table(histograms, meta.n_neurons),
-        bands=tables.get(_BANDS),
+        bands=bands,
         token_sums=TokenSums(sample / TOKEN_SUMS_FILE, meta.n_neurons) if histograms is not None else None,
     )
 
 
+def _optional_tables(directory: Path) -> tuple[Path, Path]:
+    return directory / "bands.parquet", directory / "histograms.parquet"
+
+
 def copy_metrics(run_directory: Path, results: Path) -> None:
-    """Copy a run's metrics.jsonl beside its results, so that a results directory stands alone."""
+    """Copy a run's metrics.jsonl to its results, so that a results directory needs no other."""
     source = run_directory / "metrics.jsonl"
     if source.is_file():
         results.mkdir(parents=True, exist_ok=True)

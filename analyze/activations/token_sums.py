@@ -1,12 +1,11 @@
-"""What each neuron did on each token id, held sparsely: sums over the tokens on which it fired.
+"""What each neuron did on each token id: sums over the tokens on which it fired, in a sparse table.
 
 For every neuron and token id: how many of the id's tokens lie above the neuron's firing threshold, and the sum and
-sum of squares of the activations there (of bf16 values, as the sample is held; added up in fp64). What does not
-exceed the threshold is one remainder a neuron. With how often each id occurs at all, the mean over an id's tokens
-is bounded: those that did not fire lie between the neuron's minimum and its threshold.
+sum of squares of the activations there (bf16 values as in the sample, added up in fp64). All that does not exceed the
+threshold is one remainder for each neuron. How often each id occurs is known too. That bounds the mean over an id's
+tokens: those that did not fire lie between the neuron's minimum and its threshold.
 
-An entry takes ENTRY_BYTES on disk. A dense table of 51,200 neurons and 48,262 ids is 9.9 GB for one fp32 figure; the
-entries of this one are counted in `analyze.activations.memory`.
+An entry takes ENTRY_BYTES on disk; memory.py says how many entries there are.
 """
 
 import json
@@ -33,38 +32,38 @@ _HEADER_BYTES_A_TENSOR = 160
 
 @dataclass(frozen=True)
 class TokenTable:
-    """The entries of some neurons one after another, each neuron's in ascending order of token ids."""
+    """The entries of some neurons one after another, those of a neuron in ascending order of token ids."""
 
     starts: Int[np.ndarray, "starts"]
-    """Where each neuron's entries begin, and the number of entries behind them."""
+    """Index of each neuron's first entry; and last, the number of entries."""
     token: Int[np.ndarray, "e"]
     count: Int[np.ndarray, "e"]
     sum: Float[np.ndarray, "e"]
     squares: Float[np.ndarray, "e"]
 
     def of(self, index: int) -> "TokenTable":
-        """The entries of one neuron, counted from the first of this table."""
+        """The entries of one neuron; `index` counts from the first neuron of this table."""
         part = slice(self.starts[index], self.starts[index + 1])
         length = part.stop - part.start
         return TokenTable(np.array([0, length]), *(getattr(self, name)[part] for name, _ in COLUMNS))
 
 
-def joined_tables(tables: list[TokenTable]) -> TokenTable:
-    """Tables of neurons that follow each other as one."""
-    lengths = np.concatenate([np.diff(one.starts) for one in tables])
-    columns = (np.concatenate([getattr(one, name) for one in tables]) for name, _ in COLUMNS)
+def concatenated_tables(tables: list[TokenTable]) -> TokenTable:
+    """Tables of consecutive neurons as one table."""
+    lengths = np.concatenate([np.diff(table.starts) for table in tables])
+    columns = (np.concatenate([getattr(table, name) for table in tables]) for name, _ in COLUMNS)
     return TokenTable(np.concatenate(([0], np.cumsum(lengths))), *columns)
 
 
 @dataclass(frozen=True)
 class TokenSums:
-    """The sums of a layer, read from its file a block of neurons at a time."""
+    """The sums of a layer. They stay in their file and are read a block of neurons at a time."""
 
     path: Path
     n_neurons: int
 
     def block(self, first: int, stop: int) -> TokenTable:
-        """Entries of neurons first..stop; reads no others.
+        """Entries of neurons first..stop; reads no others from the file.
 
         Raises:
             BadInput: no such neurons, or the file has been deleted or does not fit.
@@ -82,10 +81,10 @@ class TokenSums:
                 for name, kind in COLUMNS
             )
             tables.append(TokenTable(starts - starts[0], *columns))
-        return joined_tables(tables)
+        return concatenated_tables(tables)
 
     def occurrences(self) -> Int[np.ndarray, "vocab"]:
-        """How often each token id occurs among all tokens that were passed."""
+        """How often each token id occurs among all tokens that the source read."""
         return self._read("occurrences")
 
     def remainder(self) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
@@ -96,7 +95,7 @@ class TokenSums:
     def mean_bounds(
         self, neuron: int, minimum: float, threshold: float
     ) -> tuple[Float[np.ndarray, "vocab"], Float[np.ndarray, "vocab"]]:
-        """Between which two values the neuron's mean over the tokens of each id lies; NaN where none occurs."""
+        """Lower and upper bound of the neuron's mean over the tokens of each id; NaN where the id does not occur."""
         table, occurs = self.block(neuron, neuron + 1), self.occurrences().astype(np.float64)
         total, count = np.zeros_like(occurs), np.zeros_like(occurs)
         total[table.token], count[table.token] = table.sum, table.count
@@ -117,17 +116,18 @@ class TokenSums:
 
 
 class Spill:
-    """Entries on their way: each piece's sums of each block of neurons, in one file that only grows.
+    """The work file of entries: the sums of each chunk and block of neurons. It only grows, until it is merged.
 
     Args:
         directory: where the file lies, as `sums-<generation>.bin`.
+        merge_bytes: below this size it is not merged.
     """
 
-    def __init__(self, directory: Path, d_vocab: int) -> None:
-        self.directory, self.d_vocab = directory, d_vocab
+    def __init__(self, directory: Path, d_vocab: int, merge_bytes: int) -> None:
+        self.directory, self.d_vocab, self.merge_bytes = directory, d_vocab, merge_bytes
         self.generation = self.n_bytes = self._compacted = 0
         self._parts: list[tuple[int, int, int]] = []
-        """First neuron, number of neurons and of entries of each part, in order of the file."""
+        """First neuron, number of neurons and number of entries of each part, in the order of the file."""
 
     @property
     def path(self) -> Path:
@@ -135,7 +135,7 @@ class Spill:
         return self.directory / f"sums-{self.generation:03d}.bin"
 
     def add(self, first: int, table: TokenTable) -> None:
-        """Append a piece's entries of a block of neurons from `first` on."""
+        """Append a chunk's entries of a block of neurons from `first` on."""
         part = (first, len(table.starts) - 1, len(table.token))
         with self.path.open("r+b" if self.n_bytes else "wb") as file:
             file.seek(self.n_bytes)
@@ -146,21 +146,21 @@ class Spill:
         self.n_bytes += _size(part)
 
     def tables(self) -> Iterator[tuple[int, TokenTable]]:
-        """First neuron and merged entries of each block, in ascending order."""
+        """First neuron and merged entries of each block of neurons, in ascending order."""
         offsets = np.cumsum([0, *map(_size, self._parts)])
         of_block: dict[int, list[int]] = {}
         for index, (first, _, _) in enumerate(self._parts):
             of_block.setdefault(first, []).append(index)
         with self.path.open("rb") as file:
             for first in sorted(of_block):
-                found = [_read_part(file, int(offsets[i]), self._parts[i]) for i in of_block[first]]
-                yield first, merged(found, self.d_vocab)
+                parts = [_read_part(file, int(offsets[i]), self._parts[i]) for i in of_block[first]]
+                yield first, merged(parts, self.d_vocab)
 
     def compact(self) -> None:
-        """Merge where the file has grown to several times the size that it would have merged."""
-        if self.n_bytes < max(SPILL_BYTES, 3 * self._compacted):
+        """Merge the file if it has grown to several times the size that it had when merged."""
+        if self.n_bytes < max(self.merge_bytes, 3 * self._compacted):
             return
-        fresh = Spill(self.directory, self.d_vocab)
+        fresh = Spill(self.directory, self.d_vocab, self.merge_bytes)
         fresh.generation = self.generation + 1
         for first, table in self.tables():
             fresh.add(first, table)
@@ -173,26 +173,22 @@ class Spill:
             fsync_path(self.path)
 
     def forget(self) -> None:
-        """Delete the files of earlier generations, once no state speaks of them."""
+        """Delete the files of earlier generations; call it when no saved state needs them."""
         for path in self.directory.glob("sums-*.bin"):
             if path != self.path:
                 path.unlink()
 
     def state(self) -> Int[np.ndarray, "rows 3"]:
-        """What another process needs to go on with the file as it is now; the first row is of the file."""
+        """What another process needs to go on with the file as it is: a row for the file, then a row for each part."""
         own = (self.generation, self.n_bytes, self._compacted)
         return np.array([own, *self._parts], dtype=np.int64)
 
-    def take_up(self, state: Int[np.ndarray, "rows 3"]) -> bool:
-        """Go on with the file of a state; what lies behind its end is overwritten. False where it is not there."""
+    def restore(self, state: Int[np.ndarray, "rows 3"]) -> bool:
+        """Go on with the file of a state and overwrite what lies behind its end. False if the file is not there."""
         own, *parts = state.tolist()
         self.generation, self.n_bytes, self._compacted = own
         self._parts = [tuple(part) for part in parts]
         return self.n_bytes == 0 or (self.path.is_file() and self.path.stat().st_size >= self.n_bytes)
-
-
-SPILL_BYTES = 2**30
-"""The file of a Spill is not merged before it has grown to this."""
 
 
 def _size(part: tuple[int, int, int]) -> int:
@@ -209,22 +205,22 @@ def _read_part(file: BinaryIO, offset: int, part: tuple[int, int, int]) -> Token
 
 
 def merged(tables: list[TokenTable], d_vocab: int) -> TokenTable:
-    """Tables of the same neurons as one, added up in their order."""
+    """Tables of the same neurons as one table, added up in the order of the tables."""
     if len(tables) == 1:
         return tables[0]
-    found = []
+    neurons = []
     for index in range(len(tables[0].starts) - 1):
         count = np.zeros(d_vocab, dtype=np.int32)
         total, squares = np.zeros(d_vocab), np.zeros(d_vocab)
         for table in tables:
-            one = table.of(index)
-            count[one.token] += one.count
-            total[one.token] += one.sum
-            squares[one.token] += one.squares
+            entries = table.of(index)
+            count[entries.token] += entries.count
+            total[entries.token] += entries.sum
+            squares[entries.token] += entries.squares
         token = np.flatnonzero(count)
         starts = np.array([0, len(token)])
-        found.append(TokenTable(starts, token.astype(np.int32), count[token], total[token], squares[token]))
-    return joined_tables(found)
+        neurons.append(TokenTable(starts, token.astype(np.int32), count[token], total[token], squares[token]))
+    return concatenated_tables(neurons)
 
 
 def write_token_sums(
@@ -234,11 +230,11 @@ def write_token_sums(
     occurrences: Int[np.ndarray, "vocab"],
     remainder: tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]],
 ) -> None:
-    """Write the file that TokenSums reads, a block at a time.
+    """Write the file that TokenSums reads, a block of neurons at a time.
 
     Args:
-        tables: first neuron and entries of blocks that divide BLOCK, in ascending order.
-        remainder: count, sum and sum of squares of what does not exceed the threshold.
+        tables: first neuron and entries of blocks of neurons, in ascending order; their width divides BLOCK.
+        remainder: count, sum and sum of squares of what does not exceed each neuron's threshold.
     """
     n_blocks = -(-n_neurons // BLOCK)
     reserved = -(-_HEADER_BYTES_A_TENSOR * (4 + n_blocks * (1 + len(COLUMNS))) // 8) * 8
@@ -259,17 +255,17 @@ def write_token_sums(
         for name, array, kind in zip(("count", "sum", "squares"), remainder, ("<i8", "<f8", "<f8")):
             put(f"remainder.{name}", array, kind)
         waiting: list[TokenTable] = []
-        held = done = 0
+        n_waiting = done = 0
         for _, table in tables:
             waiting.append(table)
-            held += len(table.starts) - 1
-            if held == BLOCK or done + held == n_neurons:
-                whole = joined_tables(waiting)
+            n_waiting += len(table.starts) - 1
+            if n_waiting == BLOCK or done + n_waiting == n_neurons:
+                whole = concatenated_tables(waiting)
                 put(f"starts.{done // BLOCK:03d}", whole.starts, "<i8")
-                # The wider columns first, so that each stays aligned.
+                # Wider columns first, so that each is aligned.
                 for name, kind in reversed(COLUMNS):
                     put(f"{name}.{done // BLOCK:03d}", getattr(whole, name), kind)
-                done, held, waiting = done + held, 0, []
+                done, n_waiting, waiting = done + n_waiting, 0, []
         text = json.dumps(header, separators=(",", ":")).encode().ljust(reserved)
         file.seek(0)
         file.write(struct.pack("<Q", len(text)) + text)

@@ -1,4 +1,4 @@
-"""The strongest activations of every neuron, at most one a document, found while tokens stream by."""
+"""The strongest activations of every neuron, at most one a document, taken while tokens stream by."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,27 +8,26 @@ import polars as pl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.activations.store import TokenSample
+from analyze.activations.store import HALVES, TokenSample
 
 N_EXAMPLES = 20
 N_WAITING = 16
-"""Documents of a half that wait to be merged at once: sorting for each alone takes longer than finding its peaks."""
-HALVES = ("fit", "eval")
+"""Documents of a half that are merged at once: to sort after each takes longer than to find its peaks."""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """A document's largest activation of every neuron, and at which token, where it is above a floor."""
+    """Every neuron's largest activation in a document, and its token, where it is above a floor."""
 
     document: int
     half: int
     values: Float[np.ndarray, "n"]
-    """The floor where nothing of the document is above it."""
+    """The floor itself where the document has nothing above it."""
     stream_position: Int[np.ndarray, "n"]
     position: Int[np.ndarray, "n"]
 
     def take(self, values: Float[np.ndarray, "t n"], tokens: TokenSample, first: int) -> None:
-        """Raise it by later tokens, those from `first` on; of equals the earlier stands."""
+        """Raise it by later tokens, from `first` on; of equal activations the earlier one stays."""
         highest = values.max(axis=0)
         better = np.flatnonzero(highest > self.values)
         if not len(better):
@@ -41,11 +40,11 @@ class Peak:
 
 
 class TopExamples:
-    """The N_EXAMPLES strongest activations of each neuron in each half, one a document.
+    """The N_EXAMPLES strongest activations of each neuron in each half, at most one a document.
 
-    Tokens arrive in stream order in pieces of any size; the document that a piece ends in stays open until
-    the next one. Of equal activations the earlier one stands, so the result does not depend on the pieces.
-    All in numpy on one thread: the steps are many and too small to share out.
+    Tokens arrive in stream order in parts of any size; the document at the end of a part stays open for the next part.
+    Of equal activations the earlier one stays, so the parts do not change the result. All of it is numpy on one
+    thread: the steps are many, and too small for more threads.
     """
 
     def __init__(self, n_neurons: int) -> None:
@@ -63,19 +62,19 @@ class TopExamples:
         """Add the next tokens, t >= 1.
 
         Args:
-            rows: which of the rows of `values` are theirs, ascending; default: all.
+            rows: the row of `values` of each token, ascending; default: all rows.
         """
-        piece = values.numpy()
+        activations = values.numpy()
         for start, stop in pairwise(run_starts(tokens.document, rows)):
             document = int(tokens.document[start])
             if self._open is None or self._open.document != document:
                 self._close()
                 self._open = self._begin(document, half_of(tokens, start))
             row = start if rows is None else rows[start]
-            self._open.take(piece[row : row + stop - start], tokens, start)
+            self._open.take(activations[row : row + stop - start], tokens, start)
 
     def _begin(self, document: int, half: int) -> Peak:
-        """Of a document only what is above the last of the examples there are can enter."""
+        """A document whose floor is the weakest example so far: nothing below it can enter."""
         floor = self.values[half, :, -1].copy()
         where = np.zeros(len(floor), dtype=np.int64)
         return Peak(document, half, floor, where, np.zeros(len(floor), dtype=np.int32))
@@ -89,41 +88,40 @@ class TopExamples:
             self._open = None
 
     def _merge(self, half: int) -> None:
-        """Let the documents that wait enter."""
+        """Merge the documents that wait with the examples so far."""
         waiting = self._waiting[half]
         if not waiting:
             return
-        maxima = np.stack([one.values for one in waiting])
+        maxima = np.stack([peak.values for peak in waiting])
         enters = maxima > self.values[half, :, -1]
         rows = np.flatnonzero(enters.any(axis=0))
         entering = np.where(enters, maxima, -np.inf)[:, rows].T
         merged = np.concatenate((self.values[half, rows], entering), axis=1)
         order = np.argsort(-merged, axis=1, kind="stable")[:, :N_EXAMPLES]
-        documents = np.array([one.document for one in waiting])
+        documents = np.array([peak.document for peak in waiting])
         for store, new in (
             (self.values, entering),
             (self.documents, np.broadcast_to(documents, (len(rows), len(documents)))),
-            (self.stream_positions, np.stack([one.stream_position for one in waiting])[:, rows].T),
-            (self.positions, np.stack([one.position for one in waiting])[:, rows].T),
+            (self.stream_positions, np.stack([peak.stream_position for peak in waiting])[:, rows].T),
+            (self.positions, np.stack([peak.position for peak in waiting])[:, rows].T),
         ):
             both = np.concatenate((store[half, rows], new), axis=1)
             store[half, rows] = np.take_along_axis(both, order, axis=1)
         waiting.clear()
 
     def state(self) -> dict[str, np.ndarray]:
-        """The arrays, to be changed in place on going on, and the document that is open."""
+        """The arrays, which a resumed collection overwrites in place, and the open document."""
         for half in range(len(HALVES)):
             self._merge(half)
         names = ("values", "documents", "stream_positions", "positions")
         arrays = {name: getattr(self, name) for name in names}
-        if self._open is not None:
-            one = self._open
-            arrays |= {"open": np.array([one.document, one.half], dtype=np.int64), "open.values": one.values}
-            arrays |= {"open.stream_position": one.stream_position, "open.position": one.position}
+        if (peak := self._open) is not None:
+            arrays |= {"open": np.array([peak.document, peak.half], dtype=np.int64), "open.values": peak.values}
+            arrays |= {"open.stream_position": peak.stream_position, "open.position": peak.position}
         return arrays
 
     def reopen(self, state: dict[str, np.ndarray]) -> None:
-        """Take up the open document of a state."""
+        """Go on with the open document of a state."""
         if "open" in state:
             document, half = state["open"].tolist()
             self._open = Peak(
@@ -131,28 +129,28 @@ class TopExamples:
             )
 
     def finish(self) -> pl.DataFrame:
-        """Close the last document and give the table of examples (see Activations)."""
+        """Close the last document; returns the table of examples (see Activations)."""
         self._close()
         for half in range(len(HALVES)):
             self._merge(half)
         half, neuron, rank = np.nonzero(np.isfinite(self.values))
-        there = (half, neuron, rank)
+        present = (half, neuron, rank)
         table = pl.DataFrame(
             {
                 "neuron": neuron.astype(np.int32),
                 "half": pl.Series(np.array(HALVES)[half], dtype=pl.String),
                 "rank": rank.astype(np.int32),
-                "document": self.documents[there],
-                "stream_position": self.stream_positions[there],
-                "position": self.positions[there],
-                "activation": self.values[there],
+                "document": self.documents[present],
+                "stream_position": self.stream_positions[present],
+                "position": self.positions[present],
+                "activation": self.values[present],
             }
         )
         return table.sort("neuron", pl.col("half") == "eval", "rank")
 
 
 def run_starts(document: Int[np.ndarray, "t"], rows: Int[np.ndarray, "t"] | None) -> list[int]:
-    """Where each run of one document, and of rows that follow one another, begins, and t behind them."""
+    """Index of the first token of each run of one document and consecutive rows; and last, t."""
     changes = document[1:] != document[:-1]
     if rows is not None:
         changes |= rows[1:] != rows[:-1] + 1

@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from analyze.activations.collect import MICRO_BATCH_TOKENS
 from analyze.activations.moments import DEAD_SHARE, FIRING_SHARE, from_sort_keys, key_below
+from analyze.activations.settings import DEFAULT
 from analyze.activations.source import NeuronSource
 from analyze.activations.store import TokenSample
-from analyze.activations.token_sample import document_halves, kept_tokens
+from analyze.activations.token_sample import counted_tokens, document_halves
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 
@@ -191,7 +191,7 @@ def as_sampled(values: Float[Tensor, "t n"]) -> Float[Tensor, "t n"]:
 
 @dataclass(frozen=True)
 class TokenPass:
-    """The held-out tokens that are read, in pieces of MICRO_BATCH_TOKENS that are spread evenly over the text."""
+    """The held-out tokens that are read, in pieces of a micro-batch that are spread evenly over the text."""
 
     tokens: TokenFile
     firsts: tuple[int, ...]
@@ -210,7 +210,7 @@ class TokenPass:
         Raises:
             BadInput: no tokens, or no document in the half that firing levels are measured on.
         """
-        size = max(1, MICRO_BATCH_TOKENS // tokens.n_ctx)
+        size = DEFAULT.micro_batch_rows(tokens.n_ctx)
         every = range(0, tokens.n_rows, size)
         wanted = len(every) if at_most is None else min(len(every), max(1, at_most // (size * tokens.n_ctx)))
         firsts = tuple(every[index * len(every) // wanted] for index in range(wanted))
@@ -228,7 +228,7 @@ class TokenPass:
             rows = self.tokens.plain_rows(first, min(self.size, self.tokens.n_rows - first))
             padded = torch.zeros(self.size, self.tokens.n_ctx, dtype=torch.int64)
             padded[: len(rows)] = rows[:, :-1]
-            flat, sample = kept_tokens(self.tokens, first, rows, self.is_fit)
+            flat, sample = counted_tokens(self.tokens, first, rows, self.is_fit)
             if len(flat):
                 yield padded, flat, sample
 

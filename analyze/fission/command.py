@@ -19,7 +19,7 @@ from analyze.activations.collect import check_data
 from analyze.activations.directory import ResultDirectory
 from analyze.activations.duplicates import DUPLICATE
 from analyze.activations.source import CheckpointSource
-from analyze.activations.token_sample import joined
+from analyze.activations.token_sample import concatenated
 from analyze.fission.coactivation import (
     MATCHED,
     CoactivationMeter,
@@ -182,7 +182,7 @@ class _LayerComparison:
             columns = [pair[member.is_parent][:, member.neuron] for member in members]
             values.append(torch.stack(columns, 1) if columns else pair[0][:, :0])
             samples.append(sample)
-        examples, passages = strongest(members, torch.cat(values), joined(samples))
+        examples, passages = strongest(members, torch.cat(values), concatenated(samples))
         examples.write_parquet(aside / "examples.parquet")
         passages.write_parquet(aside / "passages.parquet")
         lines = [tree(parent, parents, children) for parent in parents["parent"].to_list()]

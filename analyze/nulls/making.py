@@ -10,7 +10,7 @@ from jaxtyping import BFloat16, Int
 from torch import Tensor
 
 from analyze.activations.moments import StreamMoments, combine, sampled_statistics, sort_keys
-from analyze.activations.sample import HeldSample, blocks
+from analyze.activations.sample import MemorySample, blocks
 from analyze.activations.store import DEAD, Activations
 from analyze.activations.token_sample import select
 from analyze.activations.top_examples import TopExamples
@@ -64,7 +64,7 @@ def activations_of(
         piece = values[first : first + CHUNK].float()
         stream.update(piece)
         examples.update(piece, select(acts.tokens, np.arange(first, first + len(piece))))
-    sample = HeldSample(values)
+    sample = MemorySample(values)
     meta = replace(
         acts.meta,
         n_neurons=n,

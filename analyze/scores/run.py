@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyze.activations.collect import collection_settings
+from analyze.activations.collect import recorded_settings
 from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.activations.source import hooks_of
 from analyze.activations.store import drop_sample, open_activations, read_meta
@@ -150,7 +150,7 @@ def scored_step(
         if not (directory / "meta.json").is_file():
             return []
         meta = read_meta(directory)
-        wanted_settings = collection_settings(
+        wanted_settings = recorded_settings(
             tokens, meta.n_neurons, sample_tokens=sample_tokens, max_neurons=max_neurons
         )
         same_inputs = meta.checkpoint_hash == opened.hash and meta.data_hash == tokens.data_hash

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from analyze.activations.moments import StreamMoments, combine, sampled_statistics
-from analyze.activations.sample import HeldSample
+from analyze.activations.sample import MemorySample
 from analyze.activations.store import FORMAT_VERSION, Activations, ActivationsMeta, TokenSample
 from analyze.activations.token_sample import make_plan, select
 from analyze.activations.top_examples import TopExamples
@@ -79,7 +79,7 @@ class Corpus:
             piece = activations[first : first + TOKENS_AT_ONCE]
             stream.update(piece)
             examples.update(piece, select(tokens, np.arange(first, first + len(piece))))
-        sample = HeldSample(activations)
+        sample = MemorySample(activations)
         moments = combine(stream, sampled_statistics(sample, tokens, n))
         return Activations(self._meta(tokens, n, name), tokens, moments, examples.finish(), sample)
 

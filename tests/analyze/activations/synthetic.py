@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from analyze.activations.directory import beside
-from analyze.activations.sample import SAMPLE_FILE, HeldSample, SampleWriter
+from analyze.activations.sample import SAMPLE_FILE, MemorySample, SampleWriter
 from analyze.activations.store import (
     FORMAT_VERSION,
     Activations,
@@ -222,7 +222,7 @@ def write_cell(
         moments,
         # Of an untrained network no example is ever shown.
         top_examples(tokens, held.numpy()[:, : None if meta.step else 1]),
-        HeldSample(held),
+        MemorySample(held),
     )
     write_activations(acts, directory)
     write_scores(directory, scores, {}, 1.0)

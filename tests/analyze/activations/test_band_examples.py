@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 import torch
 
-from analyze.activations import band_examples as bands
 from analyze.activations.band_examples import N_BANDS, N_IN_BAND
 from analyze.activations.firing import Firing
+from analyze.activations.settings import CollectSettings
 from analyze.activations.store import TokenSample
 from analyze.activations.token_sample import position_hash
-from tests.analyze.activations.pieces import D_VOCAB, add_in_pieces, stream_of
+from tests.analyze.activations.chunks import D_VOCAB, add_in_chunks, stream_of
 
 
 def made(tmp_path: Path, n_tokens: int = 3000) -> tuple[TokenSample, np.ndarray, np.ndarray]:
@@ -44,14 +44,11 @@ def by_hand(tokens: TokenSample, values: np.ndarray, p9999: np.ndarray) -> pl.Da
 
 
 @pytest.mark.parametrize("ends", [[], [1000], [1, 7, 500, 501, 2999]])
-def test_bands_hold_the_documents_of_smallest_hash_however_the_stream_is_cut(
-    tmp_path: Path, ends: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bands, "_STAGES", (64, 700))
+def test_bands_hold_the_documents_of_smallest_hash_however_the_stream_is_cut(tmp_path: Path, ends: list[int]) -> None:
     tokens, values, p9999 = made(tmp_path)
-    firing = Firing(4, D_VOCAB, tmp_path)
-    firing.know(0, p9999)
-    add_in_pieces(firing, tokens, values, ends)
+    firing = Firing(4, D_VOCAB, tmp_path, CollectSettings(band_stages=(64, 700)))
+    firing.set_thresholds(0, p9999)
+    add_in_chunks(firing, tokens, values, ends)
     found = firing.bands.table()
     wanted = by_hand(tokens, values, p9999)
     assert len(wanted) > 100
@@ -62,8 +59,8 @@ def test_bands_hold_the_documents_of_smallest_hash_however_the_stream_is_cut(
 def test_a_neuron_that_is_never_above_zero_has_no_bands(tmp_path: Path) -> None:
     tokens, values, p9999 = made(tmp_path)
     firing = Firing(4, D_VOCAB, tmp_path)
-    firing.know(0, p9999)
-    add_in_pieces(firing, tokens, values, [])
+    firing.set_thresholds(0, p9999)
+    add_in_chunks(firing, tokens, values, [])
     table = firing.bands.table()
     assert 2 not in table["neuron"]
     assert table.group_by("neuron", "half", "band", "document").len()["len"].max() == 1

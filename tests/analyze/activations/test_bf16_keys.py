@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analyze.activations.bf16_keys import few_places, sort_keys, turned
+from analyze.activations.bf16_keys import few_places, sort_keys, transposed_keys
 
 
 @pytest.mark.parametrize(("n_tokens", "n_neurons"), [(1, 1), (5, 3), (1024, 8), (2500, 256), (1025, 6)])
@@ -14,7 +14,7 @@ def test_a_block_turned_by_tiles_holds_the_sort_keys_of_its_values(n_tokens: int
     values[::3] = 0.0
     values[1::3] = -0.0
     bits = values.view(torch.int16).numpy()[:, 1:-1]
-    keys = turned(lambda low, high: bits[low:high], n_tokens, n_neurons)
+    keys = transposed_keys(lambda low, high: bits[low:high], n_tokens, n_neurons)
     assert np.array_equal(keys, sort_keys(values[:, 1:-1]).numpy().T)
 
 

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 import torch
 
-from analyze.activations import collect as collecting
 from analyze.activations.bf16_keys import from_sort_keys, sort_keys
 from analyze.activations.collect import collect, collect_source
 from analyze.activations.directory import beside
-from analyze.activations.moments import StreamMoments, place
+from analyze.activations.moments import StreamMoments, quantile_index
+from analyze.activations.settings import CollectSettings
 from analyze.activations.source import CheckpointSource
 from analyze.activations.store import drop_sample, open_activations
 from tests.analyze.activations.collected import D_VOCAB, LENGTHS, N_CTX, FakeSource, by_hand, quiet, write_data
@@ -91,25 +91,23 @@ def test_examples_are_the_strongest_of_each_half_one_a_document(tokens: TokenFil
 
 
 def test_the_result_is_the_same_bit_for_bit_however_many_rows_are_read_at_once(
-    tokens: TokenFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tokens: TokenFile, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(collecting, "MICRO_BATCH_TOKENS", 4 * N_CTX)
+    settings = CollectSettings(micro_batch_tokens=4 * N_CTX)
     hashes = set()
     for batch in (1, 3, 4, 7, 64, 10_000):
         out = tmp_path / str(batch) / "L0.mid"
         source = FakeSource()
-        collect_source(source, tokens, out, batch=batch, say=quiet)
+        collect_source(source, tokens, out, batch=batch, say=quiet, settings=settings)
         hashes.add((manifest_hash(out), manifest_hash(beside(out, "sample"))))
         assert set(source.calls) == {(4, N_CTX)}
     assert len(hashes) == 1
 
 
-def test_a_document_longer_than_many_micro_batches_gives_one_example(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(collecting, "MICRO_BATCH_TOKENS", N_CTX)
+def test_a_document_longer_than_many_micro_batches_gives_one_example(tmp_path: Path) -> None:
+    settings = CollectSettings(micro_batch_tokens=N_CTX)
     tokens = TokenFile.open(write_data(tmp_path / "data", [500, 3, 2, 400]), "eval")
-    acts = collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=quiet)
+    acts = collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=quiet, settings=settings)
     assert acts.examples.group_by("neuron", "document").len()["len"].max() == 1
     strongest = acts.examples.group_by("neuron").agg(pl.col("activation").max()).sort("neuron")
     assert np.array_equal(strongest["activation"].to_numpy(), acts.moments.maximum)
@@ -282,7 +280,7 @@ def test_quantiles_are_those_of_the_bf16_values(share: float, kind: str) -> None
     values = shape[kind](raw).bfloat16()
     wanted = np.quantile(values.double().numpy(), share, axis=1, method="inverted_cdf")
     ordered = np.sort(sort_keys(values).numpy(), axis=1)
-    assert np.array_equal(from_sort_keys(ordered[:, place(share, 501)]), wanted)
+    assert np.array_equal(from_sort_keys(ordered[:, quantile_index(share, 501)]), wanted)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from analyze.activations import duplicates
-from analyze.activations.duplicates import distinct, duplicate_clusters
-from analyze.activations.sample import HeldSample
+from analyze.activations.duplicates import SearchSettings, distinct, duplicate_clusters
+from analyze.activations.sample import MemorySample
 from analyze.activations.store import DEAD, Activations, TokenSample
 from tests.analyze.activations.collected import collected
 
@@ -20,7 +20,7 @@ def of(values: torch.Tensor, dead: tuple[int, ...] = ()) -> Any:
     status[list(dead)] = DEAD
     zeros = np.zeros(t, dtype=np.int32)
     tokens = TokenSample(zeros, zeros, zeros, zeros, np.arange(t, dtype=np.int64), zeros.astype(bool))
-    sample = HeldSample(values)
+    sample = MemorySample(values)
     acts = object.__new__(Activations)
     parts = {"meta": SimpleNamespace(n_neurons=n), "tokens": tokens, "sample": sample}
     for name, part in {**parts, "moments": SimpleNamespace(status=status)}.items():
@@ -75,10 +75,9 @@ def test_pairs_that_the_forest_leaves_apart_are_tested_as_well(monkeypatch: pyte
     values = noise(20_000, 3)
     values[:, 1] = values[:, 0]
     pairs, likeness = np.array([[0, 1], [0, 2], [1, 2]]), np.array([0.94, 0.99, 0.99], dtype=np.float32)
-    for pieces in (1, 3):
-        split = list(zip(np.array_split(pairs, pieces), np.array_split(likeness, pieces)))
-        monkeypatch.setattr(duplicates, "candidates", lambda *_, split=split: iter(split))
-        monkeypatch.setattr(duplicates, "AT_ONCE", 4 - pieces)
+    for n_batches in (1, 3):
+        batches = list(zip(np.array_split(pairs, n_batches), np.array_split(likeness, n_batches)))
+        monkeypatch.setattr(duplicates, "candidates", lambda *_, batches=batches: iter(batches))
         assert duplicate_clusters(of(values)).tolist() == [0, 0, 1]
 
 
@@ -125,24 +124,21 @@ def test_correlations_are_exact_in_blocks_and_alone() -> None:
     assert duplicates.correlations(acts, pairs[:0], mean, norm).shape == (0,)
 
 
-def test_a_layer_of_copies_alone_is_one_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pairs are more than are held at once."""
-    monkeypatch.setattr(duplicates, "AT_ONCE", 1000)
-    monkeypatch.setattr(duplicates, "SLAB", 50)
+def test_a_layer_of_copies_alone_is_one_cluster() -> None:
+    """Its pairs are more than one batch."""
     values = noise(3_000, 1) * torch.linspace(-2, 3, 300)
     values[:, 120] = noise(3_000, 1, seed=5)[:, 0]
-    labels = duplicate_clusters(of(values))
+    labels = duplicate_clusters(of(values), SearchSettings(pairs=1000, slab=50))
     assert labels.max() == 1
     assert np.flatnonzero(labels == 1).tolist() == [120]
 
 
-def test_pieces_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_do_not_change_the_result() -> None:
     x = noise(9_000, 20)
     values = torch.cat([x, x[:, 5:9]], dim=1)
     whole = duplicate_clusters(of(values))
-    monkeypatch.setattr(duplicates, "PIECE_BYTES", 100_000)
-    monkeypatch.setattr(duplicates, "SLAB", 3)
-    assert np.array_equal(duplicate_clusters(of(values)), whole)
+    small = SearchSettings(read_bytes=100_000, slab=3)
+    assert np.array_equal(duplicate_clusters(of(values), small), whole)
     assert whole[20:].tolist() == [5, 6, 7, 8]
 
 

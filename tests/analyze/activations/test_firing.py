@@ -7,7 +7,7 @@ import torch
 from analyze.activations import firing as firing_module
 from analyze.activations.bf16_keys import sort_keys
 from analyze.activations.firing import Firing, adds_exactly
-from tests.analyze.activations.pieces import D_VOCAB, add_in_pieces, stream_of
+from tests.analyze.activations.chunks import D_VOCAB, add_in_chunks, stream_of
 
 
 def key(value: float) -> int:
@@ -45,8 +45,8 @@ def test_the_sums_are_the_same_bit_for_bit_by_id_and_in_stream_order(
     for exactly in (adds_exactly, lambda *_: False):
         monkeypatch.setattr(firing_module, "adds_exactly", exactly)
         one = Firing(4, D_VOCAB, tmp_path)
-        one.know(0, np.array([3.0, 2.0, 5.0, 1.0]))
-        add_in_pieces(one, tokens, values, ends)
+        one.set_thresholds(0, np.array([3.0, 2.0, 5.0, 1.0]))
+        add_in_chunks(one, tokens, values, ends)
         found.append((one.total, one.squares, [table for _, table in one.sums.tables()]))
     (total, squares, tables), (slow_total, slow_squares, slow_tables) = found
     assert np.array_equal(total, slow_total)

@@ -1,12 +1,13 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from analyze.activations import collect as collecting
 from analyze.activations.collect import collect_source
 from analyze.activations.directory import beside
+from analyze.activations.settings import CollectSettings
 from tests.analyze.activations.collected import LENGTHS, N_CTX, FakeSource, by_hand, quiet, write_data
 from train.data.tokens import TokenFile
 from train.files import manifest_hash
@@ -17,16 +18,14 @@ def tokens(tmp_path: Path) -> TokenFile:
     return TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
 
 
-@pytest.fixture(autouse=True)
-def by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Micro-batches of four rows, pieces of eight."""
-    monkeypatch.setattr(collecting, "MICRO_BATCH_TOKENS", 4 * N_CTX)
-    monkeypatch.setattr(collecting, "HELD_BYTES", 2 * 6 * 8 * N_CTX)
+SMALL = CollectSettings(micro_batch_tokens=4 * N_CTX, chunk_bytes=2 * 6 * 8 * N_CTX)
+"""Micro-batches of four rows, chunks of eight."""
+collect_in_chunks = partial(collect_source, settings=SMALL)
 
 
 def test_where_a_part_is_held_the_rest_is_counted_over_all_tokens_by_pieces(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource()
-    acts = collect_source(source, tokens, tmp_path / "L0.mid", sample_tokens=300, say=quiet)
+    acts = collect_in_chunks(source, tokens, tmp_path / "L0.mid", sample_tokens=300, say=quiet)
     assert len(source.calls) == 2 * -(-tokens.n_rows // 4)
     wanted = by_hand(tokens, source)
     low = torch.tensor(wanted["values"].to_list()).bfloat16().double().numpy()
@@ -54,10 +53,12 @@ def test_where_a_part_is_held_the_rest_is_counted_over_all_tokens_by_pieces(toke
 def test_what_is_counted_is_the_same_in_pieces_and_from_a_sample_that_holds_everything(
     tokens: TokenFile, tmp_path: Path
 ) -> None:
-    whole = collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
+    whole = collect_in_chunks(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
     # Hardly a token is left out, and with it no quantile moves.
     almost = tokens.n_rows * (N_CTX - 1) - 1
-    parted = collect_source(FakeSource(), tokens, tmp_path / "b" / "L0.mid", sample_tokens=almost, say=quiet)
+    parted = collect_in_chunks(
+        FakeSource(), tokens, tmp_path / "b" / "L0.mid", sample_tokens=almost, say=quiet, settings=SMALL
+    )
     assert parted.meta.quantiles == "sample"
     assert np.array_equal(parted.moments.p9999, whole.moments.p9999)
     assert np.array_equal(parted.moments.firing_rate, whole.moments.firing_rate)
@@ -83,6 +84,6 @@ def test_by_pieces_too_the_result_is_the_same_bit_for_bit_however_many_rows_are_
     hashes = set()
     for batch in (1, 3, 64):
         out = tmp_path / str(batch) / "L0.mid"
-        collect_source(FakeSource(), tokens, out, sample_tokens=300, batch=batch, say=quiet)
+        collect_in_chunks(FakeSource(), tokens, out, sample_tokens=300, batch=batch, say=quiet)
         hashes.add((manifest_hash(out), manifest_hash(beside(out, "sample"))))
     assert len(hashes) == 1

@@ -2,17 +2,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from analyze.activations import collect as collecting
-from analyze.activations import passes as sweeps
 from analyze.activations.collect import collect_source
 from analyze.activations.directory import beside
 from analyze.activations.sample import SampleFile
+from analyze.activations.settings import CollectSettings
 from tests.analyze.activations.collected import LENGTHS, N_CTX, FakeSource, quiet, write_data
 from train.data.tokens import TokenFile
 from train.errors import BadInput, Stopped
@@ -26,11 +27,9 @@ def tokens(tmp_path: Path) -> TokenFile:
     return TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
 
 
-@pytest.fixture(autouse=True)
-def by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Micro-batches of four rows, pieces of eight."""
-    monkeypatch.setattr(collecting, "MICRO_BATCH_TOKENS", 4 * N_CTX)
-    monkeypatch.setattr(collecting, "HELD_BYTES", 2 * 6 * 8 * N_CTX)
+SMALL = CollectSettings(micro_batch_tokens=4 * N_CTX, chunk_bytes=2 * 6 * 8 * N_CTX)
+"""Micro-batches of four rows, chunks of eight."""
+collect_in_chunks = partial(collect_source, settings=SMALL)
 
 
 class Stopping(FakeSource):
@@ -56,14 +55,16 @@ def test_a_collection_that_a_signal_stopped_goes_on_and_ends_bit_identical(
     sample_tokens: int | None,
     number: signal.Signals,
 ) -> None:
-    collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=sample_tokens, say=quiet)
+    collect_in_chunks(
+        FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=sample_tokens, say=quiet, settings=SMALL
+    )
     out, said = tmp_path / "b" / "L0.mid", list[str]()
     with pytest.raises(Stopped, match=r"stopped with \d+% done; the same command goes on from there") as stopped:
-        collect_source(Stopping(at, number), tokens, out, sample_tokens=sample_tokens, say=quiet)
+        collect_in_chunks(Stopping(at, number), tokens, out, sample_tokens=sample_tokens, say=quiet)
     assert stopped.value.exit_code == 75
     assert not out.exists()
     rest = FakeSource()
-    collect_source(rest, tokens, out, sample_tokens=sample_tokens, say=said.append)
+    collect_in_chunks(rest, tokens, out, sample_tokens=sample_tokens, say=said.append)
     assert any("goes on at" in line for line in said)
     assert 0 < len(rest.calls) < -(-tokens.n_rows // 4) * (1 if sample_tokens is None else 2)
     assert [manifest_hash(one) for one in (out, beside(out, "sample"))] == [
@@ -75,13 +76,14 @@ def test_a_collection_that_a_signal_stopped_goes_on_and_ends_bit_identical(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from analyze.activations import collect as collecting
-from analyze.activations import resume as unfinished
+from analyze.activations.collect import collect_source
+from analyze.activations.settings import CollectSettings
 from tests.analyze.activations.collected import FakeSource, N_CTX
 from train.data.tokens import TokenFile
 
-unfinished.SAVE_SECONDS, unfinished._COST = 0.0, 0
-collecting.MICRO_BATCH_TOKENS, collecting.HELD_BYTES = 4 * N_CTX, 2 * 6 * 8 * N_CTX
+settings = CollectSettings(
+    micro_batch_tokens=4 * N_CTX, chunk_bytes=2 * 6 * 8 * N_CTX, save_seconds=0.0, save_cost=0.0
+)
 data, out, at, sample = sys.argv[1:]
 
 class Dying(FakeSource):
@@ -90,7 +92,8 @@ class Dying(FakeSource):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().activations(tokens)
 
-collecting.collect_source(Dying(), TokenFile.open(data, "eval"), Path(out), sample_tokens=int(sample) or None)
+tokens = TokenFile.open(data, "eval")
+collect_source(Dying(), tokens, Path(out), sample_tokens=int(sample) or None, settings=settings)
 """
 
 
@@ -106,9 +109,9 @@ def test_a_collection_that_was_killed_goes_on_from_its_last_state(
     assert states
     said: list[str] = []
     rest = FakeSource()
-    collect_source(rest, tokens, out, sample_tokens=wanted, say=said.append)
+    collect_in_chunks(rest, tokens, out, sample_tokens=wanted, say=said.append)
     assert any("goes on at" in line for line in said)
-    collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=wanted, say=quiet)
+    collect_in_chunks(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=wanted, say=quiet)
     assert manifest_hash(out) == manifest_hash(tmp_path / "a" / "L0.mid")
     assert manifest_hash(beside(out, "sample")) == manifest_hash(tmp_path / "a" / "L0.mid.sample")
 
@@ -116,7 +119,7 @@ def test_a_collection_that_was_killed_goes_on_from_its_last_state(
 def stopped_at(tokens: TokenFile, out: Path) -> Path:
     """A collection stopped after a few micro-batches; the directory of what it left."""
     with pytest.raises(Stopped):
-        collect_source(Stopping(5, signal.SIGTERM), tokens, out, say=quiet)
+        collect_in_chunks(Stopping(5, signal.SIGTERM), tokens, out, say=quiet)
     return out.parent / f".unfinished-{out.name}"
 
 
@@ -135,7 +138,7 @@ def test_a_state_that_is_damaged_or_of_something_else_is_not_used(
         (left / "sample.safetensors").unlink()
     source = FakeSource(seed=1) if damage == "other" else FakeSource()
     said: list[str] = []
-    collect_source(source, tokens, out, say=said.append)
+    collect_in_chunks(source, tokens, out, say=said.append)
     assert not any("goes on at" in line for line in said)
     assert len(source.calls) == -(-tokens.n_rows // 4)
     assert not left.exists()
@@ -147,10 +150,10 @@ def test_two_collections_of_one_result_do_not_meet(tokens: TokenFile, tmp_path: 
     class Meeting(FakeSource):
         def activations(self, tokens: torch.Tensor) -> torch.Tensor:
             with pytest.raises(BadInput, match="another run is writing here"):
-                collect_source(FakeSource(), data, tmp_path / "L0.mid", say=quiet)
+                collect_in_chunks(FakeSource(), data, tmp_path / "L0.mid", say=quiet)
             return super().activations(tokens)
 
-    collect_source(Meeting(), data, tmp_path / "L0.mid", max_tokens=N_CTX, say=quiet)
+    collect_in_chunks(Meeting(), data, tmp_path / "L0.mid", max_tokens=N_CTX, say=quiet)
 
 
 def test_a_signal_while_the_sample_is_read_back_stops_too(
@@ -165,12 +168,11 @@ def test_a_signal_while_the_sample_is_read_back_stops_too(
 
     out = tmp_path / "b" / "L0.mid"
     with monkeypatch.context() as patch:
-        patch.setattr(sweeps, "blocks_for", lambda n, _: [(one, one + 1) for one in range(n)])
         patch.setattr(SampleFile, "read_keys", interrupted)
         with pytest.raises(Stopped, match="100% done"):
-            collect_source(FakeSource(), tokens, out, say=quiet)
+            collect_source(FakeSource(), tokens, out, say=quiet, settings=replace(SMALL, block_bytes=1))
     rest = FakeSource()
-    collect_source(rest, tokens, out, say=quiet)
+    collect_in_chunks(rest, tokens, out, say=quiet)
     assert rest.calls == []
-    collect_source(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
+    collect_in_chunks(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
     assert manifest_hash(out) == manifest_hash(tmp_path / "a" / "L0.mid")

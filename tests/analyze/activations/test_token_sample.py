@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from analyze.activations.store import TokenSample
-from analyze.activations.token_sample import kept_again, kept_tokens, make_plan
+from analyze.activations.token_sample import counted_in_sample, counted_tokens, make_plan
 from tests.analyze.activations.collected import LENGTHS, write_data
 from train.data.tokens import TokenFile
 
@@ -16,8 +16,8 @@ def test_what_counts_of_some_rows_is_found_again_in_a_sample_of_all_tokens(tmp_p
     plan = make_plan(tokens, tokens.n_rows, share=1.0)
     for first in range(0, tokens.n_rows, n_rows):
         rows = tokens.plain_rows(first, min(n_rows, tokens.n_rows - first))
-        at, kept = kept_tokens(tokens, first, rows, plan.is_fit)
-        at_again, kept_there = kept_again(plan.tokens, first, first + len(rows), tokens.n_ctx)
+        at, kept = counted_tokens(tokens, first, rows, plan.is_fit)
+        at_again, kept_there = counted_in_sample(plan.tokens, first, first + len(rows), tokens.n_ctx)
         assert np.array_equal(at, at_again)
         for field in fields(TokenSample):
             one, other = getattr(kept, field.name), getattr(kept_there, field.name)

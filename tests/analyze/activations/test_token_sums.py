@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from analyze.activations import token_sums
 from analyze.activations.firing import Firing
+from analyze.activations.settings import CollectSettings
 from analyze.activations.token_sums import TOKEN_SUMS_FILE, TokenSums, write_token_sums
+from tests.analyze.activations.chunks import D_VOCAB, add_in_chunks, stream_of
 from tests.analyze.activations.collected import collected
-from tests.analyze.activations.pieces import D_VOCAB, add_in_pieces, stream_of
 from train.errors import BadInput
 
 
@@ -25,8 +25,8 @@ def test_sums_rates_and_documents_are_those_of_the_tokens_above_the_threshold(
     values = torch.from_numpy(rng.standard_normal((n_tokens, 6)).astype(np.float32)).bfloat16().float().numpy()
     p9999 = rng.normal(2, 3, 6)
     firing = Firing(6, D_VOCAB, tmp_path)
-    firing.know(0, p9999)
-    add_in_pieces(firing, tokens, values, sorted(min(end, n_tokens) for end in ends))
+    firing.set_thresholds(0, p9999)
+    add_in_chunks(firing, tokens, values, sorted(min(end, n_tokens) for end in ends))
     nothing = (np.zeros(6, dtype=np.int64), np.zeros(6), np.zeros(6))
     write_token_sums(tmp_path / TOKEN_SUMS_FILE, firing.sums.tables(), 6, firing.occurrences, nothing)
     sums = TokenSums(tmp_path / TOKEN_SUMS_FILE, 6)
@@ -45,20 +45,17 @@ def test_sums_rates_and_documents_are_those_of_the_tokens_above_the_threshold(
             assert np.isclose(squares, (mine**2).sum(), rtol=1e-13)
 
 
-def test_a_spill_that_was_merged_on_the_way_gives_the_same_entries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_spill_that_was_merged_on_the_way_gives_the_same_entries(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tokens, values = stream_of(500, rng), rng.standard_normal((500, 6)).astype(np.float32)
     found = []
     for name, spill_bytes in (("kept", 2**30), ("merged", 1)):
-        monkeypatch.setattr(token_sums, "SPILL_BYTES", spill_bytes)
         (tmp_path / name).mkdir()
-        firing = Firing(6, D_VOCAB, tmp_path / name)
-        firing.know(0, np.full(6, 2.0))
+        firing = Firing(6, D_VOCAB, tmp_path / name, CollectSettings(spill_bytes=spill_bytes))
+        firing.set_thresholds(0, np.full(6, 2.0))
         for start in range(0, 500, 50):
             part = type(tokens)(*(getattr(tokens, one)[start : start + 50] for one in tokens.__dataclass_fields__))
-            add_in_pieces(firing, part, values[start : start + 50], [])
+            add_in_chunks(firing, part, values[start : start + 50], [])
             firing.sums.compact()
         firing.sums.forget()
         assert len(list((tmp_path / name).iterdir())) == 1
@@ -73,13 +70,13 @@ def test_a_block_of_neurons_is_read_alone_and_across_blocks_of_the_file(tmp_path
     rng = np.random.default_rng(1)
     tokens, values = stream_of(200, rng), rng.standard_normal((200, 600)).astype(np.float32)
     firing = Firing(600, D_VOCAB, tmp_path)
-    firing.know(0, np.full(600, 2.0))
-    from analyze.activations.pieces import piece_of
-    from tests.analyze.activations.pieces import keys_of
+    firing.set_thresholds(0, np.full(600, 2.0))
+    from analyze.activations.token_sample import SortedTokens
+    from tests.analyze.activations.chunks import keys_of
 
-    begun = firing.begin(piece_of(tokens))
+    firing.start_chunk(SortedTokens.of(tokens))
     for first in range(0, 600, 64):
-        firing.sums.add(first, begun.add(first, keys_of(values[:, first : first + 64])))
+        firing.sums.add(first, firing.add(first, keys_of(values[:, first : first + 64])))
     path = tmp_path / TOKEN_SUMS_FILE
     nothing = (np.zeros(600, dtype=np.int64), np.zeros(600), np.zeros(600))
     write_token_sums(path, firing.sums.tables(), 600, firing.occurrences, nothing)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from jaxtyping import Float
 
-from analyze.activations.store import TokenSample
+from analyze.activations.store import HALVES, TokenSample
 from analyze.activations.token_sample import select
-from analyze.activations.top_examples import HALVES, N_EXAMPLES, N_WAITING, TopExamples
-from tests.analyze.activations.pieces import stream_of
+from analyze.activations.top_examples import N_EXAMPLES, N_WAITING, TopExamples
+from tests.analyze.activations.chunks import stream_of
 
 N = 5
 ENDS = [1, 2, 40, 41, 300, 1500, 1501]

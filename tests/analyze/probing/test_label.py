@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from analyze.activations.sample import HeldSample
+from analyze.activations.sample import MemorySample
 from analyze.activations.store import Activations, Moments, TokenSample
 from analyze.metrics import average_precision
 from analyze.probing import columns as columns_module
@@ -53,7 +53,7 @@ def acts_of(values: np.ndarray, data: Path) -> Activations:
     )
     tokens = tokens_of()
     meta = meta_of(data, tokens, "gelu", 0, 500, n_neurons=n)
-    return Activations(meta, tokens, moments, pl.DataFrame(), HeldSample(torch.from_numpy(values).float()))
+    return Activations(meta, tokens, moments, pl.DataFrame(), MemorySample(torch.from_numpy(values).float()))
 
 
 def label(rng: np.random.Generator, share: float = 0.1) -> np.ndarray:

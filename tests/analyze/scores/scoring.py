@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 
 from analyze.activations.moments import StreamMoments, combine, sampled_statistics
-from analyze.activations.sample import HeldSample
+from analyze.activations.sample import MemorySample
 from analyze.activations.store import Activations, TokenSample
 from analyze.activations.top_examples import TopExamples
 from analyze.rules.build import grammar_of
@@ -27,7 +27,7 @@ def activations_of(values: Float[np.ndarray, "t n"], data: Path, tokens: TokenSa
     stream, examples = StreamMoments(n), TopExamples(n)
     stream.update(held)
     examples.update(held, tokens)
-    sample = HeldSample(held)
+    sample = MemorySample(held)
     moments = combine(stream, sampled_statistics(sample, tokens, n))
     meta = meta_of(data, tokens, "gelu", 0, 500, n_neurons=n)
     return Activations(meta, tokens, moments, examples.finish(), sample)

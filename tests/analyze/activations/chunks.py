@@ -1,4 +1,4 @@
-"""Made-up tokens and activations for what collecting does by pieces of the stream."""
+"""Made-up tokens and activations for what collecting does by chunks of the stream."""
 
 import numpy as np
 import torch
@@ -6,9 +6,8 @@ from jaxtyping import Float, Int16
 
 from analyze.activations.bf16_keys import sort_keys
 from analyze.activations.firing import Firing
-from analyze.activations.pieces import piece_of
 from analyze.activations.store import TokenSample
-from analyze.activations.token_sample import select
+from analyze.activations.token_sample import SortedTokens, select
 
 D_VOCAB = 40
 
@@ -33,13 +32,13 @@ def keys_of(values: Float[np.ndarray, "t n"]) -> Int16[np.ndarray, "n t"]:
     return sort_keys(torch.from_numpy(np.ascontiguousarray(values.T)).bfloat16()).numpy()
 
 
-def add_in_pieces(firing: Firing, tokens: TokenSample, values: Float[np.ndarray, "t n"], ends: list[int]) -> None:
-    """Pass a stream cut at `ends`, two blocks of neurons a piece."""
+def add_in_chunks(firing: Firing, tokens: TokenSample, values: Float[np.ndarray, "t n"], ends: list[int]) -> None:
+    """Pass a stream cut at `ends`, two blocks of neurons a chunk."""
     n = values.shape[1]
     for start, stop in zip([0, *ends], [*ends, len(tokens)]):
         if start == stop:
             continue
-        begun = firing.begin(piece_of(select(tokens, np.arange(start, stop))))
+        firing.start_chunk(SortedTokens.of(select(tokens, np.arange(start, stop))))
         keys = keys_of(values[start:stop])
         for first, last in ((0, n // 2), (n // 2, n)):
-            firing.sums.add(first, begun.add(first, keys[first:last]))
+            firing.sums.add(first, firing.add(first, keys[first:last]))
