@@ -1,10 +1,10 @@
-"""Rules found for a neuron: one rule of the grammar or a conjunction of up to three, as a sentence.
+"""Rules that describe a neuron: one rule of the grammar or a conjunction of up to three, as a sentence.
 
 A conjunction ("` the` after a newline in code") holds where all of its atoms hold: rules of the grammar that
 say different things, at most one each of the current token, the two before it, the state of the text and
-the kind of document. Two inductions share one beam search. `induce` reads the activations on all fit tokens,
-`induce_from_examples` a few strong examples. Both charge for every further atom, so that a conjunction is taken
-over what it was made from only when it is clearly better; "or" is no part of a rule.
+the kind of document. Two inductions share one beam search: `induce` reads the activations on all fit tokens,
+`induce_from_examples` a few strong examples. Both charge for every further atom, so that a longer conjunction wins
+only when it is clearly better. No rule says "or".
 """
 
 from collections.abc import Callable, Iterable
@@ -18,14 +18,14 @@ from numpy import ndarray
 from analyze.rules.grammar import FEWEST_TOKENS, Grammar, Half
 
 FEWEST_DOCUMENTS = 5
-"""A rule needs fit tokens in this many documents, and no document speaks louder than the one of this rank."""
+"""A rule needs fit tokens in this many documents, and no document weighs more than the one of this rank."""
 MOST_ATOMS = 3
 BEAM = 4
-"""Conjunctions of each length that are built upon."""
+"""Conjunctions of each length that the search extends."""
 LEAST_GAIN = 1.1
 """Factor by which a further atom must raise what a rule explains."""
 MOST_BASE_RATE = 0.05
-"""Share of the fit tokens beyond which a rule from examples is too broad: "letters only" would do for most sets."""
+"""Share of the fit tokens above which a rule from examples is too broad: "letters only" would fit most sets."""
 _ALIKE = 1e-9
 _MANY = 0.25
 """Share of active tokens from which it is quicker to add up all."""
@@ -34,7 +34,7 @@ _TOO_BROAD = 1000.0
 Atoms = tuple[int, ...]
 """A conjunction: its rules' places in the grammar, ascending. One alone is a conjunction too."""
 Values = Callable[[Atoms], Float[ndarray, "rules"]]
-"""What a conjunction (`()`: nothing yet) is worth with each rule of the grammar added; -inf where that is no rule."""
+"""The value of a conjunction (`()`: nothing yet) with each rule of the grammar added; -inf where that is no rule."""
 _SAYS = {"current": 1, "previous": 2, "two before": 4, "context": 8, "documents": 16}
 
 
@@ -81,7 +81,7 @@ class Conjunctions:
         return inside
 
     def sentence(self, atoms: Atoms) -> str:
-        """A conjunction as a reader is told it: the token, what it comes after, where it stands."""
+        """A conjunction for a reader: the token, what it comes after, where it stands."""
         if len(atoms) == 1:
             return self.grammar.phrases[atoms[0]]
         noun = " ".join(self.grammar.nouns[atom] for atom in atoms if self.grammar.nouns[atom])
@@ -90,8 +90,8 @@ class Conjunctions:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A conjunction and what it is worth."""
+class _Candidate:
+    """A conjunction and its value."""
 
     atoms: Atoms
     value: float
@@ -107,69 +107,71 @@ def _places(values: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
 
 
 class _Search:
-    """Beam search for the conjunction of highest value. What is worth less than 0 may be built upon but not taken."""
+    """Beam search for the conjunction of highest value. One with a value below 0 may be extended but cannot win."""
 
     def __init__(self, values: Values, grammar: Grammar, most: Callable[[Atoms], float] = lambda atoms: np.inf) -> None:
-        """`most`: what no conjunction made from some atoms is worth more than, so that those that cannot win are
-        not built upon."""
+        """`most`: an upper bound on the value of every conjunction that contains some atoms; the search does not
+        extend those that cannot win."""
         self._values, self._grammar, self._most = values, grammar, most
 
-    def _best(self, found: Iterable[_Found], most: int) -> list[_Found]:
-        """The `most` of highest value, highest first; of values alike first the one with fewer, narrower atoms."""
-        held, n_fit = list(found), self._grammar.n_fit
-        places = _places(np.array([one.value for one in held]))
-        order = [(p, len(one.atoms), int(n_fit[list(one.atoms)].sum()), one.atoms) for p, one in zip(places, held)]
-        return [held[index] for index in sorted(range(len(held)), key=order.__getitem__)[:most]]
+    def _best(self, candidates: Iterable[_Candidate], most: int) -> list[_Candidate]:
+        """The `most` of highest value, highest first; among equal values those with fewer, narrower atoms first."""
+        candidates, n_fit = list(candidates), self._grammar.n_fit
+        places = _places(np.array([each.value for each in candidates]))
+        order = [
+            (place, len(each.atoms), int(n_fit[list(each.atoms)].sum()), each.atoms)
+            for place, each in zip(places, candidates)
+        ]
+        return [candidates[index] for index in sorted(range(len(candidates)), key=order.__getitem__)[:most]]
 
     def run(self) -> Atoms | None:
-        """None where nothing is worth more than 0."""
-        alone = self._values(())
-        start = _Found((), -np.inf)
+        """The best conjunction; None where no value is above 0."""
+        alone, start = self._values(()), _Candidate((), -np.inf)
         level = [
-            grown for worth in (alone > 0, alone < 0) for grown in self._grown(start, np.where(worth, alone, -np.inf))
+            child for sign in (alone > 0, alone < 0) for child in self._children(start, np.where(sign, alone, -np.inf))
         ]
-        found = level
+        seen = level
         for _ in range(MOST_ATOMS - 1):
-            children: dict[Atoms, _Found] = {}
-            for parent in self._kept(level):
-                best = max((one.value for one in (*found, *children.values())), default=0.0)
+            children: dict[Atoms, _Candidate] = {}
+            for parent in self._extended(level):
+                best = max((each.value for each in (*seen, *children.values())), default=0.0)
                 if self._most(parent.atoms) > best:
-                    children |= {one.atoms: one for one in self._grown(parent, self._values(parent.atoms))}
+                    children |= {each.atoms: each for each in self._children(parent, self._values(parent.atoms))}
             level = list(children.values())
-            found = found + level
-        won = self._best((one for one in found if one.value > 0), 1)
-        return self._pruned(won[0]).atoms if won else None
+            seen = seen + level
+        winner = self._best((each for each in seen if each.value > 0), 1)
+        return self._pruned(winner[0]).atoms if winner else None
 
-    def _kept(self, level: list[_Found]) -> list[_Found]:
-        """The best, and the best of those that may only be built upon."""
-        taken, built_upon = [one for one in level if one.value > 0], [one for one in level if one.value < 0]
-        return self._best(taken, BEAM) + self._best(built_upon, BEAM)
+    def _extended(self, level: list[_Candidate]) -> list[_Candidate]:
+        """The best that may win, and the best that may only be extended."""
+        may_win, may_not = [each for each in level if each.value > 0], [each for each in level if each.value < 0]
+        return self._best(may_win, BEAM) + self._best(may_not, BEAM)
 
-    def _grown(self, parent: _Found, values: Float[ndarray, "rules"]) -> list[_Found]:
-        """The BEAM best conjunctions of a parent and one rule more that are worth more than the parent."""
+    def _children(self, parent: _Candidate, values: Float[ndarray, "rules"]) -> list[_Candidate]:
+        """The BEAM best conjunctions of a parent and one rule more with a higher value than the parent's."""
         better = np.flatnonzero(values > parent.value)
-        grown: list[_Found] = []
+        children: list[_Candidate] = []
         for rule in better[np.lexsort((self._grammar.n_fit[better], _places(values[better])))].tolist():
             atoms = tuple(sorted((*parent.atoms, rule)))
             if self._grammar.n_documents(atoms) >= FEWEST_DOCUMENTS:
-                grown.append(_Found(atoms, float(values[rule])))
-            if len(grown) == BEAM:
+                children.append(_Candidate(atoms, float(values[rule])))
+            if len(children) == BEAM:
                 break
-        return grown
+        return children
 
-    def _pruned(self, found: _Found) -> _Found:
-        """Without an atom that the search's path put in and that brings nothing in the end.
+    def _pruned(self, winner: _Candidate) -> _Candidate:
+        """Without an atom that came in on the search's path and brings nothing in the end.
 
         Only of three: of two atoms the search has seen each alone.
         """
-        if len(found.atoms) < MOST_ATOMS:
-            return found
-        shorter = [found]
-        for left_out in range(len(found.atoms)):
-            rest = found.atoms[:left_out] + found.atoms[left_out + 1 :]
+        if len(winner.atoms) < MOST_ATOMS:
+            return winner
+        shorter = [winner]
+        for left_out in range(len(winner.atoms)):
+            rest = winner.atoms[:left_out] + winner.atoms[left_out + 1 :]
             value = float(self._values(rest[:-1])[rest[-1]])
             if value > 0 and self._grammar.n_documents(rest) >= FEWEST_DOCUMENTS:
-                shorter.append(_Found(rest, value))
+                shorter.append(_Candidate(rest, value))
         return self._best(shorter, 1)[0]
 
 
@@ -183,21 +185,21 @@ def _evened(y: Float[ndarray, "k"], documents: Int[ndarray, "k"]) -> Float[ndarr
 def induce(y: Float[ndarray, "f"], conjunctions: Conjunctions) -> Atoms | None:
     """The rule that best tells where a neuron is active, from its activations on all fit tokens.
 
-    A rule with n fit tokens is worth V = (s^2 / n)(1 - 1 / sqrt(n)), s = sum of y - mean(y) over them: what
-    it explains of the variance of y, less the more the fewer tokens say so (the first round of K_eff). Only
+    The value of a rule with n fit tokens is V = (s^2 / n)(1 - 1 / sqrt(n)), s = sum of y - mean(y) over them: what
+    it explains of the variance of y, with a discount that grows as n falls (the first round of K_eff). Only
     rules with s > 0, FEWEST_TOKENS and FEWEST_DOCUMENTS count. Every atom after the first divides V by
     LEAST_GAIN. A list of numbers in one document is not a hundred observations: documents with more of the sum
     of squares of y than the one of rank FEWEST_DOCUMENTS are scaled down to it first. The result is the same for
     any positive factor on y.
 
     Args:
-        y: activations that are zero where the neuron is at rest (it is what makes sums quick).
+        y: activations, zero where the neuron is at rest (this makes sums quick).
 
     Returns:
         None where no rule has s > 0.
     """
     grammar = conjunctions.grammar
-    active = np.flatnonzero(y != 0)  # twice as fast as of the numbers themselves
+    active = np.flatnonzero(y != 0)  # twice as fast as np.flatnonzero(y)
     heights = _evened(y[active].astype(np.float64), grammar.fit_documents[active])
     y = np.zeros(len(y))
     y[active] = heights
@@ -227,8 +229,8 @@ def induce(y: Float[ndarray, "f"], conjunctions: Conjunctions) -> Atoms | None:
     return _Search(values, grammar, most).run()
 
 
-def induce_from_examples(held: Bool[ndarray, "k rules"], conjunctions: Conjunctions) -> Atoms | None:
-    """The rule that best tells k strong examples apart, given which rules hold at each of them.
+def induce_from_examples(holds: Bool[ndarray, "k rules"], conjunctions: Conjunctions) -> Atoms | None:
+    """The rule that best fits k strong examples, given which rules hold at each of them.
 
     Among rules with a base rate of at most MOST_BASE_RATE over the fit tokens (and FEWEST_TOKENS of them, in
     FEWEST_DOCUMENTS) the one that covers most examples; of those the rarest, where every atom after the first
@@ -239,21 +241,21 @@ def induce_from_examples(held: Bool[ndarray, "k rules"], conjunctions: Conjuncti
     """
     grammar = conjunctions.grammar
     n_fit = max(len(grammar.fit), 1)
-    alone = held.sum(axis=0)
+    alone = holds.sum(axis=0)
     narrow = alone[conjunctions.supported & (grammar.base_rate_fit <= MOST_BASE_RATE)]
-    # No conjunction covers more than each of its atoms: those that cover less than the best single rule are out.
+    # A conjunction covers no more than each of its atoms does: leave out those that cover less than the best rule.
     candidates = np.flatnonzero(conjunctions.supported & (alone >= max(int(narrow.max(initial=0)), 1)))
-    shown = held[:, candidates]
+    of_candidates = holds[:, candidates]
 
     def values(atoms: Atoms) -> Float[ndarray, "rules"]:
         value = np.full(len(grammar), -np.inf)
         n = grammar.n_within(atoms) if atoms else grammar.n_fit
         allowed = (n[candidates] >= FEWEST_TOKENS) & conjunctions.may_join(atoms)[candidates]
-        covers = shown[held[:, list(atoms)].all(axis=1)].sum(axis=0)
+        covers = of_candidates[holds[:, list(atoms)].all(axis=1)].sum(axis=0)
         kept = np.flatnonzero(allowed & (covers > 0))
         base_rate = n[candidates[kept]] / n_fit
         bits = -np.log2(base_rate) - len(atoms)
-        # Bits are a fraction of an example: they order rules that cover as many.
+        # Bits count as a fraction of an example: they order rules that cover equally many.
         value[candidates[kept]] = covers[kept] + bits / 64 - _TOO_BROAD * (base_rate > MOST_BASE_RATE)
         return value
 

@@ -10,13 +10,23 @@ from numpy import ndarray
 from analyze.rules.grammar import FEWEST_TOKENS, Grammar
 
 N_RULES = 32
-"""Rules of a list at most."""
-N_CANDIDATES = 1024
-"""Rules that a list is made from: those worth most alone."""
-LEAST_WORTH = 0.0005
-"""Share of the fit variance below which no further rule is taken."""
+
+
+@dataclass(frozen=True)
+class ListSettings:
+    """How long a decision list may become."""
+
+    n_rules: int = N_RULES
+    """Rules at most."""
+    n_candidates: int = 1024
+    """Rules that a list is chosen from: those of highest value alone."""
+    least_share: float = 0.0005
+    """Share of the fit variance below which no further rule is taken."""
+
+
+DEFAULT = ListSettings()
 _ALIKE = 1e-9
-"""Of rules of the same tokens, whose sums differ in the last digits, the first of the grammar is taken."""
+"""Rules of the same tokens have sums that differ in the last digits; the first in the grammar is taken."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +57,18 @@ class DecisionList:
 NO_LIST = DecisionList((), (), nan)
 
 
-def decision_list(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], grammar: Grammar) -> DecisionList:
+def decision_list(
+    y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], grammar: Grammar, settings: ListSettings = DEFAULT
+) -> DecisionList:
     """The list of one neuron from its activations on the fit and eval tokens, zero where it is at rest.
 
     Each round takes, with r = y - mean(y), the rule that maximises V = (s^2 / n)(1 - 1 / sqrt(n)) over the n
     tokens not yet covered, s = sum of r > 0, n >= FEWEST_TOKENS; its value is mu = s / (n + 1). Its held-out
     gain is (2 mu s_ev - n_ev mu^2) / SST_ev. The mean is that of the fit tokens throughout: gains are held-out.
 
-    Rules are taken from the N_CANDIDATES of largest V at the start, N_RULES at most, while V is above LEAST_WORTH of
-    the sum of squares of r, and above 2 ln(rules) var(y): what the best of so many rules is worth where none has to do
-    with y (about the expected maximum of as many squared standard normal numbers).
+    Rules come from the `n_candidates` of largest V at the start. The list ends after `n_rules`, or when V is at most
+    `least_share` of the sum of squares of r, or at most 2 ln(rules) var(y): about the largest V among so many rules
+    where none has to do with y (the expected maximum of as many squared standard normal numbers).
     """
     y_fit, y_eval = y_fit.astype(np.float64), y_eval.astype(np.float64)
     mean = float(y_fit.mean())
@@ -68,17 +80,17 @@ def decision_list(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], gramm
     active = np.flatnonzero(y_fit > 0)
     sums = grammar.sums(y_fit[active], active)
     n = grammar.n_fit.astype(np.float64)
-    alone = _worth(sums - mean * n, n)
-    kept = np.sort(np.argpartition(-alone, N_CANDIDATES)[:N_CANDIDATES]) if len(alone) > N_CANDIDATES else slice(None)
+    alone, most = _values(sums - mean * n, n), settings.n_candidates
+    kept = np.sort(np.argpartition(-alone, most)[:most]) if len(alone) > most else slice(None)
     candidates, sums, n = np.arange(len(grammar))[kept], sums[kept], n[kept]
-    least = max(2 * log(max(len(grammar), 2)) / len(y_fit), LEAST_WORTH) * float(np.square(y_fit - mean).sum())
+    least = max(2 * log(max(len(grammar), 2)) / len(y_fit), settings.least_share) * float(np.square(y_fit - mean).sum())
     left_fit, left_eval = np.ones(len(y_fit), bool), np.ones(len(y_eval), bool)
     rules: list[int] = []
     gains: list[float] = []
-    while len(rules) < N_RULES:
-        worth = _worth(sums - mean * n, n)
-        best = int(np.argmax(worth >= worth.max() * (1 - _ALIKE)))
-        if worth[best] <= least:
+    while len(rules) < settings.n_rules:
+        values = _values(sums - mean * n, n)
+        best = int(np.argmax(values >= values.max() * (1 - _ALIKE)))
+        if values[best] <= least:
             break
         rule, s = int(candidates[best]), float(sums[best] - mean * n[best])
         rules.append(rule)
@@ -95,7 +107,7 @@ def decision_list(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], gramm
     return DecisionList(tuple(rules), tuple(gains), float(np.maximum(gains, 0.0).sum()) if gains else 0.0)
 
 
-def _worth(s: Float[ndarray, "rules"], n: Float[ndarray, "rules"]) -> Float[ndarray, "rules"]:
+def _values(s: Float[ndarray, "rules"], n: Float[ndarray, "rules"]) -> Float[ndarray, "rules"]:
     """V of each rule; zero for those with too few tokens or s <= 0."""
     n = np.maximum(n, 1.0)
     return np.where((s > 0) & (n >= FEWEST_TOKENS), s * s / n * (1 - 1 / np.sqrt(n)), 0.0)

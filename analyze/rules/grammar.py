@@ -1,7 +1,8 @@
-"""The grammar: rules over tokens that are read from text alone, as sentences and as sparse sets.
+"""The grammar: rules over tokens that are read from text alone, as phrases and as sparse sets.
 
-A rule is a set of keys of one view (views.py). Sums over a rule's tokens are then sums over keys followed by one small
- sparse product, which is what makes thousands of rules affordable for every neuron.
+A rule is a set of keys of one view (views.py). A sum over a rule's tokens is a sum over its keys: add up the tokens of
+each key once, then one small sparse product adds up the keys of every rule. This makes thousands of rules affordable
+for every neuron.
 """
 
 from dataclasses import replace
@@ -36,8 +37,15 @@ class Grammar:
     earlier one of its view (so a folded form that only one token spells is that token).
     """
 
-    def __init__(self, views: tuple[View, ...], positions: Int[ndarray, "t"], is_fit: Bool[ndarray, "t"]) -> None:
-        """Of the sampled `positions` of the eval stream, each in the fit or the eval half."""
+    def __init__(
+        self,
+        views: tuple[View, ...],
+        positions: Int[ndarray, "t"],
+        is_fit: Bool[ndarray, "t"],
+        full_spelling: float = FULL_SPELLING,
+    ) -> None:
+        """Of the sampled `positions` of the held-out stream, each in the fit or the eval half."""
+        self._full_spelling = full_spelling
         self.views = tuple(_supported(view, positions, is_fit) for view in views)
         self.fit, self.eval = np.flatnonzero(is_fit), np.flatnonzero(~is_fit)
         self.phrases = tuple(phrase for view in self.views for phrase in view.phrases)
@@ -67,11 +75,6 @@ class Grammar:
         """Share of the fit tokens that each rule covers."""
         return self.n_fit / max(len(self.fit), 1)
 
-    @cached_property
-    def base_rate_eval(self) -> Float[ndarray, "rules"]:
-        """Share of the eval tokens that each rule covers."""
-        return self.n_eval / max(len(self.eval), 1)
-
     @property
     def fit_documents(self) -> Int[ndarray, "f"]:
         """Document of every fit token."""
@@ -84,18 +87,17 @@ class Grammar:
 
         Args:
             tokens: which fit tokens the values are of; by default all.
-            views: numbers of the views wanted, the rules of others come out as 0; by default all.
+            views: numbers of the views to sum over; rules of others get 0. By default all.
         """
         if tokens is None and views is None:
             return self._members @ (self._by_key @ values)
-        by_key = []
-        for number, (held, view) in enumerate(zip(self._fit_keys, self.views)):
+        sums = []
+        for number, (keys, view) in enumerate(zip(self._fit_keys, self.views)):
             if views is None or number in views:
-                keys = held if tokens is None else held[tokens]
-                by_key.append(np.bincount(keys, values, view.members.n_keys))
+                sums.append(np.bincount(keys if tokens is None else keys[tokens], values, view.members.n_keys))
             else:
-                by_key.append(np.zeros(view.members.n_keys))
-        return self._members @ np.concatenate(by_key)
+                sums.append(np.zeros(view.members.n_keys))
+        return self._members @ np.concatenate(sums)
 
     @cached_property
     def _by_key(self) -> sp.csr_array:
@@ -106,12 +108,12 @@ class Grammar:
 
     @cached_property
     def _all_keys(self) -> Int[ndarray, "views f"]:
-        """Key of every fit token in every view, those of a view behind those of the views before it."""
-        return np.stack([held + first for held, first in zip(self._fit_keys, self._first_keys)])
+        """Key of every fit token in every view; the keys of a view follow those of the views before it."""
+        return np.stack([keys + first for keys, first in zip(self._fit_keys, self._first_keys)])
 
     @cached_property
     def _rules_of(self) -> tuple[Int[ndarray, "keys"], Int[ndarray, "keys"], Int[ndarray, "members"]]:
-        """The rules of every key of all views one after another; before them where each key's begin and how many."""
+        """Where the rules of each key of all views begin, how many they are, and the rules, key after key."""
         by_key = sp.csr_array(self._members.T)
         return (
             by_key.indptr[:-1].astype(np.intp),
@@ -128,54 +130,38 @@ class Grammar:
         if not len(tokens):
             return np.zeros(len(self))
         by_key = np.bincount(self._all_keys[:, tokens].ravel(), np.tile(values, len(self.views)), self._first_keys[-1])
-        # The few keys' own rules, picked by hand: a sparse product looks at all keys of all rules.
+        # Only the rules of these few keys: a sparse product would look at all keys of all rules.
         touched = np.flatnonzero(by_key != 0)
-        starts, lengths, held = self._rules_of
+        starts, lengths, rules_by_key = self._rules_of
         n = lengths[touched]
         ends = np.cumsum(n)
-        rules = held[np.repeat(starts[touched] - ends + n, n) + np.arange(ends[-1])]
+        rules = rules_by_key[np.repeat(starts[touched] - ends + n, n) + np.arange(ends[-1])]
         return np.bincount(rules, np.repeat(by_key[touched], n), len(self))
-
-    def covers(self, positions: Int[ndarray, "n k"]) -> Int[ndarray, "n rules"]:
-        """How many of each row's stream positions each rule covers."""
-        n, k = positions.shape
-        row = np.repeat(np.arange(n), k)
-        per_view = []
-        for view in self.views:
-            keys = view.keys[positions.ravel()]
-            held = sp.csr_array((np.ones(n * k), (row, keys)), (n, view.members.n_keys))
-            per_view.append((held @ view.members.matrix.T).toarray())
-        return np.concatenate(per_view, axis=1).astype(np.int64)
 
     def holds(self, positions: Int[ndarray, "k"]) -> Bool[ndarray, "k rules"]:
         """Whether each rule covers each of some stream positions."""
-        row = np.arange(len(positions))
-        per_view = []
-        for view in self.views:
-            shape = (len(positions), view.members.n_keys)
-            held = sp.csr_array((np.ones(len(positions)), (row, view.keys[positions])), shape)
-            per_view.append((held @ view.members.matrix.T).astype(bool).toarray())
+        per_view = [sp.csr_array(view.members.matrix.T)[view.keys[positions]].toarray() > 0 for view in self.views]
         return np.concatenate(per_view, axis=1)
 
     def tokens(self, half: Half, rules: tuple[int, ...]) -> Int[ndarray, "_"]:
         """The tokens of a half, as indices into it and in order, that all of one or more `rules` cover."""
-        held, keys = (self._fit_tokens, self._fit_keys) if half == "fit" else (self._eval_tokens, self._eval_keys)
-        first, *others = sorted(rules, key=lambda rule: held.ends[rule + 1] - held.ends[rule])
-        found = held[first]
+        of_rule, keys = (self._fit_tokens, self._fit_keys) if half == "fit" else (self._eval_tokens, self._eval_keys)
+        first, *others = sorted(rules, key=lambda rule: of_rule.ends[rule + 1] - of_rule.ends[rule])
+        tokens = of_rule[first]
         for rule in others:
             number = int(self.view_of[rule])
             members = self.views[number].members
             inside = np.zeros(members.n_keys, bool)
             inside[members[rule - int(self.starts[number])]] = True
-            found = found[inside[keys[number][found]]]
-        return found
+            tokens = tokens[inside[keys[number][tokens]]]
+        return tokens
 
     def similarity(self, rules: Int[ndarray, "k"]) -> Float[ndarray, "k k"]:
         """Z: 1 on the diagonal; for two alphabetic rules of one view of tokens the larger of the mean pairwise cosines
-        of their tokens' embeddings / FULL_SIMILARITY and spellings / FULL_SPELLING, clipped to [0, 1]; else 0."""
+        of their tokens' embeddings / FULL_SIMILARITY and spellings / `full_spelling`, clipped to [0, 1]; else 0."""
         vectors, spelled, view = self._vectors[rules], self._spelled[rules], self.view_of[rules]
         alike = (view[:, None] == view[None, :]) & self._comparable[rules][:, None] & self._comparable[rules]
-        z = np.maximum(vectors @ vectors.T / FULL_SIMILARITY, (spelled @ spelled.T).toarray() / FULL_SPELLING)
+        z = np.maximum(vectors @ vectors.T / FULL_SIMILARITY, (spelled @ spelled.T).toarray() / self._full_spelling)
         z = np.clip(z, 0.0, 1.0) * alike
         np.fill_diagonal(z, 1.0)
         return z
@@ -188,8 +174,8 @@ class Grammar:
             by_key = np.argsort(keys, kind="stable")
             ends = np.cumsum([0, *np.bincount(keys, minlength=view.members.n_keys).tolist()])
             for rule in range(len(view.members)):
-                held = [by_key[ends[key] : ends[key + 1]] for key in view.members[rule].tolist()]
-                sets.append(np.sort(np.concatenate(held)).astype(np.int32))
+                of_keys = [by_key[ends[key] : ends[key + 1]] for key in view.members[rule].tolist()]
+                sets.append(np.sort(np.concatenate(of_keys)).astype(np.int32))
         return SetsOfKeys(sets, len(positions))
 
     def _embedded(self) -> tuple[Float[ndarray, "rules d"], sp.csr_array, Bool[ndarray, "rules"]]:
@@ -215,7 +201,7 @@ class Grammar:
         return np.concatenate(vectors), sp.csr_array(sp.vstack(spelled)), np.concatenate(comparable)
 
     def _n_among(self, rule: int) -> Float[ndarray, "rules"]:
-        """Fit tokens that each rule shares with one."""
+        """Fit tokens that each rule shares with this one."""
         tokens = self.tokens("fit", (rule,))
         return self.few_sums(np.ones(len(tokens)), tokens)
 

@@ -28,7 +28,7 @@ def activations(grammar: Grammar, tokens: TokenSample, noise: float, seed: int) 
 
 def by_hand(y: np.ndarray, grammar: Grammar, tokens: TokenSample) -> tuple[list[int], list[float]]:
     """As the docstring says it, on a dense table of which rule covers what."""
-    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None]) > 0
+    covers = grammar.holds(np.asarray(tokens.stream_position))
     fit, other = covers[tokens.is_fit], covers[~tokens.is_fit]
     r, r_eval = y[tokens.is_fit] - y[tokens.is_fit].mean(), y[~tokens.is_fit] - y[tokens.is_fit].mean()
     left, left_eval = np.ones(len(r), bool), np.ones(len(r_eval), bool)

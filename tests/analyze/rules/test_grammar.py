@@ -114,7 +114,7 @@ def test_no_sentence_breaks_a_line():
 
 def test_every_rule_has_enough_fit_tokens_and_tokens_of_its_own_within_its_view(made_up: tuple):
     grammar, tokens, _, _ = made_up
-    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None])
+    covers = grammar.holds(np.asarray(tokens.stream_position))
     np.testing.assert_array_equal(covers[tokens.is_fit].sum(axis=0), grammar.n_fit)
     np.testing.assert_array_equal(covers[~tokens.is_fit].sum(axis=0), grammar.n_eval)
     assert grammar.n_fit.min() >= FEWEST_TOKENS
@@ -126,7 +126,7 @@ def test_every_rule_has_enough_fit_tokens_and_tokens_of_its_own_within_its_view(
 def test_sums_over_rules_are_sums_over_their_tokens(made_up: tuple):
     grammar, tokens, _, _ = made_up
     values = np.random.default_rng(0).random(len(grammar.fit))
-    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None])[tokens.is_fit]
+    covers = grammar.holds(np.asarray(tokens.stream_position))[tokens.is_fit]
     np.testing.assert_allclose(grammar.sums(values), values @ covers)
     some = np.arange(0, len(values), 3)
     np.testing.assert_allclose(grammar.sums(values[some], some), values[some] @ covers[some])
@@ -136,7 +136,7 @@ def test_sums_over_rules_are_sums_over_their_tokens(made_up: tuple):
 def test_sums_of_few_tokens_are_theirs(made_up: tuple, few: bool, monkeypatch: pytest.MonkeyPatch):
     grammar, tokens, _, _ = made_up
     monkeypatch.setattr("analyze.rules.grammar._MANY_TOKENS", 4000 if few else 0)
-    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None])[tokens.is_fit]
+    covers = grammar.holds(np.asarray(tokens.stream_position))[tokens.is_fit]
     some = np.arange(0, len(grammar.fit), 7)
     values = np.random.default_rng(0).random(len(some)) * (np.arange(len(some)) % 3 > 0)
     np.testing.assert_allclose(grammar.few_sums(values, some), values @ covers[some])

@@ -42,4 +42,4 @@ def grammar_on(data: Path) -> tuple[Grammar, TokenSample]:
 def covered(grammar: Grammar, tokens: TokenSample, phrase: str) -> np.ndarray:
     """Which sampled tokens the rule with this sentence covers."""
     rule = grammar.phrases.index(phrase)
-    return grammar.covers(np.asarray(tokens.stream_position)[:, None])[:, rule] > 0
+    return grammar.holds(np.asarray(tokens.stream_position))[:, rule] > 0

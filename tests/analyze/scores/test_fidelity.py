@@ -126,7 +126,7 @@ def test_it_measures_fidelity_and_not_unity(made_up: tuple):
     grammar = conjunctions.grammar
     one, two = (grammar.phrases.index(f"` {word}` as the current token") for word in ("river", "king"))
     rng = np.random.default_rng(1)
-    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None])
+    covers = grammar.holds(np.asarray(tokens.stream_position))
     clean_pair = covers[:, one] + 0.2 * covers[:, two]
     noisy_one = covers[:, one] + 0.6 * rng.random(len(tokens))
     scores = SCORE(activations_of(np.stack([clean_pair, noisy_one], axis=1).astype(float), data, tokens))

@@ -105,7 +105,7 @@ def test_the_first_rule_and_its_gain_are_those_of_the_formula(made_up: tuple):
     grammar, tokens, _ = made_up
     y = np.random.default_rng(5).random(len(tokens)) * covered(grammar, tokens, PHRASES[1])
     found = fit(y[grammar.fit], y[grammar.eval], grammar).list
-    covers = grammar.covers(np.asarray(tokens.stream_position)[:, None]) > 0
+    covers = grammar.holds(np.asarray(tokens.stream_position)) > 0
     r = y - y[tokens.is_fit].mean()
     s, n = r[tokens.is_fit] @ covers[tokens.is_fit], covers[tokens.is_fit].sum(axis=0)
     value = np.where(s > 0, s**2 / n * (1 - 1 / np.sqrt(n)), -1)

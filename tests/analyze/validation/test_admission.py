@@ -93,7 +93,7 @@ def test_rules_and_labels_share_with_a_feature_the_tokens_they_do(tmp_path):
     grammar = grammar_on(corpus.data, positions, np.asarray(corpus.tokens.is_fit))
     inside = np.random.default_rng(0).random((len(positions), 3)) < 0.1
     rules, bank = RuleSets(grammar, positions), bank_on(corpus.data)
-    covers = grammar.covers(positions[:, None]) > 0
+    covers = grammar.holds(positions) > 0
     np.testing.assert_array_equal(rules.shared(inside), covers.T.astype(float) @ inside)
     np.testing.assert_array_equal(rules.sizes, covers.sum(axis=0))
     labels = LabelSets(bank, positions)
@@ -107,7 +107,7 @@ def test_a_class_of_the_grammar_planted_as_a_feature_is_found_out(tmp_path):
     positions = np.asarray(corpus.tokens.stream_position, np.int64)
     grammar = grammar_on(corpus.data, positions, np.asarray(corpus.tokens.is_fit))
     found = admit(ParsedText.of(corpus.data), positions, (RuleSets(grammar, positions),), FEATURES)
-    covers = grammar.covers(positions[:, None]) > 0
+    covers = grammar.holds(positions) > 0
     for column in found.tokens.T:
         both, either = covers[column].sum(axis=0), (covers | column[:, None]).sum(axis=0)
         assert (both / either).max() < 0.5
