@@ -1,4 +1,4 @@
-"""What the contexts of tokens look like as vectors, read from text alone: five views of every token.
+"""The contexts of tokens as vectors, read from text alone: five views of every token.
 
 | view | two tokens are alike where |
 |---|---|
@@ -8,9 +8,9 @@
 | document | their documents are about the same: means of embeddings weighed by rarity |
 | form | they are spelled and written alike: character n-grams of the folded token, and its shape |
 
-Every vector has the mean over all held-out tokens taken off and then unit length, so that two tokens picked
+Every vector is centred (less the mean over all held-out tokens) and then has unit length, so that two tokens picked
 at random have a cosine near 0 and the same token twice has 1. A token without an embedding (never seen in
-training) is the zero vector, alike to nothing. No vector comes from the model under study.
+training) is the zero vector, like nothing else. No vector comes from the model under study.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""How tokens are written, as vectors: `spelled`, by pieces of words alone, and `forms`, with case and shape."""
+"""How tokens are written, as vectors: `spelled`, by pieces of words alone, and `forms`, with case and shape.
+
+K_eff compares rules by `spelled`, contexts have a view of `forms`. One kind of vector might serve both, but either
+choice would change scores.
+"""
 
 import re
 from collections.abc import Sequence
