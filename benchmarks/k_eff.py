@@ -7,49 +7,63 @@ for tuning, on which these choices were made; `--features held` are the others, 
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf, nan
 from pathlib import Path
-from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+import torch
+from jaxtyping import Float
 
-from analyze.metrics import auroc
-from analyze.rules import decision_list
-from analyze.rules import grammar as rules
+from analyze.activations.store import SCORED, Activations
+from analyze.activations.strong_firings import rectified
+from analyze.metrics import auroc, effective_number
 from analyze.rules.build import grammar_on
-from analyze.rules.grammar import Grammar
-from analyze.scores import k_eff
+from analyze.rules.decision_list import DEFAULT, ListSettings, decision_list
+from analyze.rules.grammar import FULL_SPELLING, Grammar
+from analyze.scores.k_eff import LEAST_REACH
 from analyze.validation.command import admit_on
 from analyze.validation.design import CASES
 from analyze.validation.discrimination import auroc_interval
 from analyze.validation.plant import Corpus, TooFewFeatures, planted_case
 from train.data.tokens import TokenFile
 
-FIRST = {"n_rules": 4, "two_before": False, "spelling": False, "reach": 0.05}
-LINES: dict[str, dict[str, object]] = {
-    "as it is": {},
-    "four rules": {"n_rules": 4},
-    "sixteen rules": {"n_rules": 16},
-    "without the token two before": {"two_before": False},
-    "without spelling": {"spelling": False},
-    "no figure below a reach of .05": {"reach": 0.05},
-    "as it first was (all of these, four rules)": FIRST,
+
+@dataclass(frozen=True)
+class Parts:
+    """K_eff as it is, or with parts taken away."""
+
+    lists: ListSettings = DEFAULT
+    two_before: bool = True
+    spelling: bool = True
+    least_reach: float = LEAST_REACH
+
+
+FOUR_RULES = ListSettings(n_rules=4, least_share=0.0)
+LINES = {
+    "as it is": Parts(),
+    "four rules": Parts(FOUR_RULES),
+    "sixteen rules": Parts(ListSettings(n_rules=16)),
+    "without the token two before": Parts(two_before=False),
+    "without spelling": Parts(spelling=False),
+    "no figure below a reach of .05": Parts(least_reach=0.05),
+    "as it first was (all of these, four rules)": Parts(FOUR_RULES, two_before=False, spelling=False, least_reach=0.05),
 }
 
 
-@contextmanager
-def changed(n_rules: int = 0, two_before: bool = True, spelling: bool = True, reach: float = 0.0) -> Iterator[None]:
-    """K_eff with parts taken away; what is not named stays."""
-    with (
-        patch.object(decision_list, "N_RULES", n_rules or decision_list.N_RULES),
-        patch.object(decision_list, "LEAST_WORTH", 0.0 if n_rules == 4 else decision_list.LEAST_WORTH),
-        patch.object(k_eff, "LEAST_REACH", reach or k_eff.LEAST_REACH),
-        patch.object(rules, "FULL_SPELLING", rules.FULL_SPELLING if spelling else float("inf")),
-    ):
-        yield
+def scores(acts: Activations, grammar: Grammar, parts: Parts) -> Float[np.ndarray, "n"]:
+    """1 / K_eff of every neuron."""
+    y = rectified(acts.block(0, acts.n_neurons), acts.moments.median)
+    y_fit, y_eval = (y[torch.from_numpy(half)].T.contiguous().numpy() for half in (grammar.fit, grammar.eval))
+    k_eff = np.full(acts.n_neurons, nan)
+    for neuron in np.flatnonzero(acts.moments.status == SCORED).tolist():
+        rules = decision_list(y_fit[neuron], y_eval[neuron], grammar, parts.lists)
+        if rules.rules:
+            alike = grammar.similarity(np.array(rules.rules))
+            k_eff[neuron] = effective_number(np.array(rules.gains), alike, parts.least_reach)
+    return 1 / k_eff
 
 
 def main() -> None:
@@ -61,29 +75,24 @@ def main() -> None:
     corpus = Corpus.of(TokenFile.open(args.data, split="eval"))
     bank = admit_on(corpus).of(args.features)
     positions, is_fit = np.asarray(corpus.tokens.stream_position, np.int64), np.asarray(corpus.tokens.is_fit)
-    whole = grammar_on(corpus.data, positions, is_fit)
-    less = Grammar(tuple(view for view in whole.views if view.name != "two before"), positions, is_fit)
-    planted_sets = []
+    views = grammar_on(corpus.data, positions, is_fit).views
+    planted = []
     for case in CASES:
         try:
-            planted_sets.append(planted_case(corpus, bank, case))
+            planted.append(planted_case(corpus, bank, case))
         except TooFewFeatures:
             continue
     print(f"{len(bank.features)} features ({args.features}); AUROC, no figure counts as the lowest")
-    print(
-        "firing rate: "
-        + "  ".join(f"{one.name} {auroc(-one.acts.moments.firing_rate, one.k == 1):.2f}" for one in planted_sets)
-    )
-    for name, change in LINES.items():
-        grammar = whole if change.get("two_before", True) else less
-        told = []
-        with changed(**change):  # pyright: ignore[reportArgumentType]
-            for one in planted_sets:
-                score = np.array([1 / found.k_eff for found in k_eff.fit_all(one.acts, grammar)])
-                area = auroc_interval(score, one.k == 1, one.members)
-                told.append(f"{one.name} {area.value:.2f} [{area.low:.2f}, {area.high:.2f}]")
-                k_eff._KEPT.clear()
-        print(f"{name}: " + "  ".join(told), flush=True)
+    rates = (f"{neurons.name} {auroc(-neurons.acts.moments.firing_rate, neurons.k == 1):.2f}" for neurons in planted)
+    print("firing rate: " + "  ".join(rates))
+    for name, parts in LINES.items():
+        kept = tuple(view for view in views if parts.two_before or view.name != "two before")
+        grammar = Grammar(kept, positions, is_fit, FULL_SPELLING if parts.spelling else inf)
+        areas = []
+        for neurons in planted:
+            area = auroc_interval(scores(neurons.acts, grammar, parts), neurons.k == 1, neurons.members)
+            areas.append(f"{neurons.name} {area.value:.2f} [{area.low:.2f}, {area.high:.2f}]")
+        print(f"{name}: " + "  ".join(areas), flush=True)
 
 
 if __name__ == "__main__":

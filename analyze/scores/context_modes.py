@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from analyze.activations.store import Activations
+from analyze.activations.strong_firings import strong_firings
 from analyze.activations.token_sample import position_hash
 from analyze.scores.base import About, NeuronScore
 from analyze.scores.blocks import scored_blocks
-from analyze.text.context_vectors import Contexts, contexts_of, strong_firings
+from analyze.text.context_vectors import Contexts, contexts_of
 from analyze.text.embeddings import k_means, unit_rows
 
 SIZES = (200, 100, 50, 30)

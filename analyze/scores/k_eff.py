@@ -31,6 +31,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from analyze.activations.store import Activations
+from analyze.activations.strong_firings import rectified
 from analyze.metrics import effective_number
 from analyze.rules.build import grammar_of
 from analyze.rules.decision_list import NO_LIST, DecisionList, decision_list
@@ -68,15 +69,6 @@ def as_it_is(
 ) -> tuple[Float[ndarray, "f"], Float[ndarray, "e"]]:
     """Both unchanged."""
     return y_fit, y_eval
-
-
-def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
-    """max(a - median, 0), written over the activations: what is above a neuron's median.
-
-    A positive factor (one over the mean of the 20 largest, to make neurons comparable) would change neither rules nor
-    gains nor K_eff, so there is none.
-    """
-    return activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
 
 
 def fit(y_fit: Float[ndarray, "f"], y_eval: Float[ndarray, "e"], grammar: Grammar) -> Fitted:

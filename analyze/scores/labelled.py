@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from analyze.activations.store import Activations, TokenSample
+from analyze.activations.strong_firings import rectified
 from analyze.activations.token_sample import position_hash
 from analyze.labels.bank import LabelBank, bank_of
 from analyze.metrics import effective_number
@@ -21,7 +22,7 @@ from analyze.scores.base import About, NeuronScore, Verdict
 from analyze.scores.blocks import scored_blocks
 from analyze.scores.forward_selection import forward_selection
 from analyze.scores.k_eff import fit_all as label_free
-from analyze.scores.k_eff import rectified, verdicts
+from analyze.scores.k_eff import verdicts
 
 N_LABELS = 8
 """Labels taken at most."""

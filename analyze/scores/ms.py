@@ -17,9 +17,10 @@ from torch import Tensor
 
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations
+from analyze.activations.strong_firings import FEWEST_DOCUMENTS, strong_firings
 from analyze.scores.base import About, NeuronScore
 from analyze.scores.blocks import joined
-from analyze.text.context_vectors import FEWEST_DOCUMENTS, Contexts, contexts_of, strong_firings
+from analyze.text.context_vectors import Contexts, contexts_of
 from analyze.text.embeddings import unit_rows
 
 _PIECE = 4096

@@ -13,9 +13,9 @@ from numpy import ndarray
 
 from analyze.activations.sample import blocks
 from analyze.activations.store import SCORED, Activations, TokenSample
+from analyze.activations.strong_firings import FEWEST_DOCUMENTS, least_strong, rectified
 from analyze.scores.base import About, NeuronScore
 from analyze.scores.blocks import joined
-from analyze.text.context_vectors import FEWEST_DOCUMENTS, least_strong, rectified
 
 _COLUMNS = 32
 """Neurons summed at a time: there are as many bigrams as a fifth of the tokens and more."""

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
-from torch import Tensor
 
 from analyze.activations.store import Activations
 from analyze.text.embeddings import document_vectors, token_embeddings, unit_rows
@@ -30,10 +28,6 @@ from train.data.tokens import TokenFile
 
 WINDOW = 8
 """Tokens before the current one that the window view averages; fewer at the start of a document or row."""
-STRONG = 0.25
-"""A token counts as a strong firing where the neuron is above this share of its maximum."""
-FEWEST_DOCUMENTS = 10
-"""A neuron that fires strongly in fewer documents of either half is not scored by what it fires on."""
 _CHUNK = 16_384
 
 
@@ -63,36 +57,6 @@ class Contexts:
     def names(self) -> tuple[str, ...]:
         """The views' names, in order."""
         return tuple(view.name for view in self.views)
-
-
-def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
-    """max(activation - median, 0), written over the activations."""
-    return activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
-
-
-def least_strong(a: Float[Tensor, "t n"], is_fit: Bool[ndarray, "t"]) -> Float[Tensor, " n"]:
-    """STRONG x the largest rectified activation over the fit tokens, of each neuron; 0 where there are none."""
-    strongest = torch.zeros(a.shape[1])
-    # Piece by piece: a copy of the fit rows would double the memory of a block.
-    for piece in torch.from_numpy(np.flatnonzero(is_fit)).split(_CHUNK):
-        if len(piece):
-            strongest = torch.maximum(strongest, a[piece].amax(dim=0))
-    return STRONG * strongest
-
-
-def strong_firings(
-    activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], is_fit: Bool[ndarray, "t"]
-) -> Float[Tensor, "t n"]:
-    """Weights w = a [a > STRONG x max of a over the fit tokens], a = max(activation - median, 0).
-
-    Rectified and never min-max scaled: that would lift the zero of GELU, whose values reach below it, to a
-    positive weight. The threshold comes from the fit tokens alone. Written over the activations.
-    """
-    a = rectified(activations, median)
-    least = least_strong(a, is_fit)
-    for piece in a.split(_CHUNK):
-        piece.mul_(piece > least)
-    return a
 
 
 def by_key(name: str, keys: Int[ndarray, "s"], table: Float[ndarray, "keys d"]) -> ContextView:

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyze.activations.store import TokenSample
+from analyze.activations.strong_firings import FEWEST_DOCUMENTS
 from analyze.rules.grammar import Grammar
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore, ReadsToys
 from analyze.scores.ms import Half, Ms, find_all, judge, mean_null, null_of, pair_sums
-from analyze.text.context_vectors import FEWEST_DOCUMENTS, contexts_of
+from analyze.text.context_vectors import contexts_of
 from analyze.text.embeddings import unit_rows
 from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analyze.activations.store import TokenSample
+from analyze.activations.strong_firings import FEWEST_DOCUMENTS
 from analyze.rules.grammar import Grammar
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore
@@ -22,7 +23,6 @@ from analyze.scores.token_structure import (
     structure,
     sums_of,
 )
-from analyze.text.context_vectors import FEWEST_DOCUMENTS
 from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
 
 

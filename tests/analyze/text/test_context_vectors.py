@@ -5,16 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tokenizers import Tokenizer
 
 from analyze.text.context_vectors import (
-    STRONG,
     WINDOW,
     Contexts,
     build_contexts,
     contexts_of,
-    strong_firings,
 )
 from analyze.text.embeddings import document_vectors, unit_rows
 from analyze.text.stream import BOS, Stream
@@ -110,14 +107,6 @@ def test_fingerprints_are_equal_where_the_last_tokens_are_the_same():
     same = [ids[p] for p in range(10) if made.fingerprint[p] == made.fingerprint[p + 11]]
     assert same == [9, 10]
     assert len(np.unique(made.fingerprint[:11])) == 11
-
-
-def test_strong_firings_are_rectified_at_the_median_and_cut_by_the_fit_maximum():
-    a = torch.tensor([[1.0], [1.0], [5.0], [2.0], [1.5], [9.0]])
-    is_fit = np.array([True, True, True, True, True, False])
-    found = strong_firings(a + 10, np.array([11.0]), is_fit)
-    assert STRONG * 4 == 1
-    assert found[:, 0].tolist() == [0, 0, 4, 0, 0, 8], "2 is at the threshold, not above it"
 
 
 def test_contexts_of_activations_are_those_of_their_data_and_others_are_refused(tmp_path: Path):
