@@ -92,7 +92,7 @@ class Sums:
     of_token: Float[ndarray, "v n"]
     squares: Float[ndarray, " n"]
     strong_of_token: Float[ndarray, "v n"]
-    """Sums of the strong firings alone (`analyze.text.context_vectors.strong_firings`)."""
+    """Sums of the strong firings alone (`analyze.activations.strong_firings`)."""
     n_documents: Int[ndarray, " n"]
     """Documents with a strong firing."""
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from analyze.activations.store import TokenSample
-from analyze.rules import decision_list as module
-from analyze.rules.decision_list import LEAST_WORTH, N_RULES, decision_list
+from analyze.rules.decision_list import DEFAULT, ListSettings, decision_list
 from analyze.rules.grammar import FEWEST_TOKENS, Grammar
 from tests.analyze.scores.scoring import covered, grammar_on, made_up_data
 
@@ -32,9 +31,9 @@ def by_hand(y: np.ndarray, grammar: Grammar, tokens: TokenSample) -> tuple[list[
     fit, other = covers[tokens.is_fit], covers[~tokens.is_fit]
     r, r_eval = y[tokens.is_fit] - y[tokens.is_fit].mean(), y[~tokens.is_fit] - y[tokens.is_fit].mean()
     left, left_eval = np.ones(len(r), bool), np.ones(len(r_eval), bool)
-    least = max(LEAST_WORTH, 2 * log(len(grammar)) / len(r)) * (r**2).sum()
+    least = max(DEFAULT.least_share, 2 * log(len(grammar)) / len(r)) * (r**2).sum()
     rules, gains = [], []
-    while len(rules) < N_RULES:
+    while len(rules) < DEFAULT.n_rules:
         s, n = r[left] @ fit[left], fit[left].sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             worth = np.where((s > 0) & (n >= FEWEST_TOKENS), s**2 / n * (1 - 1 / np.sqrt(n)), 0)
@@ -72,15 +71,13 @@ def test_the_rules_of_a_neuron_come_first(made_up: tuple):
     assert found.reach > 0.85
 
 
-def test_few_candidates_leave_what_is_worth_most(made_up: tuple, monkeypatch: pytest.MonkeyPatch):
+def test_few_candidates_leave_what_is_worth_most(made_up: tuple):
     grammar, tokens = made_up
     y = activations(grammar, tokens, 0.05, 1)
-    whole = decision_list(y[grammar.fit], y[grammar.eval], grammar)
-    monkeypatch.setattr(module, "N_CANDIDATES", 40)
-    found = decision_list(y[grammar.fit], y[grammar.eval], grammar)
-    assert found.rules[:4] == whole.rules[:4]
-    monkeypatch.setattr(module, "N_CANDIDATES", 2)
-    alone = decision_list(y[grammar.fit], y[grammar.eval], grammar)
+    whole, few, alone = (
+        decision_list(y[grammar.fit], y[grammar.eval], grammar, ListSettings(n_candidates=n)) for n in (1024, 40, 2)
+    )
+    assert few.rules[:4] == whole.rules[:4]
     assert alone.rules[:1] == whole.rules[:1]
     assert len(alone.rules) <= 2
 
