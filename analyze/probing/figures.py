@@ -1,4 +1,4 @@
-"""Figures of probes: AUPRC against the number of neurons, and how many labels that number is enough for."""
+"""Figures of probes: AUPRC against the number of neurons, and for how many labels that number is enough."""
 
 from typing import TYPE_CHECKING
 
@@ -18,21 +18,21 @@ UNTRAINED_DASH = (0, (1.5, 1.5))
 
 
 def probe_figures(table: pl.DataFrame, styles: Styles) -> tuple[Figure, ...]:
-    """The curves of some labels and the sparsity of all; none where no label had tokens enough.
+    """The curves of some labels and the sparsity of all; none where every label is too rare.
 
     Args:
-        table: of `read_probes`.
-        styles: colour and dash of every variant in it.
+        table: what `read_probes` returns.
+        styles: colour and dash of every variant to show.
     """
-    held = latest(table).filter((pl.col("kind") != "NA") & pl.col("variant").is_in(list(styles)))
-    if not held.height:
+    shown = latest(table).filter((pl.col("kind") != "NA") & pl.col("variant").is_in(list(styles)))
+    if not shown.height:
         return ()
-    return (curve_figure(held, styles), sparsity_figure(held, styles))
+    return (curve_figure(shown, styles), sparsity_figure(shown, styles))
 
 
-def shown_labels(held: pl.DataFrame) -> list[str]:
-    """At most MOST_PANELS labels, the best told of each family in turn, so that no family fills the page."""
-    dense = held.filter(pl.col("kind") == "dense")
+def shown_labels(shown: pl.DataFrame) -> list[str]:
+    """At most MOST_PANELS labels: the best probed of each family in turn, so that no family fills the page."""
+    dense = shown.filter(pl.col("kind") == "dense")
     best = (
         dense.group_by("label", "family", maintain_order=True)
         .agg(above=(pl.col("auprc") - pl.col("base_rate")).mean())
@@ -43,11 +43,14 @@ def shown_labels(held: pl.DataFrame) -> list[str]:
     return best["label"].head(MOST_PANELS).to_list()
 
 
-def curve_figure(held: pl.DataFrame, styles: Styles) -> Figure:
-    """A panel a label: AUPRC against k, a line a variant (mean over seeds), dense probes, shifted labels as a band."""
+def curve_figure(shown: pl.DataFrame, styles: Styles) -> Figure:
+    """A panel for each label: AUPRC against k, one line for each variant (mean over seeds), and dense probes as dots.
+
+    Shifted labels are a band.
+    """
     from matplotlib.figure import Figure as Canvas
 
-    labels = shown_labels(held)
+    labels = shown_labels(shown)
     columns = min(4, len(labels))
     lines = -(-len(labels) // columns)
     with look():
@@ -57,19 +60,18 @@ def curve_figure(held: pl.DataFrame, styles: Styles) -> Figure:
             if index >= len(labels):
                 axes.set_visible(False)
                 continue
-            _panel(axes, held.filter(pl.col("label") == labels[index]), styles)
+            _panel(axes, shown.filter(pl.col("label") == labels[index]), styles)
             axes.set_title(visible(labels[index][:44]), fontsize=9, parse_math=False)
         handles, names = grid[0, 0].get_legend_handles_labels()
         canvas.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
         canvas.supxlabel("neurons of the probe; dot: all of them", fontsize=10)
         canvas.supylabel("AUPRC on eval documents", fontsize=10)
         svg = svg_of(canvas)
-    dense = held.filter(pl.col("kind") == "dense")
+    dense = shown.filter(pl.col("kind") == "dense")
     listed = []
     for label in labels:
-        mine = dense.filter(pl.col("label") == label).group_by("arm", maintain_order=True)
-        told = ", ".join(f"{arm} {number(_mean(rows, 'auprc'))}" for (arm,), rows in mine)
-        listed.append(f"{label}: {told}")
+        arms = dense.filter(pl.col("label") == label).group_by("arm", maintain_order=True)
+        listed.append(f"{label}: " + ", ".join(f"{arm} {number(_mean(rows, 'auprc'))}" for (arm,), rows in arms))
     return Figure(
         "probes-curves",
         svg,
@@ -117,13 +119,13 @@ def _panel(axes: "Axes", mine: pl.DataFrame, styles: Styles) -> None:
     axes.set_ylim(0, 1.03)
 
 
-def sparsity_figure(held: pl.DataFrame, styles: Styles) -> Figure:
-    """Share of labels, among those found, whose sparsity is at most k: a step line a variant, all seeds together."""
+def sparsity_figure(shown: pl.DataFrame, styles: Styles) -> Figure:
+    """Share of the labels that a dense probe finds whose sparsity is at most k: one step line for each variant."""
     from matplotlib.figure import Figure as Canvas
 
-    dense = held.filter((pl.col("kind") == "dense") & pl.col("is_there"))
-    ks = held.filter(pl.col("kind") == "sparse")["k"].unique().sort().to_list()
-    told = []
+    dense = shown.filter((pl.col("kind") == "dense") & pl.col("is_there"))
+    ks = shown.filter(pl.col("kind") == "sparse")["k"].unique().sort().to_list()
+    listed = []
     with look():
         canvas = Canvas(figsize=(7.6, 3.6), layout="constrained")
         axes = canvas.subplots()
@@ -135,20 +137,20 @@ def sparsity_figure(held: pl.DataFrame, styles: Styles) -> Figure:
             style = UNTRAINED_DASH if is_untrained else dash
             width, name = 1.1 if is_untrained else 1.8, visible(f"{arm} ({rows.height})")
             axes.step(ks, share, where="post", color=colour, linestyle=style, linewidth=width, label=name)
-            told.append(f"{arm}: {share[0]:.0f} % at {ks[0]}, {share[-1]:.0f} % at {ks[-1]}")
+            listed.append(f"{arm}: {share[0]:.0f} % at {ks[0]}, {share[-1]:.0f} % at {ks[-1]}")
         axes.set_xscale("log", base=2)
         axes.set_xticks(ks, [str(k) for k in ks])
         axes.minorticks_off()
         axes.set_ylim(0, 101)
         axes.set_xlabel("neurons")
         axes.set_ylabel("% of labels told that sparsely")
-        if told:
+        if listed:
             canvas.legend(loc="outside right center", frameon=False, fontsize=9)
         svg = svg_of(canvas)
     return Figure(
         "probes-sparsity",
         svg,
-        visible(f"Share of labels told by at most so many neurons. {'; '.join(told)}."),
+        visible(f"Share of labels told by at most so many neurons. {'; '.join(listed)}."),
         f"Share of the labels that a dense probe finds (how many, in brackets, all seeds together) of which k neurons "
         f"give {100 * ENOUGH:.0f} % of its AUPRC above the base rate. Dotted: untrained networks.",
     )

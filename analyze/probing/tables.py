@@ -1,6 +1,5 @@
 """Tables of probes: how sparse the representation of each label is, and the figures behind that."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -24,20 +23,20 @@ RULE = (
 
 
 def latest(table: pl.DataFrame) -> pl.DataFrame:
-    """The last step of every run, and its untrained one, with a column `arm`: `gelu L0.mid untrained`."""
+    """The last step of every run and its step 0, with a column `arm`, such as `gelu L0.mid untrained`."""
     last = pl.col("step") == pl.col("step").max().over("run", "layer", "hook")
     name = pl.format("{} L{}.{}", "variant", "layer", "hook")
     arm = pl.when(pl.col("step") == 0).then(name + pl.lit(" untrained")).otherwise(name)
-    shown = table.filter(last | (pl.col("step") == 0)).with_columns(arm=arm)
-    return shown.sort("variant", "layer", "hook", pl.col("step") == 0, maintain_order=True)
+    steps = table.filter(last | (pl.col("step") == 0)).with_columns(arm=arm)
+    return steps.sort("variant", "layer", "hook", pl.col("step") == 0, maintain_order=True)
 
 
 def sparsity_table(table: pl.DataFrame) -> Table:
-    """Labels down, variants across: sparsity and, in brackets, AUPRC of the dense probe; seeds apart by commas."""
-    held = latest(table)
-    arms = held["arm"].unique(maintain_order=True).to_list()
+    """A row for each label, a column for each variant: sparsity (AUPRC of the dense probe), seeds between commas."""
+    shown = latest(table)
+    arms = shown["arm"].unique(maintain_order=True).to_list()
     rows = []
-    for (label, family), mine in held.group_by("label", "family", maintain_order=True):
+    for (label, family), mine in shown.group_by("label", "family", maintain_order=True):
         cells = [_sparsities(mine.filter(pl.col("arm") == arm)) for arm in arms]
         rows.append((str(label), str(family), *cells))
     return Table(
@@ -51,27 +50,27 @@ def sparsity_table(table: pl.DataFrame) -> Table:
 
 
 def _sparsities(mine: pl.DataFrame) -> str:
-    found = []
+    cells = []
     for row in mine.filter(pl.col("kind").is_in(["dense", "NA"])).sort("seed", "step").iter_rows(named=True):
         if row["kind"] == "NA":
-            found.append(f"NA ({row['documents_fit']} + {row['documents_eval']})")
+            cells.append(f"NA ({row['documents_fit']} + {row['documents_eval']})")
         elif not row["is_there"]:
-            found.append("not found")
+            cells.append("not found")
         else:
-            found.append(f"{'more' if row['sparsity'] is None else row['sparsity']} ({number(row['auprc'])})")
-    return ", ".join(found) or "–"
+            cells.append(f"{'more' if row['sparsity'] is None else row['sparsity']} ({number(row['auprc'])})")
+    return ", ".join(cells) or "–"
 
 
 def auprc_table(table: pl.DataFrame, most: int = MOST_ROWS) -> Table:
-    """One row a label and run: AUPRC of the best neuron, of sparse probes and of the dense one, beside chance."""
-    held = latest(table)
-    ks = held.filter(pl.col("kind") == "sparse")["k"].unique().sort().to_list()
-    shown = [k for index, k in enumerate(ks) if index % 2 == 0 or k == ks[-1]]
+    """A row for each label and run: AUPRC of the best neuron, of sparse probes, of the dense probe, and of chance."""
+    shown = latest(table)
+    ks = shown.filter(pl.col("kind") == "sparse")["k"].unique().sort().to_list()
+    columns = [k for index, k in enumerate(ks) if index % 2 == 0 or k == ks[-1]]
     rows = []
-    groups = held.filter(pl.col("kind") != "NA").group_by("label", "run", "arm", maintain_order=True)
+    groups = shown.filter(pl.col("kind") != "NA").group_by("label", "run", "arm", maintain_order=True)
     for (label, _, arm), mine in groups:
         dense = mine.filter(pl.col("kind") == "dense").row(0, named=True)
-        seed = f" seed {dense['seed']}" if held["seed"].n_unique() > 1 else ""
+        seed = f" seed {dense['seed']}" if shown["seed"].n_unique() > 1 else ""
         by_k = {row["k"]: row for row in mine.filter(pl.col("kind") == "sparse").iter_rows(named=True)}
         last = by_k[max(by_k)]
         rows.append(
@@ -80,7 +79,7 @@ def auprc_table(table: pl.DataFrame, most: int = MOST_ROWS) -> Table:
                 f"{arm}{seed}",
                 number(dense["base_rate"], 4),
                 number(mine.filter(pl.col("kind") == "single")["auprc"].item()),
-                *(number(by_k[k]["auprc"]) if k in by_k else "–" for k in shown),
+                *(number(by_k[k]["auprc"]) if k in by_k else "–" for k in columns),
                 _with_interval(dense, "auprc"),
                 _with_interval(dense, "f1"),
                 number(max(last["shifted_auprc"] or [], default=None), 4),
@@ -93,7 +92,7 @@ def auprc_table(table: pl.DataFrame, most: int = MOST_ROWS) -> Table:
         "On eval documents; [95 % interval over resampled documents]. Single: the neuron with the largest AUPRC on fit "
         f"documents. Dense: all living neurons (of more than {LIMITS.neurons:,}, those that correlate most with the "
         f"label). Shifted: the best shifted label at the largest k.{rest}",
-        ("label", "variant", "base rate", "single", *(f"k = {k}" for k in shown), "dense", "dense F1", "shifted"),
+        ("label", "variant", "base rate", "single", *(f"k = {k}" for k in columns), "dense", "dense F1", "shifted"),
         tuple(rows[:most]),
     )
 
@@ -102,15 +101,10 @@ def _with_interval(row: dict[str, Any], key: str) -> str:
     return f"{number(row[key])} [{number(row[f'{key}_low'])}, {number(row[f'{key}_high'])}]"
 
 
-def all_tables(table: pl.DataFrame) -> Sequence[Table]:
-    """In order of reading."""
-    return (sparsity_table(table), auprc_table(table))
-
-
 def as_markdown(table: pl.DataFrame) -> str:
     """The whole probes.md."""
     parts = ["# Sparse probes", RULE]
-    for one in all_tables(table):
-        parts += [f"## {one.title}", one.caption, one.markdown()]
+    for shown in (sparsity_table(table), auprc_table(table)):
+        parts += [f"## {shown.title}", shown.caption, shown.markdown()]
     parts.append("Every probe, with the neurons chosen, precision, recall and each shifted label: probes.parquet.")
     return "\n\n".join(parts) + "\n"

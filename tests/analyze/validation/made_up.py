@@ -30,8 +30,8 @@ def random_features(corpus: Corpus) -> Admitted:
     names = [f"feature {index}" for index in range(6 * N_FEATURES)]
     features = [Feature(name, name, "word" if index % 2 else "back", ()) for index, name in enumerate(names)]
     chosen = [
-        *[one for one in features if one.part == "tuning"][: N_FEATURES // 2],
-        *[one for one in features if one.part == "held"][: N_FEATURES // 2],
+        *[feature for feature in features if feature.part == "tuning"][: N_FEATURES // 2],
+        *[feature for feature in features if feature.part == "held"][: N_FEATURES // 2],
     ]
     shares = np.exp(rng.uniform(np.log(0.012), np.log(0.03), len(chosen)))
     return Admitted(tuple(chosen), rng.random((len(corpus.tokens), len(chosen))) < shares, ())
@@ -44,7 +44,7 @@ class Knows(NeuronScore):
     number, needs = 90, ("sample",)
     about = About("counts the planted features", "0", "none", "none")
     verdict = Verdict("knows_mono", "knows", 1.0, at_most=False, meaning="")
-    bank: Admitted
+    admitted: Admitted
 
     @property
     def knowing_less(self) -> dict[str, NeuronScore]:
@@ -54,7 +54,7 @@ class Knows(NeuronScore):
     def __call__(self, acts: Activations) -> ndarray:
         """1 / k; NaN for neurons that are not scored, or on other tokens than the features'."""
         values = acts.block(0, acts.n_neurons).numpy()
-        inside = self.bank.tokens.astype(np.float32)
+        inside = self.admitted.tokens.astype(np.float32)
         if len(values) != len(inside):
             return np.full(acts.n_neurons, np.nan)
         values = values - np.median(values, axis=0)
@@ -67,7 +67,7 @@ class Knows(NeuronScore):
     def table(self, acts: Activations) -> pl.DataFrame:
         """knows, knows_mono."""
         score = self(acts)
-        mono = [None if np.isnan(one) else one == 1 for one in score.tolist()]
+        mono = [None if np.isnan(value) else value == 1 for value in score.tolist()]
         return pl.DataFrame({"knows": score, "knows_mono": pl.Series(mono, dtype=pl.Boolean)})
 
 

@@ -11,6 +11,7 @@ from analyze.scores import SCORES, validity
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.validity import Validity, from_json
 from analyze.validation import command, plant
+from analyze.validation.admission import Admitted
 from analyze.validation.command import truth
 from analyze.validation.design import CASES, MAIN, draw_neurons, planted_activations
 from analyze.validation.measure import score_planted, why_not
@@ -24,11 +25,11 @@ pytestmark = pytest.mark.slow
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Validity], Path, list[str]]:
     where = tmp_path_factory.mktemp("truth")
     corpus = corpus_on(where)
-    bank = random_features(corpus)
+    admitted = random_features(corpus)
     knows = Knows()
-    knows.bank = bank
+    knows.admitted = admitted
     patch = pytest.MonkeyPatch()
-    patch.setattr(command, "admit_on", lambda corpus: bank)
+    patch.setattr(command, "admit_on", lambda corpus: admitted)
     patch.setattr(
         plant, "CASES", tuple(one for one in CASES if one.name in ("symmetric", "asymmetric", "little noise"))
     )
@@ -113,8 +114,8 @@ def test_a_score_that_is_not_there_is_named(made: tuple, tmp_path: Path):
 
 
 def test_a_corpus_that_admits_no_feature_is_refused_in_one_line(made: tuple, tmp_path: Path, monkeypatch):
-    empty = random_features(corpus_on(tmp_path))
-    none = type(empty)((), empty.tokens[:, :0], ())
+    some = random_features(corpus_on(tmp_path))
+    none = Admitted((), some.tokens[:, :0], ())
     monkeypatch.setattr(command, "admit_on", lambda corpus: none)
     with pytest.raises(BadInput, match="larger corpus"):
         truth(made[2], tmp_path / "out", "held", ("rule_share",), (), False, print)
@@ -135,11 +136,10 @@ def test_the_fingerprint_of_code_changes_with_what_it_does_and_not_with_what_it_
 
 
 def test_every_score_that_text_alone_feeds_reads_planted_neurons(made: tuple, tmp_path: Path):
-
     corpus = corpus_on(tmp_path)
-    bank = random_features(corpus).of("held")
-    acts = corpus.activations(planted_activations(bank.tokens, draw_neurons(MAIN, bank)[::30], 0.2, "test"), "test")
+    admitted = random_features(corpus).of("held")
+    values = planted_activations(admitted.tokens, draw_neurons(MAIN, admitted)[::30], 0.2, "test")
+    acts = corpus.activations(values, "test")
     for score in SCORES.values():
         if not why_not(score):
-            read = score_planted(score, acts)
-            np.testing.assert_array_equal(read.value, score(acts))
+            np.testing.assert_array_equal(score_planted(score, acts).value, score(acts))

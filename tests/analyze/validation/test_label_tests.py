@@ -19,8 +19,8 @@ def test_the_worse_sets_lack_half_of_the_tokens_or_have_as_many_others_on_top():
 
 
 def test_figures_known_to_pass_pass_and_recall_and_auc_fail_one_test_each(tmp_path):
-    bank = random_features(corpus_on(tmp_path)).of("held")
-    found = label_tests(bank, {name: figure for name, (figure, _) in REFERENCES.items()})
+    admitted = random_features(corpus_on(tmp_path)).of("held")
+    found = label_tests(admitted, {name: figure for name, (figure, _) in REFERENCES.items()})
     for name, (_, passes) in REFERENCES.items():
         assert found[name].passed == passes, (name, found[name])
     assert found["recall"].extra < 0.1 < LABEL_RATE <= found["recall"].missing
@@ -29,6 +29,6 @@ def test_figures_known_to_pass_pass_and_recall_and_auc_fail_one_test_each(tmp_pa
 
 @pytest.mark.parametrize("constant", [0.0, 1.0])
 def test_a_figure_that_does_not_look_passes_neither(tmp_path, constant: float):
-    bank = random_features(corpus_on(tmp_path)).of("held")
-    found = label_tests(bank, {"constant": lambda y, covered: constant})["constant"]
+    admitted = random_features(corpus_on(tmp_path)).of("held")
+    found = label_tests(admitted, {"constant": lambda y, covered: constant})["constant"]
     assert (found.missing, found.extra) == (0.0, 0.0)
