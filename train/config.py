@@ -1,11 +1,11 @@
 """What a TOML file may hold: frozen, typed tables that refuse unknown keys."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from train.errors import BadInput, did_you_mean
+from train.errors import BadInput
 
 if TYPE_CHECKING:
     from train.activations import Activation
@@ -273,16 +273,6 @@ class WidenPlan(Section):
             if not 0 <= layer < n_layers:
                 raise BadInput(f"widen.layers: layer {layer} is not there; the model has layers 0 to {n_layers - 1}")
         return self.layers
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nearest_scheme(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            for key, scheme in (("noise", Noise), ("split", Split), ("copies", Copies)):
-                value, known = values.get(key), get_args(scheme)
-                if isinstance(value, str) and value not in known:
-                    raise ValueError(f"{key}: {value!r} is none that there is{did_you_mean(value, [*known])}")
-        return values
 
     @field_validator("layers", mode="before")
     @classmethod

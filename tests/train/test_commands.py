@@ -241,7 +241,10 @@ def test_two_runs_in_one_directory_are_refused(command, config, finished, tmp_pa
         (["--layers", "0", "--factor", "2.5"], ["factor: Input should be a valid integer, got 2.5"]),
         (["--layers", "0", "--factor", "two"], ["factor: Input should be a valid integer, got 'two'"]),
         (["--layers", "first", "--factor", "2"], ["layers: give a list of layers such as [0], or"]),
-        (["--layers", "0", "--factor", "2", "--noise", "zero-sum"], ["noise: 'zero-sum'", "did you mean 'zero_sum'?"]),
+        (
+            ["--layers", "0", "--factor", "2", "--noise", "zero-sum"],
+            ["noise: Input", "got 'zero-sum'; did you mean 'zero_sum'?"],
+        ),
         (["--layers", "0", "--factor", "2", "--noise", "w_in", "--exact", "true"], ["exact: noise on W_in"]),
         (["--layers", "0", "--factor", "2", "--data", "nowhere"], ["nowhere"]),
         (["--layers", "0", "--factor", "2", "--facor", "3"], ["unknown key 'facor'; did you mean 'factor'?"]),

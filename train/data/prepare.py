@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from train.config import DataConfig
 from train.configfile import differences, to_toml
-from train.data.corpora import Decoder, Document, read_documents, source_credit, source_files
+from train.data.corpora import LIMITS, Decoder, Document, Limits, read_documents, source_credit, source_files
 from train.data.tokenizer import BOS_ID, train_tokenizer
 from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
 from train.errors import BadInput
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 TOKENIZER_CHARS = 500_000_000
 """At most so many characters fit the tokenizer: a fair sample, since documents lie in hash order."""
 
-_BATCH_CHARS = 2**20
 _DOCUMENTS_SCHEMA = {
     "split": pl.String,
     "index": pl.Int32,
@@ -60,7 +59,7 @@ class Prepared:
         )
 
 
-def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -> Prepared:
+def prepare(config: DataConfig, out: str | Path, progress: bool | None = None, limits: Limits = LIMITS) -> Prepared:
     """Write the data directory of a config, or find it at `out`.
 
     Documents of all sources lie in the order of a hash of their text, so that any stretch of the stream is a fair
@@ -88,12 +87,12 @@ def prepare(config: DataConfig, out: str | Path, progress: bool | None = None) -
         with spool_path.open("w+b") as handle:
             spool = _Spool(handle, config.eval_share, config.drop_duplicates)
             for number, source in enumerate(config.sources):
-                documents = read_documents(source, files[number], decoder)
+                documents = read_documents(source, files[number], decoder, limits)
                 for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
                     spool.add(number, document)
             chosen = _mixture(spool, [source.weight for source in config.sources])
             _require_both_splits(spool, chosen, config)
-            packed = _pack(spool, chosen, config, aside, show)
+            packed = _pack(spool, chosen, config, aside, show, limits)
         spool_path.unlink()
         (aside / "data.toml").write_text(to_toml(config), encoding="utf-8")
         facts |= {
@@ -217,7 +216,9 @@ def _require_both_splits(spool: _Spool, chosen: np.ndarray, config: DataConfig) 
             )
 
 
-def _pack(spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool) -> dict[str, Any]:
+def _pack(
+    spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool, limits: Limits
+) -> dict[str, Any]:
     """Fit the tokenizer, write the streams and the table of documents; return the counts."""
     bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
     with bar:
@@ -226,21 +227,23 @@ def _pack(spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path
         tokenizer.save(str(directory / "tokenizer.json"))
         bar.reset()
         bar.set_description("packing")
-        d_vocab = tokenizer.get_vocab_size()
-        rows, n_tokens = _write_streams(spool, chosen, config, tokenizer, directory, bar=bar)
+        lengths = _write_streams(spool, _batches(spool, chosen, limits.batch_chars), tokenizer, directory, bar)
+    table = _documents_table(spool, chosen, lengths, _source_names(config))
+    splits = {split: table.filter(pl.col("split") == split) for split in SPLITS}
+    n_tokens = {split: int(part["length"].sum()) + part.height for split, part in splits.items()}
     for split in SPLITS:
         if n_tokens[split] < config.n_ctx:
             raise BadInput(
-                f"sources: {n_tokens[split]} {split} tokens are fewer than one row of "
-                f"n_ctx = {config.n_ctx}; give more text or a smaller n_ctx"
+                f"sources: {n_tokens[split]} {split} tokens are fewer than one row of n_ctx = {config.n_ctx}; "
+                "give more text or a smaller n_ctx"
             )
-    table = pl.DataFrame(rows, schema=_DOCUMENTS_SCHEMA, orient="row")
     table.write_parquet(directory / "documents.parquet")
-    n_documents = {split: int((table["split"] == split).sum()) for split in SPLITS}
-    return {"d_vocab": d_vocab, "n_tokens": n_tokens, "n_documents": n_documents}
+    n_documents = {split: part.height for split, part in splits.items()}
+    return {"d_vocab": tokenizer.get_vocab_size(), "n_tokens": n_tokens, "n_documents": n_documents}
 
 
 def _sample(spool: _Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
+    """The texts that fit the tokenizer."""
     n_chars = 0
     for index in chosen.tolist():
         if spool.is_eval[index]:
@@ -253,44 +256,52 @@ def _sample(spool: _Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
 
 
 def _write_streams(
-    spool: _Spool,
-    chosen: np.ndarray,
-    config: DataConfig,
-    tokenizer: "Tokenizer",
-    directory: Path,
-    *,
-    bar: tqdm,
-) -> tuple[list[tuple[Any, ...]], dict[str, int]]:
-    dtype, names = token_dtype(tokenizer.get_vocab_size()), _source_names(config)
-    n_tokens, n_documents = dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 0)
-    rows: list[tuple[Any, ...]] = []
+    spool: _Spool, batches: Iterator[list[int]], tokenizer: "Tokenizer", directory: Path, bar: tqdm
+) -> list[int]:
+    """Append each document's tokens and a separator to its split's stream; return the documents' tokens."""
+    dtype, lengths = token_dtype(tokenizer.get_vocab_size()), []
     with ExitStack() as stack:
         streams = [stack.enter_context((directory / f"tokens-{split}.bin").open("wb")) for split in SPLITS]
-        for batch in _batches(spool, chosen):
-            encodings = tokenizer.encode_batch_fast([spool.text(index) for index in batch])
-            for index, encoding in zip(batch, encodings):
-                split = SPLITS[spool.is_eval[index]]
+        for batch in batches:
+            for index, encoding in zip(batch, tokenizer.encode_batch_fast([spool.text(index) for index in batch])):
                 ids = encoding.ids
                 streams[spool.is_eval[index]].write(np.array([*ids, BOS_ID], dtype).tobytes())
-                what = (names[spool.source[index]], spool.topics[index], spool.titles[index])
-                where = (n_tokens[split], len(ids), spool.n_chars[index])
-                rows.append((split, n_documents[split], *what, *where, spool.sha256(index)))
-                n_tokens[split] += len(ids) + 1
-                n_documents[split] += 1
+                lengths.append(len(ids))
                 bar.update(spool.n_chars[index])
-    return rows, n_tokens
+    return lengths
 
 
-def _batches(spool: _Spool, chosen: np.ndarray) -> Iterator[list[int]]:
+def _batches(spool: _Spool, chosen: np.ndarray, least_chars: int) -> Iterator[list[int]]:
+    """The chosen documents, so many at a time that they have `least_chars` together."""
     batch, n_chars = [], 0
     for index in chosen.tolist():
         batch.append(index)
         n_chars += spool.n_chars[index]
-        if n_chars >= _BATCH_CHARS:
+        if n_chars >= least_chars:
             yield batch
             batch, n_chars = [], 0
     if batch:
         yield batch
+
+
+def _documents_table(spool: _Spool, chosen: np.ndarray, lengths: list[int], sources: list[str]) -> pl.DataFrame:
+    """documents.parquet: a row for each chosen document, in the order of the streams."""
+    indices = chosen.tolist()
+    columns = {
+        "split": [SPLITS[spool.is_eval[index]] for index in indices],
+        "source": [sources[spool.source[index]] for index in indices],
+        "topic": [spool.topics[index] for index in indices],
+        "path_or_title": [spool.titles[index] for index in indices],
+        "length": lengths,
+        "n_chars": [spool.n_chars[index] for index in indices],
+        "sha256": [spool.sha256(index) for index in indices],
+    }
+    with_separator = pl.col("length") + 1
+    table = pl.DataFrame(columns).with_columns(
+        index=pl.int_range(pl.len()).over("split"),
+        start=with_separator.cum_sum().over("split") - with_separator,
+    )
+    return table.select(pl.col(name).cast(dtype) for name, dtype in _DOCUMENTS_SCHEMA.items())
 
 
 def _source_names(config: DataConfig) -> list[str]:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 import train.data.corpora
 from train.config import SourceConfig
 from train.data.corpora import (
+    LIMITS,
     MAX_PART_CHARS,
     MAX_PIECE_CHARS,
     MIN_PIECE_CHARS,
     Decoder,
     Document,
+    Limits,
     python_pieces,
     read_documents,
     source_credit,
@@ -23,9 +25,9 @@ from train.data.corpora import (
 from train.errors import BadInput, EnvironmentProblem
 
 
-def read(*paths: str | Path, field: str = "text", replace: bool = False) -> list[Document]:
+def read(*paths: str | Path, field: str = "text", replace: bool = False, limits: Limits = LIMITS) -> list[Document]:
     source = SourceConfig(kind="files", weight=1.0, paths=tuple(map(str, paths)), field=field)
-    return list(read_documents(source, source_files(source), Decoder(replace)))
+    return list(read_documents(source, source_files(source), Decoder(replace), limits))
 
 
 def texts(*paths: str | Path) -> list[str]:
@@ -55,13 +57,10 @@ def test_a_large_txt_is_cut_at_blank_lines_into_parts_that_together_hold_all_of_
         assert lines[line - 1] == document.text.split("\n")[0]
 
 
-def test_the_cuts_of_a_large_txt_do_not_depend_on_the_blocks_it_is_read_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cuts_of_a_large_txt_do_not_depend_on_the_blocks_it_is_read_in(tmp_path: Path) -> None:
     (tmp_path / "big.txt").write_text("".join(f"é{i}" + "\r\n" * (i % 17 == 0) * 2 for i in range(30_000)))
     whole = read(tmp_path / "big.txt")
-    monkeypatch.setattr(train.data.corpora, "BLOCK_BYTES", 1021)
-    assert read(tmp_path / "big.txt") == whole
+    assert read(tmp_path / "big.txt", limits=Limits(block_bytes=1021)) == whole
     assert len(whole) > 5
 
 
@@ -137,13 +136,10 @@ def test_a_wrong_line_of_jsonl_is_named(tmp_path: Path, line: str, message: str)
         texts(tmp_path / "a.jsonl")
 
 
-def test_a_line_of_jsonl_without_an_end_does_not_fill_the_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(train.data.corpora, "MAX_JSON_LINE", 100)
+def test_a_line_of_jsonl_without_an_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "' + "x" * 200)
     with pytest.raises(BadInput, match=r"a\.jsonl:1: longer than 100 bytes"):
-        texts(tmp_path / "a.jsonl")
+        read(tmp_path / "a.jsonl", limits=Limits(json_line_bytes=100))
 
 
 def test_a_pattern_that_matches_nothing_and_a_file_of_another_kind_are_named(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-import train.data.prepare
 from train.config import DataConfig, SourceConfig
 from train.configfile import load_config
+from train.data.corpora import Limits
 from train.data.prepare import Prepared, prepare
 from train.data.tokens import TokenFile, load_tokenizer
 from train.errors import BadInput
@@ -76,11 +76,10 @@ def test_every_document_comes_back_whole_on_one_side_of_the_split(tmp_path: Path
     assert load_config(DataConfig, result.directory / "data.toml") == config(files(tmp_path / "a.jsonl"))
 
 
-def test_preparing_twice_elsewhere_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preparing_twice_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
     wanted = config(jsonl(tmp_path / "a.jsonl", stories(200)))
     first = prepare(wanted, tmp_path / "one")
-    monkeypatch.setattr(train.data.prepare, "_BATCH_CHARS", 100)
-    second = prepare(wanted, tmp_path / "two")
+    second = prepare(wanted, tmp_path / "two", limits=Limits(batch_chars=100))
     assert (first.directory / "MANIFEST.json").read_bytes() == (second.directory / "MANIFEST.json").read_bytes()
 
 

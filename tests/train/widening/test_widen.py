@@ -220,9 +220,9 @@ def test_noise_too_large_for_fp32_to_cancel_is_refused_in_words():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"noise": "zerosum"}, r"noise: 'zerosum' is none that there is; did you mean 'zero_sum'\?"),
-        ({"split": "dirichlt"}, r"split: 'dirichlt' is none that there is; did you mean 'dirichlet'\?"),
-        ({"copies": "new"}, r"copies: 'new' is none that there is; known: fresh, tiled"),
+        ({"noise": "zerosum"}, r"noise: Input should be 'none', .*, got 'zerosum'; did you mean 'zero_sum'\?"),
+        ({"split": "dirichlt"}, r"split: Input should be .*, got 'dirichlt'; did you mean 'dirichlet'\?"),
+        ({"copies": "new"}, r"copies: Input should be 'tiled' or 'fresh', got 'new'"),
         ({"layers": "every"}, r'layers: give a list of layers such as \[0\], or "all", got \'every\''),
         ({"layers": []}, "layers: give a list"),
         ({"layers": [0.5]}, "layers: give a list"),
