@@ -48,9 +48,9 @@ def random_cover(
     """
     order, left = rng.permutation(len(counts)), size
     taken = np.zeros(len(counts), dtype=bool)
-    for one in order.tolist():
-        if counts[one] <= left:
-            taken[one], left = True, left - int(counts[one])
+    for token in order.tolist():
+        if counts[token] <= left:
+            taken[token], left = True, left - int(counts[token])
         if not left:
             break
     covered = taken[at]

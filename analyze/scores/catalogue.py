@@ -9,12 +9,10 @@ def score_list() -> Table:
     """One row a score, in the order of their numbers."""
     rows = []
     for name, score in SCORES.items():
-        about = score.about
         optional = ", optional" if score.optional else ""
         validity = validity_line(name).removeprefix("Validity: ")
-        rows.append(
-            (f"{score.number} {name}{optional}", about.definition, about.cost, about.null, validity, about.fails)
-        )
+        about = (score.about.definition, score.about.cost, score.about.null, validity, score.about.fails)
+        rows.append((f"{score.number} {name}{optional}", *about))
     return Table(
         "Scores of neurons",
         "Cost: CPU seconds per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512. Every score is "

@@ -38,7 +38,7 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Bench:
+class SampledLabels:
     """Labels of a bank that a sample of tokens supports, with every product that a fit needs of them."""
 
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Bench:
     similarity: Float[ndarray, "l l"]
 
     @classmethod
-    def of(cls, names: Collection[str], columns: sp.csc_array, is_fit: Bool[ndarray, "t"]) -> "Bench":
+    def of(cls, names: Collection[str], columns: sp.csc_array, is_fit: Bool[ndarray, "t"]) -> "SampledLabels":
         """Leave out labels with fewer than FEWEST_TOKENS fit tokens inside or outside, and repeated ones.
 
         Args:
@@ -90,7 +90,7 @@ class Bench:
         )
 
     @classmethod
-    def on(cls, bank: LabelBank, tokens: TokenSample, families: frozenset[str] | None = None) -> "Bench":
+    def on(cls, bank: LabelBank, tokens: TokenSample, families: frozenset[str] | None = None) -> "SampledLabels":
         """The labels of a bank, or of some of its families, on a sample of tokens."""
         columns = bank.matrix(np.asarray(tokens.stream_position))
         wanted = [i for i, label in enumerate(bank.labels) if families is None or label.family in families]
@@ -141,7 +141,7 @@ def nothing(n: int) -> Fits:
     return Fits(np.full((n, N_LABELS), -1, np.int64), empty, np.full(n, np.nan), np.full(n, np.nan))
 
 
-def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], bench: Bench) -> Fits:
+def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], labels: SampledLabels) -> Fits:
     """Least squares of each neuron on up to N_LABELS labels, chosen forward on fit tokens, judged on eval tokens.
 
     Each step takes, among labels that the neuron rises with beside those it has, the one with the largest
@@ -154,39 +154,41 @@ def fit_labels(y_fit: Float[ndarray, "f n"], y_eval: Float[ndarray, "e n"], benc
     mean = np.ascontiguousarray(y_fit.T).mean(axis=1)
     total = np.square(np.ascontiguousarray(y_eval.T) - mean[:, None]).sum(axis=1)
     alive = np.flatnonzero((total > 0) & (mean > 0))
-    if not len(alive) or not len(bench.names):
+    if not len(alive) or not len(labels.names):
         fits.reach[alive] = 0.0
         return fits
-    n_fit = bench.share * len(y_fit)
-    on_fit = (bench.fit @ y_fit).T - mean[:, None] * n_fit
-    on_eval = (bench.eval @ y_eval).T - mean[:, None] * np.diff(bench.eval.indptr)
-    on_eval -= bench.share * (y_eval.sum(axis=0) - mean * len(y_eval))[:, None]
+    n_fit = labels.share * len(y_fit)
+    on_fit = (labels.fit @ y_fit).T - mean[:, None] * n_fit
+    on_eval = (labels.eval @ y_eval).T - mean[:, None] * np.diff(labels.eval.indptr)
+    on_eval -= labels.share * (y_eval.sum(axis=0) - mean * len(y_eval))[:, None]
     weight = 1 - 1 / np.sqrt(n_fit)
-    chosen = forward_selection(bench.gram_fit, on_fit[alive], N_LABELS, ridge=1.0, weight=weight, only_positive=True)
+    chosen = forward_selection(labels.gram_fit, on_fit[alive], N_LABELS, ridge=1.0, weight=weight, only_positive=True)
     for row, neuron in enumerate(alive.tolist()):
         order = chosen.order[row][chosen.order[row] >= 0]
-        gains = held_out_gains(order, on_fit[neuron], on_eval[neuron], bench) / total[neuron]
+        gains = held_out_gains(order, on_fit[neuron], on_eval[neuron], labels) / total[neuron]
         fits.order[neuron, : len(order)] = order
         fits.gains[neuron, : len(order)] = gains
         fits.reach[neuron] = np.maximum(gains, 0.0).sum()
-        fits.effective[neuron] = effective_number(gains, bench.similarity[np.ix_(order, order)], LEAST_REACH)
+        fits.effective[neuron] = effective_number(gains, labels.similarity[np.ix_(order, order)], LEAST_REACH)
     return fits
 
 
 def held_out_gains(
-    order: Int[ndarray, "k"], on_fit: Float[ndarray, "l"], on_eval: Float[ndarray, "l"], bench: Bench
+    order: Int[ndarray, "k"], on_fit: Float[ndarray, "l"], on_eval: Float[ndarray, "l"], labels: SampledLabels
 ) -> Float[ndarray, "k"]:
     """What the eval sum of squared errors falls by with each further label, all coefficients of the fit tokens."""
     explained = [0.0]
-    gram_fit = bench.gram_fit[np.ix_(order, order)] + np.eye(len(order))
-    gram_eval = bench.gram_eval[np.ix_(order, order)]
+    gram_fit = labels.gram_fit[np.ix_(order, order)] + np.eye(len(order))
+    gram_eval = labels.gram_eval[np.ix_(order, order)]
     for k in range(1, len(order) + 1):
         w = np.linalg.solve(gram_fit[:k, :k], on_fit[order[:k]])
         explained.append(float(2 * w @ on_eval[order[:k]] - w @ gram_eval[:k, :k] @ w))
     return np.diff(explained)
 
 
-def fit_block(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], bench: Bench, is_fit: ndarray) -> Fits:
+def fit_block(
+    activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], labels: SampledLabels, is_fit: ndarray
+) -> Fits:
     """`fit_labels` of rectified activations, AT_ONCE neurons at a time. Overwrites the activations."""
     y = rectified(activations, median)
     fits = nothing(y.shape[1])
@@ -194,16 +196,16 @@ def fit_block(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"], b
     for first in range(0, y.shape[1], AT_ONCE):
         neurons = slice(first, first + AT_ONCE)
         y_fit, y_eval = (y[:, neurons].double().index_select(0, half).numpy() for half in halves)
-        fits.put(neurons, fit_labels(y_fit, y_eval, bench))
+        fits.put(neurons, fit_labels(y_fit, y_eval, labels))
     return fits
 
 
-def fit_all(acts: Activations, bench: Bench) -> Fits:
+def fit_all(acts: Activations, labels: SampledLabels) -> Fits:
     """The labels of every neuron; `nothing` for those that are dead or rare."""
     is_fit = np.asarray(acts.tokens.is_fit, dtype=np.bool_)
     fits = nothing(acts.n_neurons)
     for neurons, activations in scored_blocks(acts):
-        fits.put(neurons, fit_block(activations, acts.moments.median[neurons], bench, is_fit))
+        fits.put(neurons, fit_block(activations, acts.moments.median[neurons], labels, is_fit))
     return fits
 
 
@@ -251,7 +253,7 @@ class Labelled(NeuronScore):
     def __init__(self, families: Collection[str] | None = None, half: int | None = None) -> None:
         """Of all labels, of those of some families alone, or of half of the bank's families (0, or 1: the others)."""
         self.families, self.half = None if families is None else frozenset(families), half
-        self._bench: tuple[LabelBank, TokenSample, Bench] | None = None
+        self._sampled: tuple[LabelBank, TokenSample, SampledLabels] | None = None
 
     @property
     def knowing_less(self) -> dict[str, NeuronScore]:
@@ -260,8 +262,8 @@ class Labelled(NeuronScore):
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """labelled, labelled_mono, labelled_reach, and the four labels that explain most, with their gains."""
-        bench = self.bench(acts)
-        fits = fit_all(acts, bench)
+        labels = self.sampled_labels(acts)
+        fits = fit_all(acts, labels)
         score = self._scores(acts, fits)
         columns = {
             "labelled": pl.Series(score, dtype=pl.Float64),
@@ -271,7 +273,7 @@ class Labelled(NeuronScore):
         by_gain = np.argsort(-np.nan_to_num(fits.gains, nan=-np.inf), axis=1, kind="stable")
         order, gains = (np.take_along_axis(values, by_gain, axis=1) for values in (fits.order, fits.gains))
         for rank in range(N_SHOWN):
-            names = [bench.names[label] if label >= 0 else None for label in order[:, rank].tolist()]
+            names = [labels.names[label] if label >= 0 else None for label in order[:, rank].tolist()]
             columns[f"labelled_{rank + 1}"] = pl.Series(names, dtype=pl.String)
             columns[f"labelled_gain_{rank + 1}"] = pl.Series(gains[:, rank], dtype=pl.Float64)
         return pl.DataFrame(columns)
@@ -298,17 +300,17 @@ class Labelled(NeuronScore):
         """The score with a toy's own features for labels; NaN where they explain less than LEAST_REACH."""
         is_fit = np.arange(len(y)) % 2 == 0
         names = [f"feature {index}" for index in range(features.shape[1])]
-        bench = Bench.of(names, sp.csc_array(features.astype(np.float64)), is_fit)
+        labels = SampledLabels.of(names, sp.csc_array(features.astype(np.float64)), is_fit)
         activations = torch.from_numpy(y.astype(np.float32))
-        return 1.0 / fit_block(activations, np.median(y, axis=0), bench, is_fit).effective
+        return 1.0 / fit_block(activations, np.median(y, axis=0), labels, is_fit).effective
 
-    def bench(self, acts: Activations) -> Bench:
+    def sampled_labels(self, acts: Activations) -> SampledLabels:
         """The labels on the sample of `acts`; kept until another bank or sample is asked for."""
         bank = bank_of(acts)
-        if self._bench is None or self._bench[0] is not bank or self._bench[1] is not acts.tokens:
+        if self._sampled is None or self._sampled[0] is not bank or self._sampled[1] is not acts.tokens:
             of_half = None if self.half is None else half_of((label.family for label in bank.labels), bool(self.half))
-            self._bench = bank, acts.tokens, Bench.on(bank, acts.tokens, of_half or self.families)
-        return self._bench[2]
+            self._sampled = bank, acts.tokens, SampledLabels.on(bank, acts.tokens, of_half or self.families)
+        return self._sampled[2]
 
     def _scores(self, acts: Activations, fits: Fits) -> Float[ndarray, " n"]:
         needed = np.array([fitted.list.reach_of(N_COMPARED) for fitted in label_free(acts)])

@@ -158,34 +158,32 @@ class Validity:
 
     def case(self, name: str) -> Case | None:
         """The case of this name."""
-        return next((one for one in self.cases if one.name == name), None)
+        return next((case for case in self.cases if case.name == name), None)
 
     @property
     def main(self) -> Case | None:
         """The first symmetric case: what `line` states."""
-        return next((one for one in self.cases if one.symmetric), None)
+        return next((case for case in self.cases if case.symmetric), None)
 
     @property
     def failures(self) -> tuple[str, ...]:
         """What keeps it from leading a report, each in a few words."""
         if self.why_not:
             return (f"not measurable on planted neurons ({self.why_not})",)
-        found = [] if self.part == "held" else ["measured on the features it may have been tuned on"]
-        if not any(one.symmetric for one in self.cases):
-            found.append("no symmetric case was measured")
-        for one in self.cases:
-            if one.symmetric and not one.auroc >= REQUIRED:
-                found.append(f"{one.name} {shown(one.auroc)} < {shown(REQUIRED)}")
-            if one.symmetric and one.auroc <= one.by_rate:
-                found.append(f"no better than the firing rate ({shown(one.by_rate)})")
-            if one.name == "asymmetric" and not one.auroc >= REQUIRED_ASYMMETRIC:
-                found.append(f"{one.name} {shown(one.auroc)} < {shown(REQUIRED_ASYMMETRIC)}")
-        found += [f"moved by {one.name}" for one in self.changes if not one.unmoved]
-        if self.labels is not None and self.labels.missing < LABEL_RATE:
-            found.append("does not fall with missing labels")
-        if self.labels is not None and self.labels.extra < LABEL_RATE:
-            found.append("does not fall with extra labels")
-        return tuple(found)
+        failures = [] if self.part == "held" else ["measured on the features it may have been tuned on"]
+        if self.main is None:
+            failures.append("no symmetric case was measured")
+        for case in self.cases:
+            required = REQUIRED if case.symmetric else REQUIRED_ASYMMETRIC if case.name == "asymmetric" else None
+            if required is not None and not case.auroc >= required:
+                failures.append(f"{case.name} {shown(case.auroc)} < {shown(required)}")
+            if case.symmetric and case.auroc <= case.by_rate:
+                failures.append(f"no better than the firing rate ({shown(case.by_rate)})")
+        failures += [f"moved by {change.name}" for change in self.changes if not change.unmoved]
+        if self.labels is not None:
+            shares = {"missing": self.labels.missing, "extra": self.labels.extra}
+            failures += [f"does not fall with {kind} labels" for kind, share in shares.items() if share < LABEL_RATE]
+        return tuple(failures)
 
     @property
     def headline(self) -> bool:
@@ -195,11 +193,10 @@ class Validity:
     def line(self) -> str:
         """For reports: the AUROC with its interval, on how many neurons, and what failed."""
         failed = f"; fails: {', '.join(self.failures)}" if self.failures else ""
-        if self.main is None:
+        if (case := self.main) is None:
             return ", ".join(self.failures)
-        one = self.main
-        figures = f"AUROC {shown(one.auroc)} [{shown(one.low)}, {shown(one.high)}]"
-        return f"{figures} on {one.n_one + one.n_several} planted neurons{failed}"
+        figures = f"AUROC {shown(case.auroc)} [{shown(case.low)}, {shown(case.high)}]"
+        return f"{figures} on {case.n_one + case.n_several} planted neurons{failed}"
 
 
 def shown(value: float | None) -> str:
@@ -231,7 +228,7 @@ def published(path: Path = PUBLISHED) -> dict[str, Validity]:
     given = json.loads(path.read_text(encoding="utf-8"))
     if given.get("format_version") != FORMAT_VERSION:
         return {}
-    return {one["score"]: from_json(one) for one in given["scores"]}
+    return {validity.score: validity for validity in map(from_json, given["scores"])}
 
 
 def validity_of(score: str) -> Validity | None:
@@ -251,9 +248,9 @@ def validity_line(name: str) -> str:
     return f"Validity: {'not measured on planted neurons' if measured is None else measured.line()}"
 
 
-def publish(found: list[Validity], path: Path = PUBLISHED) -> Path:
+def publish(measured: list[Validity], path: Path = PUBLISHED) -> Path:
     """Write validity.json: these scores anew, others as they stand."""
-    scores = published(path) | {one.score: one for one in found}
+    scores = published(path) | {validity.score: validity for validity in measured}
     body = {"format_version": FORMAT_VERSION, "scores": [as_json(scores[name]) for name in sorted(scores)]}
     write_atomic(path, (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
     published.cache_clear()

@@ -16,7 +16,7 @@ from analyze.scores import labelled as module
 from analyze.scores.base import NeuronScore, ReadsToys
 from analyze.scores.forward_selection import forward_selection
 from analyze.scores.k_eff import fit_all as label_free
-from analyze.scores.labelled import Bench, Fits, Labelled, fit_block, fit_labels, half_of, likeness
+from analyze.scores.labelled import Fits, Labelled, SampledLabels, fit_block, fit_labels, half_of, likeness
 from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
 
 PHRASES = (
@@ -27,16 +27,16 @@ PHRASES = (
 )
 
 
-def bench_of(sets: np.ndarray, is_fit: np.ndarray) -> Bench:
-    return Bench.of([f"label {i}" for i in range(sets.shape[1])], sp.csc_array(sets.astype(float)), is_fit)
+def sampled_labels(sets: np.ndarray, is_fit: np.ndarray) -> SampledLabels:
+    return SampledLabels.of([f"label {i}" for i in range(sets.shape[1])], sp.csc_array(sets.astype(float)), is_fit)
 
 
 def random_sets(rng: np.random.Generator, t: int, shares: list[float]) -> np.ndarray:
     return rng.random((t, len(shares))) < np.array(shares)
 
 
-def fits(y: np.ndarray, bench: Bench, is_fit: np.ndarray) -> Fits:
-    return fit_labels(y[is_fit], y[~is_fit], bench)
+def fits(y: np.ndarray, labels: SampledLabels, is_fit: np.ndarray) -> Fits:
+    return fit_labels(y[is_fit], y[~is_fit], labels)
 
 
 HALF = np.arange(4000) % 2 == 0
@@ -47,7 +47,7 @@ def test_one_label_is_one_and_k_unlike_labels_of_equal_strength_are_k():
     sets = random_sets(rng, 4000, [0.05] * 8)
     for k in (1, 2, 4, 8):
         y = sets[:, :k].sum(axis=1, keepdims=True).astype(float)
-        found = fits(y, bench_of(sets, HALF), HALF)
+        found = fits(y, sampled_labels(sets, HALF), HALF)
         assert sorted(found.order[0][found.order[0] >= 0].tolist()[:k]) == list(range(k))
         assert found.reach[0] == pytest.approx(1, abs=0.01)
         assert found.effective[0] == pytest.approx(k, rel=0.05)
@@ -57,7 +57,7 @@ def test_the_gain_of_one_label_is_that_of_the_formula():
     rng = np.random.default_rng(1)
     x = random_sets(rng, 4000, [0.1])
     y = x[:, 0] * rng.random(4000) + 0.3 * rng.random(4000)
-    found = fits(y[:, None], bench_of(x, HALF), HALF)
+    found = fits(y[:, None], sampled_labels(x, HALF), HALF)
     xf, yf, xe, ye = x[HALF, 0], y[HALF], x[~HALF, 0], y[~HALF]
     centred = xf - xf.mean()
     w = (centred @ yf) / (centred @ centred + 1)
@@ -69,7 +69,7 @@ def test_gains_add_up_to_what_least_squares_on_the_labels_explains_of_eval_token
     rng = np.random.default_rng(2)
     sets = random_sets(rng, 4000, [0.3, 0.1, 0.05])
     y = sets @ np.array([1.0, 2.0, 3.0]) + rng.random(4000)
-    found = fits(y[:, None], bench_of(sets, HALF), HALF)
+    found = fits(y[:, None], sampled_labels(sets, HALF), HALF)
     x = sets - sets[HALF].mean(axis=0)
     w = np.linalg.solve(x[HALF].T @ x[HALF] + np.eye(3), x[HALF].T @ (y[HALF] - y[HALF].mean()))
     residual = y[~HALF] - y[HALF].mean()
@@ -81,7 +81,7 @@ def test_the_first_label_is_the_one_with_the_largest_gain_on_fit_tokens_not_on_e
     rng = np.random.default_rng(3)
     sets = random_sets(rng, 4000, [0.1, 0.1])
     y = np.where(HALF, sets[:, 0], sets[:, 1]).astype(float)
-    found = fits(y[:, None], bench_of(sets, HALF), HALF)
+    found = fits(y[:, None], sampled_labels(sets, HALF), HALF)
     assert found.order[0, 0] == 0
     assert found.gains[0, 0] < 0
 
@@ -107,7 +107,7 @@ def test_loevingers_h_is_that_of_the_formula():
 def test_a_neuron_silent_where_a_label_holds_is_not_explained_by_it():
     rng = np.random.default_rng(5)
     sets = random_sets(rng, 4000, [0.3])
-    found = fits(1.0 - sets.astype(float), bench_of(sets, HALF), HALF)
+    found = fits(1.0 - sets.astype(float), sampled_labels(sets, HALF), HALF)
     assert found.order[0].tolist() == [-1] * 8
     assert found.reach[0] == 0
     assert np.isnan(found.effective[0])
@@ -118,7 +118,7 @@ def test_labels_too_rare_or_repeated_are_left_out():
     x = random_sets(rng, 4000, [0.1])
     few = np.zeros((4000, 1), bool)
     few[:18] = True
-    assert bench_of(np.concatenate([x, x, few, ~few, np.zeros_like(x)], axis=1), HALF).names == ("label 0",)
+    assert sampled_labels(np.concatenate([x, x, few, ~few, np.zeros_like(x)], axis=1), HALF).names == ("label 0",)
 
 
 @settings(max_examples=20, deadline=None)
@@ -128,11 +128,11 @@ def test_scale_offset_duplicates_and_blocks_leave_a_neuron_unmoved(seed: int, sc
     is_fit = rng.random(600) < 0.5
     sets = random_sets(rng, 600, [0.2, 0.1, 0.3, 0.1])
     y = np.round((sets @ rng.random((4, 3)) + 0.2 * rng.random((600, 3))) * 1024) / 1024
-    bench = bench_of(sets, is_fit)
+    labels = sampled_labels(sets, is_fit)
 
     def of(values: np.ndarray) -> Fits:
         held = torch.from_numpy(values).float()
-        return fit_block(held, np.median(values, axis=0), bench, is_fit)
+        return fit_block(held, np.median(values, axis=0), labels, is_fit)
 
     plain = of(y)
     moved = of(y * scale + offset)
@@ -227,9 +227,9 @@ def test_a_bank_without_a_family_no_longer_judges_its_neurons(acts: Activations)
 
 
 def test_half_of_the_families_can_be_taken_away(acts: Activations):
-    whole = Labelled().bench(acts).names
+    whole = Labelled().sampled_labels(acts).names
     assert list(Labelled().knowing_less) == ["half of the families missing", "the other half missing"]
-    first, second = (Labelled(half=half).bench(acts).names for half in (0, 1))
+    first, second = (Labelled(half=half).sampled_labels(acts).names for half in (0, 1))
     assert sorted((*first, *second)) == sorted(whole)
     assert first
     assert second
