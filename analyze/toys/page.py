@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,10 +35,15 @@ class Page:
     name: str
     view: View
     verdicts: tuple[Verdict, ...]
+    expectations: Table
     doubts: tuple[str, ...]
+    instances: Table
     figures: tuple[Figure, ...]
     arms: ArmsPage | None
     """The section on arms; None for a toy without arms."""
+    toml: str
+    commands: tuple[str, ...]
+    """They make the run and its page again."""
     versions: str
 
     @classmethod
@@ -51,9 +55,13 @@ class Page:
             name=name,
             view=view,
             verdicts=tuple(verdicts),
+            expectations=expectations(verdicts),
             doubts=tuple(doubts(view, verdicts)),
+            instances=instance_table(view),
             figures=tuple(figures_of(view.all)),
             arms=None if comparison is None else arms_page(view, comparison),
+            toml=to_toml(run.config),
+            commands=commands(name, run),
             versions=versions(),
         )
 
@@ -61,26 +69,6 @@ class Page:
     def config(self) -> ToyConfig:
         """As the toy ran."""
         return self.view.run.config
-
-    @property
-    def expectations(self) -> Table:
-        """Every [[expect]] with what was found."""
-        return expectations(self.verdicts)
-
-    @property
-    def instances(self) -> Table:
-        """Losses of every instance and its baselines."""
-        return instance_table(self.view)
-
-    @property
-    def toml(self) -> str:
-        """The config as resolved."""
-        return to_toml(self.config)
-
-    @cached_property
-    def commands(self) -> tuple[str, ...]:
-        """What makes the run and its page again."""
-        return commands(self.name, self.view.run)
 
     @property
     def result(self) -> str:
@@ -217,10 +205,8 @@ def expectations(verdicts: Sequence[Verdict]) -> Table:
         where = ", ".join(f"{name} = {value:g}" for name, value in expected.where.items())
         if expected.minus is not None:
             where += " less " + ", ".join(f"{name} = {value:g}" for name, value in expected.minus.items())
-        of_good = f"{each.n_good_satisfying} of {int(each.good.sum())}"
-        of_all = f"{int(each.satisfies.sum())} of {len(each.values)}"
         measured = (expected.measure, where or "–", bounds(expected), f"{each.best:.4g}")
-        rows.append((expected.says, each.word, *measured, of_good, of_all))
+        rows.append((expected.says, each.word, *measured, each.of_good, each.of_all))
     return Table(
         "Expectations",
         "Found: the replica of lowest loss. Held: it lies within the bounds, and so do at least half of the good "

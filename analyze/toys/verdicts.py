@@ -47,16 +47,14 @@ class Verdict:
         return "held" if best and half else "unclear" if best or half else "did not hold"
 
     @property
-    def counts(self) -> str:
-        """Such as `12 of 14 good, 20 of 48 replicas`."""
-        good = f"{self.n_good_satisfying} of {self.good.sum()} good"
-        return f"{good}, {self.satisfies.sum()} of {len(self.values)} replicas"
+    def of_good(self) -> str:
+        """How many good replicas satisfy it, such as `12 of 14`."""
+        return f"{self.n_good_satisfying} of {self.good.sum()}"
 
     @property
-    def line(self) -> str:
-        """The verdict in one line: word, sentence, measure, bounds, counts."""
-        each = self.expectation
-        return f"{self.word}: {each.says} ({each.measure} {self.best:.4g}, expected {bounds(each)}; {self.counts})"
+    def of_all(self) -> str:
+        """How many replicas satisfy it, such as `20 of 48`."""
+        return f"{self.satisfies.sum()} of {len(self.values)}"
 
 
 def bounds(expectation: Expectation) -> str:

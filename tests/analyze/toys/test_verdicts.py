@@ -53,10 +53,7 @@ def test_the_word_asks_the_best_and_half_of_the_good(best, values, good, word):
 
 def test_counts_tell_good_and_all_replicas():
     one = verdict(2, [2, 1, 3, 4], [True, True, True, False])
-    assert one.counts == "2 of 3 good, 3 of 4 replicas"
-    assert one.line == (
-        "held: as many as there are (features_represented 2, expected at least 2; 2 of 3 good, 3 of 4 replicas)"
-    )
+    assert (one.word, one.of_good, one.of_all) == ("held", "2 of 3", "3 of 4")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +73,7 @@ def test_good_replicas_are_within_ten_percent_of_the_lowest_loss_of_their_instan
     run = run_of([[3, 3, 1, 4]], [[1.0, 1.09, 1.11, 2.0]], at_least=2)
     (one,) = judge(run)
     assert (one.best, one.values.tolist(), one.good.tolist()) == (3, [3, 3, 1, 4], [True, True, False, False])
-    assert (one.word, one.counts) == ("held", "2 of 2 good, 3 of 4 replicas")
+    assert (one.word, one.of_good, one.of_all) == ("held", "2 of 2", "3 of 4")
 
 
 def test_a_difference_is_taken_from_every_replica_to_the_best_of_the_other_instance():
