@@ -6,11 +6,13 @@ a data directory, a run or a result works on a copy.
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+from tests.commands import Command, command_of
 
 # One thread for each worker, and for the processes that tests start: more only get in each other's way.
 # Set before torch is imported.
@@ -35,3 +37,21 @@ def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
             make(directory)
             made.touch()
     return directory
+
+
+@pytest.fixture
+def train_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """`python -m train WORDS` in this process."""
+    from train.__main__ import main
+
+    with command_of(main, "train", capsys, monkeypatch) as command:
+        yield command
+
+
+@pytest.fixture
+def analyze_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """`python -m analyze WORDS` in this process."""
+    from analyze.__main__ import main
+
+    with command_of(main, "analyze", capsys, monkeypatch) as command:
+        yield command

@@ -1,24 +1,14 @@
-"""Made-up and real text for whoever reads it, and `python -m analyze` without a process of its own."""
+"""Made-up and real text for whoever reads it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from analyze.__main__ import main
 from analyze.activations.store import TokenSample
 from analyze.rules.grammar import Grammar
 from tests.analyze.activations.synthetic import write_data
 from tests.analyze.scores.scoring import grammar_on
-from tests.commands import Command, command_of
 from tests.conftest import once
-
-
-@pytest.fixture
-def analyze_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """`python -m analyze WORDS` in this process."""
-    with command_of(main, "analyze", capsys, monkeypatch) as command:
-        yield command
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,11 @@
-"""A small corpus and a small run for whoever reads them, and `python -m train` without a process of its own."""
+"""A small corpus and a small run for whoever reads them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.commands import Command, command_of
 from tests.train.fixtures import small_data, small_run
-from train.__main__ import main
 from train.training_run import run
-
-
-@pytest.fixture
-def train_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """`python -m train WORDS` in this process."""
-    with command_of(main, "train", capsys, monkeypatch) as command:
-        yield command
 
 
 @pytest.fixture(scope="session")

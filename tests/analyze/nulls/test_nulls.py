@@ -15,17 +15,15 @@ from analyze.nulls.rotation import haar, rotated
 from analyze.nulls.shifted import LEAST_SHIFT, shifted, shifts
 from analyze.nulls.w_in import w_in_rotated
 from analyze.scores.table import score_table
-from tests.analyze.activations.synthetic import sampled_tokens
-from tests.analyze.scores.scoring import activations_of, made_up_data
+from tests.analyze.scores.scoring import activations_of
 from tests.train.fixtures import small_data, small_run
 from train.checkpoint import load
 from train.training_run import run
 
 
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenSample, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("nulls"))
-    return sampled_tokens(data), data
+def made_up(made_up: tuple) -> tuple[TokenSample, Path]:
+    return made_up[1:]
 
 
 def test_a_haar_matrix_is_orthogonal_and_follows_its_seed():

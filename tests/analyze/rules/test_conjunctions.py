@@ -14,18 +14,12 @@ from analyze.rules.conjunctions import (
     induce_from_examples,
 )
 from analyze.rules.grammar import FEWEST_TOKENS, Grammar
-from tests.analyze.scores.scoring import grammar_on, made_up_data
 from tests.analyze.text.hand_text import LENGTH, N_DOCUMENTS, hand_text, places
 
 
 @pytest.fixture(scope="module")
 def by_hand() -> Conjunctions:
     return Conjunctions(hand_text())
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample]:
-    return grammar_on(made_up_data(tmp_path_factory.mktemp("induction")))
 
 
 def atoms_of(grammar: Grammar, *phrases: str) -> Atoms:
@@ -105,7 +99,7 @@ def membership(grammar: Grammar, tokens: TokenSample) -> np.ndarray:
 
 
 def test_a_conjunction_covers_the_intersection_of_its_atoms_and_base_rates_are_counted(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     conjunctions, covers = Conjunctions(grammar), membership(grammar, tokens)
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -127,13 +121,13 @@ def test_a_conjunction_covers_the_intersection_of_its_atoms_and_base_rates_are_c
 
 
 def test_what_holds_at_a_position_is_what_covers_it(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     some = np.asarray(tokens.stream_position)[::17]
     np.testing.assert_array_equal(grammar.holds(some), grammar.holds(some) > 0)
 
 
 def test_sums_of_some_views_are_zero_elsewhere(made_up: tuple):
-    grammar, _ = made_up
+    grammar, *_ = made_up
     values = np.random.default_rng(0).random(len(grammar.fit))
     inside = np.isin(grammar.view_of, (1, 3))
     np.testing.assert_array_equal(grammar.sums(values, None, (1, 3)), np.where(inside, grammar.sums(values), 0))
@@ -166,7 +160,7 @@ def random_neurons(conjunctions: Conjunctions, n: int) -> list[np.ndarray]:
 
 
 def test_the_rule_does_not_depend_on_the_scale_of_the_neuron(made_up: tuple):
-    grammar, _ = made_up
+    grammar, *_ = made_up
     conjunctions = Conjunctions(grammar)
     for y in random_neurons(conjunctions, 12):
         found = induce(y, conjunctions)
@@ -187,7 +181,7 @@ def test_the_rule_does_not_depend_on_the_order_of_the_tokens(by_hand: Conjunctio
 
 
 def test_a_further_atom_is_taken_only_where_it_explains_more_by_the_stated_factor(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     conjunctions = Conjunctions(grammar)
 
     document = tokens.document[tokens.is_fit]
@@ -217,7 +211,7 @@ def test_a_further_atom_is_taken_only_where_it_explains_more_by_the_stated_facto
 
 
 def test_one_document_full_of_it_does_not_make_a_rule(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     conjunctions = Conjunctions(grammar)
     river = conjunctions.covered("fit", atoms_of(grammar, "` river` as the current token"))
     document = tokens.document[tokens.is_fit]
@@ -242,7 +236,7 @@ def examples(grammar: Grammar, tokens: TokenSample, inside: np.ndarray, n: int =
 
 
 def test_examples_of_a_conjunction_give_its_rule_and_their_order_does_not_matter(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     conjunctions, covers = Conjunctions(grammar), membership(grammar, tokens)
     atoms = random_pair(conjunctions, np.random.default_rng(0))
     held = examples(grammar, tokens, covers[:, list(atoms)].all(axis=1))
@@ -257,7 +251,7 @@ def test_examples_of_a_conjunction_give_its_rule_and_their_order_does_not_matter
 
 
 def test_from_examples_no_rule_is_too_broad_thin_or_of_few_documents_and_none_covers_more(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     conjunctions = Conjunctions(grammar)
     for seed in range(30):
         held = examples(grammar, tokens, np.ones(len(tokens), bool), seed=seed)
@@ -271,7 +265,7 @@ def test_from_examples_no_rule_is_too_broad_thin_or_of_few_documents_and_none_co
 
 
 def test_from_examples_a_further_atom_halves_the_base_rate_or_makes_the_rule_narrow_enough(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     conjunctions = Conjunctions(grammar)
     covers = membership(grammar, tokens)
     sizes = set()
@@ -295,7 +289,7 @@ def test_from_examples_a_further_atom_halves_the_base_rate_or_makes_the_rule_nar
 
 
 def test_a_class_after_a_space_reads_without_a_second_after(made_up: tuple):
-    grammar, _ = made_up
+    grammar, *_ = made_up
     conjunctions = Conjunctions(grammar)
     atoms = atoms_of(grammar, "a lower-case word after a space", "after letters only")
     assert conjunctions.sentence(atoms) == "a lower-case word with its leading space after letters only"

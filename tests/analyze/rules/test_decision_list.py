@@ -8,14 +8,9 @@ import pytest
 from analyze.activations.store import TokenSample
 from analyze.rules.decision_list import DEFAULT, ListSettings, decision_list
 from analyze.rules.grammar import FEWEST_TOKENS, Grammar
-from tests.analyze.scores.scoring import covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import covered
 
 PHRASES = ("` river` as the current token", "after ` king`", "two tokens after ` war`", "digits")
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample]:
-    return grammar_on(made_up_data(tmp_path_factory.mktemp("lists")))
 
 
 def activations(grammar: Grammar, tokens: TokenSample, noise: float, seed: int) -> np.ndarray:
@@ -50,7 +45,7 @@ def by_hand(y: np.ndarray, grammar: Grammar, tokens: TokenSample) -> tuple[list[
 
 @pytest.mark.parametrize("noise", [0.0, 0.2, 1.0])
 def test_a_list_is_the_one_found_by_hand(made_up: tuple, noise: float):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     for seed in range(3):
         y = activations(grammar, tokens, noise, seed)
         found = decision_list(y[grammar.fit], y[grammar.eval], grammar)
@@ -64,7 +59,7 @@ def test_a_list_is_the_one_found_by_hand(made_up: tuple, noise: float):
 
 
 def test_the_rules_of_a_neuron_come_first(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     y = activations(grammar, tokens, 0.05, 0)
     found = decision_list(y[grammar.fit], y[grammar.eval], grammar)
     assert {grammar.phrases[rule] for rule in found.rules[: len(PHRASES)]} == set(PHRASES)
@@ -72,7 +67,7 @@ def test_the_rules_of_a_neuron_come_first(made_up: tuple):
 
 
 def test_few_candidates_leave_what_is_worth_most(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     y = activations(grammar, tokens, 0.05, 1)
     whole, few, alone = (
         decision_list(y[grammar.fit], y[grammar.eval], grammar, ListSettings(n_candidates=n)) for n in (1024, 40, 2)
@@ -83,7 +78,7 @@ def test_few_candidates_leave_what_is_worth_most(made_up: tuple):
 
 
 def test_noise_gets_no_rule_and_what_does_not_vary_no_reach(made_up: tuple):
-    grammar, tokens = made_up
+    grammar, tokens, _ = made_up
     rng = np.random.default_rng(2)
     n_rules = []
     for _ in range(20):

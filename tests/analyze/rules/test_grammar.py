@@ -12,14 +12,13 @@ from analyze.rules.views import token_views
 from analyze.text.context_states import context_states, looks_like_code
 from analyze.text.stream import Stream
 from analyze.text.vocabulary import Vocabulary, byte_of_character, in_backticks
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered
 from train.errors import BadInput
 
 
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample, Vocabulary, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("rules"))
-    grammar, tokens = grammar_on(data)
+def made_up(made_up: tuple) -> tuple[Grammar, TokenSample, Vocabulary, Path]:
+    grammar, tokens, data = made_up
     vocabulary = Vocabulary.of(Tokenizer.from_file(str(data / "tokenizer.json")))
     return grammar, tokens, vocabulary, data
 

@@ -1,15 +1,11 @@
 """Context modes: the silhouette, how examples are drawn, and what counts as one group or several."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import silhouette_score
 
-from analyze.activations.store import TokenSample
-from analyze.rules.grammar import Grammar
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore, ReadsToys
 from analyze.scores.context_modes import (
@@ -23,7 +19,7 @@ from analyze.scores.context_modes import (
     silhouette,
 )
 from analyze.text.embeddings import unit_rows
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(5, 12), st.integers(2, 4))
@@ -109,12 +105,6 @@ def test_too_few_examples_give_nothing_and_other_numbers_are_rounded_down_to_a_s
     assert finder.find((np.arange(3000) < SIZES[-1] - 1).astype(float)).n_examples == 0
     assert np.isnan(finder.find(np.zeros(3000)).value)
     assert finder.find((np.arange(3000) < 99).astype(float)).n_examples == 50
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("context_modes"))
-    return (*grammar_on(data), data)
 
 
 def test_a_neuron_of_two_tokens_has_more_modes_than_one_of_one_token(made_up: tuple):

@@ -8,7 +8,7 @@ import pytest
 from analyze.activations.store import TokenSample
 from analyze.rules.conjunctions import Conjunctions
 from analyze.scores.fidelity import SCORE, fidelity, fidelity_all
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered
 from tests.analyze.text.hand_text import LENGTH, N_DOCUMENTS, hand_text, places
 
 N_HALF = N_DOCUMENTS * LENGTH // 2
@@ -20,9 +20,8 @@ def by_hand() -> Conjunctions:
 
 
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Conjunctions, TokenSample, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("fidelity"))
-    grammar, tokens = grammar_on(data)
+def made_up(made_up: tuple) -> tuple[Conjunctions, TokenSample, Path]:
+    grammar, tokens, data = made_up
     return Conjunctions(grammar), tokens, data
 
 

@@ -15,7 +15,7 @@ from analyze.scores.k_eff import LEAST_REACH, MONO, Fitted, diversity, fit, fit_
 from analyze.scores.table import score_table, score_with_null
 from analyze.text.vocabulary import Vocabulary
 from tests.analyze.scores.planted import auroc, features, plant
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered, grammar_on
 from train.errors import BadInput
 
 NOISE = 0.05
@@ -25,12 +25,6 @@ PHRASES = (
     "digits",
     "`return` in any case or spacing as the current token",
 )
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("k_eff"))
-    return (*grammar_on(data), data)
 
 
 def neurons(grammar: Grammar, tokens: TokenSample) -> np.ndarray:
@@ -156,16 +150,6 @@ def test_an_unknown_score_is_named(made_up: tuple):
     _, tokens, data = made_up
     with pytest.raises(BadInput, match=r"k_ef.*did you mean 'k_eff'"):
         score_table(activations_of(np.zeros((len(tokens), 1)), data, tokens), ["k_ef"])
-
-
-@pytest.fixture(scope="module")
-def real_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from train.config import DataConfig
-    from train.data.prepare import prepare
-
-    sources = ({"kind": "wiki", "weight": 0.8}, {"kind": "python", "packages": ["networkx"], "weight": 0.2})
-    config = DataConfig.model_validate({"name": "real", "sources": list(sources)})
-    return prepare(config, tmp_path_factory.mktemp("real") / "data", progress=False).directory
 
 
 @pytest.mark.slow

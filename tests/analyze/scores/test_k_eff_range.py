@@ -1,23 +1,13 @@
 """Mono throughout: the top, the middle and the foot of a neuron's range."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from analyze.activations.store import TokenSample
-from analyze.rules.grammar import Grammar
 from analyze.scores import SCORES, default_names
 from analyze.scores.k_eff import MONO
 from analyze.scores.k_eff_range import LOW, TOP, saturated, squared
 from analyze.scores.table import score_table
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("throughout"))
-    return (*grammar_on(data), data)
+from tests.analyze.scores.scoring import activations_of, covered
 
 
 @pytest.fixture(scope="module")

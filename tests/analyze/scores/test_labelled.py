@@ -17,7 +17,7 @@ from analyze.scores.base import NeuronScore, ReadsToys
 from analyze.scores.forward_selection import forward_selection
 from analyze.scores.k_eff import fit_all as label_free
 from analyze.scores.labelled import Fits, Labelled, SampledLabels, fit_block, fit_labels, half_of, likeness
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered
 
 PHRASES = (
     "` river` as the current token",
@@ -179,9 +179,8 @@ def test_forward_selection_never_takes_a_copy_of_what_it_has():
 
 
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[TokenSample, Path, dict[str, np.ndarray]]:
-    data = made_up_data(tmp_path_factory.mktemp("labelled"))
-    grammar, tokens = grammar_on(data)
+def made_up(made_up: tuple) -> tuple[TokenSample, Path, dict[str, np.ndarray]]:
+    grammar, tokens, data = made_up
     return tokens, data, {phrase: covered(grammar, tokens, phrase) for phrase in PHRASES}
 
 

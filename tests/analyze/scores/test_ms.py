@@ -1,22 +1,18 @@
 """MS: the formula by explicit loops over pairs, what leaves it unmoved, and what random firings give."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.activations.store import TokenSample
 from analyze.activations.strong_firings import FEWEST_DOCUMENTS
-from analyze.rules.grammar import Grammar
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore, ReadsToys
 from analyze.scores.ms import Half, Ms, find_all, judge, mean_null, null_of, pair_sums
 from analyze.text.context_vectors import contexts_of
 from analyze.text.embeddings import unit_rows
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered
 
 PHRASES = ("` river` as the current token", "after ` king`", "digits", "`return` in any case or spacing")
 
@@ -112,12 +108,6 @@ def test_the_null_is_the_mean_over_every_order_of_the_weights():
     sums = pair_sums(torch.from_numpy(orders), lambda p: e[p], document)
     above = (np.square(sums.s).sum(axis=2) - sums.within)[:, 0]
     assert above.sum() / sums.pairs.sum() == pytest.approx(mean_null(lambda p: e[p], document)[0])
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("ms"))
-    return (*grammar_on(data), data)
 
 
 def sets(made_up: tuple) -> np.ndarray:

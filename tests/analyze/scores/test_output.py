@@ -28,8 +28,7 @@ from analyze.scores.output import (
     participation,
 )
 from analyze.text.vocabulary import Vocabulary
-from tests.analyze.activations.synthetic import sampled_tokens
-from tests.analyze.scores.scoring import activations_of, made_up_data
+from tests.analyze.scores.scoring import activations_of
 from tests.train.fixtures import small_data, small_run
 from train.checkpoint import load, save_checkpoint
 from train.data.tokens import TokenFile
@@ -271,9 +270,8 @@ def test_a_moved_checkpoint_that_is_the_same_one_is_read(place: Path, tmp_path: 
     np.testing.assert_array_equal(SCORE(moved), SCORE(acts))
 
 
-def test_planted_neurons_and_nulls_other_than_the_rotation_have_no_rows(place: Path, tmp_path: Path):
-    data = made_up_data(tmp_path)
-    tokens = sampled_tokens(data)
+def test_planted_neurons_and_nulls_other_than_the_rotation_have_no_rows(place: Path, made_up: tuple):
+    _, tokens, data = made_up
     planted = activations_of(np.random.default_rng(0).random((len(tokens), 3)), data, tokens)
     assert np.isnan(SCORE(planted)).all()
     null = shifted(collected(place, "gelu-s0"))

@@ -10,15 +10,14 @@ import pytest
 from analyze.activations.store import TokenSample
 from analyze.rules.conjunctions import MOST_BASE_RATE, Conjunctions
 from analyze.scores.rule_share import N_EXAMPLES, SCORE, shares, strongest
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered
 
 MadeUp = tuple[Conjunctions, TokenSample, Path]
 
 
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> MadeUp:
-    data = made_up_data(tmp_path_factory.mktemp("rule_share"))
-    grammar, tokens = grammar_on(data)
+def made_up(made_up: tuple) -> MadeUp:
+    grammar, tokens, data = made_up
     return Conjunctions(grammar), tokens, data
 
 

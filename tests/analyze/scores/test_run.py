@@ -20,15 +20,13 @@ from analyze.scores.run import score_directory
 from analyze.scores.store import read_scores
 from analyze.scores.table import score_table, score_with_null, with_matched
 from tests.analyze.activations.collected import collected
-from tests.analyze.activations.synthetic import sampled_tokens
-from tests.analyze.scores.scoring import activations_of, made_up_data
+from tests.analyze.scores.scoring import activations_of
 from train.errors import BadInput
 
 
 @pytest.fixture(scope="module")
-def acts(tmp_path_factory: pytest.TempPathFactory) -> Activations:
-    data = made_up_data(tmp_path_factory.mktemp("scoring"))
-    tokens = sampled_tokens(data)
+def acts(made_up: tuple) -> Activations:
+    _, tokens, data = made_up
     values = np.maximum(np.random.default_rng(0).standard_normal((len(tokens), 24)), 0)
     return activations_of(values, data, tokens)
 

@@ -1,7 +1,6 @@
 """Token structure: its figures by explicit loops on a handful of tokens, and what leaves them unmoved."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from analyze.activations.store import TokenSample
 from analyze.activations.strong_firings import FEWEST_DOCUMENTS
-from analyze.rules.grammar import Grammar
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore
 from analyze.scores.token_structure import (
@@ -23,7 +21,7 @@ from analyze.scores.token_structure import (
     structure,
     sums_of,
 )
-from tests.analyze.scores.scoring import activations_of, covered, grammar_on, made_up_data
+from tests.analyze.scores.scoring import activations_of, covered
 
 
 def sample_of(ids: np.ndarray, previous: np.ndarray, document: np.ndarray, is_fit: np.ndarray) -> TokenSample:
@@ -119,12 +117,6 @@ def test_the_unities_of_a_handful_of_tokens_worked_out_by_hand():
     assert found.entropy_unity[0] == pytest.approx(1 + (shares * np.log(shares)).sum() / np.log(3))
     assert halves.ids.tolist() == [1, 2, 3]
     assert (found.top[0], found.top_share[0]) == (1, 0.5)
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSample, Path]:
-    data = made_up_data(tmp_path_factory.mktemp("token_structure"))
-    return (*grammar_on(data), data)
 
 
 def neurons(made_up: tuple) -> np.ndarray:

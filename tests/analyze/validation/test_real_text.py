@@ -15,14 +15,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    from train.config import DataConfig
-    from train.data.prepare import prepare
-
-    sources = ({"kind": "wiki", "weight": 0.8}, {"kind": "python", "packages": ["networkx"], "weight": 0.2})
-    config = DataConfig.model_validate({"name": "real", "sources": list(sources)})
-    directory: Path = prepare(config, tmp_path_factory.mktemp("real") / "data", progress=False).directory
-    return Corpus.of(TokenFile.open(directory, split="eval"))
+def corpus(real_text: Path) -> Corpus:
+    return Corpus.of(TokenFile.open(real_text, split="eval"))
 
 
 def test_real_text_admits_more_than_a_hundred_and_fifty_features_and_neurons_of_every_case(corpus: Corpus):
