@@ -20,7 +20,7 @@ class About:
     cost: str
     """CPU seconds per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512."""
     null: str
-    """What it is held against beside the rows of nulls that every score has."""
+    """What chance is for it, beside the rows of nulls that every score has."""
     fails: str
 
 

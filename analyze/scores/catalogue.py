@@ -16,7 +16,7 @@ def score_list() -> Table:
     return Table(
         "Scores of neurons",
         "Cost: CPU seconds per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512. Every score is "
-        "held against the untrained network and against nulls made of the same layer as well. Validity: AUROC of one "
+        "also compared with the untrained network and with nulls made from the same layer. Validity: AUROC of one "
         "planted feature against several, on features that no score was tuned on.",
         ("score", "definition", "cost, s", "its own null", "validity", "known failures"),
         tuple(rows),

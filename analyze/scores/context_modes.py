@@ -200,7 +200,7 @@ class ContextModes(NeuronScore):
     about = About(
         definition="how far examples fall into clusters of like size beyond random tokens (silhouette), negated",
         cost="6",
-        null="silhouette of random tokens, taken off",
+        null="silhouette of random tokens, subtracted",
         fails="a feature that one view shows is drowned by the others; one broad feature is several clusters",
     )
     needs = ("sample", "text")

@@ -111,7 +111,7 @@ class OneRuleFidelity(NeuronScore):
         definition="held-out Pearson r between activation and the best single rule, a conjunction of up to three atoms",
         cost="1.9",
         null="r = 0 for a rule that does not hold on held-out documents",
-        fails="measures how much one sentence tells, not whether the neuron is one thing",
+        fails="measures how much one rule explains, not whether the neuron is one thing",
     )
     needs = ("sample", "text")
 

@@ -256,7 +256,7 @@ class Ms(NeuronScore):
     about = About(
         definition="weighted mean cosine of contexts of strong firings in different documents, best of five views",
         cost="3.2 (+ 1.6 a layer)",
-        null="the same for random tokens of equal weights, exact, taken off",
+        null="the same for random tokens of equal weights, exact, subtracted",
         fails="broad features score below two narrow ones alike; interference; falls with firing rate",
     )
     needs = ("sample", "text")

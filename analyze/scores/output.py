@@ -155,7 +155,7 @@ class Output(NeuronScore):
     about = About(
         definition="ln(V / 3 PR): how few next tokens its row of W_out W_U is spread over",
         cost="2.3",
-        null="0 for a Gaussian row; rows of rotations are rotated along",
+        null="0 for a Gaussian row; a rotation turns the rows as well",
         fails="describes what it writes, not what it answers to; direct path alone",
     )
     needs = ("sample", "text", "weights")

@@ -286,7 +286,7 @@ class TokenStructure(NeuronScore):
     about = About(
         definition="one over the effective number of tokens among strong firings, fit against eval documents",
         cost="1.6",
-        null="a neuron that does not care has the text's own concentration",
+        null="a neuron that ignores the token has the text's own concentration",
         fails="a class of 200 tokens is one thing and two words are two: structure, not unity",
     )
     needs = ("sample",)
