@@ -5,6 +5,7 @@ OUT/<run>/step-000001465/L0.mid.probes/   sealed: probes.parquet, one row for ea
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from numpy import ndarray
 from analyze.activations.directory import ResultDirectory, find_directories
 from analyze.activations.store import ActivationsMeta
 from analyze.labels.bank import Label
-from analyze.probing.columns import LIMITS
-from analyze.probing.label import ENOUGH, FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, Probe, Probed
+from analyze.probing.label import Probe, Probed, probe_label
+from analyze.scores.fingerprint import fingerprint
 from train.errors import BadInput
 from train.files import canonical_json, publishing, read_manifest, verify
 
@@ -63,30 +64,21 @@ def label_hash(positions: Int[ndarray, "_"]) -> str:
 
 def rows_of(label: Label, identity: str, probed: Probed) -> pl.DataFrame:
     """One row for each probe: "sparse" for each k, "single" and "dense"; for a rare label one row of kind "NA"."""
-    support = probed.support
     common = {
         "label": label.name,
         "family": label.family,
         "truth": label.truth,
         "causal": label.causal,
         "label_hash": identity,
-        "tokens_fit": support.tokens_fit,
-        "tokens_eval": support.tokens_eval,
-        "documents_fit": support.documents_fit,
-        "documents_eval": support.documents_eval,
-        "base_rate": support.base_rate,
+        **asdict(probed.support),
         "is_there": probed.is_there if probed.dense is not None else None,
         "sparsity": probed.sparsity,
     }
     if probed.dense is None or probed.single is None:
         return pl.DataFrame([{**common, "kind": "NA"}], schema=SCHEMA)
-    shifted = {each.k: each for each in probed.shifted}
-    rows = []
-    for probe in (*probed.sparse, probed.single, probed.dense):
-        row = {**common, **_figures(probe)}
-        if probe.kind == "sparse" and probe.k in shifted:
-            row |= {"shifted_auprc": list(shifted[probe.k].auprc), "shifted_f1": list(shifted[probe.k].f1)}
-        rows.append(row)
+    shifted = {each.k: {"shifted_auprc": each.auprc, "shifted_f1": each.f1} for each in probed.shifted}
+    rows = [{**common, **_figures(probe), **shifted.get(probe.k, {})} for probe in probed.sparse]
+    rows += [{**common, **_figures(probe)} for probe in (probed.single, probed.dense)]
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
@@ -97,19 +89,17 @@ def _figures(probe: Probe) -> dict[str, Any]:
         "auprc": probe.auprc,
         "auprc_low": probe.auprc_interval.low,
         "auprc_high": probe.auprc_interval.high,
-        "f1": probe.called.f1,
+        **asdict(probe.called),
         "f1_low": probe.f1_interval.low,
         "f1_high": probe.f1_interval.high,
-        "precision": probe.called.precision,
-        "recall": probe.called.recall,
-        "neurons": list(probe.neurons[:NAMED_NEURONS]),
+        "neurons": probe.neurons[:NAMED_NEURONS],
     }
 
 
 def settings_of(activations_hash: str, ks: Sequence[int], shifts: int) -> dict[str, Any]:
-    """What the probes of a label depend on besides the label itself."""
-    bounds = [FEWEST_DOCUMENTS, FIT_TOKENS, SINGLES, ENOUGH, LIMITS.neurons, LIMITS.tokens]
-    return {"activations_hash": activations_hash, "ks": sorted(set(ks)), "shifts": shifts, "bounds": bounds}
+    """What the probes of a label depend on besides the label itself; code by a hash."""
+    code = fingerprint(probe_label.__module__, deep=True)
+    return {"activations_hash": activations_hash, "ks": sorted(set(ks)), "shifts": shifts, "code": code}
 
 
 def directory_of(out: Path, meta: ActivationsMeta) -> Path:
