@@ -1,8 +1,8 @@
 """A comparison of variants: what it is, and how it is made from scored cells."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import isfinite
 from pathlib import Path
 
 from analyze.comparison.controls import ArmResult, arms_with_controls
@@ -12,20 +12,6 @@ from analyze.comparison.summary import CellSummary, ComparedScore, Rows, compare
 from analyze.comparison.variants import Results, VariantResult, over_seeds
 from analyze.scores import PRIMARY
 from train.errors import BadInput, did_you_mean
-
-
-@dataclass(frozen=True)
-class SharedFacts:
-    """What all runs of a comparison share."""
-
-    data_hash: str
-    tokens_hash: str
-    n_ctx: int
-    n_tokens: int
-    n_sampled_tokens: int
-    unigram_loss: float
-    """NaN where it is not known, or differs between runs."""
-    bigram_loss: float
 
 
 @dataclass(frozen=True)
@@ -46,7 +32,8 @@ class Comparison:
     primaries: tuple[str, ...]
     separations: tuple[Separation, ...]
     """What each score separates, of the variants from scratch."""
-    facts: SharedFacts
+    first: Cell
+    """Of which text and token sample are those of all."""
 
     @property
     def rows(self) -> list[VariantResult]:
@@ -55,7 +42,7 @@ class Comparison:
 
     @property
     def primary(self) -> ComparedScore:
-        """The score that summaries and figures show: the first of the primaries."""
+        """The score that summaries and figures show: the first of `scores` that is a primary."""
         return next((score for score in self.scores if score.name in self.primaries), self.scores[0])
 
     @property
@@ -104,21 +91,5 @@ def comparison_of(
         reference,
         tuple(primaries),
         separations(summaries, reference),
-        _shared_facts(cells[0], rows),
-    )
-
-
-def _shared_facts(cell: Cell, rows: Sequence[VariantResult]) -> SharedFacts:
-    def shared(losses: Iterable[float]) -> float:
-        known = set(losses)
-        return known.pop() if len(known) == 1 else nan
-
-    return SharedFacts(
-        cell.meta.data_hash,
-        cell.tokens_hash,
-        cell.meta.n_ctx,
-        cell.meta.n_tokens,
-        cell.meta.n_sampled_tokens,
-        shared(row.unigram_loss for row in rows),
-        shared(row.bigram_loss for row in rows),
+        cells[0],
     )

@@ -228,7 +228,7 @@ def all_tables(comparison: Comparison) -> list[Table]:
 
 def as_markdown(comparison: Comparison) -> str:
     """The whole comparison.md."""
-    facts = comparison.facts
+    meta, tokens_hash = comparison.first.meta, comparison.first.tokens_hash
     parts = ["# Comparison", tests_made(comparison)]
     for table in all_tables(comparison):
         parts += [f"## {table.title}", table.caption, table.markdown()]
@@ -236,8 +236,8 @@ def as_markdown(comparison: Comparison) -> str:
     terms = "\n".join(f"- **{word}**: {meaning}" for word, meaning in glossary(comparison))
     parts += ["## Reasons to doubt", reasons or "None found by rule.", "## How to read it", terms]
     parts.append(
-        f"Data {facts.data_hash[:12]}, token sample {facts.tokens_hash[:12]}: {count(facts.n_tokens)} tokens of "
-        f"held-out documents, {count(facts.n_sampled_tokens)} held whole, rows of {facts.n_ctx}. Runs, steps, seeds "
+        f"Data {meta.data_hash[:12]}, token sample {tokens_hash[:12]}: {count(meta.n_tokens)} tokens of "
+        f"held-out documents, {count(meta.n_sampled_tokens)} held whole, rows of {meta.n_ctx}. Runs, steps, seeds "
         "and full hashes of every row stand in comparison.csv and comparison.parquet."
     )
     return "\n\n".join(parts) + "\n"

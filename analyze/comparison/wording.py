@@ -122,7 +122,7 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     """Words of the tables and what they mean."""
     nulls = shown_nulls()
     *first, last = (f"on {null.meaning}" for null in nulls)
-    z = ", ".join(NULLS[name].title for name in DEFAULT_NULLS)
+    z = " or, without it, ".join(NULLS[name].title for name in DEFAULT_NULLS)
     return (
         ("mono", f"monosemantic by that score. {' '.join(score.verdict.meaning for score in comparison.scores)}"),
         (
@@ -145,7 +145,7 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
         (
             "z",
             "(share - null share) / sqrt(p (1 - p) (1 / n + 1 / n_null)), p the pooled share, n the neurons of all "
-            f"seeds with clusters counted once. The null, named in the heading, is the first of {z} that was made. It "
+            f"seeds with clusters counted once. The null, named in the heading, is {z}. It "
             "takes neurons for independent and seeds for fixed: a description of these networks, not a test.",
         ),
         (

@@ -1,5 +1,7 @@
 """The report's loss curves."""
 
+from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,8 @@ def loss_figure(study: Study) -> Figure | None:
                 curves.append(Curve(row.variant, train, evaluation, each.cell.meta.start_run is not None))
     if not curves:
         return None
-    unigram, bigram = study.comparison.facts.unigram_loss, study.comparison.facts.bigram_loss
+    unigram = _shared([row.unigram_loss for row in study.comparison.rows])
+    bigram = _shared([row.bigram_loss for row in study.comparison.rows])
     listed = "; ".join(f"{row.variant}: {number(row.eval_loss.mean, 3)}" for row in firsts)
     return Figure(
         "loss",
@@ -40,6 +43,11 @@ def loss_figure(study: Study) -> Figure | None:
         "Thick: held-out text, one line a seed; thin: training batches, smoothed. Numbers: the first seed's last "
         f"evaluation. Baselines on the same held-out rows: unigram {number(unigram, 3)}, bigram {number(bigram, 3)}.",
     )
+
+
+def _shared(losses: Sequence[float]) -> float:
+    """The loss that all runs share; NaN where runs differ."""
+    return losses[0] if len(set(losses)) == 1 else nan
 
 
 def _points(run: Path, kind: str) -> Float[ndarray, "points 2"]:

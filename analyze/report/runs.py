@@ -7,10 +7,10 @@ from train.files import manifest_hash
 
 
 def _section(study: Study) -> Section:
-    facts = study.comparison.facts
+    meta, tokens_hash = study.comparison.first.meta, study.comparison.first.tokens_hash
     provenance = (
-        f"Data {facts.data_hash[:16]}; token sample {facts.tokens_hash[:16]}; {count(facts.n_tokens)} held-out tokens, "
-        f"of which activations of {count(facts.n_sampled_tokens)} are held whole; rows of {facts.n_ctx} tokens. Hashes "
+        f"Data {meta.data_hash[:16]}; token sample {tokens_hash[:16]}; {count(meta.n_tokens)} held-out tokens, "
+        f"of which activations of {count(meta.n_sampled_tokens)} are held whole; rows of {meta.n_ctx} tokens. Hashes "
         "are sha256 of the sealed directories' manifests."
     )
     command = f"python -m analyze report {study.results}"
