@@ -37,7 +37,7 @@ def smoke(tmp_path_factory) -> tuple[Path, str]:
 
 
 @pytest.mark.slow
-def test_a_study_leaves_a_table_a_report_and_says_where(smoke):
+def test_a_study_leaves_a_table_and_a_report_and_says_where(smoke):
     root, said = smoke
     results = root / "results/smoke"
     assert f"report {results / 'report.html'}" in said
@@ -101,7 +101,7 @@ def test_a_changed_key_of_a_study_is_named_and_its_results_stay(smoke, study):
         (("configs/study/smoke.toml", "--variants.gelu_new.train.precision", "bf16"), "twins share it"),
     ],
 )
-def test_a_study_that_cannot_be_is_refused_in_one_line(tmp_path, study, words, message):
+def test_an_impossible_study_is_refused_in_one_line(tmp_path, study, words, message):
     assert study(*words, "--out", tmp_path).is_refusal(2, message)
     assert not (tmp_path / "checkpoints").exists()
 

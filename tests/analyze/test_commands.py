@@ -76,7 +76,7 @@ def test_a_random_choice_of_neurons_is_the_same_neurons(place, monkeypatch, caps
         (("report", "PLACE/texts"), "no scores"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(place, monkeypatch, capsys, words, message):
+def test_impossible_requests_are_refused_in_one_line(place, monkeypatch, capsys, words, message):
     code, _, said = analyze(monkeypatch, capsys, *(word.replace("PLACE", str(place)) for word in words))
     assert code == 2
     assert said.startswith("error: ")

@@ -85,7 +85,7 @@ def refused(directory: Path, match: str = "") -> None:
         use_all_of(directory)
 
 
-def test_what_is_opened_is_what_was_written(pristine):
+def test_an_opened_checkpoint_equals_the_written_one(pristine):
     checkpoint = load(pristine)
     weights = load_file(pristine / "model.safetensors")
     assert all(torch.equal(value, weights[name]) for name, value in checkpoint.model().state_dict().items())
@@ -105,7 +105,7 @@ def test_the_same_step_is_the_same_bytes_every_time(pristine, tmp_path):
 
 
 @pytest.mark.parametrize("name", [*NAMES, MANIFEST])
-def test_every_flipped_bit_is_found(step, name):
+def test_every_flipped_bit_is_detected(step, name):
     random, path = np.random.default_rng(len(name)), step / name
     whole = path.read_bytes()
     for position in random.choice(8 * len(whole), size=min(60, 8 * len(whole)), replace=False).tolist():
@@ -118,7 +118,7 @@ def test_every_flipped_bit_is_found(step, name):
 
 
 @pytest.mark.parametrize("name", [*NAMES, MANIFEST])
-def test_a_file_cut_short_anywhere_or_grown_is_found(step, name):
+def test_a_file_that_was_cut_or_grew_is_detected(step, name):
     random, path = np.random.default_rng(1), step / name
     whole = path.read_bytes()
     # The line end that closes the manifest says nothing: without it there is the same manifest.
@@ -154,7 +154,7 @@ def test_swapped_files_are_refused_with_the_old_manifest_and_with_a_new_one(step
     refused(step)
 
 
-def test_a_step_under_another_steps_name_is_refused(pristine, tmp_path):
+def test_a_step_under_the_name_of_another_is_refused(pristine, tmp_path):
     moved = shutil.copytree(pristine, tmp_path / "step-000000009")
     refused(moved, "holds step 7 in a directory named step-000000009")
     use_all_of(shutil.copytree(pristine, tmp_path / "any other name"))
@@ -298,7 +298,7 @@ def test_tensors_that_the_config_does_not_call_for_are_refused(step, name, chang
         ({"mlp_ln_eps": [float("nan")]}, "mlp_ln_eps"),
     ],
 )
-def test_a_config_is_held_to_its_form_and_to_the_weights_before_anything_is_allocated(
+def test_a_config_is_checked_for_form_and_against_the_weights_before_anything_is_allocated(
     step, monkeypatch, changes, message
 ):
     edit_json(step / "config.json", **changes)
@@ -308,7 +308,7 @@ def test_a_config_is_held_to_its_form_and_to_the_weights_before_anything_is_allo
     refused(step, message)
 
 
-def test_a_sparse_file_as_large_as_a_hostile_config_asks_for_is_neither_read_nor_allocated(step, monkeypatch):
+def test_a_sparse_file_of_the_size_that_a_hostile_config_claims_is_neither_read_nor_allocated(step, monkeypatch):
     edit_json(step / "config.json", d_model=16384, n_heads=2, widths=[2**21])
     resealed(step)
     config = ModelConfig.model_validate_json((step / "config.json").read_bytes())
@@ -323,7 +323,7 @@ def test_a_sparse_file_as_large_as_a_hostile_config_asks_for_is_neither_read_nor
 
 
 @pytest.mark.parametrize("name", ["optim.safetensors", "lineage.safetensors", "tokenizer.json", "state.json", RECORD])
-def test_a_sparse_terabyte_beside_the_weights_is_not_read(step, monkeypatch, name):
+def test_a_sparse_file_of_a_terabyte_next_to_the_weights_is_not_read(step, monkeypatch, name):
     os.truncate(step / name, 2**40)
     manifest = json.loads((step / MANIFEST).read_bytes())
     manifest["files"][name]["bytes"] = 2**40
@@ -375,7 +375,7 @@ def test_another_format_version_is_named(step, version):
         {"../../config.json": {"bytes": 1, "sha256": ""}},
     ],
 )
-def test_a_manifest_that_is_none_is_refused(step, files):
+def test_a_file_that_is_not_a_manifest_is_refused(step, files):
     edit_json(step / MANIFEST, files=files)
     refused(step, "files|no place|missing")
 
@@ -409,7 +409,7 @@ def test_a_manifest_that_reaches_outside_of_its_directory_is_refused(step):
         ({"log_offset": -1}, "log_offset"),
     ],
 )
-def test_a_state_that_its_readers_could_not_use_is_refused(step, changes, message):
+def test_a_state_that_readers_could_not_use_is_refused(step, changes, message):
     edit_json(step / "state.json", **changes)
     resealed(step)
     refused(step, message)
@@ -442,7 +442,7 @@ def two_steps(tmp_path: Path) -> Path:
     return run
 
 
-def test_a_damaged_newest_step_is_passed_over_aloud(tmp_path, capsys):
+def test_a_damaged_newest_step_is_skipped_with_a_message(tmp_path, capsys):
     run = two_steps(tmp_path)
     edit_bytes(step_directory(run, 7) / "optim.safetensors", lambda data: data.pop())
     assert load(run).step == 3
@@ -454,7 +454,7 @@ def test_a_damaged_newest_step_is_passed_over_aloud(tmp_path, capsys):
         load(run)
 
 
-def test_what_lies_beside_the_steps_is_no_step(tmp_path):
+def test_other_entries_of_a_run_directory_are_not_steps(tmp_path):
     run = two_steps(tmp_path)
     whole = step_directory(run, 7)
     for name in (".tmp-step-000000009-1", ".del-step-000000008-1", "step-9", "step-0000000009", "step-00000000٩"):
@@ -468,7 +468,7 @@ def test_what_lies_beside_the_steps_is_no_step(tmp_path):
         assert load(run).step == 7
 
 
-def test_the_next_save_clears_what_a_killed_one_left_and_nothing_else(tmp_path):
+def test_the_next_save_removes_what_a_killed_one_left_and_nothing_else(tmp_path):
     run = two_steps(tmp_path)
     for name in (".tmp-step-000000009-4194304", ".del-step-000000002-1", ".tmp-mine-1", ".notes"):
         (run / name).mkdir()
@@ -479,7 +479,7 @@ def test_the_next_save_clears_what_a_killed_one_left_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["with blanks", "münchen-漢字-🦆", "line\nbreak", "quo'te\"d", "-dash", "%s{}"])
-def test_any_name_of_a_run_will_do(tmp_path, name):
+def test_a_run_may_have_any_name(tmp_path, name):
     run = tmp_path / name
     write_step(run, 3)
     assert load(run).state["run"] == name
@@ -487,7 +487,7 @@ def test_any_name_of_a_run_will_do(tmp_path, name):
 
 
 @pytest.mark.parametrize("path", ["", "nowhere", "nul\0byte", "x" * 300])
-def test_nothing_there_is_bad_input(tmp_path, monkeypatch, path):
+def test_an_empty_place_is_bad_input(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=r"no such directory|holds no checkpoint|cannot be opened"):
         load(path)
@@ -497,7 +497,7 @@ def content(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def test_a_save_that_fails_at_any_call_keeps_every_earlier_step_and_leaves_no_part(tmp_path):
+def test_a_save_that_fails_at_any_call_keeps_every_earlier_step_and_leaves_no_partial_one(tmp_path):
     run = two_steps(tmp_path)
     before = {step: content(step_directory(run, step)) for step in (3, 7)}
     number = 0
@@ -520,7 +520,7 @@ def test_a_save_that_fails_at_any_call_keeps_every_earlier_step_and_leaves_no_pa
     assert number > 15
 
 
-def test_a_disk_that_takes_no_more_fails_the_save_with_an_oserror_and_nothing_else_changes(tmp_path):
+def test_a_full_disk_fails_the_save_with_an_oserror_and_changes_nothing_else(tmp_path):
     """A limit on the size of files stands for the full disk; the weights are written by safetensors itself."""
     run = two_steps(tmp_path)
     before = {step: content(step_directory(run, step)) for step in (3, 7)}
@@ -539,7 +539,7 @@ def test_a_disk_that_takes_no_more_fails_the_save_with_an_oserror_and_nothing_el
     assert load(run).step == 9
 
 
-def test_an_equal_step_is_replaced_whole_or_stays(tmp_path):
+def test_an_equal_step_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     run = two_steps(tmp_path)
     old = content(step_directory(run, 7))
     number, seen = 0, set()

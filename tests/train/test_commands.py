@@ -60,7 +60,7 @@ def test_every_command_explains_itself(command, name):
     "words",
     [(), ("rnu",), ("run",), ("widen", "x", "--factor", "2"), ("widen", "x", "--layers", "0", "--factor", "two")],
 )
-def test_a_command_line_that_is_none_exits_2(command, words):
+def test_a_wrong_command_line_exits_2(command, words):
     said = command(*words)
     assert said.code == BadInput.exit_code
     assert said.err
@@ -86,7 +86,7 @@ def test_a_command_line_that_is_none_exits_2(command, words):
         (["--trainable", "layers.0.mpl.*"], ["trainable: 'layers.0.mpl.*' matches no parameter"]),
     ],
 )
-def test_a_run_that_cannot_be_is_refused_in_one_line_and_writes_no_result(
+def test_an_impossible_run_is_refused_in_one_line_and_writes_no_result(
     command, config, tmp_path, monkeypatch, words, parts
 ):
     monkeypatch.chdir(tmp_path)
@@ -106,7 +106,7 @@ def test_a_run_that_cannot_be_is_refused_in_one_line_and_writes_no_result(
     ],
 )
 @pytest.mark.parametrize("name", ["run", "prepare"])
-def test_a_config_file_that_is_none_is_refused(command, tmp_path, name, content, part):
+def test_a_file_that_is_not_a_config_is_refused(command, tmp_path, name, content, part):
     path = tmp_path / "a config.toml"
     if content is not None:
         path.write_bytes(content)
@@ -124,7 +124,7 @@ def test_a_config_file_that_is_none_is_refused(command, tmp_path, name, content,
         ([b"caf\xe9 \xff" * 50], [], "UTF-8"),
     ],
 )
-def test_text_that_is_no_use_is_refused_and_nothing_is_written(command, tmp_path, texts, words, part):
+def test_unusable_text_is_refused_and_nothing_is_written(command, tmp_path, texts, words, part):
     for number, text in enumerate(texts):
         (tmp_path / f"{number}.txt").write_bytes(text)
     path = tmp_path / "data.toml"
@@ -154,7 +154,7 @@ def test_prepare_and_run_find_their_results_and_name_what_changed(command, confi
     assert "at rest" in listed.out
 
 
-def test_a_config_may_be_called_anything_that_is_a_name(command, config, tmp_path, monkeypatch):
+def test_a_config_may_have_any_file_name(command, config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     odd = config.with_name("zeile\n'ü 🦆\".toml")
     config.rename(odd)
@@ -165,7 +165,7 @@ def test_a_config_may_be_called_anything_that_is_a_name(command, config, tmp_pat
     assert command("run", odd, "--seed", "4").is_refusal(2, "seed")
 
 
-def test_an_output_that_is_taken_is_left_as_it_is(command, config, finished, tmp_path):
+def test_an_output_directory_in_use_is_left_unchanged(command, config, finished, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("precious")
     (tmp_path / "file").write_text("precious")
@@ -215,7 +215,7 @@ def test_an_output_that_cannot_be_written_is_the_environments_fault(command, con
         assert command(*words, "--out", out).is_refusal(3, str(out.parent if name == "prepare" else out))
 
 
-def test_too_little_space_is_told_before_training(command, config, tmp_path, monkeypatch):
+def test_too_little_disk_space_is_reported_before_training(command, config, tmp_path, monkeypatch):
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     assert command("run", config, "--out", tmp_path / "out").is_refusal(3, "MB are needed")
@@ -250,13 +250,13 @@ def test_two_runs_in_one_directory_are_refused(command, config, finished, tmp_pa
         (["--layers", "0", "--factor", "2", "--facor", "3"], ["unknown key 'facor'; did you mean 'factor'?"]),
     ],
 )
-def test_a_widening_that_cannot_be_is_refused(command, finished, tmp_path, words, parts):
+def test_an_impossible_widening_is_refused(command, finished, tmp_path, words, parts):
     said = command("widen", finished, "--out", tmp_path / "x2", *words)
     assert said.is_refusal(2, *parts)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
-def test_widening_takes_a_run_or_a_step_from_wherever_it_is_called(command, finished, run_copy, monkeypatch):
+def test_widening_takes_a_run_or_a_step_relative_to_the_working_directory(command, finished, run_copy, monkeypatch):
     monkeypatch.chdir(run_copy)
     for source, name in ((".", "gelu-s0-x2"), ("step-000000002", "gelu-s0-x3")):
         said = command("widen", source, "--layers", 0, "--factor", name[-1])
@@ -271,7 +271,7 @@ def widen_words(source: Path, out: Path) -> list[object]:
     return ["widen", source, "--layers", 0, "--factor", 2, "--out", out]
 
 
-def test_tampered_weights_are_refused_and_a_run_falls_back(command, run_copy, tmp_path):
+def test_tampered_weights_are_refused_and_a_run_falls_back_to_an_earlier_step(command, run_copy, tmp_path):
     newest = step_directory(run_copy, 4)
     edit_bytes(newest / "model.safetensors", lambda data: data.__setitem__(-5, data[-5] ^ 1))
     said = command(*widen_words(newest, tmp_path / "out"))
@@ -396,7 +396,7 @@ def test_debug_shows_where_and_still_ends_with_the_line(command, tmp_path):
     assert said.err.splitlines()[-1] == f"error: {tmp_path}/nowhere.toml: no such file"
 
 
-def test_a_process_of_its_own_says_the_same(tmp_path):
+def test_a_separate_process_says_the_same(tmp_path):
     """What the tests above see in their own process is what a shell sees."""
     words = [sys.executable, "-m", "train", "widen", str(tmp_path / "no\nwhere"), "--layers", "0", "--factor", "2"]
     done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)

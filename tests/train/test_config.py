@@ -158,12 +158,12 @@ def test_overrides_are_toml_values_or_else_text(words, values):
         (["--a\udcff", "1"], "is not UTF-8 text"),
     ],
 )
-def test_overrides_that_cannot_be_meant_are_refused(words, message):
+def test_overrides_without_a_sensible_meaning_are_refused(words, message):
     with pytest.raises(BadInput, match=message):
         parse_overrides(words)
 
 
-def test_merging_lays_table_upon_table_and_leaves_both_as_they_were():
+def test_merging_combines_two_tables_and_changes_neither():
     base, over = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}, {"a": {"c": {"f": 4}}, "e": {"g": 5}}
     assert merge(base, over) == {"a": {"b": 1, "c": {"d": 2, "f": 4}}, "e": {"g": 5}}
     assert base == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
@@ -226,7 +226,7 @@ def test_a_wrong_value_is_one_line_with_file_key_and_value(run_file, words, mess
         ({"sigma": float("nan")}, "sigma"),
     ],
 )
-def test_a_plan_that_cannot_be_is_refused(changes, message):
+def test_an_impossible_plan_is_refused(changes, message):
     with pytest.raises(BadInput, match=message):
         validate(WidenPlan, {"layers": [0], "factor": 2} | changes, "command line")
 
@@ -244,14 +244,14 @@ def test_a_plan_that_cannot_be_is_refused(changes, message):
         (b"data = 1979-05-27", "data: Input should be a valid string"),
     ],
 )
-def test_a_file_that_is_no_config_is_refused(tmp_path, content, message):
+def test_a_file_that_is_not_a_config_is_refused(tmp_path, content, message):
     path = tmp_path / "run.toml"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=message):
         load_config(RunConfig, path)
 
 
-def test_a_file_that_is_not_there_or_is_a_directory_is_named(tmp_path):
+def test_a_missing_file_or_a_directory_in_its_place_is_named(tmp_path):
     with pytest.raises(BadInput, match=r"run\.toml: no such file"):
         read_toml(tmp_path / "run.toml")
     with pytest.raises(BadInput, match="cannot be read"):
@@ -267,7 +267,7 @@ JSON = st.recursive(
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_whatever_a_key_holds_there_is_a_config_or_bad_input(data):
+def test_any_value_of_a_key_gives_a_config_or_bad_input(data):
     """No value reaches a traceback: not as a RUN.toml, not as a config.json."""
     values = tomllib.loads(RUN)
     key = data.draw(st.sampled_from([key for key in keys_of(RunConfig) if key != "model.widths"] + ["model", "widen"]))
@@ -289,12 +289,12 @@ def test_whatever_a_key_holds_there_is_a_config_or_bad_input(data):
         assert read_back(config) == config
 
 
-def test_the_nearest_key_is_looked_for_in_little_time():
+def test_the_nearest_key_is_found_quickly():
     assert did_you_mean("x" * 10**7, ["model"]).startswith("; known")
     assert did_you_mean("modle", ["model", "train"]) == "; did you mean 'model'?"
 
 
-def test_what_a_terminal_shows_is_one_short_line():
+def test_a_terminal_shows_one_short_line():
     assert one_line("a\n\tb  c") == "a b c"
     assert one_line("\x1b[31m\u202e\udcff") == r"\x1b[31m\u202e\udcff"
     assert len(one_line("x" * 10**6)) < 2100

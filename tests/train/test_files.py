@@ -116,7 +116,7 @@ print(number)
 """
 
 
-def test_a_death_at_any_call_while_publishing_leaves_nothing_that_is_half_a_result(tmp_path):
+def test_a_death_at_any_call_while_publishing_leaves_no_half_result(tmp_path):
     """The process ends at once, before or after each call. Only between the two renames is nothing in place."""
     done = subprocess.run(
         [sys.executable, "-c", DYING, str(tmp_path)], check=True, capture_output=True, text=True, timeout=60
@@ -130,7 +130,7 @@ def test_a_death_at_any_call_while_publishing_leaves_nothing_that_is_half_a_resu
         assert says(place / "result") == "again"
 
 
-def test_what_fails_inside_the_block_publishes_nothing(tmp_path):
+def test_a_failure_inside_the_block_publishes_nothing(tmp_path):
     final = tmp_path / "result"
     publish(final, "old")
 
@@ -183,7 +183,7 @@ def test_no_hash_is_sealed_of_what_a_file_was_before(tmp_path, monkeypatch, kind
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "link", "dangling"])
-def test_an_output_that_is_taken_is_refused_before_any_work(tmp_path, kind):
+def test_an_output_directory_in_use_is_refused_before_any_work(tmp_path, kind):
     final = tmp_path / "result"
     if kind == "directory":
         final.mkdir()
@@ -207,7 +207,7 @@ def test_a_result_cannot_be_put_below_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["with blanks", "münchen-漢字-🦆", "line\nbreak", "x" * 255, "ü" * 127])
-def test_any_name_will_do_for_a_result(tmp_path, name):
+def test_a_result_may_have_any_name(tmp_path, name):
     publish(tmp_path / name, "old")
     publish(tmp_path / name, "new", replace=True)
     assert says(tmp_path / name) == "new"
@@ -217,7 +217,7 @@ def test_any_name_will_do_for_a_result(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_a_dead_process_of_the_same_number_left_does_not_stand_in_the_way(tmp_path):
+def test_leftovers_of_a_dead_process_with_the_same_id_do_no_harm(tmp_path):
     """In containers every process has the same small number."""
     final = tmp_path / "result"
     publish(final, "old")
@@ -286,7 +286,7 @@ def test_a_lock_keeps_a_second_process_out_and_dies_with_the_first(tmp_path):
         assert (run / ".lock").exists()
 
 
-def test_a_look_at_the_lock_does_not_turn_a_run_away(tmp_path):
+def test_looking_at_the_lock_does_not_turn_a_run_away(tmp_path):
     """`train status` holds the lock for an instant; a run that starts in it waits for that long."""
     with locked(tmp_path):
         pass
@@ -297,7 +297,7 @@ def test_a_look_at_the_lock_does_not_turn_a_run_away(tmp_path):
         pass
 
 
-def test_a_directory_that_cannot_be_a_runs_is_refused_in_kind(tmp_path):
+def test_a_directory_that_cannot_hold_a_run_is_refused_with_the_reason(tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(BadInput, match="is taken by a file"), locked(tmp_path / "file"):
         pass
@@ -316,7 +316,7 @@ def test_a_file_system_without_locks_is_not_mistaken_for_a_second_run(tmp_path, 
         pass
 
 
-def test_too_little_space_is_told_before_it_is_needed(tmp_path):
+def test_too_little_disk_space_is_reported_before_it_is_needed(tmp_path):
     require_space(tmp_path, 1)
     with pytest.raises(EnvironmentProblem, match="MB free where"):
         require_space(tmp_path, 2**60)
@@ -338,7 +338,7 @@ def test_a_result_is_made_once_and_again_when_what_it_depends_on_changes(tmp_pat
         found_or_made(final, {"kind": "other"}, make, replace=False)
 
 
-def test_what_is_no_result_is_never_replaced_by_one(tmp_path):
+def test_a_directory_that_is_not_a_result_is_never_replaced(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(BadInput, match="not a whole result"):

@@ -32,7 +32,7 @@ def test_evaluation_takes_rows_of_its_own_and_fewer_of_a_very_wide_model():
     assert wider_need.activations < 2 * few.activations
 
 
-def test_what_is_needed_grows_with_width_tokens_and_the_penalty():
+def test_the_memory_needed_grows_with_width_tokens_and_the_penalty():
     base = to_train(HUNDREDFOLD, 1000, 4096, l1=False)
     assert to_train(HUNDREDFOLD, 1000, 8192, l1=False).activations == 2 * base.activations
     assert to_train(HUNDREDFOLD, 1000, 4096, l1=True).activations > base.activations
@@ -40,7 +40,7 @@ def test_what_is_needed_grows_with_width_tokens_and_the_penalty():
     assert to_widen(NARROW, HUNDREDFOLD).weights > 8 * (NARROW.n_params + HUNDREDFOLD.n_params)
 
 
-def test_a_need_that_does_not_fit_is_refused_with_both_figures_and_what_to_lower():
+def test_a_need_that_does_not_fit_is_refused_with_both_figures_and_a_remedy():
     need = Need(weights=2 * GB, activations=3 * GB, n_tokens=4096)
     need.require("it", 5 * GB, "lower x")
     expected = (

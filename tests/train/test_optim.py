@@ -104,7 +104,7 @@ def test_a_widened_layer_has_its_rule_and_the_others_have_none(act):
 
 
 @pytest.mark.parametrize("act", ["gelu_ln", "solu_ln"])
-def test_what_the_mid_layernorm_reads_is_widened_with_it(act):
+def test_the_input_of_the_mid_layernorm_is_widened_with_it(act):
     built = model(act)
     found = settings_of(built, build_optimizer(built, CONFIG, Widened({0: 10})))
     for name in ("fc_in.weight", "fc_in.bias", "ln.weight", "ln.bias"):

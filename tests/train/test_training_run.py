@@ -32,7 +32,7 @@ def losses(directory: Path) -> list:
     return [[line.get(key) for key in keys] for line in read_metrics(directory / "metrics.jsonl")]
 
 
-def test_a_run_leaves_standing_checkpoints_a_record_and_a_card(finished):
+def test_a_run_leaves_checkpoints_metrics_and_a_card(finished):
     assert steps(finished) == [0, 1, 2, 4, 8, 16, 20]
     checkpoint = load(finished)
     state = checkpoint.state
@@ -52,7 +52,7 @@ def test_a_run_leaves_standing_checkpoints_a_record_and_a_card(finished):
     assert "100% files" in card
 
 
-def test_a_checkpoint_stands_alone_and_its_loss_is_the_one_it_says(finished, data, tmp_path):
+def test_a_checkpoint_stands_alone_and_has_the_loss_that_it_states(finished, data, tmp_path):
     from shutil import copytree
 
     from train.loss import NextTokenLoss
@@ -137,7 +137,7 @@ def test_a_resumed_run_is_bit_identical_to_one_that_was_never_stopped(
     assert losses(out) == losses(finished)
 
 
-def test_a_damaged_newest_step_is_passed_over_aloud_and_made_again(finished, data, tmp_path, capsys):
+def test_a_damaged_newest_step_is_skipped_with_a_message_and_made_again(finished, data, tmp_path, capsys):
     from shutil import copytree
 
     out = copytree(finished, tmp_path / "gelu-s0")
@@ -167,12 +167,12 @@ def test_accumulation_sees_the_same_global_rows(finished, data, tmp_path):
         ({"train__rows_per_step": 8}, "holds a run with train.rows_per_step = 4, now 8"),
     ],
 )
-def test_a_changed_config_in_a_taken_directory_names_the_key(finished, data, over, message):
+def test_a_config_that_differs_from_the_directorys_is_refused_by_key(finished, data, over, message):
     with pytest.raises(BadInput, match=message):
         run(small_run(data, **over), finished)
 
 
-def test_an_output_that_holds_something_else_is_refused(data, tmp_path):
+def test_an_output_directory_with_other_content_is_refused(data, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(BadInput, match="taken by something that is not a run"):
         run(small_run(data), tmp_path)
@@ -215,7 +215,7 @@ def test_only_the_widened_mlp_trains_and_all_else_stays_bit_identical(finished, 
     assert checkpoint.state["root_variant"] == "gelu"
 
 
-def test_an_arm_goes_on_with_the_rows_that_come_next(finished, data, tmp_path, monkeypatch):
+def test_an_arm_goes_on_with_the_next_rows(finished, data, tmp_path, monkeypatch):
     import train.loop
 
     read, real = [], train.loop.Training.micro_batches
@@ -297,7 +297,7 @@ def long_run(data, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_finishes_the_step_saves_and_exits_75_and_the_run_goes_on(data, long_run, tmp_path, number):
+def test_after_a_signal_a_run_finishes_its_step_saves_exits_75_and_can_go_on(data, long_run, tmp_path, number):
     config, out = write_config(data, tmp_path / "run.toml", **LONG), tmp_path / "long-s0"
     process = started(config, out, n_steps=3)
     process.send_signal(number)
@@ -350,7 +350,7 @@ def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data,
 
 
 @pytest.mark.slow
-def test_wandb_offline_changes_no_number(finished, data, tmp_path):
+def test_offline_wandb_changes_no_number(finished, data, tmp_path):
     config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
     words = ("--train.wandb", "offline")
     subprocess.run(command(config, out, *words), check=True, capture_output=True, timeout=300)

@@ -29,7 +29,7 @@ def tokens(tmp_path: Path) -> TokenFile:
     return TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
 
 
-def test_every_token_but_bos_and_separators_is_held_with_its_place(tokens: TokenFile, tmp_path: Path) -> None:
+def test_every_token_but_bos_and_separators_is_sampled_with_its_place(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource()
     acts = collect_source(source, tokens, tmp_path / "L0.mid", say=quiet)
     wanted = by_hand(tokens, source)
@@ -90,9 +90,7 @@ def test_examples_are_the_strongest_of_each_half_one_a_document(tokens: TokenFil
                 assert found[column].to_list() == best[column].to_list()
 
 
-def test_the_result_is_the_same_bit_for_bit_however_many_rows_are_read_at_once(
-    tokens: TokenFile, tmp_path: Path
-) -> None:
+def test_the_result_is_bit_identical_for_any_number_of_rows_at_once(tokens: TokenFile, tmp_path: Path) -> None:
     settings = CollectSettings(micro_batch_tokens=4 * N_CTX)
     hashes = set()
     for batch in (1, 3, 4, 7, 64, 10_000):
@@ -149,7 +147,7 @@ class Special(FakeSource):
         )
 
 
-def test_dead_rare_dense_and_always_on_neurons_are_told(tokens: TokenFile, tmp_path: Path) -> None:
+def test_dead_rare_dense_and_always_on_neurons_are_recognised(tokens: TokenFile, tmp_path: Path) -> None:
     m = collect_source(Special(), tokens, tmp_path / "L0.mid", say=quiet).moments
     assert m.status.tolist() == [1, 2, 0, 0, 0, 1]
     assert m.n_documents_fired[1] < 30
@@ -182,7 +180,7 @@ def test_an_interrupted_pass_leaves_nothing_behind(tokens: TokenFile, tmp_path: 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_cleared(tokens: TokenFile, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_process_are_removed(tokens: TokenFile, tmp_path: Path) -> None:
     left = tmp_path / "out" / ".tmp-L0.mid.sample-999999999"
     ours = tmp_path / "out" / f".tmp-L0.mid.sample-{os.getppid()}"
     left.mkdir(parents=True)
@@ -192,7 +190,7 @@ def test_what_a_killed_process_left_is_cleared(tokens: TokenFile, tmp_path: Path
     assert ours.exists()
 
 
-def test_an_equal_result_is_found_at_once(tokens: TokenFile, tmp_path: Path) -> None:
+def test_an_existing_equal_result_is_found_at_once(tokens: TokenFile, tmp_path: Path) -> None:
     said: list[str] = []
     collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=said.append)
     again = FakeSource()
@@ -211,7 +209,7 @@ def test_a_dropped_sample_is_collected_again_as_it_was(tokens: TokenFile, tmp_pa
     assert open_activations(out).block(0, 1).shape[1] == 1
 
 
-def test_another_result_in_the_way_is_refused_naming_what_differs(tokens: TokenFile, tmp_path: Path) -> None:
+def test_another_result_in_the_way_is_refused_with_what_differs(tokens: TokenFile, tmp_path: Path) -> None:
     out = tmp_path / "L0.mid"
     collect_source(FakeSource(), tokens, out, say=quiet)
     with pytest.raises(BadInput, match="checkpoint_hash = a0, now a1"):
@@ -236,7 +234,7 @@ def test_data_of_another_tokenizer_split_or_row_length_are_refused(tokens: Token
         collect_source(source, TokenFile.open(tokens.directory, "eval"), tmp_path / "L0.mid", batch=0)
 
 
-def test_memory_disk_and_too_few_documents_are_told_beforehand(tmp_path: Path) -> None:
+def test_memory_disk_and_too_few_documents_are_reported_beforehand(tmp_path: Path) -> None:
     tokens = TokenFile.open(write_data(tmp_path / "data", [60] * 12), "eval")
     said: list[str] = []
     acts = collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=said.append)

@@ -64,13 +64,13 @@ def test_copies_that_fire_on_a_few_tokens_are_found() -> None:
     assert duplicate_clusters(of(values)).tolist() == [0, 0, 1]
 
 
-def test_dead_neurons_are_no_ones_duplicates() -> None:
+def test_dead_neurons_are_not_duplicates() -> None:
     x = noise(5_000, 2)
     values = torch.cat([x, x, torch.zeros(5_000, 2)], dim=1)
     assert duplicate_clusters(of(values, dead=(3, 4))).tolist() == [0, 1, 0, 2, 3, 4]
 
 
-def test_pairs_that_the_forest_leaves_apart_are_tested_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_that_the_forest_separates_are_tested_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """0 and 1 are copies that the sketch likes less than the paths over 2, which fail on all tokens."""
     values = noise(20_000, 3)
     values[:, 1] = values[:, 0]
@@ -95,7 +95,7 @@ def families(t: int, n: int, k: int, sparse: float, seed: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sparse", [1.0, 0.05, 0.002])
-def test_planted_duplicates_are_found_as_by_all_pairs(sparse: float) -> None:
+def test_planted_duplicates_are_those_that_a_test_of_all_pairs_finds(sparse: float) -> None:
     """Recall is told by pairs: of those that correlate above 0.95 on all tokens, how many share a cluster."""
     found = wanted = 0
     for seed in range(3):

@@ -46,7 +46,7 @@ def test_counts_do_not_depend_on_pieces_and_every_value_is_in_one_bin(values: np
 
 
 @given(VALUES)
-def test_what_lies_below_zero_is_told_apart(values: np.ndarray) -> None:
+def test_values_below_zero_are_distinguished(values: np.ndarray) -> None:
     tally, exact = tally_of(values), low(values)
     assert Histograms(tally.counts).negative_share()[0] == (exact < 0).mean()
     mass = np.abs(exact).sum()

@@ -39,7 +39,7 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample_tokens", [0, 4000])
-def test_a_wide_layer_stays_within_the_memory_that_was_told_and_under_2_gb(tmp_path: Path, sample_tokens: int) -> None:
+def test_a_wide_layer_stays_within_the_announced_memory_and_under_2_gb(tmp_path: Path, sample_tokens: int) -> None:
     arguments = [sys.executable, "-c", WIDE, str(tmp_path), str(sample_tokens)]
     ran = subprocess.run(arguments, check=True, cwd=ROOT, capture_output=True, text=True)
     told = re.search(r"at most ([0-9,]+) MB of memory", ran.stdout)

@@ -23,7 +23,7 @@ SMALL = CollectSettings(micro_batch_tokens=4 * N_CTX, chunk_bytes=2 * 6 * 8 * N_
 collect_in_chunks = partial(collect_source, settings=SMALL)
 
 
-def test_where_a_part_is_held_the_rest_is_counted_over_all_tokens_by_pieces(tokens: TokenFile, tmp_path: Path) -> None:
+def test_with_a_partial_sample_the_rest_is_counted_over_all_tokens_in_pieces(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource()
     acts = collect_in_chunks(source, tokens, tmp_path / "L0.mid", sample_tokens=300, say=quiet)
     assert len(source.calls) == 2 * -(-tokens.n_rows // 4)
@@ -50,9 +50,7 @@ def test_where_a_part_is_held_the_rest_is_counted_over_all_tokens_by_pieces(toke
         assert np.isclose(total, mine.sum(), rtol=1e-13)
 
 
-def test_what_is_counted_is_the_same_in_pieces_and_from_a_sample_that_holds_everything(
-    tokens: TokenFile, tmp_path: Path
-) -> None:
+def test_counts_are_the_same_in_pieces_and_from_a_complete_sample(tokens: TokenFile, tmp_path: Path) -> None:
     whole = collect_in_chunks(FakeSource(), tokens, tmp_path / "a" / "L0.mid", say=quiet)
     # Hardly a token is left out, and with it no quantile moves.
     almost = tokens.n_rows * (N_CTX - 1) - 1
@@ -78,7 +76,7 @@ def test_what_is_counted_is_the_same_in_pieces_and_from_a_sample_that_holds_ever
     assert np.allclose(one.sum, other.sum, rtol=1e-14)
 
 
-def test_by_pieces_too_the_result_is_the_same_bit_for_bit_however_many_rows_are_read_at_once(
+def test_in_pieces_the_result_is_bit_identical_for_any_number_of_rows_at_once(
     tokens: TokenFile, tmp_path: Path
 ) -> None:
     hashes = set()

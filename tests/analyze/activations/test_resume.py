@@ -144,7 +144,7 @@ def test_a_state_that_is_damaged_or_of_something_else_is_not_used(
     assert not left.exists()
 
 
-def test_two_collections_of_one_result_do_not_meet(tokens: TokenFile, tmp_path: Path) -> None:
+def test_two_collections_of_one_result_do_not_run_at_once(tokens: TokenFile, tmp_path: Path) -> None:
     data = tokens
 
     class Meeting(FakeSource):

@@ -73,7 +73,7 @@ def test_activations_come_back_as_they_were_written(tmp_path: Path) -> None:
     verify(beside(acts.directory, "sample"))
 
 
-def test_neurons_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_missing_neurons_are_refused(tmp_path: Path) -> None:
     acts = collected(tmp_path)
     with pytest.raises(BadInput, match="the layer has"):
         acts.block(0, acts.n_neurons + 1)
@@ -129,7 +129,7 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
         open_activations(acts.directory)
 
 
-def test_scores_are_joined_with_where_they_come_from(tmp_path: Path) -> None:
+def test_scores_are_joined_with_their_provenance(tmp_path: Path) -> None:
     for name in ("a", "b"):
         acts = collected(tmp_path, name=name)
         assert acts.directory is not None
@@ -141,7 +141,7 @@ def test_scores_are_joined_with_where_they_come_from(tmp_path: Path) -> None:
     assert table["path"][0].endswith("L0.mid.scores")
 
 
-def test_scores_know_whether_they_are_current(tmp_path: Path) -> None:
+def test_scores_report_whether_they_are_current(tmp_path: Path) -> None:
     acts = collected(tmp_path)
     directory = acts.directory
     assert directory is not None

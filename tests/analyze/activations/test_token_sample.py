@@ -11,7 +11,7 @@ from train.data.tokens import TokenFile
 
 
 @pytest.mark.parametrize("n_rows", [1, 3, 1000])
-def test_what_counts_of_some_rows_is_found_again_in_a_sample_of_all_tokens(tmp_path: Path, n_rows: int) -> None:
+def test_firings_of_some_rows_equal_those_of_a_sample_of_all_tokens(tmp_path: Path, n_rows: int) -> None:
     tokens = TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
     plan = make_plan(tokens, tokens.n_rows, share=1.0)
     for first in range(0, tokens.n_rows, n_rows):

@@ -60,7 +60,7 @@ def by_hand(tokens: TokenSample, values: Float[np.ndarray, "t n"]) -> pl.DataFra
 
 
 @pytest.mark.parametrize("ends", [[], ENDS, list(range(7, 2500, 7))])
-def test_whatever_the_pieces_the_strongest_of_each_document_and_of_equals_the_earlier(ends: list[int]) -> None:
+def test_in_any_pieces_each_document_gives_its_strongest_token_and_the_earlier_of_equals(ends: list[int]) -> None:
     tokens, values = made_up(0)
     examples = TopExamples(N)
     for start, stop in zip([0, *ends], [*ends, len(tokens)]):
@@ -68,7 +68,7 @@ def test_whatever_the_pieces_the_strongest_of_each_document_and_of_equals_the_ea
     assert examples.finish().equals(by_hand(tokens, values))
 
 
-def test_rows_that_belong_to_no_token_are_passed_over() -> None:
+def test_rows_that_belong_to_no_token_are_skipped() -> None:
     tokens, values = made_up(1)
     rng = np.random.default_rng(2)
     examples = TopExamples(N)

@@ -190,7 +190,7 @@ def test_z_is_taken_against_the_first_null_that_was_made(put, tmp_path):
     assert [line.split("|")[-2].strip() for line in table.splitlines() if "K_eff" in line] == ["–", f"{z:.1f}"]
 
 
-def test_an_arm_is_held_against_the_untrained_network_of_its_root(put, tmp_path):
+def test_an_arm_is_compared_with_the_untrained_network_of_its_root(put, tmp_path):
     put("gelu", 0, 3, step=0)
     put("gelu", 0, 12)
     put("gelu-x10", 0, 9, factor=10, start_run="checkpoints/s/gelu-s0", root_variant="gelu", eval_loss=4.2)
@@ -276,7 +276,7 @@ def test_two_runs_of_one_variant_and_seed_are_refused(put, tmp_path):
     ("arguments", "message"),
     [({"reference": "gelo"}, "did you mean 'gelu'"), ({"primaries": ["keff"]}, "did you mean 'k_eff'")],
 )
-def test_a_name_that_is_not_there_is_answered_with_the_nearest(put, tmp_path, arguments, message):
+def test_an_unknown_name_gets_the_nearest_as_a_suggestion(put, tmp_path, arguments, message):
     put("gelu", 0, 4)
     with pytest.raises(BadInput, match=message):
         compare([tmp_path / "results"], tmp_path / "out", **arguments)
@@ -325,7 +325,7 @@ def arm_of(comparison: Comparison, variant: str) -> ArmResult:
     return next(arm for arm in comparison.arms if arm.result.variant == variant)
 
 
-def test_a_widened_arm_is_held_against_both_controls_paired_by_seed(put, tmp_path):
+def test_a_widened_arm_is_compared_with_both_controls_paired_by_seed(put, tmp_path):
     put_widened(put, tmp_path, narrow=[8, 10, 12], unparted=[8, 12, 16], parted=[16, 20, 20])
     comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
     arm = arm_of(comparison, "gelu-x2-w_in")

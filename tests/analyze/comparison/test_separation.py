@@ -61,7 +61,7 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def test_every_variant_from_scratch_is_held_against_its_own_nulls_and_the_reference(results):
+def test_every_variant_from_scratch_is_compared_with_its_own_nulls_and_the_reference(results):
     comparison = comparison_of(find_cells([results]), "gelu")
     k_eff = {(each.variant, each.side): each for each in comparison.separations if each.score == "k_eff"}
     assert set(k_eff) == {

@@ -38,7 +38,7 @@ def levels_of(values: torch.Tensor, is_fit: torch.Tensor, pieces: int = 1) -> Fi
     return meter.levels()
 
 
-def test_a_neuron_fires_here_where_it_does_for_collect(tokens: TokenFile, tmp_path: Path) -> None:
+def test_firing_is_defined_as_in_collect(tokens: TokenFile, tmp_path: Path) -> None:
     source = FakeSource(n_neurons=9)
     acts = collect_source(source, tokens, tmp_path / "L0.mid", say=lambda _: None)
     passed = TokenPass.over(tokens)

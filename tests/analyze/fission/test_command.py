@@ -71,7 +71,7 @@ def test_copies_are_born_as_one_neuron(found: list[Fission]) -> None:
     assert born.children["moved_in"].max() == 0
 
 
-def test_what_splits_were_worth_is_told_at_the_last_step_alone(place: Path, found: list[Fission]) -> None:
+def test_the_loss_of_merging_is_measured_at_the_last_step_alone(place: Path, found: list[Fission]) -> None:
     *earlier, last = found
     assert all(one.splits is None and one.recovered is None for one in earlier)
     assert last.splits is not None

@@ -77,7 +77,7 @@ def test_a_parent_is_found_beside_a_run_that_was_moved(place: Path, moved: Path,
         (place / "runs/away").rename(place / "runs/parent-s0")
 
 
-def test_another_checkpoint_is_not_taken_for_the_parent(place: Path) -> None:
+def test_another_checkpoint_is_not_mistaken_for_the_parent(place: Path) -> None:
     child = load(place / "runs/wide-s0")
     for other in (place / "runs/plain-s0", step_directory(place / "runs/parent-s0", 0)):
         with pytest.raises(BadInput, match=r"--parent .*: no step there is one that .* was widened from"):

@@ -29,7 +29,7 @@ def loss_of(model, tokens: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_splits_that_are_only_zero_sum_noise_on_w_out_are_worth_nothing(act):
+def test_merging_splits_of_pure_zero_sum_noise_on_w_out_costs_nothing(act):
     model = wide_model(act, noise="zero_sum", sigma=1.0)
     table, loss, together = measure_splits(model, 0, FAMILIES, reads())
     assert np.abs(table["recovered"].to_numpy()).max() < 1e-12

@@ -61,7 +61,7 @@ def planted(acts: tuple[Activations, Activations]) -> tuple[pl.DataFrame, pl.Dat
     return told(acts[0], own, torch.stack(kinds, -1))
 
 
-def test_planted_children_are_told_for_what_they_are(planted: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_planted_children_get_the_right_verdicts(planted: tuple[pl.DataFrame, pl.DataFrame]) -> None:
     children, _ = planted
     expected = ["same", "duplicate", "specialised", "new", "dead", "specialised"]
     wrong = children.with_columns(expected=pl.Series(expected * 12)).filter(pl.col("verdict") != pl.col("expected"))
@@ -134,7 +134,7 @@ def test_a_child_that_fires_elsewhere_as_well_is_new(
     assert children["verdict"].value_counts(sort=True)["verdict"][0] == verdict
 
 
-def test_neurons_that_fire_almost_always_are_not_kin_for_that(acts: tuple[Activations, Activations]) -> None:
+def test_firing_almost_always_does_not_relate_two_neurons(acts: tuple[Activations, Activations]) -> None:
     """Both fire on nine tokens of ten, so that nine tenths of either lie within the other."""
     generator = torch.Generator().manual_seed(0)
     t = len(acts[0].tokens)
@@ -156,7 +156,7 @@ def test_children_of_a_dead_parent_are_dead_or_new(acts: tuple[Activations, Acti
     assert table["parent_dead"].to_list() == [False, True, False]
 
 
-def test_a_single_parent_is_held_against_its_own_firing_rate(acts: tuple[Activations, Activations]) -> None:
+def test_a_single_parent_is_compared_with_its_own_firing_rate(acts: tuple[Activations, Activations]) -> None:
     own = acts[0].block(0, 1)
     children, _ = told(acts[0], own, torch.stack([own, acts[1].block(0, 1)], -1))
     assert children["verdict"].to_list() == ["same", "new"]

@@ -93,7 +93,7 @@ def test_pairs_are_equal_nested_or_overlapping():
     ]
 
 
-def test_a_label_that_is_not_there_is_told_with_the_nearest(data: TokenFile):
+def test_an_unknown_label_gets_the_nearest_as_a_suggestion(data: TokenFile):
     with pytest.raises(BadInput, match=r"label 'a coma' is not in the bank; did you mean 'a comma'\?"):
         bank_on(data).index("a coma")
     with pytest.raises(BadInput, match="python -m analyze labels"):
@@ -182,7 +182,7 @@ def test_a_table_that_does_not_fit_is_refused_with_file_row_and_key(said: str, d
     assert "\n" not in str(failure.value)
 
 
-def test_files_that_are_no_labels_are_refused(data: TokenFile, tmp_path: Path):
+def test_files_without_labels_are_refused(data: TokenFile, tmp_path: Path):
     for name, text, said in (
         ("own.txt", "x", "labels are read from"),
         ("own.jsonl", "{", "row 1: not valid JSON"),

@@ -218,7 +218,7 @@ def test_pieces_of_a_character_stand_where_it_stands():
     assert marked("a Han character", pieces) == ["\\xe6", "\\x97\\xa5"]
 
 
-def test_bytes_that_are_no_text_keep_their_neighbours_in_place():
+def test_bytes_that_are_not_text_keep_their_neighbours_in_place():
     assert marked("in a word that begins with a capital", [b"\xff\xfe", b" ", b"Ab", b"\xff", b" c"]) == ["Ab"]
     assert marked("inside round brackets", [b"\x80", b"(", b"\xc3", b")", b"\xa9"]) == ["\\xc3"]
 
@@ -230,7 +230,7 @@ def test_carriage_returns_tabs_and_nothing_at_all_are_text():
     assert all(set(where.tolist()) <= {1} for where in labels.values())
 
 
-def test_a_words_place_is_told_by_token():
+def test_the_place_in_a_word_is_labelled_by_token():
     pieces = [" un", "der", "sta", "nd", " a", " cat", "s"]
     assert marked("a word's first token", pieces) == [" un", " a", " cat"]
     assert marked("a word's second token", pieces) == ["der", "s"]

@@ -52,7 +52,7 @@ def test_tokens_of_a_whole_file_are_those_of_the_standard_library(text: str):
     assert [(token.kind, token.text, token.start) for token in scan(passage(text)).tokens] == standard(text)
 
 
-def test_names_are_told_from_keywords_and_builtins_as_python_does():
+def test_names_are_distinguished_from_keywords_and_builtins_as_in_python():
     import builtins
     import keyword
 

@@ -136,13 +136,13 @@ def test_the_reports_section_holds_the_variants_asked_for(results: Path, bank: L
     assert probe_blocks(tmp_path, styles_of(["solu"])) == ()
 
 
-def test_labels_that_nobody_found_have_tables_and_no_figure(results: Path, bank: LabelBank, tmp_path: Path):
+def test_labels_that_no_neuron_tells_have_tables_and_no_figure(results: Path, bank: LabelBank, tmp_path: Path):
     written = probe([results], tmp_path, labels=["in four documents"], ks=(1,), shifts=1, say=lambda _: None)
     assert "NA (2 + 2)" in written.markdown.read_text(encoding="utf-8")
     assert not list((tmp_path / "figures").iterdir())
 
 
-def test_unknown_names_are_told_with_the_nearest_one(bank: LabelBank):
+def test_unknown_names_get_the_nearest_as_a_suggestion(bank: LabelBank):
     with pytest.raises(BadInput, match="did you mean 'even ids'"):
         chosen_labels(bank, ["even id"], None)
     with pytest.raises(BadInput, match="did you mean 'tokens'"):

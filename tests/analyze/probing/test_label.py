@@ -123,7 +123,7 @@ def test_noise_tells_nothing_and_stays_within_what_shifted_labels_show(data: Pat
         assert np.allclose(shifted.auprc, base, atol=0.03)
 
 
-def test_what_is_found_does_not_depend_on_the_order_or_scale_of_neurons(data: Path):
+def test_probes_do_not_depend_on_the_order_or_scale_of_neurons(data: Path):
     rng = np.random.default_rng(4)
     parts = [label(rng, 0.06) for _ in range(3)]
     y = np.any(parts, axis=0)
@@ -143,7 +143,7 @@ def test_what_is_found_does_not_depend_on_the_order_or_scale_of_neurons(data: Pa
         assert b.called.f1 == pytest.approx(a.called.f1, abs=5e-3)
 
 
-def test_what_is_found_does_not_depend_on_blocks_of_neurons(data: Path, monkeypatch: pytest.MonkeyPatch):
+def test_probes_do_not_depend_on_blocks_of_neurons(data: Path, monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(5)
     values, y = background(rng), label(rng)
     values[:, 3] += y

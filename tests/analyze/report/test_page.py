@@ -109,7 +109,7 @@ def test_hostile_token_text_is_shown_and_does_nothing(page, parsed):
     assert BIDI.search(HOSTILE)
 
 
-def test_images_in_the_page_are_the_figures_beside_it(study, parsed):
+def test_images_in_the_page_are_the_figures_of_its_directory(study, parsed):
     embedded = {base64.b64decode(source.split(",", 1)[1]) for source in parsed.sources}
     beside = {path.read_bytes() for path in (study / "figures").glob("*.svg")}
     assert embedded == beside
@@ -132,7 +132,7 @@ def test_the_report_keeps_the_reference_that_was_compared_with(parsed):
     assert "Estimated differences to gelu run from" in text
 
 
-def test_nothing_is_claimed_where_no_test_was_made(parsed):
+def test_without_a_test_nothing_is_claimed(parsed):
     text = " ".join(parsed.text)
     assert "No test was made" in text
     assert "significan" not in text.lower()
@@ -255,7 +255,7 @@ def test_passages_of_other_scores_are_not_used(one):
     assert "kept for other scores" in report(results).read_text(encoding="utf-8")
 
 
-def test_the_report_follows_the_comparison_that_lies_there(tmp_path):
+def test_the_report_follows_the_comparison_in_its_directory(tmp_path):
     data = write_data(tmp_path / "data", n_documents=12)
     tokens, rng = sampled_tokens(data), np.random.default_rng(0)
     results = tmp_path / "results"

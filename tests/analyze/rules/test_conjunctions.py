@@ -57,7 +57,7 @@ def test_a_conjunction_covers_the_tokens_listed_by_hand_and_says_so(
 
 
 @pytest.mark.parametrize(("phrases", "sentence", "where"), [one for one in LISTED if len(one[0]) > 1])
-def test_a_neuron_that_fires_where_a_conjunction_holds_is_told_by_a_rule_with_its_tokens(
+def test_a_neuron_that_fires_where_a_conjunction_holds_gets_a_rule_with_its_tokens(
     by_hand: Conjunctions, phrases: tuple[str, ...], sentence: str, where: dict[str, tuple[int, ...]]
 ):
     y = np.zeros(len(by_hand.grammar.fit))
@@ -120,7 +120,7 @@ def test_a_conjunction_covers_the_intersection_of_its_atoms_and_base_rates_are_c
                 break
 
 
-def test_what_holds_at_a_position_is_what_covers_it(made_up: tuple):
+def test_rules_that_hold_at_a_position_are_those_that_cover_it(made_up: tuple):
     grammar, tokens, _ = made_up
     some = np.asarray(tokens.stream_position)[::17]
     np.testing.assert_array_equal(grammar.holds(some), grammar.holds(some) > 0)
@@ -210,7 +210,7 @@ def test_a_further_atom_is_taken_only_where_it_explains_more_by_the_stated_facto
     assert sizes >= {1, 2}
 
 
-def test_one_document_full_of_it_does_not_make_a_rule(made_up: tuple):
+def test_one_repetitive_document_does_not_make_a_rule(made_up: tuple):
     grammar, tokens, _ = made_up
     conjunctions = Conjunctions(grammar)
     river = conjunctions.covered("fit", atoms_of(grammar, "` river` as the current token"))
@@ -295,5 +295,5 @@ def test_a_class_after_a_space_reads_without_a_second_after(made_up: tuple):
     assert conjunctions.sentence(atoms) == "a lower-case word with its leading space after letters only"
 
 
-def test_no_example_no_rule(by_hand: Conjunctions):
+def test_without_examples_there_is_no_rule(by_hand: Conjunctions):
     assert induce_from_examples(np.zeros((20, len(by_hand.grammar)), bool), by_hand) is None

@@ -44,7 +44,7 @@ def by_hand(y: np.ndarray, grammar: Grammar, tokens: TokenSample) -> tuple[list[
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2, 1.0])
-def test_a_list_is_the_one_found_by_hand(made_up: tuple, noise: float):
+def test_a_list_equals_the_one_worked_out_by_hand(made_up: tuple, noise: float):
     grammar, tokens, _ = made_up
     for seed in range(3):
         y = activations(grammar, tokens, noise, seed)
@@ -66,7 +66,7 @@ def test_the_rules_of_a_neuron_come_first(made_up: tuple):
     assert found.reach > 0.85
 
 
-def test_few_candidates_leave_what_is_worth_most(made_up: tuple):
+def test_few_candidates_keep_the_most_valuable_rules(made_up: tuple):
     grammar, tokens, _ = made_up
     y = activations(grammar, tokens, 0.05, 1)
     whole, few, alone = (
@@ -77,7 +77,7 @@ def test_few_candidates_leave_what_is_worth_most(made_up: tuple):
     assert len(alone.rules) <= 2
 
 
-def test_noise_gets_no_rule_and_what_does_not_vary_no_reach(made_up: tuple):
+def test_noise_gets_no_rule_and_a_constant_no_reach(made_up: tuple):
     grammar, tokens, _ = made_up
     rng = np.random.default_rng(2)
     n_rules = []

@@ -74,7 +74,7 @@ def test_a_sentence_starts_after_a_full_stop_and_a_space_not_within_a_number():
     assert states["at the start of a sentence"] == [True] + [False] * 5 + [True, False]
 
 
-def test_code_is_told_from_prose():
+def test_code_is_distinguished_from_prose():
     assert looks_like_code(b"def f(x):\n    return x[0] + {1: 2}\n")
     assert looks_like_code(b"A docstring with no symbols in it", "networkx/classes/graph.py:2041")
     assert not looks_like_code(b"The river (in the north) flows past the city, they say.")
@@ -144,7 +144,7 @@ def test_sums_of_few_tokens_are_theirs(made_up: tuple, few: bool, monkeypatch: p
         np.testing.assert_array_equal(grammar.n_among(rule), covers[covers[:, rule] > 0].sum(axis=0))
 
 
-def test_what_stands_two_before_does_not_look_over_the_start_of_a_row_or_document():
+def test_the_token_two_before_is_not_taken_across_the_start_of_a_row_or_document():
     vocabulary = Vocabulary((b"<|bos|>", b"a", b"b", b"c"))
     ids = np.array([0, 1, 2, 3, 0, 2, 1, 3])
     previous = np.array([0, 0, 1, 2, 3, 0, 0, 1])  # the second document begins at 5, a row at 6

@@ -42,7 +42,7 @@ def test_two_tight_groups_at_right_angles_worked_out_by_hand():
     assert (two.k, two.silhouette, two.largest) == (2, 1.0, 0.75)
 
 
-def test_points_all_alike_fall_into_no_groups():
+def test_identical_points_form_no_groups():
     assert {one.silhouette for one in clusterings(np.repeat(np.eye(2)[:1], 40, axis=0))} == {0.0}
 
 
@@ -137,7 +137,7 @@ def test_on_a_toy_two_features_are_two_modes():
     assert found[0] > found[1]
 
 
-def test_it_is_found_reads_toys_and_waits_to_be_named():
+def test_the_score_is_registered_reads_toys_and_is_optional():
     one = SCORES["context_modes"]
     assert isinstance(one, NeuronScore)
     assert isinstance(one, ReadsToys)

@@ -36,7 +36,7 @@ def neuron(by_hand: Conjunctions, heights: dict[tuple[str, int], float], half: s
     return y
 
 
-def test_a_neuron_that_is_its_rule_is_told_perfectly(by_hand: Conjunctions):
+def test_a_neuron_that_equals_its_rule_is_predicted_perfectly(by_hand: Conjunctions):
     y = neuron(by_hand, {("code", 4): 1, ("code", 9): 1})
     found = fidelity(y, 0.0, 0.1, by_hand)
     assert found.rule is not None
@@ -61,7 +61,7 @@ def test_a_neuron_with_a_second_weaker_thing_comes_out_as_computed_by_hand(by_ha
     assert fidelity(y, 0.0, 1.5, by_hand).f1 == 1, "above 1.5 it fires at the rule's tokens alone"
 
 
-def test_it_is_measured_on_the_eval_half_alone(by_hand: Conjunctions):
+def test_fidelity_is_measured_on_the_eval_half_alone(by_hand: Conjunctions):
     fit = neuron(by_hand, {("code", 4): 1, ("code", 9): 1}, "fit")
     elsewhere = fit + neuron(by_hand, {("code", 4): 1, ("prose", 2): 3}, "eval")
     found = fidelity(elsewhere, 0.0, 0.1, by_hand)
@@ -120,7 +120,7 @@ def test_dead_and_rare_neurons_have_no_score(made_up: tuple):
     np.testing.assert_array_equal(SCORE(acts), table["fidelity"])
 
 
-def test_it_measures_fidelity_and_not_unity(made_up: tuple):
+def test_the_score_measures_fidelity_and_not_unity(made_up: tuple):
     conjunctions, tokens, data = made_up
     grammar = conjunctions.grammar
     one, two = (grammar.phrases.index(f"` {word}` as the current token") for word in ("river", "king"))

@@ -23,7 +23,7 @@ def table(made_up: tuple):
     return score_table(activations_of(values, data, tokens), ["k_eff", "throughout"])
 
 
-def test_a_second_thing_at_the_foot_is_seen_there_alone(table):
+def test_a_second_feature_at_low_activations_shows_at_low_activations_only(table):
     assert table["k_eff_mono"].to_list() == [True, False, True, None]
     assert table["throughout_mono"].to_list() == [True, False, False, None]
     squared_k_eff, foot = table["k_eff_squared"].to_list(), table["k_eff_saturated"].to_list()

@@ -208,6 +208,6 @@ def test_on_a_toy_the_active_features_are_the_contexts():
     assert np.isnan(found[3])
 
 
-def test_it_is_found_and_reads_toys():
+def test_the_score_is_registered_and_reads_toys():
     assert isinstance(SCORES["ms"], NeuronScore)
     assert isinstance(SCORES["ms"], ReadsToys)

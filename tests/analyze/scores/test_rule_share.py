@@ -85,7 +85,7 @@ def test_the_table_calls_a_planted_neuron_mono_and_a_mixture_not(made_up: MadeUp
     assert np.isnan(table["rule_share"][2])
 
 
-def test_a_neuron_that_fires_in_too_few_documents_of_a_half_is_not_judged_and_their_number_is_told(made_up: MadeUp):
+def test_a_neuron_that_fires_in_too_few_documents_of_a_half_is_not_judged_and_their_number_is_reported(made_up: MadeUp):
     _, tokens, data = made_up
     table = SCORE.table(activations_of(planted(made_up), data, tokens))
     fired = len(np.unique(tokens.document[tokens.is_fit & (planted(made_up)[:, 3] > 0.5)]))

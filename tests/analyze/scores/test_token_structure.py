@@ -131,7 +131,7 @@ def neurons(made_up: tuple) -> np.ndarray:
     return np.round((columns + noise) * 16) / 16
 
 
-def test_a_neuron_of_one_token_has_unity_one_and_is_told_by_its_token(made_up: tuple):
+def test_a_neuron_of_one_token_has_unity_one_and_its_token_predicts_it(made_up: tuple):
     grammar, tokens, data = made_up
     exact = covered(grammar, tokens, "` river` as the current token")[:, None].astype(float)
     acts = activations_of(exact, data, tokens)
@@ -196,5 +196,5 @@ def test_a_sample_without_eval_documents_has_no_figures(made_up: tuple):
         assert np.isnan(getattr(found, name)).all()
 
 
-def test_it_is_found():
+def test_the_score_is_registered():
     assert isinstance(SCORES["token_structure"], NeuronScore)

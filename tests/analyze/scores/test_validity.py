@@ -64,14 +64,14 @@ def test_a_score_that_passes_everything_may_lead_and_says_its_auroc():
         ({"why_not": "it needs weights", "cases": ()}, "not measurable on planted neurons (it needs weights)"),
     ],
 )
-def test_what_fails_is_named_and_keeps_a_score_from_leading(changed: dict, failure: str):
+def test_failed_tests_are_named_and_keep_a_score_from_leading(changed: dict, failure: str):
     found = replace(WHOLE, **changed)
     assert not found.headline
     assert found.failures == (failure,)
     assert failure in found.line()
 
 
-def test_what_is_published_is_read_again_and_other_scores_stay(tmp_path: Path):
+def test_published_validity_is_read_back_and_other_scores_stay(tmp_path: Path):
     path = tmp_path / "validity.json"
     assert published(path) == {}
     publish([WHOLE, replace(WHOLE, score="two", toys=None, labels=None)], path)
@@ -82,7 +82,7 @@ def test_what_is_published_is_read_again_and_other_scores_stay(tmp_path: Path):
     assert found["two"].toys is None
 
 
-def test_a_figure_that_is_not_there_is_null_in_the_file_and_not_a_number_in_memory():
+def test_a_missing_figure_is_null_in_the_file_and_nan_in_memory():
     given = as_json(replace(WHOLE, cases=(replace(GOOD, auroc=nan, mono_one=None),)))
     json.dumps(given, allow_nan=False)
     again = from_json(given).cases[0]
@@ -102,11 +102,11 @@ def test_a_file_of_another_format_is_not_read(tmp_path: Path):
     assert published(path) == {}
 
 
-def test_shares_are_shown_with_two_digits_and_no_nought_in_front():
+def test_shares_are_shown_with_two_digits_and_no_leading_zero():
     assert [shown(one) for one in (0.914, 1.0, -0.3, 0.0, None, nan)] == [".91", "1.00", "-.30", ".00", "-", "-"]
 
 
-def test_what_is_published_was_measured_of_this_code_on_the_planted_set_of_today():
+def test_published_validity_was_measured_with_this_code_on_this_planted_set():
     """Where this fails a score, the planted set or the grammar has changed: `python -m analyze truth ... --publish`."""
     for name, score in SCORES.items():
         found = validity_of(name)

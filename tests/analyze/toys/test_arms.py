@@ -194,7 +194,7 @@ def test_a_share_that_rises_because_features_were_given_up_is_not_called_reduced
     assert judged(arm_measures("arm", seeds(0.5), NOISE, computed=9.0), narrow, copies).verdict == "fewer features"
 
 
-def test_what_cannot_be_judged_says_why():
+def test_an_impossible_judgement_gives_its_reason():
     narrow, copies = arm_measures("narrow", seeds(0.1)), arm_measures("none", seeds(0.1), COPY)
     wider = NOISE.model_copy(update={"factor": 4})
     assert judged(arm_measures("arm", seeds(0.5), wider), narrow, copies).verdict == "a control is missing"
@@ -247,7 +247,7 @@ def test_controls_are_those_of_the_same_factor():
     assert not is_narrow(ArmConfig(scratch=True))
 
 
-def test_a_trial_holds_every_arm_against_its_controls_in_every_instance(compared, base):
+def test_every_arm_is_compared_with_its_controls_in_every_instance(compared, base):
     assert [each.name for each in compared.measures] == ["start", *ARMS]
     assert [[each.measures.name for each in row] for row in compared.results] == [["start", *ARMS]] * 2
     start, narrow, copies, noisy = compared.measures
@@ -322,7 +322,7 @@ def test_a_toy_without_arms_has_no_section(tmp_path):
     ]
 
 
-def test_a_missing_arm_is_told_with_its_path(tmp_path):
+def test_a_missing_arm_is_reported_with_its_path(tmp_path):
     run = trained(tmp_path / "one", {**ABSOLUTE, "arms": {"narrow": {}, "again": {"l1": 1e-3}}})
     gone: Path = arms_directory(run.directory) / "again"
     for path in gone.iterdir():

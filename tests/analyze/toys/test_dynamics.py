@@ -48,7 +48,7 @@ def test_a_jump_follows_a_stretch_that_is_slow_and_need_not_be_flat():
     assert jumps(np.exp(-np.cumsum([0.0, *sorted(falls, reverse=True)]))) == 0
 
 
-def test_what_moves_when_next_to_nothing_is_left_is_no_jump():
+def test_a_move_at_negligible_loss_is_no_jump():
     assert jumps(np.array([1.0, 1e-2, *[1e-9] * 9, *[1e-10] * 9])) == 0
 
 
@@ -56,5 +56,5 @@ def test_an_interval_of_rest_within_a_fall_does_not_part_it():
     assert jumps(np.concatenate([np.full(20, 1.0), [0.8, 0.8, 0.6], np.full(20, 0.6)])) == 1
 
 
-def test_losses_of_nothing_are_no_jump():
+def test_losses_of_zero_have_no_jump():
     assert jumps(np.zeros(10)) == 0

@@ -108,7 +108,7 @@ def test_classes_are_counted_apart():
     assert of(run, "features_represented_last_class") == [1]
 
 
-def test_losses_are_held_against_the_naive_and_the_constant():
+def test_losses_are_compared_with_the_naive_and_the_constant():
     run = bottleneck(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
     assert of(run, "loss") == run.losses[0].tolist()
     # With a bias of 0 the error of a feature that is ignored is E[x^2]: p/3 over p/3 - p^2/4.
@@ -166,7 +166,7 @@ def test_jumps_are_counted_for_every_replica():
     assert of(run, "n_jumps") == [2, 0]
 
 
-def test_strategies_are_read_off_and_held_against_theory():
+def test_strategies_are_read_off_and_compared_with_theory():
     sweep = {"importance_last": [0.1, 1.0]}
     config = toy_config(features={"n": 2, "probability": 0.3}, sweep=sweep, fit={"replicas": 2})
     weight = torch.tensor([[[[1.0, 0.0]], [[1.0, -1.0]]], [[[1.0, -1.0]], [[1.0, 0.9]]]])
@@ -219,7 +219,7 @@ def test_neurons_of_all_layers_count():
     assert np.isnan(of(run, "n_pairs")).all()
 
 
-def test_outputs_computed_are_held_against_the_naive_count():
+def test_outputs_computed_are_compared_with_the_naive_count():
     exact = absolute([[1.0, 0.0], [-1.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]])
     assert (of(exact, "features_computed"), of(exact, "features_computed_beyond_naive")) == ([1], [0])
     nothing = absolute([[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]])
@@ -232,7 +232,7 @@ def test_a_constant_loss_is_the_variance_times_importance():
     assert run.naive[0].constant_loss == pytest.approx(Reading(run).constant_losses.mean(), rel=1e-6)
 
 
-def test_accuracy_is_the_share_of_classes_told_right():
+def test_accuracy_is_the_share_of_classes_predicted_correctly():
     config = toy_config(
         features={"n": 2, "probability": 0.5, "values": {"kind": "choice", "choices": [1.0]}},
         target={"function": "one_hot", "levels": [0.0, 1.0]},
@@ -286,6 +286,6 @@ def test_measures_read_a_toy_from_its_directory(tmp_path):
     assert {name: MEASURES[name](reading).shape for name in applies} == dict.fromkeys(applies, (1, 2))
 
 
-def test_an_unknown_measure_is_told_with_the_nearest_name():
+def test_an_unknown_measure_gets_the_nearest_name_as_a_suggestion():
     with pytest.raises(BadInput, match=r"'feature_represented' is not known; did you mean 'features_represented'"):
         measure_named("feature_represented")

@@ -97,7 +97,7 @@ def test_the_numbers_of_the_verdicts_are_there_for_programs(place, five):
     assert [each["probability"] for each in found["instances"]] == [0.5, 0.1, 0.05]
 
 
-def test_every_figure_of_the_page_lies_beside_it_as_svg(place):
+def test_every_figure_of_the_page_is_also_an_svg_file(place):
     drawn = {path.read_bytes() for path in (place / "out" / "five" / "figures").glob("*.svg")}
     embedded = [base64.b64decode(source.split(",")[1]) for source in Parsed(page(place, "five")).sources]
     assert len(embedded) == 8
@@ -144,7 +144,7 @@ def test_replicas_that_end_apart_are_doubted(five):
 
 
 @pytest.mark.parametrize(("last", "is_doubted"), [(0.5, True), (0.99, False)])
-def test_a_loss_that_still_falls_is_doubted(five, last, is_doubted):
+def test_a_loss_that_is_still_falling_is_doubted(five, last, is_doubted):
     steps = np.arange(101)
     losses = np.ones((101, 3, 3))
     losses[95:] = last

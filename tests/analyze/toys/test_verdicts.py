@@ -84,13 +84,13 @@ def test_a_difference_is_taken_from_every_replica_to_the_best_of_the_other_insta
     assert one.word == "held"
 
 
-def test_an_unknown_measure_is_told_with_the_run_the_key_and_the_nearest():
+def test_an_unknown_measure_is_refused_with_the_run_the_key_and_the_nearest():
     run = run_of([[1]], [[1.0]], measure="features_representd", at_least=2)
     with pytest.raises(BadInput, match=r"planted: expect\.0\.measure: .*did you mean 'features_represented'"):
         judge(run)
 
 
-def test_a_measure_that_does_not_apply_is_told_with_what_it_is_for():
+def test_a_measure_that_does_not_apply_is_refused_with_its_purpose():
     run = run_of([[1]], [[1.0]], measure="n_mono_pairs", at_least=2)
     with pytest.raises(BadInput, match=r"'n_mono_pairs' does not apply to this bottleneck model; it is for comp"):
         judge(run)

@@ -81,7 +81,7 @@ def test_a_score_of_weights_is_listed_as_not_measurable(made: tuple):
     assert "not measurable on planted neurons (it needs weights)" in made[1]["weighs"].line()
 
 
-def test_a_second_run_finds_its_result_and_the_first_tells_its_progress(made: tuple):
+def test_a_second_run_finds_its_result_and_the_first_reports_progress(made: tuple):
     said = made[3]
     assert said[said.index("---") + 1 :] == [f"found {made[0]}"]
     assert any(line.startswith("symmetric: knows of 300 neurons") for line in said)
@@ -97,18 +97,18 @@ def test_the_page_and_the_tables_say_what_was_measured(made: tuple):
     assert cases.filter(pl.col("name") == "symmetric")["auroc"].item() > 0.99
 
 
-def test_controls_tell_what_random_sets_and_single_tokens_were_called(made: tuple):
+def test_controls_show_the_verdicts_on_random_sets_and_single_tokens(made: tuple):
     controls = {one.name: one for one in made[1]["guesses"].controls}
     assert set(controls) == {"broad", "random words", "random tokens", "single tokens"}
     assert all(one.n == 40 and 0 <= one.mono <= 1 for one in controls.values())
 
 
-def test_what_was_measured_for_tuning_is_not_published(made: tuple, tmp_path: Path):
+def test_measurements_for_tuning_are_not_published(made: tuple, tmp_path: Path):
     with pytest.raises(BadInput, match="held"):
         truth(made[2], tmp_path, "tuning", ("k_eff",), (), True, print)
 
 
-def test_a_score_that_is_not_there_is_named(made: tuple, tmp_path: Path):
+def test_an_unknown_score_is_named(made: tuple, tmp_path: Path):
     with pytest.raises(BadInput, match=r"k_ef.*did you mean 'k_eff'"):
         truth(made[2], tmp_path, "held", ("k_ef",), (), False, print)
 

@@ -70,7 +70,7 @@ def test_unequal_partners_are_about_ten_times_apart():
         assert all(UNEQUAL[0] <= first / other <= UNEQUAL[1] for other in others)
 
 
-def test_too_few_features_are_told():
+def test_too_few_features_are_reported():
     few = Admitted(BANK.features[:5], BANK.tokens[:, :5], ())
     with pytest.raises(TooFewFeatures, match="symmetric"):
         draw_neurons(MAIN, few)

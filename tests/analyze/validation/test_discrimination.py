@@ -38,7 +38,7 @@ def test_rank_correlation_is_spearmans():
     assert np.isnan(rank_correlation(np.ones(60), k))
 
 
-def test_the_best_threshold_parts_what_can_be_parted_and_is_nothing_without_scores():
+def test_the_best_threshold_separates_what_can_be_separated_and_is_nan_without_scores():
     score = np.array([0.1, 0.2, np.nan, 0.8, 0.9])
     assert best_threshold(score, np.array([False, False, False, True, True])) == pytest.approx(0.5)
     assert np.isnan(best_threshold(np.full(3, np.nan), np.array([True, False, True])))
@@ -65,7 +65,7 @@ def simulated(rng: np.random.Generator, n_features: int = 90) -> tuple[ndarray, 
 
 
 @pytest.mark.slow
-def test_the_interval_holds_the_truth_nineteen_times_in_twenty_when_features_are_drawn_anew():
+def test_the_interval_contains_the_truth_in_nineteen_of_twenty_redrawings_of_features():
     rng = np.random.default_rng(0)
     one = np.array(MAIN.k) == 1
     truth = np.mean([auroc(simulated(rng)[0], one) for _ in range(800)])
@@ -78,7 +78,7 @@ def test_the_interval_holds_the_truth_nineteen_times_in_twenty_when_features_are
     assert 182 <= held <= 200
 
 
-def test_an_interval_holds_its_estimate_and_is_the_same_every_time():
+def test_an_interval_contains_its_estimate_and_is_the_same_every_time():
     score, members = simulated(np.random.default_rng(1))
     found = auroc_interval(score, np.array(MAIN.k) == 1, members)
     assert found.low < found.value < found.high

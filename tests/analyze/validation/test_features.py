@@ -24,7 +24,7 @@ def words(name: str, reading: ParsedText = READING) -> list[str]:
     return [re.split(r"[\s\0]+|(?<=\w)\(", text)[-1].lstrip("(") for text in until]
 
 
-def test_what_features_hold_on_a_fixed_page_never_changes_because_neurons_were_planted_by_it():
+def test_features_on_a_fixed_page_never_change_because_neurons_were_planted_by_them():
     held = np.stack([one.tokens(READING) for one in FEATURES])
     assert int(held.sum()) == 638
     assert (

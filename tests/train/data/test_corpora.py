@@ -45,7 +45,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_read(tmp_path: Path) -> None:
     assert texts(tmp_path / "a[1].txt") == ["here"]
 
 
-def test_a_large_txt_is_cut_at_blank_lines_into_parts_that_together_hold_all_of_it(tmp_path: Path) -> None:
+def test_a_large_txt_is_cut_at_blank_lines_into_parts_that_together_hold_all_its_text(tmp_path: Path) -> None:
     paragraphs = [f"paragraph {i} " + "word " * (i % 90) for i in range(6000)]
     (tmp_path / "big.txt").write_text("\n\n".join(paragraphs))
     documents = read(tmp_path / "big.txt")

@@ -184,7 +184,7 @@ def test_a_result_that_was_damaged_or_is_of_another_version_is_not_found(tmp_pat
         (stories(9), {"n_ctx": 100_000}, r"\d+ fit tokens are fewer than one row of n_ctx = 100000"),
     ],
 )
-def test_text_that_is_no_use_is_refused_and_leaves_nothing_behind(
+def test_unusable_text_is_refused_and_leaves_nothing_behind(
     tmp_path: Path, texts: list[str], keywords: dict[str, Any], message: str
 ) -> None:
     wanted = config(jsonl(tmp_path / "a.jsonl", texts), **keywords)
@@ -193,13 +193,13 @@ def test_text_that_is_no_use_is_refused_and_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
-def test_eval_text_shorter_than_a_row_is_refused(tmp_path: Path) -> None:
+def test_evaluation_text_shorter_than_a_row_is_refused(tmp_path: Path) -> None:
     wanted = config(jsonl(tmp_path / "a.jsonl", stories(300)), eval_share=0.05, n_ctx=4096)
     with pytest.raises(BadInput, match=r"\d+ eval tokens are fewer than one row of n_ctx = 4096"):
         prepare(wanted, tmp_path / "out")
 
 
-def test_a_source_without_text_is_named_beside_one_that_has_some(tmp_path: Path) -> None:
+def test_a_source_without_text_is_named_even_next_to_one_with_text(tmp_path: Path) -> None:
     some, none = jsonl(tmp_path / "a.jsonl", stories(20)), jsonl(tmp_path / "b.jsonl", [""])
     with pytest.raises(BadInput, match="number 2 has no text of its own"):
         prepare(config(some, none), tmp_path / "out")

@@ -147,7 +147,7 @@ def test_sixteen_rows_take_about_a_millisecond_at_most(prepared: Path) -> None:
     assert min(times) < 2e-3
 
 
-def test_rows_that_are_not_there_are_refused(prepared: Path) -> None:
+def test_missing_rows_are_refused(prepared: Path) -> None:
     tokens = TokenFile.open(prepared)
     with pytest.raises(BadInput, match="there are"):
         tokens.plain_rows(tokens.n_rows, 1)
@@ -227,7 +227,7 @@ def test_digits_stand_alone_and_bos_is_the_first_id(tokenizer) -> None:
     assert not [word for word in tokenizer.get_vocab() if sum(c.isdigit() for c in word) and len(word) > 1]
 
 
-def test_a_tokenizer_file_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such file"):
         load_tokenizer(tmp_path / "tokenizer.json")
     (tmp_path / "tokenizer.json").write_text("{}")

@@ -104,7 +104,7 @@ def refusal(path: Path, words: list[str]) -> str:
         ),
     ],
 )
-def test_features_that_cannot_be_are_refused(toy_file: Path, words: list[str], said: str):
+def test_impossible_features_are_refused(toy_file: Path, words: list[str], said: str):
     assert refusal(toy_file, words).startswith(said)
 
 
@@ -134,7 +134,7 @@ def test_features_that_cannot_be_are_refused(toy_file: Path, words: list[str], s
         ),
     ],
 )
-def test_pairs_that_cannot_be_are_refused(toy_file: Path, words: list[str], said: str):
+def test_impossible_pairs_are_refused(toy_file: Path, words: list[str], said: str):
     assert refusal(toy_file, words).startswith(said)
 
 
@@ -151,13 +151,13 @@ def test_pairs_that_cannot_be_are_refused(toy_file: Path, words: list[str], said
         (["--fit.schedule", "linar"], "fit.schedule", "linear"),
     ],
 )
-def test_an_unknown_name_is_told_the_nearest_one(toy_file: Path, words: list[str], key: str, meant: str):
+def test_an_unknown_name_gets_the_nearest_as_a_suggestion(toy_file: Path, words: list[str], key: str, meant: str):
     said = refusal(toy_file, words)
     assert said.startswith(f"{key}: ")
     assert said.endswith(f"got {words[1]!r}; did you mean {meant!r}?")
 
 
-def test_an_unknown_name_like_no_other_is_told_all_that_there_are(toy_file: Path):
+def test_an_unknown_name_unlike_any_other_gets_the_whole_list(toy_file: Path):
     said = refusal(toy_file, ["--target.function", "zzz"])
     assert "'identity', 'abs', 'square'" in said
     assert said.endswith("got 'zzz'")
@@ -172,7 +172,7 @@ def test_an_unknown_name_like_no_other_is_told_all_that_there_are(toy_file: Path
         (["--features", "3"], "features: Input should be a valid dictionary"),
     ],
 )
-def test_an_unknown_key_is_told_the_nearest_one(toy_file: Path, words: list[str], said: str):
+def test_an_unknown_key_gets_the_nearest_as_a_suggestion(toy_file: Path, words: list[str], said: str):
     assert refusal(toy_file, words).startswith(said)
 
 
@@ -199,7 +199,7 @@ def test_an_unknown_key_is_told_the_nearest_one(toy_file: Path, words: list[str]
         (["--fit.steps", "0"], "fit.steps: Input should be greater than or equal to 1"),
     ],
 )
-def test_networks_and_fits_that_cannot_be_are_refused(toy_file: Path, words: list[str], said: str):
+def test_impossible_networks_and_fits_are_refused(toy_file: Path, words: list[str], said: str):
     assert refusal(toy_file, words).startswith(said)
 
 
@@ -417,7 +417,7 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_whatever_a_key_holds_there_is_a_toy_or_bad_input(data: st.DataObject):
+def test_any_value_of_a_key_gives_a_toy_or_bad_input(data: st.DataObject):
     values = tomllib.loads(TOY)
     key = data.draw(st.sampled_from([*keys_of(ToyConfig), *ToyConfig.model_fields]))
     table = values

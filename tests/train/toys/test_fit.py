@@ -118,7 +118,7 @@ def test_snapshots_are_replica_0s_weights_in_equal_steps_the_last_of_them_final(
     assert fit(toy()).snapshots == {}
 
 
-def test_more_points_than_steps_are_a_point_a_step():
+def test_more_points_than_steps_give_one_point_a_step():
     assert fit(toy(steps=3, curve_points=100)).curve_steps.tolist() == [0, 1, 2, 3]
 
 
@@ -132,7 +132,7 @@ OPTIONS: list[ToyConfig] = [
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(which=st.integers(0, len(OPTIONS) - 1), first=st.integers(0, 19), more=st.integers(0, 19))
-def test_a_fit_that_was_stopped_twice_at_any_steps_ends_as_one_that_was_not(which: int, first: int, more: int):
+def test_a_fit_stopped_twice_at_any_steps_ends_as_an_uninterrupted_one(which: int, first: int, more: int):
     config = OPTIONS[which]
     state = stopped_at(config, first)
     state = stopped_at(config, min(19, first + more), state)
@@ -149,7 +149,7 @@ def _whole(which: int) -> Fit:
     return _WHOLE[which]
 
 
-def test_the_state_is_handed_over_on_the_way_and_is_not_changed_by_going_on():
+def test_a_state_saved_on_the_way_is_not_changed_by_further_training():
     states: list[FitState] = []
     whole = fit(OPTIONS[0], save=states.append, pace=Pace(save_seconds=0.0))
     assert [state.step for state in states] == [5, 10, 15]
@@ -278,7 +278,7 @@ def test_a_broken_state_is_not_saved():
         fit(config, save=lambda state: pytest.fail("saved"), stop=lambda: next(asked) == 7)
 
 
-def test_what_does_not_fit_into_memory_is_told_before_training(monkeypatch: pytest.MonkeyPatch):
+def test_a_fit_too_large_for_memory_is_refused_before_training(monkeypatch: pytest.MonkeyPatch):
     for key, config in {
         "fit.replicas": toy({"hidden": 900}, {"n": 1000}, replicas=100_000),
         "fit.batch": toy(batch=2**33),

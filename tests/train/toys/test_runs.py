@@ -170,7 +170,7 @@ def test_the_same_command_finds_its_result_and_leaves_it_as_it_is(finished):
     assert [path.name for path in finished.directory.parent.iterdir()] == ["small"]
 
 
-def test_what_is_said_of_an_experiment_may_change_and_is_taken_over(finished, copy):
+def test_the_description_of_an_experiment_may_change_and_is_updated(finished, copy):
     about = small_toy().about.model_copy(update={"outcome": "It did."})
     config = small_toy(about=about.model_dump(), expect=())
     outcome = run_toy(config, copy)
@@ -233,7 +233,7 @@ def test_a_killed_toy_goes_on_from_its_last_point(finished, tmp_path, monkeypatc
     assert begun == list(range(24, 40))
 
 
-def test_what_is_said_of_an_experiment_may_change_while_it_is_unfinished_and_nothing_else_may(tmp_path, monkeypatch):
+def test_only_the_description_of_an_unfinished_experiment_may_change(tmp_path, monkeypatch):
     out = tmp_path / "small"
     with monkeypatch.context() as patch:
         stop_before(7, patch)
@@ -245,7 +245,7 @@ def test_what_is_said_of_an_experiment_may_change_while_it_is_unfinished_and_not
     assert run_toy(small_toy(expect=()), out).run.config.expect == ()
 
 
-def test_a_damaged_state_is_passed_over_aloud(finished, tmp_path, monkeypatch, capsys):
+def test_a_damaged_state_is_skipped_with_a_message(finished, tmp_path, monkeypatch, capsys):
     out = tmp_path / "small"
     with monkeypatch.context() as patch:
         stop_before(7, patch)
@@ -259,7 +259,7 @@ def test_a_damaged_state_is_passed_over_aloud(finished, tmp_path, monkeypatch, c
     assert "falling back" in said[0]
 
 
-def test_what_a_dead_process_was_writing_goes_and_what_others_write_stays(tmp_path):
+def test_leftovers_of_a_dead_process_are_removed_and_files_of_others_stay(tmp_path):
     for name in (".tmp-small-4194305", ".tmp-small-1-4194305", ".unfinished-small/.tmp-state-000000007-4194305"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "part").write_text("half")
@@ -267,7 +267,7 @@ def test_what_a_dead_process_was_writing_goes_and_what_others_write_stays(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-small-1-4194305", "small"]
 
 
-def test_a_toy_that_diverges_leaves_nothing_that_another_rate_would_trip_over(tmp_path):
+def test_a_toy_that_diverges_leaves_nothing_in_the_way_of_another_rate(tmp_path):
     out = tmp_path / "small"
     wild = small_toy(fit__lr=1e30)
     with pytest.raises(Diverged, match=r"small: the loss of instance 0 .* is not finite at step \d+.*lower fit.lr"):
@@ -276,7 +276,7 @@ def test_a_toy_that_diverges_leaves_nothing_that_another_rate_would_trip_over(tm
     assert not run_toy(small_toy(), out).found
 
 
-def test_too_little_memory_or_space_is_told_beforehand_and_leaves_nothing(tmp_path, monkeypatch):
+def test_too_little_memory_or_disk_space_is_reported_beforehand_and_leaves_nothing(tmp_path, monkeypatch):
     out = tmp_path / "small"
     many = small_toy(fit__replicas=100_000, network__hidden=100_000)
     with pytest.raises(EnvironmentProblem, match=r"GB of memory, .* lower fit.replicas"):
@@ -310,7 +310,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(finished, tmp_path
     assert same(run_toy(small_toy(), out).run, finished)
 
 
-def test_a_result_that_cannot_be_written_is_told_and_does_not_appear(tmp_path, monkeypatch):
+def test_a_result_that_cannot_be_written_is_reported_and_does_not_appear(tmp_path, monkeypatch):
     def no_room(table, schema, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -327,7 +327,7 @@ def test_two_processes_do_not_train_the_same_toy(tmp_path):
     assert run_toy(small_toy(), out).run.n_inst == 2
 
 
-def test_an_output_that_is_taken_is_left_as_it_is_and_an_empty_one_is_used(tmp_path):
+def test_an_output_directory_in_use_is_left_unchanged_and_an_empty_one_is_used(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("precious")
     (tmp_path / "file").write_text("precious")
@@ -342,7 +342,7 @@ def test_an_output_that_is_taken_is_left_as_it_is_and_an_empty_one_is_used(tmp_p
 
 
 @pytest.mark.parametrize("name", ["a name with blanks", "zeile\n'ü 🦆\"", "x" * 250, "ü" * 120])
-def test_a_toy_may_be_called_anything_that_is_a_name(tmp_path, monkeypatch, name):
+def test_a_toy_may_have_any_name(tmp_path, monkeypatch, name):
     with monkeypatch.context() as patch:
         stop_before(3, patch)
         with pytest.raises(Stopped):
@@ -352,12 +352,12 @@ def test_a_toy_may_be_called_anything_that_is_a_name(tmp_path, monkeypatch, name
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_names_too_long_to_be_written_beside_do_not_share_a_place(tmp_path):
+def test_names_too_long_for_a_file_do_not_share_a_place(tmp_path):
     one, other = (Unfinished(tmp_path / ("x" * 240 + end)).directory for end in "ab")
     assert one != other
 
 
-def test_a_toy_beyond_a_directory_that_is_none_is_the_environments_fault(tmp_path):
+def test_a_toy_below_a_file_is_a_fault_of_the_environment(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "small", Path("/proc/polysem/small")):
         with pytest.raises(EnvironmentProblem, match="cannot be written"):
@@ -418,7 +418,7 @@ def another_width(directory: Path) -> None:
         (lambda directory: (directory / "curves.parquet").unlink(), "curves.parquet: missing"),
     ],
 )
-def test_a_directory_sealed_anew_is_held_against_its_config(copy, change, part):
+def test_a_resealed_directory_is_checked_against_its_config(copy, change, part):
     change(copy)
     reseal(copy)
     with pytest.raises(BadInput, match=part):
@@ -442,7 +442,7 @@ def test_a_manifest_that_says_something_else_is_refused(copy, changes, part):
         ToyRun.load(copy)
 
 
-def test_a_directory_that_is_none_or_no_toy_is_refused(tmp_path):
+def test_a_missing_directory_or_one_without_a_toy_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no such directory"):
         ToyRun.load(tmp_path / "nowhere")
     with pytest.raises(BadInput, match="not a whole result"):

@@ -82,7 +82,7 @@ def test_an_output_matters_as_much_as_the_features_that_it_reads_do_on_average()
         ("argmax", ["x0 >= x1", "x1 > x0"]),
     ],
 )
-def test_outputs_are_called_what_they_compute(function: str, names: list[str]):
+def test_outputs_are_named_after_what_they_compute(function: str, names: list[str]):
     assert target(function, n=2).names() == names
 
 

@@ -78,7 +78,7 @@ def test_the_listing_stands_alone_and_without_it_a_file_is_needed(command, toml)
     assert command().is_refusal(2, "needs a TOY.toml; --list shows")
 
 
-def test_the_result_is_called_after_the_file_and_found_again(command, toml, tmp_path, monkeypatch):
+def test_the_result_is_named_after_the_file_and_found_again(command, toml, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = command(toml)
     assert first.code == 0
@@ -114,7 +114,7 @@ def test_the_result_is_called_after_the_file_and_found_again(command, toml, tmp_
         ),
     ],
 )
-def test_a_toy_that_cannot_be_is_refused_in_one_line(command, toml, tmp_path, words, parts):
+def test_an_impossible_toy_is_refused_in_one_line(command, toml, tmp_path, words, parts):
     assert command(toml, "--out", tmp_path / "out", *words).is_refusal(2, "small.toml: ", *parts)
     assert list(tmp_path.iterdir()) == [toml]
 
@@ -125,7 +125,7 @@ def test_a_toy_that_diverges_is_stopped_with_step_and_rate(command, toml, tmp_pa
     assert list(tmp_path.iterdir()) == [toml]
 
 
-def test_memory_for_too_many_replicas_is_told_beforehand(command, toml, tmp_path):
+def test_memory_for_too_many_replicas_is_reported_beforehand(command, toml, tmp_path):
     started = time.perf_counter()
     said = command(toml, "--out", tmp_path / "out", "--fit.replicas", "100000", "--network.hidden", "100000")
     assert said.is_refusal(3, "2 instances of 100000 replicas need", "GB are free", "lower fit.replicas")
@@ -133,7 +133,7 @@ def test_memory_for_too_many_replicas_is_told_beforehand(command, toml, tmp_path
     assert list(tmp_path.iterdir()) == [toml]
 
 
-def test_a_signal_is_heard_wherever_it_comes_and_the_same_command_goes_on(toml, tmp_path):
+def test_a_signal_stops_a_toy_at_any_time_and_the_same_command_goes_on(toml, tmp_path):
     """From another process, in the middle of a training that would take minutes."""
     long = (sys.executable, "-m", "train", "toy", toml, "--out", tmp_path / "out", "--fit.steps", "1000000")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -100,7 +100,7 @@ def test_responses_are_those_that_sampling_one_feature_finds(activation, layer):
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])
-def test_a_deep_relu_network_without_hidden_biases_is_told_exactly(layer):
+def test_a_deep_relu_network_without_hidden_biases_is_described_exactly(layer):
     """It is linear on either side of 0: the mean over v is a quarter of its activations at 1 and at -1 together."""
     config = toy(n=3, network={"kind": "computation", "hidden": [6, 5]})
     model = random_model(config)
@@ -117,7 +117,7 @@ def test_the_same_responses_whatever_fits_into_memory_at_once():
     torch.testing.assert_close(Truth.of(model, config, at_once=100).responses, whole)
 
 
-def test_shares_and_leading_features_tell_mono_poly_and_dead_apart():
+def test_shares_and_leading_features_distinguish_mono_poly_and_dead():
     config = toy(n=3, network={"kind": "computation", "hidden": [3]})
     model = random_model(config, replicas=1)
     model.parameters["W1"][:] = torch.tensor([[0.0, -8.0, 0.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0]])

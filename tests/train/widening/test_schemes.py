@@ -186,7 +186,7 @@ def test_dirichlet_shares_sum_to_one_and_spread_with_small_concentration(k):
     seed=st.integers(0, 10**6),
     instances=st.sampled_from([(), (2,)]),
 )
-def test_noise_moves_what_it_says_and_nothing_else(sizes, k, noise, split, seed, instances):
+def test_noise_changes_the_stated_weights_and_nothing_else(sizes, k, noise, split, seed, instances):
     generator = torch.Generator().manual_seed(seed)
     plain = copy_neurons(drawn("gelu", sizes, seed, instances), "gelu", k, split, 1.0, generator)
     noisy = add_noise(plain, k, noise, 0.5, generator)

@@ -159,7 +159,7 @@ def test_clipping_breaks_the_tie_where_it_bites(act):
 
 
 @pytest.mark.parametrize("noise", ["zero_sum", "w_in", "antithetic", "w_out"])
-def test_noise_parts_siblings_that_would_else_stay_equal(noise):
+def test_noise_separates_siblings_that_would_otherwise_stay_equal(noise):
     for plan, parts in ((PLAN, False), (PLAN.model_copy(update={"noise": noise, "sigma": 0.3}), True)):
         wide = widened(trained_like("gelu_new"), plan)
         advance(wide, adam(wide, K), 30)
@@ -168,7 +168,7 @@ def test_noise_parts_siblings_that_would_else_stay_equal(noise):
             assert (cosine.min() < 0.9999) == parts
 
 
-def test_unequal_shares_part_siblings_as_well():
+def test_unequal_shares_separate_siblings_as_well():
     wide = widened(trained_like("gelu_new"), PLAN.model_copy(update={"split": "dirichlet"}))
     advance(wide, adam(wide, K), 30)
     siblings = wide.mlp(0).fc_in.weight.unflatten(0, (K, N))
@@ -289,7 +289,7 @@ def test_fine_tuning_one_of_two_layers_leaves_the_rest_bit_identical_and_bridges
         assert difference.abs().max() < 1e-5
 
 
-def test_a_bridge_that_kept_the_parents_epsilon_would_be_seen(parents):
+def test_a_bridge_with_the_parents_epsilon_would_be_detected(parents):
     """The parity above can fail: with the narrow epsilon the wide SoLU layer's logits move by far more."""
     narrow = load(parents["solu_ln"]).model()
     wide, _ = widen(narrow, WidenPlan(layers=(1,), factor=10))
@@ -342,7 +342,7 @@ def test_a_transplanted_run_goes_on_bit_identically_where_it_was_stopped(data, p
         assert (step_directory(again, 20) / name).read_bytes() == (step_directory(straight, 20) / name).read_bytes()
 
 
-def test_a_start_without_moments_cannot_give_any(data, parents, tmp_path):
+def test_a_start_without_moments_has_none_to_transplant(data, parents, tmp_path):
     untrained = step_directory(parents["gelu_new"], 0)
     with pytest.raises(BadInput, match=r"optim\.state: .* holds no moments of layers\.0\.mlp\.fc_in\.weight"):
         run(arm(data, untrained, optim__state="transplant"), tmp_path / "arm-s0")

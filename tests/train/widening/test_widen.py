@@ -153,7 +153,7 @@ def test_siblings_without_noise_share_their_gradients():
     torch.testing.assert_close(siblings.sum(0), model.mlp(0).fc_in.weight.grad)
 
 
-def test_the_parent_and_all_that_is_not_widened_stay_as_they_are():
+def test_the_parent_and_everything_else_stay_unchanged():
     model = trained_like("solu_ln", 2, 12, 0)
     before = copy.deepcopy(model.state_dict())
     wide, _ = widen(model, WidenPlan(layers=(0,), factor=3, noise="zero_sum", sigma=1.0))
@@ -163,7 +163,7 @@ def test_the_parent_and_all_that_is_not_widened_stay_as_they_are():
             assert torch.equal(wide.state_dict()[name], value)
 
 
-def test_a_layer_that_is_not_there_is_named():
+def test_a_missing_layer_is_named():
     with pytest.raises(BadInput, match=r"layer 2 is not there; the model has layers 0 to 1"):
         widen(trained_like("relu", 2, 4, 0), WidenPlan(layers=(2,), factor=2))
 
@@ -212,7 +212,7 @@ def test_schemes_that_are_not_exact_say_so_with_the_figure(act, noise):
     assert lineage.receipt.logits_relative_l2["fp64"] > 1e-6
 
 
-def test_noise_too_large_for_fp32_to_cancel_is_refused_in_words():
+def test_noise_too_large_for_fp32_to_cancel_is_refused_with_an_explanation():
     with pytest.raises(BadInput, match=r"widen\.sigma: 1000000\.0 is too large for fp32 to cancel"):
         widen(trained_like("relu", 1, 30, 0), WidenPlan(layers=(0,), factor=5, sigma=1e6))
 
@@ -239,7 +239,7 @@ def test_noise_too_large_for_fp32_to_cancel_is_refused_in_words():
         ({"copies": "fresh", "noise": "none", "split": "dirichlet"}, "copies: fresh neurons have no siblings"),
     ],
 )
-def test_a_plan_that_cannot_be_is_one_line_that_names_the_key(values, message):
+def test_an_impossible_plan_is_refused_in_one_line_that_names_the_key(values, message):
     with pytest.raises(BadInput, match=f"^run.toml: {message}") as refusal:
         validate(WidenPlan, {"layers": [0], "factor": 2} | values, "run.toml")
     assert "\n" not in str(refusal.value)

@@ -89,7 +89,7 @@ def test_exact_schemes_leave_every_answer_as_it_was(arm, hidden_bias):
 
 
 @pytest.mark.parametrize("noise", ["w_in", "antithetic", "w_out"])
-def test_other_noise_moves_the_answers_and_the_change_is_told(noise):
+def test_other_noise_changes_the_answers_and_the_change_is_reported(noise):
     config, model = trained()
     wide = widened(model, ArmConfig(factor=2, noise=noise, sigma=0.3), [1.0, 1.0])
     change = relative_change(model, wide, config)
@@ -220,7 +220,7 @@ def test_a_network_from_scratch_takes_the_steps_before_as_well(arms):
     assert scratch_config(config, "x2-scratch").fit.steps == 40
 
 
-def test_what_is_finished_is_found_and_a_new_arm_is_added(outcome, tmp_path):
+def test_finished_arms_are_found_and_a_new_one_is_added(outcome, tmp_path):
     config = toy(arms=ARMS | {"x2-antithetic": {"factor": 2, "noise": "antithetic"}})
     out = outcome.run.directory
     before = {arm.name: arm.run.hash for arm in outcome.arms}
@@ -328,18 +328,18 @@ def test_a_scheme_that_misses_its_promise_is_a_defect(outcome):
         ({"fine_tune": {"steps": 0}}, "fine_tune.steps"),
     ],
 )  # fmt: skip
-def test_arms_that_cannot_be_are_refused_with_the_key(changes, says):
+def test_impossible_arms_are_refused_with_the_key(changes, says):
     with pytest.raises(BadInput) as failure:
         toy(**changes)
     assert says in str(failure.value)
 
 
-def test_a_layer_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_layer_is_refused(tmp_path):
     with pytest.raises(BadInput, match="layer 1 is not there"):
         run_toy(toy(arms={"a": {"layers": [1], "factor": 2}}), tmp_path / "toy")
 
 
-def test_arms_survive_the_way_through_toml(tmp_path):
+def test_arms_survive_a_round_trip_through_toml(tmp_path):
     path: Path = tmp_path / "toy.toml"
     path.write_text(to_toml(toy()))
     assert load_config(ToyConfig, path) == toy()
