@@ -13,7 +13,7 @@ from analyze.activations.provenance import open_held_out
 from analyze.scores.passages import AFTER, BEFORE
 from analyze.tables import visible
 from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import load_tokenizer
+from train.data.tokenizer import load_tokenizer
 from train.errors import BadInput
 
 LEVELS = 8

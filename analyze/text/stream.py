@@ -15,7 +15,8 @@ from numpy import ndarray
 from analyze.activations.provenance import held_out, open_held_out
 from analyze.activations.store import Activations
 from analyze.text.vocabulary import Vocabulary
-from train.data.tokens import TokenFile, load_tokenizer
+from train.data.tokenizer import load_tokenizer
+from train.data.tokens import TokenFile
 from train.errors import BadInput
 
 T = TypeVar("T")

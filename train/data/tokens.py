@@ -2,6 +2,7 @@
 
 import os
 import weakref
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,9 @@ import torch
 from jaxtyping import Int, UInt64
 from torch import Tensor
 
-from train.data.tokenizer import BOS_ID, load_tokenizer
+from train.data.tokenizer import BOS_ID
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest, sha256_file, verify
-
-__all__ = [
-    "FORMAT_VERSION",
-    "SPLITS",
-    "TokenFile",
-    "load_tokenizer",
-    "permuted",
-    "read_data_manifest",
-    "token_dtype",
-]
 
 FORMAT_VERSION = 1
 SPLITS: tuple[str, str] = ("fit", "eval")
@@ -56,6 +47,7 @@ def read_data_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
+@dataclass(frozen=True, eq=False)
 class TokenFile:
     """One split of a data directory.
 
@@ -69,12 +61,8 @@ class TokenFile:
     n_ctx: int
     d_vocab: int
     n_tokens: int
-    n_rows: int
     tokenizer_sha256: str
     data_hash: str
-    _path: Path
-    _dtype: np.dtype[Any]
-    _handle: int
 
     @classmethod
     def open(
@@ -89,48 +77,61 @@ class TokenFile:
         Raises:
             BadInput: anything that does not fit.
         """
-        self = cls()
-        self.directory, self.split = Path(directory), split
+        directory = Path(directory)
         if split not in SPLITS:
             raise BadInput(f"{directory}: no split {split!r}; there are fit and eval")
-        manifest = read_data_manifest(self.directory)
+        manifest = read_data_manifest(directory)
         if check_hashes:
-            verify(self.directory)
-        self.data_hash = manifest_hash(self.directory)
+            verify(directory)
         try:
-            self.n_ctx = int(manifest["n_ctx"] if n_ctx is None else n_ctx)
-            self.d_vocab = int(manifest["d_vocab"])
-            self.n_tokens = int(manifest["n_tokens"][split])
-            self.tokenizer_sha256 = str(manifest["tokenizer_sha256"])
+            tokens = cls(
+                directory=directory,
+                split=split,
+                n_ctx=int(manifest["n_ctx"] if n_ctx is None else n_ctx),
+                d_vocab=int(manifest["d_vocab"]),
+                n_tokens=int(manifest["n_tokens"][split]),
+                tokenizer_sha256=str(manifest["tokenizer_sha256"]),
+                data_hash=manifest_hash(directory),
+            )
         except (KeyError, TypeError, ValueError) as failure:
-            raise BadInput(f"{self.directory}/MANIFEST.json: wrong or missing {failure}") from None
-        if self.n_ctx < 1:
-            raise BadInput(f"n_ctx: {self.n_ctx} must be at least 1")
-        self.n_rows = self.n_tokens // self.n_ctx
-        if not self.n_rows:
-            raise BadInput(f"{self.directory}: {self.n_tokens} {split} tokens are no row of n_ctx = {self.n_ctx}")
-        self._check_tokenizer()
-        self._dtype = token_dtype(self.d_vocab)
-        self._path = self.directory / f"tokens-{split}.bin"
-        self._open_stream()
-        return self
+            raise BadInput(f"{directory}/MANIFEST.json: wrong or missing {failure}") from None
+        if tokens.n_ctx < 1:
+            raise BadInput(f"n_ctx: {tokens.n_ctx} must be at least 1")
+        if not tokens.n_rows:
+            raise BadInput(f"{directory}: {tokens.n_tokens} {split} tokens are no row of n_ctx = {tokens.n_ctx}")
+        tokenizer = directory / "tokenizer.json"
+        if not tokenizer.is_file():
+            raise BadInput(f"{tokenizer}: not there")
+        if sha256_file(tokenizer) != tokens.tokenizer_sha256:
+            raise BadInput(f"{tokenizer}: not the tokenizer of these tokens: its hash is not the manifest's")
+        _ = tokens._handle
+        return tokens
 
-    def _check_tokenizer(self) -> None:
-        path = self.directory / "tokenizer.json"
-        if not path.is_file():
-            raise BadInput(f"{path}: not there")
-        if sha256_file(path) != self.tokenizer_sha256:
-            raise BadInput(f"{path}: not the tokenizer of these tokens: its hash is not the manifest's")
+    @property
+    def n_rows(self) -> int:
+        """Rows of the split, an incomplete last one left out."""
+        return self.n_tokens // self.n_ctx
 
-    def _open_stream(self) -> None:
+    @property
+    def _path(self) -> Path:
+        return self.directory / f"tokens-{self.split}.bin"
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return token_dtype(self.d_vocab)
+
+    @cached_property
+    def _handle(self) -> int:
+        """The open stream, after checking its size."""
         try:
-            self._handle = os.open(self._path, os.O_RDONLY)
+            handle = os.open(self._path, os.O_RDONLY)
         except OSError as failure:
             raise BadInput(f"{self._path}: cannot be opened ({failure.strerror})") from None
-        weakref.finalize(self, os.close, self._handle)
-        n_bytes, expected = os.fstat(self._handle).st_size, self.n_tokens * self._dtype.itemsize
+        weakref.finalize(self, os.close, handle)
+        n_bytes, expected = os.fstat(handle).st_size, self.n_tokens * self._dtype.itemsize
         if n_bytes != expected:
             raise BadInput(f"{self._path}: {n_bytes} bytes where the manifest's counts need {expected}")
+        return handle
 
     def rows(self, seed: int, step: int, batch: int) -> Int[Tensor, "batch row"]:
         """The `batch` training rows [batch, n_ctx + 1] of a step, shuffled anew each epoch."""

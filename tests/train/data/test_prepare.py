@@ -13,7 +13,8 @@ from train.config import DataConfig, SourceConfig
 from train.configfile import load_config
 from train.data.corpora import Limits
 from train.data.prepare import Prepared, prepare
-from train.data.tokens import TokenFile, load_tokenizer
+from train.data.tokenizer import load_tokenizer
+from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import verify
 

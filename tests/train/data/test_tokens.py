@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from train.config import DataConfig, SourceConfig
 from train.data.prepare import prepare
-from train.data.tokenizer import BOS, BOS_ID, train_tokenizer
-from train.data.tokens import TokenFile, load_tokenizer, permuted
+from train.data.tokenizer import BOS, BOS_ID, load_tokenizer, train_tokenizer
+from train.data.tokens import TokenFile, permuted
 from train.errors import BadInput
 
 N_CTX = 8
