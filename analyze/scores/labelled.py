@@ -195,7 +195,7 @@ def fit_block(
     halves = [torch.from_numpy(np.flatnonzero(half)) for half in (is_fit, ~is_fit)]
     for first in range(0, y.shape[1], AT_ONCE):
         neurons = slice(first, first + AT_ONCE)
-        y_fit, y_eval = (y[:, neurons].double().index_select(0, half).numpy() for half in halves)
+        y_fit, y_eval = (y[:, neurons].index_select(0, half).double().numpy() for half in halves)
         fits.put(neurons, fit_labels(y_fit, y_eval, labels))
     return fits
 
