@@ -71,12 +71,11 @@ def loss_curves(curves: Sequence[Curve], styles: Styles, unigram: float, bigram:
     """Training loss (smoothed, thin) and held-out loss (thick) over tokens; arms in a panel of their own."""
     from matplotlib.figure import Figure
 
-    groups = [[curve for curve in curves if curve.is_arm == arm] for arm in (False, True)]
-    groups = [group for group in groups if group]
+    groups = [group for arm in (False, True) if (group := [curve for curve in curves if curve.is_arm == arm])]
     titles = {False: "trained from scratch", True: "started from a checkpoint"}
     with look():
-        figure = Figure(figsize=(5.2 * max(len(groups), 1) + 1.2, 4.2), layout="constrained")
-        grid = figure.subplots(1, max(len(groups), 1), squeeze=False)[0]
+        figure = Figure(figsize=(5.2 * len(groups) + 1.2, 4.2), layout="constrained")
+        grid = figure.subplots(1, len(groups), squeeze=False)[0]
         for axes, group in zip(grid, groups):
             _loss_panel(axes, group, styles, {"unigram": unigram, "bigram": bigram})
             axes.set_title(titles[group[0].is_arm])
@@ -84,17 +83,12 @@ def loss_curves(curves: Sequence[Curve], styles: Styles, unigram: float, bigram:
         return svg_of(figure)
 
 
-def _loss_panel(
-    axes: "Axes",
-    group: Sequence[Curve],
-    styles: Styles,
-    baselines: dict[str, float],
-) -> None:
+def _loss_panel(axes: "Axes", group: Sequence[Curve], styles: Styles, baselines: dict[str, float]) -> None:
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     # From scratch the first steps matter most; a continued run's birth, at no tokens, must be on the axis.
     first = 0 if group[0].is_arm else 1
-    ends: dict[str, tuple[float, float]] = {}
+    ends: dict[str, float] = {}
     evaluated = [curve.evaluation[curve.evaluation[:, 0] >= first] for curve in group]
     for curve, evaluation in zip(group, evaluated):
         colour, dash = styles[curve.variant]
@@ -103,7 +97,7 @@ def _loss_panel(
             axes.plot(train[:, 0], _smooth(train[:, 1]), color=colour, linewidth=0.6, alpha=0.55)
         if evaluation.size:
             axes.plot(evaluation[:, 0], evaluation[:, 1], color=colour, linestyle=dash, linewidth=1.8)
-            ends.setdefault(curve.variant, (float(evaluation[-1, 0]), float(evaluation[-1, 1])))
+            ends.setdefault(curve.variant, float(evaluation[-1, 1]))
     if first:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -112,7 +106,7 @@ def _loss_panel(
         axes.set_xlim(left=min(starts) / 2 if starts else None)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("tokens")
-    losses = np.concatenate([evaluation[:, 1] for evaluation in evaluated] or [np.array([0.0, 1.0])])
+    losses = np.concatenate([evaluation[:, 1] for evaluation in evaluated])
     if losses.size:
         span = max(float(losses.max() - losses.min()), 0.05)
         low, high = float(losses.min()) - 0.08 * span, float(losses.max()) + 0.05 * span
@@ -124,7 +118,7 @@ def _loss_panel(
                 label(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
         axes.set_ylim(low, high)
     gap = 0.055 * (axes.get_ylim()[1] - axes.get_ylim()[0])
-    for (variant, (_, loss)), height in zip(ends.items(), apart([y for _, y in ends.values()], gap)):
+    for (variant, loss), height in zip(ends.items(), apart(list(ends.values()), gap)):
         label(axes, (1.02, height), f"{variant} {loss:.2f}", styles[variant].colour, va="center")
 
 
@@ -139,10 +133,9 @@ def score_distributions(
     """
     from matplotlib.figure import Figure
 
-    columns = min(4, max(len(distributions), 1))
-    lines = -(-max(len(distributions), 1) // columns)
-    everything = [part for each in distributions for part in (each.trained, *each.nulls.values())]
-    values = np.concatenate(everything) if everything else np.array([1.0, 4.0])
+    columns = min(4, len(distributions))
+    lines = -(-len(distributions) // columns)
+    values = np.concatenate([part for each in distributions for part in (each.trained, *each.nulls.values())])
     right = max(float(values.max()), 1.01 * threshold) if values.size else 4.0
     left = 1.0 if logarithmic else min(float(values.min(initial=threshold)), threshold)
     with look():
@@ -182,7 +175,7 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: Styles) -> str
     """Means with intervals and single seeds, lines shared by all panels: (axis label, dots) each."""
     from matplotlib.figure import Figure
 
-    n = max((len(dots) for _, dots in panels), default=1)
+    n = len(panels[0][1])
     with look():
         figure = Figure(figsize=(2.4 + 3.6 * len(panels), 0.36 * n + 1.1), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
