@@ -88,8 +88,8 @@ def labels(directory: Path, extra: Sequence[Path] = (), out: Path | None = None)
     data = TokenFile.open(directory, split="eval")
     bank = bank_on(data, extra)
     table = bank_table(bank, stream_of(data).document)
-    said = printed(table, bank.absent)
+    text = printed(table, bank.absent)
     if out is None:
-        return said
+        return text
     facts = {"data_hash": data.data_hash, "extra": {str(path): sha256_file(path) for path in extra}}
-    return f"{said}\nwrote {write_bank(bank, table, out, facts)}"
+    return f"{text}\nwrote {write_bank(bank, table, out, facts)}"

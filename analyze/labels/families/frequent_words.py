@@ -1,6 +1,6 @@
 """The training text's most frequent words, across tokens and in any case: the word, the word after it, pairs.
 
-They are chosen by the training text, so that nothing about them is chosen on the held-out text.
+The training text chooses them, so that nothing about them depends on the held-out text.
 """
 
 import re
@@ -10,11 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from analyze.labels.base import Family, Label, Labelled, Span, label_spans
-from analyze.text.stream import Passage, Stream
+from analyze.text.stream import BOS, Passage, Stream
 
 N_WORDS, N_BEFORE, N_PAIRS = 40, 20, 30
 TOKENS_READ = 500_000
-BOS = 0
 _WORD = re.compile(r"(?<![\w'’])[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)")
 _FAMILIES = ("frequent words", "after frequent words", "frequent pairs of words")
 
@@ -31,20 +30,20 @@ def counted(stream: Stream) -> tuple[list[str], list[tuple[str, str]]]:
     for part in documents[:: -(-len(stream.training) // TOKENS_READ) or 1]:
         pieces = (stream.vocabulary.pieces[token] for token in part.tolist() if token != BOS)
         text = b"".join(pieces).decode("utf-8", errors="surrogateescape")
-        held: set[str] = set()
-        held_pairs: set[tuple[str, str]] = set()
+        in_document: set[str] = set()
+        pairs_in_document: set[tuple[str, str]] = set()
         before, end = "", -2
         for match in _WORD.finditer(text):
             word = match.group().lower()
-            held.add(word)
+            in_document.add(word)
             if match.start() == end + 1 and text[end] == " ":
-                held_pairs.add((before, word))
+                pairs_in_document.add((before, word))
             before, end = word, match.end()
-        words.update(held)
-        pairs.update(held_pairs)
+        words.update(in_document)
+        pairs.update(pairs_in_document)
     return (
-        [word for word, _ in sorted(words.items(), key=lambda item: (-item[1], item[0]))[:N_WORDS]],
-        [pair for pair, _ in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:N_PAIRS]],
+        sorted(words, key=lambda word: (-words[word], word))[:N_WORDS],
+        sorted(pairs, key=lambda pair: (-pairs[pair], pair))[:N_PAIRS],
     )
 
 

@@ -43,8 +43,8 @@ def _find(stream: Stream) -> Labelled:
     pair_last = np.full(len(at), -1, np.int64)
     pairs = np.flatnonzero(follows)
     pair_key = token[pairs] * size + before[pairs]
-    pair_count[pairs], found = _earlier(pair_key)
-    pair_last[pairs] = np.where(found >= 0, pairs[found], -1)
+    pair_count[pairs], last = _earlier(pair_key)
+    pair_last[pairs] = np.where(last >= 0, pairs[last], -1)
     prompt_count, prompt_last = _earlier(row[pairs] * size + before[pairs])
     seen_prompt = np.zeros(len(at), bool)
     seen_prompt[pairs] = prompt_count > 0

@@ -1,9 +1,11 @@
 """What the data say about a document: its source, its topic; and its language, by its commonest words."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from analyze.labels.base import Family, Label, Labelled
 from analyze.text.stream import Passage, Stream
@@ -34,27 +36,26 @@ def language_of(passage: Passage) -> str | None:
     return best if share[best] >= _FEWEST else None
 
 
-def _of_documents(stream: Stream, wanted: Callable[[int], bool]) -> np.ndarray:
-    chosen = np.fromiter((wanted(index) for index in range(len(stream.starts))), bool, len(stream.starts))
+def _where(stream: Stream, of_documents: Sequence[Any], value: Any) -> Int[np.ndarray, "_"]:
+    """The tokens of the documents that have this value."""
+    chosen = np.array([each == value for each in of_documents], bool)
     return stream.positions[np.repeat(chosen, stream.lengths)]
 
 
 def _find(stream: Stream) -> Labelled:
-    told = "as the prepared data say"
+    note = "as the prepared data say"
     for topic in sorted({topic for topic in stream.topics if topic is not None}):
-        where = _of_documents(stream, lambda index, topic=topic: stream.topics[index] == topic)
-        yield Label(f"in a document on {topic}", "topic", "exact", False, told), where
+        label = Label(f"in a document on {topic}", "topic", "exact", False, note)
+        yield label, _where(stream, stream.topics, topic)
     for source in sorted(set(stream.sources)):
-        where = _of_documents(stream, lambda index, source=source: stream.sources[index] == source)
-        yield Label(f"in a document from {source}", "source", "exact", False, told), where
+        label = Label(f"in a document from {source}", "source", "exact", False, note)
+        yield label, _where(stream, stream.sources, source)
     languages = [language_of(passage) for passage in stream.passages]
-    note = "by its commonest words"
     for language in _COMMON:
-        where = _of_documents(stream, lambda index, language=language: languages[index] == language)
-        yield Label(f"in a document in {language}", "language", "rule", False, note), where
+        label = Label(f"in a document in {language}", "language", "rule", False, "by its commonest words")
+        yield label, _where(stream, languages, language)
     python = [passage.is_python for passage in stream.passages]
-    note = "by its file name"
-    yield Label("in a Python file", "source", "exact", False, note), _of_documents(stream, lambda index: python[index])
+    yield Label("in a Python file", "source", "exact", False, "by its file name"), _where(stream, python, True)
 
 
 FAMILY = Family("origin", _find)

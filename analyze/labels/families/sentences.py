@@ -53,7 +53,7 @@ _LATER = declared(
 def sentences_of(text: str) -> list[tuple[int, int]]:
     """(start, stop) of each sentence, the white space behind it included; together the whole text.
 
-    Where one begins is told by the text up to its first sign, so it is known there.
+    The text up to its first sign decides where one begins, so a model can know it there.
     """
     starts = [0]
     for match in _END.finditer(text):
@@ -61,7 +61,7 @@ def sentences_of(text: str) -> list[tuple[int, int]]:
         if match.group()[0] == "\n":
             begins = bool(after)
         else:
-            # What may open a sentence tells as soon as it stands there, so nothing behind it is asked.
+            # The sign that may open a sentence decides, not what follows it.
             opens = after.isupper() or after.isdigit() or after in tuple("\"'“‘([«")
             begins = opens and not (match.group()[0] == "." and _abbreviated(text, match.start()))
         if begins:
