@@ -73,16 +73,16 @@ def main() -> None:
     parser.add_argument("--features", choices=("tuning", "held"), default="tuning")
     args = parser.parse_args()
     corpus = Corpus.of(TokenFile.open(args.data, split="eval"))
-    bank = admit_on(corpus).of(args.features)
+    admitted = admit_on(corpus).of(args.features)
     positions, is_fit = np.asarray(corpus.tokens.stream_position, np.int64), np.asarray(corpus.tokens.is_fit)
     views = grammar_on(corpus.data, positions, is_fit).views
     planted = []
     for case in CASES:
         try:
-            planted.append(planted_case(corpus, bank, case))
+            planted.append(planted_case(corpus, admitted, case))
         except TooFewFeatures:
             continue
-    print(f"{len(bank.features)} features ({args.features}); AUROC, no figure counts as the lowest")
+    print(f"{len(admitted.features)} features ({args.features}); AUROC, no figure counts as the lowest")
     rates = (f"{neurons.name} {auroc(-neurons.acts.moments.firing_rate, neurons.k == 1):.2f}" for neurons in planted)
     print("firing rate: " + "  ".join(rates))
     for name, parts in LINES.items():

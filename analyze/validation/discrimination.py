@@ -13,8 +13,8 @@ COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A figure with the ends of its interval."""
+class AurocEstimate:
+    """AUROC with the ends of its interval."""
 
     value: float
     low: float
@@ -43,7 +43,7 @@ def auroc_interval(
     members: Bool[ndarray, "n f"],
     seed: int = 0,
     draws: int = DRAWS,
-) -> Estimate:
+) -> AurocEstimate:
     """AUROC with the percentile interval (COVERAGE) of a bootstrap over features and neurons.
 
     Args:
@@ -53,7 +53,7 @@ def auroc_interval(
     """
     drawn = auroc_draws(score, positive, weights(members, draws, np.random.default_rng(seed)))
     low, high = np.quantile(drawn, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
-    return Estimate(auroc(score, positive), float(low), float(high))
+    return AurocEstimate(auroc(score, positive), float(low), float(high))
 
 
 def rank_correlation(score: Float[ndarray, "n"], k: Int[ndarray, "n"]) -> float:

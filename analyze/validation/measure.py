@@ -74,10 +74,7 @@ def measure(
     """
     keys = {score.name: _key(score, corpus, admitted) for score in scores}
     measured = []
-    for planted in planted_sets(corpus, admitted):
-        if isinstance(planted, str):
-            say(f"{planted}: too few features for it, left out")
-            continue
+    for planted in planted_sets(corpus, admitted, say):
 
         def scored(score: NeuronScore, *less: str, planted: PlantedSet = planted) -> Scored:
             path = cache / f"{'-'.join((keys[score.name], *map(_slug, (planted.name, *less))))}.parquet"

@@ -207,14 +207,14 @@ def changed_sets(corpus: Corpus, admitted: Admitted) -> Iterator[PlantedSet]:
     yield PlantedSet(CHANGES[3], corpus.activations(values[:, thrice], CHANGES[3]), k[thrice], members[thrice])
 
 
-def planted_sets(corpus: Corpus, admitted: Admitted) -> Iterator[PlantedSet | str]:
-    """Everything that scores are measured on, in order; for a case with too few features its name alone."""
+def planted_sets(corpus: Corpus, admitted: Admitted, say: Callable[[str], None]) -> Iterator[PlantedSet]:
+    """Everything that scores are measured on, in order; `say` takes a line for each case with too few features."""
     cases = [(case, None, case.name) for case in CASES]
     parts = [(MAIN, corpus.one_document_in(n), name) for name, n in PARTS_OF_THE_DOCUMENTS.items()]
     for case, kept, name in (*cases, *parts):
         try:
             yield planted_case(corpus, admitted, case, kept, name)
         except TooFewFeatures:
-            yield name
+            say(f"{name}: too few features for it, left out")
     yield from control_sets(corpus, admitted)
     yield from changed_sets(corpus, admitted)
