@@ -121,7 +121,7 @@ def patience_of(stream_position: Int[ndarray, "t"], draw: int = 0) -> Float[ndar
     return -np.log(u)
 
 
-class Finder:
+class ModeFinder:
     """Finds the modes of neurons over one sample of tokens."""
 
     def __init__(
@@ -156,14 +156,14 @@ class Finder:
         return Modes(clustered[best], nulls[best], size)
 
 
-def finder_of(contexts: Contexts, acts: Activations) -> Finder:
+def finder_of(contexts: Contexts, acts: Activations) -> ModeFinder:
     """Of all sampled tokens; two contexts' similarity is the mean of their cosines in the five views."""
     positions = np.asarray(acts.tokens.stream_position).astype(np.int64)
 
     def points(chosen: Int[ndarray, "k"]) -> Float[ndarray, "k d"]:
         return unit_rows(np.hstack([view.vectors(positions[chosen]) for view in contexts.views]))
 
-    return Finder(points, positions, np.asarray(acts.tokens.document), contexts.fingerprint[positions])
+    return ModeFinder(points, positions, np.asarray(acts.tokens.document), contexts.fingerprint[positions])
 
 
 def find_all(acts: Activations) -> list[Modes]:
@@ -225,7 +225,7 @@ class ContextModes(NeuronScore):
         active = features.astype(np.float64)
         vectors = unit_rows(active - active.mean(axis=0))
         sample = np.arange(len(y))
-        finder = Finder(vectors.__getitem__, sample, sample, sample)
+        finder = ModeFinder(vectors.__getitem__, sample, sample, sample)
         weights = strong_firings(torch.from_numpy(y.astype(np.float32)), np.median(y, axis=0), sample % 2 == 0)
         return np.array([-finder.find(column).value for column in weights.T.numpy()])
 

@@ -99,7 +99,7 @@ def _pieces(bounds: Int[ndarray, "_"]) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Null:
+class ContextNull:
     """What random contexts give in each view: the mean cosine, and the variance of one pair split in two.
 
     A firing token keeps its weight and its document, and its context is drawn at random from all tokens of the half
@@ -137,7 +137,7 @@ def mean_null(vectors: Vectors, document: Int[ndarray, "t"]) -> Float[ndarray, "
     return pair_sums(torch.ones(len(document), 1), vectors, document).cosine[0]
 
 
-def null_of(vectors: Vectors, document: Int[ndarray, "t"], is_shared: Bool[ndarray, " views"]) -> Null:
+def null_of(vectors: Vectors, document: Int[ndarray, "t"], is_shared: Bool[ndarray, " views"]) -> ContextNull:
     """The null of some tokens."""
     mean = mean_null(vectors, document)
     _, views, d = vectors(slice(0, 0)).shape
@@ -149,7 +149,7 @@ def null_of(vectors: Vectors, document: Int[ndarray, "t"], is_shared: Bool[ndarr
     squared = np.square(m).sum(axis=1) ** 2
     one = np.maximum(np.einsum("vi,vij,vj->v", m, second, m) - squared, 0)
     two = np.maximum(np.square(second).sum(axis=(1, 2)) - squared - 2 * one, 0)
-    return Null(mean, one, two, is_shared)
+    return ContextNull(mean, one, two, is_shared)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class MsFigures:
         return self.raw - self.null
 
 
-def judge(fit: PairSums, fit_null: Float[ndarray, " views"], held_out: PairSums, null: Null) -> MsFigures:
+def judge(fit: PairSums, fit_null: Float[ndarray, " views"], held_out: PairSums, null: ContextNull) -> MsFigures:
     """Choose each neuron's view by its mean cosine above the null on fit documents; take its eval value."""
     enough = (fit.n_documents >= FEWEST_DOCUMENTS) & (held_out.n_documents >= FEWEST_DOCUMENTS)
     above = np.where(enough[:, None], np.round(fit.cosine - fit_null, _TIE), 0.0)

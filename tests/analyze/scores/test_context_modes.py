@@ -11,7 +11,7 @@ from analyze.scores.base import NeuronScore, ReadsToys
 from analyze.scores.context_modes import (
     SIZES,
     ContextModes,
-    Finder,
+    ModeFinder,
     clusterings,
     examples_of,
     find_all,
@@ -74,12 +74,12 @@ def test_scale_leaves_the_examples_unmoved():
     np.testing.assert_array_equal(examples_of(weights * 8, patience, document, document), first)
 
 
-def cloud(n_groups: int, n: int = 3000) -> Finder:
+def cloud(n_groups: int, n: int = 3000) -> ModeFinder:
     """Tokens of 3,000 documents in 12 dimensions: half of them noise, half in groups about the first axes."""
     rng = np.random.default_rng(1)
     centre = np.eye(12)[np.arange(n) % n_groups] * 3 * (np.arange(n) < n // 2)[:, None]
     points = unit_rows(centre + rng.standard_normal((n, 12)))
-    return Finder(points.__getitem__, np.arange(n), np.arange(n), np.arange(n))
+    return ModeFinder(points.__getitem__, np.arange(n), np.arange(n), np.arange(n))
 
 
 @pytest.mark.parametrize("n_groups", [2, 3, 5])
