@@ -10,7 +10,7 @@ from train.commandline import Command
 
 @dataclass(frozen=True, kw_only=True)
 class Collect(Command):
-    """Stream held-out text through a checkpoint and keep what its neurons did, one directory a layer and hook."""
+    """Stream held-out text through a checkpoint and keep what its neurons did, a directory for each layer and hook."""
 
     checkpoint: Positional[Path]
     """a run (its newest step) or a step directory"""
@@ -25,7 +25,7 @@ class Collect(Command):
     max_tokens: int | None = None
     """read at most this many held-out tokens"""
     sample_tokens: int | None = None
-    """tokens whose activations are held whole; give the same number to all variants of a comparison"""
+    """tokens whose activations the sample holds; give the same number to all variants of a comparison"""
     max_neurons: int | None = None
     """of a wider layer take a random choice of so many; default: every neuron"""
     batch: int = 64

@@ -119,7 +119,7 @@ def _make(
     remove_leftovers(sample)
     with work_directory(out, sealed, settings) as work:
         passes = Passes(source, tokens, plan, work, settings, batch)
-        statistics = passes.run(say)
+        quantiles, rates = passes.run(say)
         assert passes.sample_hash is not None
         known = {SAMPLE_FILE: passes.sample_hash}
         with publishing(sample, sealed, replace=True, known=known) as aside:
@@ -145,7 +145,7 @@ def _make(
         acts = Activations(
             meta,
             plan.tokens,
-            combine(passes.moments, statistics, facts.parent),
+            combine(passes.moments, quantiles, rates, facts.parent),
             passes.examples.finish(),
             passes.sample,
             histograms=Histograms(passes.tally.counts),

@@ -7,10 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Int16
 from torch import Tensor
 
-from analyze.activations.bf16_keys import few_places, from_sort_keys, key_below, sort_keys
-from analyze.activations.histograms import Histograms, Tally
-from analyze.activations.sample import BLOCK, Sample
-from analyze.activations.store import DEAD, RARE, SCORED, Moments, TokenSample
+from analyze.activations.bf16_keys import few_places, from_sort_keys
+from analyze.activations.store import DEAD, RARE, SCORED, Moments
 from analyze.metrics import FIRING_SHARE
 
 MIN_DOCUMENTS = 30
@@ -19,8 +17,6 @@ DEAD_SHARE = 1e-6
 """A neuron is dead where its range is at most this share of the layer's median range."""
 COLUMNS = 64
 """Neurons copied to fp64 at a time: their part of a micro-batch stays in the cache."""
-BLOCK_BYTES = 2**26
-"""Size in fp32 of the block of neurons that `sampled_statistics` reads at a time."""
 
 
 class StreamMoments:
@@ -93,14 +89,6 @@ class Rates:
     negative_mass: Float[np.ndarray, "n"]
 
 
-@dataclass(frozen=True)
-class SampledStatistics:
-    """The statistics that need every token of a neuron at once."""
-
-    quantiles: Quantiles
-    rates: Rates
-
-
 class QuantileRows:
     """Quantiles of neurons, one neuron at a time and in any order."""
 
@@ -137,27 +125,9 @@ def quantile_index(share: float, count: int) -> int:
     return max(int(np.ceil(share * count - 1e-9)) - 1, 0)
 
 
-def sampled_statistics(sample: Sample, tokens: TokenSample, n_neurons: int) -> SampledStatistics:
-    """The statistics of a sample that holds all the tokens there are, read in blocks of 64 MB."""
-    quantiles, tally = QuantileRows(n_neurons, tokens.is_fit), Tally(n_neurons)
-    fired, documents = np.zeros((2, n_neurons), dtype=np.int64)
-    document_starts = np.flatnonzero(np.diff(tokens.document, prepend=-1))
-    width = max(1, min(BLOCK, BLOCK_BYTES // (4 * len(tokens))))
-    for first in range(0, n_neurons, width):
-        values = sample.read(first, min(first + width, n_neurons)).bfloat16()
-        for neuron, keys in enumerate(sort_keys(values.T.contiguous()).numpy(), start=first):
-            ordered = np.sort(keys)
-            quantiles.add(neuron, keys, ordered)
-            tally.add(neuron, ordered)
-            threshold = key_below(FIRING_SHARE * quantiles.values.p9999[neuron : neuron + 1])[0]
-            fired[neuron] = np.count_nonzero(keys > threshold)
-            documents[neuron] = np.count_nonzero(np.maximum.reduceat(keys, document_starts) > threshold)
-    shares = Histograms(tally.counts).negative_share()
-    rates = Rates(fired / len(tokens), documents, shares, tally.negative_mass())
-    return SampledStatistics(quantiles.values, rates)
-
-
-def combine(stream: StreamMoments, sampled: SampledStatistics, parent: Int[np.ndarray, "n"] | None = None) -> Moments:
+def combine(
+    stream: StreamMoments, quantiles: Quantiles, rates: Rates, parent: Int[np.ndarray, "n"] | None = None
+) -> Moments:
     """The Moments of a layer, with each neuron's status and flags.
 
     Dead: the range of its fit activations is at most 1e-6 x the median of all ranges above 0. (Absolute bounds fail:
@@ -165,7 +135,6 @@ def combine(stream: StreamMoments, sampled: SampledStatistics, parent: Int[np.nd
     neurons are neither dense nor always_on.
     """
     mean, sd = stream.mean_and_sd()
-    quantiles, rates = sampled.quantiles, sampled.rates
     ranges = quantiles.fit_range
     moving = ranges[ranges > 0]
     dead = ranges <= (DEAD_SHARE * np.median(moving) if len(moving) else 0.0)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from analyze.activations.bf16_keys import transposed_keys
 from analyze.activations.firing import Firing
 from analyze.activations.histograms import Histograms, Tally
-from analyze.activations.moments import QuantileRows, Rates, SampledStatistics, StreamMoments
+from analyze.activations.moments import QuantileRows, Quantiles, Rates, StreamMoments
 from analyze.activations.resume import Say, State, WorkDirectory, arrays_of
 from analyze.activations.sample import BLOCK, SAMPLE_FILE, SampleFile, SampleWriter, blocks
 from analyze.activations.settings import CollectSettings
@@ -110,7 +110,7 @@ class Passes:
         self.quantiles = QuantileRows(self.n_neurons, self.plan.tokens.is_fit)
         self.firing = Firing(self.n_neurons, self.tokens.d_vocab, self.work.path, self.settings)
 
-    def run(self, say: Say) -> SampledStatistics:
+    def run(self, say: Say) -> tuple[Quantiles, Rates]:
         """Make all passes, or what is left of them.
 
         Raises:
@@ -154,7 +154,7 @@ class Passes:
             negative_share=Histograms(self.tally.counts).negative_share(),
             negative_mass=self.tally.negative_mass(),
         )
-        return SampledStatistics(self.quantiles.values, rates)
+        return self.quantiles.values, rates
 
     def remainder(self) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """Count, sum and sum of squares of the bf16 values at or below each neuron's threshold."""

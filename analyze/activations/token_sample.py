@@ -123,12 +123,12 @@ def counted_in_sample(
     """As `counted_tokens` of the rows first..stop, from a sample that holds all tokens; views of it."""
     # BOS stands before every row but not in the stream: the model reads stream position i at i + 1.
     low, high = np.searchsorted(tokens.stream_position, (first * n_ctx - 1, stop * n_ctx - 1))
-    counted = TokenSample(*(getattr(tokens, field.name)[low:high] for field in fields(TokenSample)))
+    counted = select(tokens, slice(low, high))
     return counted.stream_position - (first * n_ctx - 1), counted
 
 
-def select(tokens: TokenSample, chosen: np.ndarray) -> TokenSample:
-    """The tokens at some indices, or where a mask is true."""
+def select(tokens: TokenSample, chosen: np.ndarray | slice) -> TokenSample:
+    """The tokens at some indices, in a slice, or where a mask is true."""
     return TokenSample(*(getattr(tokens, field.name)[chosen] for field in fields(TokenSample)))
 
 

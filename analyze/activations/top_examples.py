@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analyze.activations.resume import arrays_of
 from analyze.activations.store import HALVES, TokenSample
 
 N_EXAMPLES = 20
@@ -69,7 +70,7 @@ class TopExamples:
             document = int(tokens.document[start])
             if self._open is None or self._open.document != document:
                 self._close()
-                self._open = self._begin(document, half_of(tokens, start))
+                self._open = self._begin(document, 0 if tokens.is_fit[start] else 1)
             row = start if rows is None else rows[start]
             self._open.take(activations[row : row + stop - start], tokens, start)
 
@@ -113,8 +114,7 @@ class TopExamples:
         """The arrays, which a resumed collection overwrites in place, and the open document."""
         for half in range(len(HALVES)):
             self._merge(half)
-        names = ("values", "documents", "stream_positions", "positions")
-        arrays = {name: getattr(self, name) for name in names}
+        arrays = arrays_of(self)
         if (peak := self._open) is not None:
             arrays |= {"open": np.array([peak.document, peak.half], dtype=np.int64), "open.values": peak.values}
             arrays |= {"open.stream_position": peak.stream_position, "open.position": peak.position}
@@ -155,8 +155,3 @@ def run_starts(document: Int[np.ndarray, "t"], rows: Int[np.ndarray, "t"] | None
     if rows is not None:
         changes |= rows[1:] != rows[:-1] + 1
     return [0, *(np.flatnonzero(changes) + 1).tolist(), len(document)]
-
-
-def half_of(tokens: TokenSample, index: int) -> int:
-    """Index in HALVES of the half that a token's document belongs to."""
-    return 0 if tokens.is_fit[index] else 1

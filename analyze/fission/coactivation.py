@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from analyze.activations.moments import DEAD_SHARE, FIRING_SHARE, from_sort_keys, key_below
+from analyze.activations.bf16_keys import from_sort_keys, key_below
+from analyze.activations.moments import DEAD_SHARE, FIRING_SHARE
 from analyze.activations.settings import DEFAULT
 from analyze.activations.source import NeuronSource
 from analyze.activations.store import TokenSample

@@ -9,11 +9,10 @@ import torch
 from jaxtyping import BFloat16, Int
 from torch import Tensor
 
-from analyze.activations.moments import StreamMoments, combine, sampled_statistics, sort_keys
-from analyze.activations.sample import MemorySample, blocks
+from analyze.activations.bf16_keys import sort_keys
+from analyze.activations.in_memory import activations_in_memory
+from analyze.activations.sample import blocks
 from analyze.activations.store import DEAD, Activations
-from analyze.activations.token_sample import select
-from analyze.activations.top_examples import TopExamples
 
 MOST = 512
 """Neurons that a null is made of at most: 2 bytes a token and neuron are held in memory."""
@@ -59,12 +58,6 @@ def activations_of(
         settings: further facts for meta.settings, beside `null`, `null_seed` and `neurons`.
     """
     n = len(neurons)
-    stream, examples = StreamMoments(n), TopExamples(n)
-    for first in range(0, len(values), CHUNK):
-        piece = values[first : first + CHUNK].float()
-        stream.update(piece)
-        examples.update(piece, select(acts.tokens, np.arange(first, first + len(piece))))
-    sample = MemorySample(values)
     meta = replace(
         acts.meta,
         n_neurons=n,
@@ -72,8 +65,7 @@ def activations_of(
         sample_hash=None,
         settings=acts.meta.settings | {"null": null, "null_seed": seed, "neurons": neurons.tolist()} | settings,
     )
-    moments = combine(stream, sampled_statistics(sample, acts.tokens, n))
-    return Activations(meta, acts.tokens, moments, examples.finish(), sample)
+    return activations_in_memory(values, acts.tokens, meta)
 
 
 def by_neuron(values: BFloat16[Tensor, "t n"]) -> Iterator[tuple[int, np.ndarray]]:

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from analyze.activations.moments import key_below
+from analyze.activations.bf16_keys import key_below
 from analyze.activations.store import Activations
 from analyze.nulls.base import Null, NullStyle
 from analyze.nulls.making import MOST, activations_of, by_neuron, living, values_of

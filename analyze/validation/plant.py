@@ -9,11 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from analyze.activations.moments import StreamMoments, combine, sampled_statistics
-from analyze.activations.sample import MemorySample
+from analyze.activations.in_memory import activations_in_memory
 from analyze.activations.store import FORMAT_VERSION, Activations, ActivationsMeta, TokenSample
 from analyze.activations.token_sample import make_plan, select
-from analyze.activations.top_examples import TopExamples
 from analyze.text.context_states import context_states
 from analyze.text.stream import stream_of
 from analyze.validation.admission import Admitted
@@ -34,7 +32,6 @@ from analyze.validation.design import (
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 
-TOKENS_AT_ONCE = 8192
 PARTS_OF_THE_DOCUMENTS = {"half of the documents": 2, "a quarter of the documents": 4}
 
 
@@ -73,15 +70,7 @@ class Corpus:
         """
         tokens = self.tokens if kept is None else select(self.tokens, kept)
         activations = torch.from_numpy(values if kept is None else values[kept])
-        n = activations.shape[1]
-        stream, examples = StreamMoments(n), TopExamples(n)
-        for first in range(0, len(activations), TOKENS_AT_ONCE):
-            piece = activations[first : first + TOKENS_AT_ONCE]
-            stream.update(piece)
-            examples.update(piece, select(tokens, np.arange(first, first + len(piece))))
-        sample = MemorySample(activations)
-        moments = combine(stream, sampled_statistics(sample, tokens, n))
-        return Activations(self._meta(tokens, n, name), tokens, moments, examples.finish(), sample)
+        return activations_in_memory(activations, tokens, self._meta(tokens, activations.shape[1], name))
 
     def _meta(self, tokens: TokenSample, n: int, name: str) -> ActivationsMeta:
         return ActivationsMeta(

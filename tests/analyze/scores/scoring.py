@@ -6,10 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from analyze.activations.moments import StreamMoments, combine, sampled_statistics
-from analyze.activations.sample import MemorySample
+from analyze.activations.in_memory import activations_in_memory
 from analyze.activations.store import Activations, TokenSample
-from analyze.activations.top_examples import TopExamples
 from analyze.rules.build import grammar_of
 from analyze.rules.grammar import Grammar
 from tests.analyze.activations.synthetic import meta_of, sampled_tokens, write_data
@@ -22,15 +20,8 @@ def made_up_data(directory: Path) -> Path:
 
 def activations_of(values: Float[np.ndarray, "t n"], data: Path, tokens: TokenSample) -> Activations:
     """Activations as `collect` would leave them, held in memory."""
-    held = torch.from_numpy(values.astype(np.float32))
-    n = held.shape[1]
-    stream, examples = StreamMoments(n), TopExamples(n)
-    stream.update(held)
-    examples.update(held, tokens)
-    sample = MemorySample(held)
-    moments = combine(stream, sampled_statistics(sample, tokens, n))
-    meta = meta_of(data, tokens, "gelu", 0, 500, n_neurons=n)
-    return Activations(meta, tokens, moments, examples.finish(), sample)
+    meta = meta_of(data, tokens, "gelu", 0, 500, n_neurons=values.shape[1])
+    return activations_in_memory(torch.from_numpy(values.astype(np.float32)), tokens, meta)
 
 
 def grammar_on(data: Path) -> tuple[Grammar, TokenSample]:
