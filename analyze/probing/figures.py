@@ -76,9 +76,9 @@ def curve_figure(shown: pl.DataFrame, styles: Styles) -> Figure:
         "probes-curves",
         svg,
         visible(f"AUPRC of sparse probes against their number of neurons. Of dense probes: {'; '.join(listed)}."),
-        "Mean over seeds; the labels told best, of each family in turn. Dotted lines in a variant's colour: its "
-        "untrained network. Grey band: from the worst to the best shifted label of any variant; grey line: base rate, "
-        "the AUPRC of knowing nothing.",
+        "Mean over seeds; the labels with the best dense probes, of each family in turn. Dotted lines in a variant's "
+        "colour: its untrained network. Grey band: from the worst to the best shifted label of any variant; grey line: "
+        "base rate, the AUPRC of knowing nothing.",
     )
 
 
@@ -143,14 +143,14 @@ def sparsity_figure(shown: pl.DataFrame, styles: Styles) -> Figure:
         axes.minorticks_off()
         axes.set_ylim(0, 101)
         axes.set_xlabel("neurons")
-        axes.set_ylabel("% of labels told that sparsely")
+        axes.set_ylabel("% of labels with at most this sparsity")
         if listed:
             canvas.legend(loc="outside right center", frameon=False, fontsize=9)
         svg = svg_of(canvas)
     return Figure(
         "probes-sparsity",
         svg,
-        visible(f"Share of labels told by at most so many neurons. {'; '.join(listed)}."),
+        visible(f"Share of labels for which so many neurons are enough. {'; '.join(listed)}."),
         f"Share of the labels that a dense probe finds (how many, in brackets, all seeds together) of which k neurons "
         f"give {100 * ENOUGH:.0f} % of its AUPRC above the base rate. Dotted: untrained networks.",
     )

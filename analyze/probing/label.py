@@ -209,7 +209,7 @@ class _Fitting:
         self._order = order[order >= 0]
 
     def sparse(self, ks: Sequence[int]) -> dict[int, _Answer]:
-        """The probe on the first k neurons for every k, or on fewer where no more could be told apart."""
+        """The probe on the first k neurons for every k, or on fewer where the others add nothing."""
         on_fit = self._columns.standardised(self._order, self._tokens.index)
         w = np.zeros((len(ks), len(self._order)))
         for row, k in enumerate(ks):

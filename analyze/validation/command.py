@@ -129,5 +129,5 @@ class _Measurement:
 
 def refused(everything: Admitted) -> pl.DataFrame:
     """One row for each feature that is not planted: feature, part, why, by (the set that keeps it out)."""
-    rows = [(one.feature.name, one.feature.part, one.why, one.by) for one in everything.refused]
+    rows = [(refusal.feature.name, refusal.feature.part, refusal.why, refusal.by) for refusal in everything.refused]
     return pl.DataFrame(rows, schema=dict.fromkeys(("feature", "part", "why", "by"), pl.String), orient="row")

@@ -33,6 +33,7 @@ class Feature:
     root: str
     kind: str
     given: tuple[str | int, ...]
+    """What the function of its kind takes after the text."""
 
     @property
     def part(self) -> Part:
@@ -51,10 +52,10 @@ def _marked(text: ParsedText, spans: Spans, inside: Bool[ndarray, "r"]) -> Bool[
 
 def _in_list(text: ParsedText, name: str) -> Bool[ndarray, "r"]:
     wanted = frozenset(LISTS[name].split())
-    return _that(text.words, lambda word: word in wanted)
+    return _passing(text.words, lambda word: word in wanted)
 
 
-def _that(spans: Spans, test: Callable[[str], bool]) -> Bool[ndarray, "r"]:
+def _passing(spans: Spans, test: Callable[[str], bool]) -> Bool[ndarray, "r"]:
     """Which spans pass a test of their lower-case text."""
     known: dict[str, bool] = {}
     passes = (known[word] if word in known else known.setdefault(word, test(word)) for word in spans.folded)
@@ -88,18 +89,18 @@ def _pair(text: ParsedText, first: str, second: str) -> Bool[ndarray, "s"]:
 def _skip(text: ParsedText, first: str, second: str) -> Bool[ndarray, "s"]:
     index, same = _before(text, 2)
     words = text.words
-    is_first, is_second = (_that(words, lambda word, wanted=wanted: word == wanted) for wanted in (first, second))
+    is_first, is_second = (_passing(words, lambda word, wanted=wanted: word == wanted) for wanted in (first, second))
     return _marked(text, words, is_second & same & is_first[index])
 
 
 def _words_after(text: ParsedText, first: str, n: int) -> Bool[ndarray, "s"]:
     index, same = _before(text, n)
-    return _marked(text, text.words, same & _that(text.words, lambda word: word == first)[index])
+    return _marked(text, text.words, same & _passing(text.words, lambda word: word == first)[index])
 
 
 def _spelled(text: ParsedText, pattern: str) -> Bool[ndarray, "s"]:
     expression = re.compile(pattern)
-    return _marked(text, text.words, _that(text.words, lambda word: bool(expression.search(word))))
+    return _marked(text, text.words, _passing(text.words, lambda word: bool(expression.search(word))))
 
 
 def _ordinal(text: ParsedText, event: str, n: int) -> Bool[ndarray, "s"]:
@@ -126,7 +127,7 @@ def _opened(text: ParsedText, opening: str) -> Bool[ndarray, "s"]:
     ordinal = text.since(text.words, text.breaks)
     first = np.maximum(np.arange(len(ordinal)) - ordinal + 1, 0)
     wanted = frozenset(opening.split())
-    opens = _that(text.words, lambda word: word in wanted)[first]
+    opens = _passing(text.words, lambda word: word in wanted)[first]
     return _marked(text, text.words, (ordinal >= 2) & (ordinal <= 8) & opens)
 
 
@@ -160,7 +161,7 @@ _NUMBERS: dict[str, Callable[[str], bool]] = {
 
 
 def _number(text: ParsedText, kind: str) -> Bool[ndarray, "s"]:
-    return _marked(text, text.numbers, _that(text.numbers, _NUMBERS[kind]))
+    return _marked(text, text.numbers, _passing(text.numbers, _NUMBERS[kind]))
 
 
 _RELATIONS: dict[str, Callable[[str, str], bool]] = {
