@@ -13,8 +13,9 @@ from analyze.activations.collect import collect_source
 from analyze.activations.source import SourceFacts
 from analyze.activations.store import Activations
 from analyze.activations.token_sample import document_halves
+from tests.analyze.data import seal_data
 from train.data.tokens import TokenFile
-from train.files import publishing, sha256
+from train.files import sha256
 
 N_CTX = 16
 D_VOCAB = 50
@@ -32,20 +33,8 @@ def write_data(directory: Path, lengths: list[int], seed: int = 0) -> Path:
         rows.append({"split": "eval", "index": index, "start": len(stream), "length": length})
         rows[-1]["sha256"] = hashlib.sha256(f"{seed}/{index}".encode()).hexdigest()
         stream += [*tokens, 0]
-    facts = {
-        "kind": "data",
-        "format_version": 1,
-        "tokenizer_sha256": sha256(b"{}"),
-        "d_vocab": D_VOCAB,
-        "n_ctx": N_CTX,
-        "n_tokens": {"fit": N_CTX, "eval": len(stream)},
-    }
-    with publishing(directory, facts) as aside:
-        (aside / "tokenizer.json").write_bytes(b"{}")
-        np.array(stream, dtype="<u2").tofile(aside / "tokens-eval.bin")
-        np.ones(N_CTX, dtype="<u2").tofile(aside / "tokens-fit.bin")
-        pl.DataFrame(rows).write_parquet(aside / "documents.parquet")
-    return directory
+    tokens = {"fit": [1] * N_CTX, "eval": stream}
+    return seal_data(directory, tokens, pl.DataFrame(rows), D_VOCAB, N_CTX, tokenizer="{}")
 
 
 class FakeSource:

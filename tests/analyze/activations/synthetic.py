@@ -20,7 +20,8 @@ from analyze.activations.store import (
 )
 from analyze.scores.k_eff import MONO
 from analyze.scores.store import write_scores
-from train.files import manifest_hash, publishing, sha256
+from tests.analyze.data import seal_data
+from train.files import manifest_hash, publishing
 
 N_CTX = 32
 NAMES = "river city year war king music film team station album county football school island museum history"
@@ -29,7 +30,7 @@ HOSTILE = "<script>alert('in token text')</script> \u202eevil bidi\u2066 & <img 
 
 
 def write_data(directory: Path, n_documents: int = 60, hostile: bool = True) -> Path:
-    """A data directory with split `eval` alone worth reading: byte-level BPE over made-up sentences."""
+    """A data directory of made-up sentences, the same in both splits, in tokens of a byte-level BPE."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     rng = np.random.default_rng(0)
@@ -67,25 +68,9 @@ def write_data(directory: Path, n_documents: int = 60, hostile: bool = True) -> 
             }
         )
         stream += [*ids, 0]
-    tokenizer_text = tokenizer.to_str()
-    with publishing(directory, _data_facts(tokenizer_text, len(stream), tokenizer.get_vocab_size())) as aside:
-        (aside / "tokenizer.json").write_text(tokenizer_text, encoding="utf-8")
-        for split in ("fit", "eval"):
-            (aside / f"tokens-{split}.bin").write_bytes(np.array(stream, dtype="<u2").tobytes())
-        frame = pl.DataFrame(rows, schema_overrides={"topic": pl.String})
-        frame.write_parquet(aside / "documents.parquet")
-    return directory
-
-
-def _data_facts(tokenizer_text: str, n_tokens: int, d_vocab: int) -> dict[str, Any]:
-    return {
-        "kind": "data",
-        "format_version": 1,
-        "tokenizer_sha256": sha256(tokenizer_text.encode()),
-        "d_vocab": d_vocab,
-        "n_ctx": N_CTX,
-        "n_tokens": {"fit": n_tokens, "eval": n_tokens},
-    }
+    documents = pl.DataFrame(rows, schema_overrides={"topic": pl.String})
+    tokens = {"fit": stream, "eval": stream}
+    return seal_data(directory, tokens, documents, tokenizer.get_vocab_size(), N_CTX, tokenizer.to_str())
 
 
 def sampled_tokens(data: Path) -> TokenSample:

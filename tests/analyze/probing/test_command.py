@@ -24,6 +24,7 @@ from tests.analyze.activations.synthetic import (
     write_cell,
     write_data,
 )
+from tests.commands import Command
 from train.errors import BadInput
 
 N = 6
@@ -166,11 +167,15 @@ def test_two_places_of_one_name_and_numbers_without_sense_are_refused(results: P
 
 @pytest.mark.slow
 def test_the_command_probes_a_label_of_the_bank(results: Path, tmp_path: Path):
-    base = [sys.executable, "-m", "analyze", "probe", str(results / "relu-s0" / "step-000000500"), "--out"]
-    good = [*base, str(tmp_path), "--labels", "digits", "--k", "1", "2", "--shifts", "1"]
-    done = subprocess.run(good, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "analyze", "probe", str(results / "relu-s0" / "step-000000500")]
+    words += ["--out", str(tmp_path), "--labels", "digits", "--k", "1", "2", "--shifts", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "How few neurons tell a label" in done.stdout
-    bad = subprocess.run([*base, str(tmp_path), "--labels", "digts"], capture_output=True, text=True, check=False)
-    assert bad.returncode == 2
-    assert "did you mean 'digits'" in bad.stderr
+
+
+def test_the_command_refuses_an_unknown_label_with_the_nearest(results: Path, tmp_path: Path, analyze_command: Command):
+    place = results / "relu-s0" / "step-000000500"
+    said = analyze_command("probe", place, "--out", tmp_path, "--labels", "digts")
+    assert said.code == 2
+    assert "did you mean 'digits'" in said.err

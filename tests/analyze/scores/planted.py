@@ -115,12 +115,3 @@ def plant(
         total = np.sum([bank[name] for name in chosen], axis=0).astype(np.float32)
         columns.append(np.maximum(total + noise * rng.standard_normal(len(total)).astype(np.float32) - BIAS, 0))
     return Planted(torch.from_numpy(np.stack(columns, axis=1)), np.array(k))
-
-
-def auroc(score: Float[np.ndarray, "n"], positive: Bool[np.ndarray, "n"]) -> float:
-    """Chance that a positive scores above a negative; NaN counts as the lowest score."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(np.nan_to_num(score, nan=-1.0))
-    n = int(positive.sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n)))

@@ -9,12 +9,13 @@ from polars.testing import assert_frame_equal
 from tokenizers import Tokenizer
 
 from analyze.activations.store import TokenSample
+from analyze.metrics import auroc
 from analyze.rules.grammar import Grammar
 from analyze.scores import SCORES
 from analyze.scores.k_eff import LEAST_REACH, MONO, Fitted, diversity, fit, fit_all, fit_block
 from analyze.scores.table import score_table, score_with_null
 from analyze.text.vocabulary import Vocabulary
-from tests.analyze.scores.planted import auroc, features, plant
+from tests.analyze.scores.planted import features, plant
 from tests.analyze.scores.scoring import activations_of, covered, grammar_on
 from train.errors import BadInput
 
