@@ -17,29 +17,29 @@ _SHOWN = 200
 """Characters of a wrong value that a message shows."""
 
 
+def _table_of(annotation: Any) -> type[BaseModel] | None:
+    """The kind of table that a key holds, alone, in a list or as one of several alternatives."""
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the table at `location` of a config may hold."""
-    current: Any = model
+    table: type[BaseModel] | None = model
     for part in location:
-        if isinstance(part, int):
-            continue
-        if not (isinstance(current, type) and issubclass(current, BaseModel)):
-            break
-        field = current.model_fields.get(part)
-        if field is None:
-            break
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+        if isinstance(part, str) and table is not None:
+            if part not in table.model_fields:
+                break
+            table = _table_of(table.model_fields[part].annotation)
+    return [] if table is None else list(table.model_fields)
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
     """Every key that a file of this kind may hold, dotted, in order."""
     keys: list[str] = []
     for name, field in model.model_fields.items():
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        below = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        keys += [f"{name}.{key}" for key in keys_of(below)] if below else [name]
+        table = _table_of(field.annotation)
+        keys += [name] if table is None else [f"{name}.{key}" for key in keys_of(table)]
     return keys
 
 

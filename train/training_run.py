@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from train.card import model_card
 from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory, steps, verified_steps
 from train.config import RunConfig
-from train.configfile import differences, read_toml, to_toml, validate
+from train.configfile import differences, load_config, read_toml, to_toml, validate
 from train.data.baselines import fit_baselines
 from train.data.resolve import ensure_data
 from train.data.tokens import TokenFile
@@ -72,14 +72,20 @@ class Inputs:
         return self.resumed is not None and self.resumed.step >= steps_of(self.config, self.fit.n_ctx)
 
 
-def run(config: RunConfig, out: Path) -> Outcome:
+def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
     """Train a model from a run's config, or go on where an earlier start of the same command stopped.
+
+    Args:
+        config: a config, or the path of a RUN.toml.
+        out: the run's directory, such as checkpoints/gelu-s0; its name is the run's.
 
     Raises:
         BadInput: the config does not fit its data, its start, or what `out` already holds.
         EnvironmentProblem: `out` cannot be written, or the processes asked for are not there.
         Diverged, Stopped: see `train.loop.train`.
     """
+    config = config if isinstance(config, RunConfig) else load_config(RunConfig, config)
+    out = Path(out)
     out = out.resolve() if out.name in ("", "..") else out  # the run is called after its directory
     accelerator = make_accelerator(config)
     data = ensure_data(config.data)

@@ -106,9 +106,9 @@ def test_a_run_of_an_earlier_version_goes_on(finished, data, tmp_path):
     assert losses(out) == losses(finished)
 
 
-def test_the_same_command_finds_its_result(finished, data):
+def test_the_same_command_finds_its_result(finished, data, tmp_path):
     before = load(finished).hash
-    outcome = run(small_run(data), finished)
+    outcome = run(write_config(data, tmp_path / "run.toml"), str(finished))
     assert outcome.found
     assert outcome.checkpoint.hash == before
 

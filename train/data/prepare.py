@@ -14,7 +14,7 @@ import polars as pl
 from tqdm import tqdm
 
 from train.config import DataConfig
-from train.configfile import differences, to_toml
+from train.configfile import differences, load_config, to_toml
 from train.data.corpora import LIMITS, Decoder, Document, Limits, read_documents, source_credit, source_files
 from train.data.tokenizer import BOS_ID, train_tokenizer
 from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
@@ -66,12 +66,14 @@ def prepare(config: DataConfig, out: str | Path, progress: bool | None = None, l
     sample. Another hash decides which documents are held out, so that no choice depends on another.
 
     Args:
+        config: a config, or the path of a DATA.toml.
         progress: show a bar; default: only on a terminal.
 
     Raises:
         BadInput: wrong text, too little text, or `out` holds something else (naming what differs).
         EnvironmentProblem: a package is missing, the disk is full.
     """
+    config = config if isinstance(config, DataConfig) else load_config(DataConfig, config)
     out = Path(out)
     files = [source_files(source) for source in config.sources]
     hashes = [{name: _hash(path) for name, path in of_source.items()} for of_source in files]
