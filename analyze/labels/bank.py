@@ -172,7 +172,7 @@ def _ratio(part: Float[ndarray, "l l"], whole: Float[ndarray, "l l"]) -> Float[n
 
 
 def build_bank(stream: Stream, families: Iterable[Family], bank: LabelBank | None = None) -> LabelBank:
-    """The labels of some families on a stream, in the order of the families, behind those of `bank`.
+    """The labels of some families on a stream, in the order of the families, after those of `bank`.
 
     Raises:
         BadInput: two labels of one name.

@@ -1,4 +1,4 @@
-"""Python read token by token: what is said of a token does not depend on the text after it.
+"""Python read token by token: no label of a token depends on the text after it.
 
 The scanner gives the tokens of the standard library's `tokenize` on whole files (a test compares them), but never
 fails and does not change with Python's version (from 3.12 on `tokenize` takes f-strings apart). `parso` never fails
@@ -8,10 +8,10 @@ brackets. Of 4,224 of these documents, cut at random, 14 labels that are causal 
 scanner none does. Scanning takes twice as long with `parso`.
 
 A document whose name says that it is the piece at line n > 1 ("a/b.py:120") may begin inside a docstring.
-Nothing is said of it until a line that can only be code: `def name(`, `class Name(` or `class Name:`, or a
+It gets no label until a line that can only be code: `def name(`, `class Name(` or `class Name:`, or a
 decorator alone on its line. What stands before that stays unlabelled (`Scan.known`), and blocks that were
 opened before it are unknown. Of networkx and sympy, cut into pieces as `train.data.corpora.python_pieces` does, 71 %
-of the characters are known so (a fifth of the pieces that begin amid a file hold no sure line), and 99.96 % of
+of the characters are known so (a fifth of the pieces that begin inside a file hold no sure line), and 99.96 % of
 these are of the kind that `tokenize` gives in the whole file; the rest are examples in docstrings that
 hold a bare `def`.
 """
@@ -71,7 +71,7 @@ class Token:
     start: int
     stop: int
     quote: int = 0
-    """Of a string: where its opening quotation mark stands, behind a prefix."""
+    """Of a string: where its opening quotation mark stands, after any prefix."""
     depth: int = 0
     """Brackets open around it (an opening or closing bracket counts itself)."""
     first: bool = False
@@ -141,7 +141,7 @@ def _tokens(text: str, at: int) -> tuple[Token, ...]:
 
 
 def _string_end(text: str, at: int, quote: str) -> int:
-    """Behind the closing quotation mark; an open string ends with its line, an open triple one with the text."""
+    """After the closing quotation mark; an open string ends with its line, an open triple one with the text."""
     match = _ENDS[quote].match(text, at)
     if match is None:
         return len(text)

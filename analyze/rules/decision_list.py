@@ -31,7 +31,7 @@ _ALIKE = 1e-9
 
 @dataclass(frozen=True)
 class DecisionList:
-    """The rules of one neuron in the order taken, and their held-out gains."""
+    """The rules of one neuron in the order of the list, and their held-out gains."""
 
     rules: tuple[int, ...]
     gains: tuple[float, ...]
@@ -64,7 +64,7 @@ def decision_list(
 
     Each round takes, with r = y - mean(y), the rule that maximises V = (s^2 / n)(1 - 1 / sqrt(n)) over the n
     tokens not yet covered, s = sum of r > 0, n >= FEWEST_TOKENS; its value is mu = s / (n + 1). Its held-out
-    gain is (2 mu s_ev - n_ev mu^2) / SST_ev. The mean is that of the fit tokens throughout: gains are held-out.
+    gain is (2 mu s_ev - n_ev mu^2) / SST_ev. The mean is always that of the fit tokens: gains are held-out.
 
     Rules come from the `n_candidates` of largest V at the start. The list ends after `n_rules`, or when V is at most
     `least_share` of the sum of squares of r, or at most 2 ln(rules) var(y): about the largest V among so many rules

@@ -23,7 +23,7 @@ LENGTHS = (2, 3, 4)
 def spelled(texts: Sequence[str | None]) -> sp.csr_array:
     """[texts pieces]: a unit row for each text of letters alone, zeros for any other.
 
-    A text in lower case, with `^` before it where it begins with a space (a word begins there) and `$` behind it, is
+    A text in lower case, with `^` before it where it begins with a space (a word begins there) and `$` after it, is
     the set of its pieces of LENGTHS letters; a piece counts log((1 + texts) / (1 + texts with it)).
     """
     number: dict[str, int] = {}

@@ -80,7 +80,7 @@ class Stream:
     """The tokens of one split of prepared text, and what is known of its documents."""
 
     ids: Int[ndarray, "s"]
-    """With a separator behind every document."""
+    """With a separator after every document."""
     starts: Int[ndarray, "documents"]
     lengths: Int[ndarray, "documents"]
     """Each document's place in `ids`, its separator left out."""
@@ -140,7 +140,7 @@ class Stream:
 
     @cached_property
     def _text_starts(self) -> Int[ndarray, "documents"]:
-        """Where each text would begin if all lay behind one another, one character apart."""
+        """Where each text would begin if all followed one another, one character apart."""
         sizes = np.array([len(passage.text) + 1 for passage in self.passages], np.int64)
         return np.cumsum(sizes) - sizes + 1
 
@@ -171,7 +171,7 @@ def _last_characters(text: str, sizes: Int[ndarray, "t"]) -> Int[ndarray, "t"]:
 def once_for_data(make: Callable[[TokenFile], T]) -> Callable[[TokenFile], T]:
     """`make`, called once for a data directory, its hash and its `n_ctx`; the last two results are kept.
 
-    What it is called with is the held-out split, whichever split the caller has.
+    `make` gets the held-out split, whichever split the caller has.
 
     Raises:
         BadInput: the directory now holds other data.

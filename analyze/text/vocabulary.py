@@ -44,7 +44,7 @@ def byte_of_character() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The bytes that each token id stands for, and what its spelling alone tells."""
+    """The bytes that each token id stands for, and the classes that its spelling puts it in."""
 
     pieces: tuple[bytes, ...]
 

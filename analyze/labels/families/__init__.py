@@ -1,4 +1,4 @@
-"""Families of labels: one file a family, found by FAMILIES."""
+"""Families of labels: one file each; FAMILIES finds them."""
 
 from analyze.labels.base import Family
 from analyze.registry import Registry

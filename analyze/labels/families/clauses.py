@@ -1,4 +1,4 @@
-"""Words of prose beside commas, colons, dashes and full stops; lists of three."""
+"""Words of prose next to commas, colons, dashes and full stops; lists of three."""
 
 from analyze.labels.base import Pattern, pattern_family
 

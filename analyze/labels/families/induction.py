@@ -1,4 +1,4 @@
-"""What the row has said before: repeated tokens and bigrams, the positions that induction can predict."""
+"""What came before in the row: repeated tokens and bigrams, the positions that induction can predict."""
 
 import numpy as np
 from jaxtyping import Bool, Int

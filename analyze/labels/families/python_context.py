@@ -93,7 +93,7 @@ def _string(token: Token, is_docstring: bool) -> Iterator[Span]:
     yield Span("in a Python string", token.quote, token.stop)
     marks = 3 if token.text[token.quote - token.start :][:3] in ('"""', "'''") else 1
     start = token.quote + marks
-    # Two quotation marks are an empty string or the beginning of three: nothing is said of the second.
+    # Two quotation marks are an empty string or the beginning of three: the second gets no further label.
     if marks == 1 and token.stop - start <= 1 and token.text[-1:] == token.text[token.quote - token.start]:
         return
     if "f" in token.text[: token.quote - token.start].lower():
@@ -103,9 +103,9 @@ def _string(token: Token, is_docstring: bool) -> Iterator[Span]:
         yield Span(where, start, token.stop)
         return
     yield Span("in a docstring", start, token.stop)
-    said = token.text[start - token.start :]
-    yield Span("in the first line of a docstring", start, start + len(said.partition("\n")[0]))
-    for match in _EXAMPLE.finditer(said):
+    inside = token.text[start - token.start :]
+    yield Span("in the first line of a docstring", start, start + len(inside.partition("\n")[0]))
+    for match in _EXAMPLE.finditer(inside):
         yield Span("in an example of a docstring (>>>)", start + match.start("at"), start + match.end("at"))
 
 
@@ -190,7 +190,7 @@ def _bracket(tokens: Sequence[Token], at: int) -> str:
 
 
 def _in_brackets(tokens: Sequence[Token], end: int) -> Iterator[Span]:
-    """By the innermost bracket; annotations and defaults of parameters, annotations of what is returned."""
+    """The innermost bracket around a token; annotations and defaults of parameters, annotations of return values."""
     tokens = [token for token in tokens if token.kind not in ("nl", "comment")]
     stack: list[str] = []
     since = 0

@@ -117,7 +117,7 @@ def _name(tokens: Sequence[Token], at: int, statement: str) -> Iterator[str]:
 def _operator(tokens: Sequence[Token], at: int, statement: str, head_open: bool) -> Iterator[str]:
     token, sign = tokens[at], tokens[at].text
     before = tokens[at - 1] if at else None
-    # At a line's start, or behind an operator, an asterisk unpacks.
+    # At the start of a line, or after an operator, an asterisk unpacks.
     starred = sign in ("*", "**") and (before is None or token.first or before.text in ("(", ",", "[", "{", "=", ":"))
     if starred:
         yield "an asterisk before arguments"

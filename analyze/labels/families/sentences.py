@@ -51,7 +51,7 @@ _LATER = declared(
 
 
 def sentences_of(text: str) -> list[tuple[int, int]]:
-    """(start, stop) of each sentence, the white space behind it included; together the whole text.
+    """(start, stop) of each sentence with the white space after it; together the whole text.
 
     The text up to its first sign decides where one begins, so a model can know it there.
     """

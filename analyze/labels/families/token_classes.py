@@ -1,4 +1,4 @@
-"""What a token's own spelling tells: classes of tokens, endings, byte pieces."""
+"""Labels by a token's own spelling: classes of tokens, endings, number of bytes."""
 
 import numpy as np
 
@@ -16,13 +16,13 @@ def _find(stream: Stream) -> Labelled:
         spelled = "by the spelling of this one token"
         yield Label(_ENDINGS.get(name, name), family, "exact", True, spelled), stream.positions[inside[ids]]
     size = np.array([len(piece) for piece in stream.vocabulary.pieces])[ids]
-    for name, wanted in (
+    for name, inside in (
         ("a token of one byte", size == 1),
         ("a token of two or three bytes", (size == 2) | (size == 3)),
         ("a token of four to six bytes", (size >= 4) & (size <= 6)),
         ("a token of seven or more bytes", size >= 7),
     ):
-        yield Label(name, "token classes", "exact", True), stream.positions[wanted]
+        yield Label(name, "token classes", "exact", True), stream.positions[inside]
 
 
 FAMILY = Family("token classes", _find)
