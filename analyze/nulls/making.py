@@ -15,11 +15,11 @@ from analyze.activations.sample import blocks
 from analyze.activations.store import DEAD, Activations
 
 MOST = 512
-"""Neurons that a null is made of at most: 2 bytes a token and neuron are held in memory."""
+"""Most neurons that a null takes: each costs 2 bytes of memory a token."""
 CHUNK = 8192
-"""Tokens whose activations are held in fp32 at a time."""
+"""Tokens converted to fp32 at a time."""
 AT_ONCE = 32
-"""Neurons whose values `by_neuron` copies at a time."""
+"""Neurons that `by_neuron` copies at a time."""
 
 
 def living(acts: Activations, seed: int, most: int) -> Int[np.ndarray, "n"]:
@@ -49,12 +49,12 @@ def activations_of(
     neurons: Int[np.ndarray, "n"],
     **settings: Any,
 ) -> Activations:
-    """Activations whose values are `values`: moments, status and examples computed again, on the sampled tokens.
+    """Activations with these values: moments, status and examples are computed again on the sampled tokens.
 
     Args:
-        acts: what the null was made from; its tokens and facts stay.
-        neurons: of `acts`, that the null was made from; column i of `values` belongs to neurons[i] where the
-            null keeps neurons apart.
+        acts: the activations that the null was made from, which give tokens and facts.
+        neurons: the neurons of `acts` that the null was made from; column i of `values` belongs to neurons[i]
+            unless the null mixes neurons.
         settings: further facts for meta.settings, beside `null`, `null_seed` and `neurons`.
     """
     n = len(neurons)
@@ -69,9 +69,9 @@ def activations_of(
 
 
 def by_neuron(values: BFloat16[Tensor, "t n"]) -> Iterator[tuple[int, np.ndarray]]:
-    """(first neuron, sort keys [n t]) of a few neurons at a time; what is done to the keys is done to the values.
+    """(first neuron, sort keys [n t]) of a few neurons at a time; a change to the keys changes the values.
 
-    As rows, since a column of values lies scattered; as 16-bit keys, since numpy has no bf16.
+    Neurons are rows here, since a column of `values` lies scattered; keys have 16 bits, since numpy has no bf16.
     """
     for first in range(0, values.shape[1], AT_ONCE):
         keys = sort_keys(values[:, first : first + AT_ONCE].T.contiguous())

@@ -1,4 +1,4 @@
-"""A score beside its null: the mean of null rows that fire about as often, and how many deviations away it is."""
+"""Compares a score with its null: the mean of null rows that fire about as often, and the distance in deviations."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,21 @@ from jaxtyping import Float
 from numpy import ndarray
 
 NEAREST = 64
-"""Null rows that a neuron is held against at most."""
+"""Most null rows that a neuron is compared with."""
 SHARE = 4
-"""Of few null rows a quarter is taken, so that near ones are still told from far ones."""
+"""Where there are few null rows, a neuron is compared with the nearest of them, one in so many."""
 FEWEST = 20
-"""But never fewer than this; with fewer scored null rows there is no z."""
+"""Fewest null rows that a neuron is compared with; with fewer scored null rows there is no z."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Of each neuron, NaN where it has no score or too few null rows have one."""
+    """A mean and a z of each neuron; NaN where it has no score or too few null rows have one."""
 
     mean: Float[ndarray, " n"]
-    """Of the score over its matched null rows."""
+    """Mean score of its matched null rows."""
     z: Float[ndarray, " n"]
-    """(score - mean) / sd, the sd that of the matched rows (with n - 1). NaN where they are all equal."""
+    """(score - mean) / sd, with the matched rows' sd (over n - 1). NaN where they are all equal."""
 
 
 def match(
@@ -30,17 +30,18 @@ def match(
     null_score: Float[ndarray, " m"],
     null_rate: Float[ndarray, " m"],
 ) -> Matched:
-    """Hold each neuron's score against the nearest null rows in log firing rate, among those that have a score.
+    """Compare each neuron's score with those of the null rows nearest to it in log firing rate.
 
-    Rates tell how often a neuron fires; many scores rise or fall with it, null or not. Of m null rows with a score
-    the NEAREST are taken, or a quarter of them if that is fewer, but at least FEWEST; with less than FEWEST the
-    result is NaN. Of equally near rows the one of the lower rate is taken. A neuron or row that never fires
-    takes no part. Of a neuron drawn from the null itself z has mean 0 and a deviation of 1.02 (64 rows) to 1.08 (20).
+    Many scores rise or fall with the firing rate, in a null as in a network. A neuron is compared with the NEAREST of
+    the null rows that have a score, or with one in SHARE of them if that is fewer, but with at least FEWEST; if there
+    are fewer, the result is NaN. Of two equally near rows the one with the lower rate counts. A neuron or row that
+    never fires takes no part. For a neuron drawn from the null itself z has mean 0 and a deviation of 1.02 (64 rows)
+    to 1.08 (20).
 
-    How near the nearest are is not looked at. Rotations of a layer fire more often than its neurons: in trained
-    models of 256 neurons the rates of matched rows were off by a factor of 2.5 (gelu_new) to 7 (solu_ln, behind its
-    LayerNorm) in the median, and by 1.2 to 1.3 for the nulls that keep each neuron's rate. Where the factor is
-    large, z is of the rotation's sparsest rows and says less than z against `w_in_rotated`.
+    The nearest rows may still be far away. Rotations of a layer fire more often than its neurons: in trained models of
+    256 neurons the rates of matched rows were off by a factor of 2.5 (gelu_new) to 7 (solu_ln, after its LayerNorm)
+    in the median, and by 1.2 to 1.3 for the nulls that keep each neuron's rate. Where the factor is large, z is taken
+    against the rotation's sparsest rows and says less than z against `w_in_rotated`.
     """
     mean, z = np.full(len(score), np.nan), np.full(len(score), np.nan)
     known = np.flatnonzero(np.isfinite(null_score) & (null_rate > 0))

@@ -13,12 +13,12 @@ from analyze.nulls.making import MOST, activations_of, by_neuron, living, values
 def random_sets(acts: Activations, seed: int = 0, most: int = MOST) -> Activations | None:
     """Each living neuron firing on a random set of token ids instead, on as many tokens as before.
 
-    The ids are drawn evenly from those that occur in the sample (not by frequency), and taken whole; one that
-    occurs more often than what is left to cover is passed over, and where no id fits the rest, some occurrences
-    of one are taken. The neuron's firing values are shuffled over those tokens and its other values over the
-    others, so that its distribution stays to the bit. What is left is density and dependence on the token
-    alone: a set of words with nothing in common, and noise in how strongly they are answered. Since few ids make
-    up most of a text, one frequent id often holds most of a row's set, and such a row does answer to one thing.
+    Ids that occur in the sample are drawn evenly (not by frequency), each with all its tokens. An id with more tokens
+    than the set still lacks is skipped; where no id fits any more, some tokens of one id fill the set. The neuron's
+    firing values are shuffled over the set and its other values over the other tokens, so that its distribution stays
+    the same to the bit. What remains is its density and its dependence on the token alone: a set of words with nothing
+    in common, and noise in how strongly the row answers to them. Few ids make up most of a text, so one frequent id
+    often fills most of a row's set, and such a row does answer to one thing.
 
     None where nothing is alive.
     """

@@ -10,17 +10,17 @@ from analyze.nulls.base import Null, NullStyle
 from analyze.nulls.making import MOST, activations_of, by_neuron, living, values_of
 
 LEAST_SHIFT = 1000
-"""Sampled tokens that a shift moves a neuron by at least, either way round: longer than most documents."""
+"""Least shift in sampled tokens, either way round: longer than most documents."""
 
 
 def shifted(acts: Activations, seed: int = 0, most: int = MOST) -> Activations | None:
     """Each living neuron's activations moved along the sampled tokens, round the end, by an offset of its own.
 
-    A neuron keeps its values (to the bit) and what follows what among them: its bursts, its autocorrelation but
-    for one seam. It loses their tie to the text. The offset is a hash of (seed, neuron), between LEAST_SHIFT and
-    t - LEAST_SHIFT of the t sampled tokens, so it does not depend on which others are taken; duplicates get offsets
-    of their own and are duplicates no more. Values cross documents and halves: the threshold (of the fit half's
-    values) and so the firing rate can differ a little from the neuron's own.
+    A neuron keeps its values (to the bit) and their order, so its bursts and, but for one seam, its autocorrelation. It
+    loses their tie to the text. The offset is a hash of (seed, neuron), between LEAST_SHIFT and t - LEAST_SHIFT of the
+    t sampled tokens, so it does not depend on which other neurons take part; duplicates get different offsets and are
+    no longer duplicates. Values move to other documents and halves, so that the threshold (taken from the fit half) and
+    with it the firing rate can differ a little from the neuron's own.
 
     None where nothing is alive or the sample is no longer than twice LEAST_SHIFT.
     """

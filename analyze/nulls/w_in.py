@@ -1,9 +1,9 @@
-"""W_in rotated: a layer of neurons that read random mixtures of what the real ones read, and fire as often.
+"""W_in rotated: a layer of neurons that read random mixtures of what the real neurons read, and fire as often.
 
-The rotation after the activation mixes firing values, so its rows fire on what any of hundreds of neurons
-fires on. Here the mixing comes before the activation: each row is a neuron, with its threshold, its sparsity
-and its rectified tail, whose input direction is a random one in the span of the layer's. A layer that beats
-this null has neurons that read better directions than chance.
+The rotation after the activation mixes values, so each of its rows fires where any of hundreds of neurons fires. Here
+the mixing comes before the activation: each row is a neuron with its own threshold, sparsity and rectified tail, and
+its input direction is a random one in the span of the layer's. A layer that beats this null has neurons that read
+better directions than chance.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from analyze.nulls.rotation import haar
 from train.model import MLP, Transformer
 
 MOST_COUPLED = 4096
-"""Neurons that are turned among one another where the activation couples them (solu): the matrix of all of
-51,200 would be 10.5 GB in fp32."""
+"""Most neurons that are turned together where the activation couples them (solu): the matrix of all of 51,200 would
+take 10.5 GB in fp32."""
 FITTED_TOKENS = 65_536
-"""Tokens, evenly spaced, that the biases of coupled neurons are fitted on at most."""
+"""Most tokens, evenly spaced, that the biases of coupled neurons are fitted on."""
 LEAST_RATE = 2e-4
-"""A neuron fires above 0.1 x the 99.99th percentile, so no bias makes one fire much more seldom than this."""
+"""A neuron fires above 0.1 x the 99.99th percentile, so no bias makes it fire much less often than this."""
 ROUNDS = 20
 BISECTIONS = 60
 MICRO_BATCH_TOKENS = 2048
@@ -40,10 +40,10 @@ class Turned:
     """Neurons of a layer with W_in rotated among them, biases not yet fitted."""
 
     neurons: Int[np.ndarray, "m"]
-    """Which of the layer's."""
+    """Their indices in the layer."""
     weight: Float[Tensor, "m d_model"]
     rate: Float[np.ndarray, "m"]
-    """Firing rate that each direction is to have: that of the neuron at its place."""
+    """Target firing rate of each direction: that of the neuron at its place."""
 
 
 def w_in_rotated(
@@ -56,14 +56,14 @@ def w_in_rotated(
     of the rows are those of the neurons. The network is then run again on the sampled tokens, activation, mid
     LayerNorm and all.
 
-    relu and the gelus act on each neuron alone: MOST neurons are turned, and the bias is exact in fp32 (see
-    `elementwise_biases`); the activations are held in bf16, which moves the rate by a few parts in a thousand.
-    solu couples a layer's neurons through its softmax, and a mid LayerNorm couples what is behind it (`post`): there
-    up to MOST_COUPLED living neurons are turned among one another (of more, so many drawn by `seed`), biases are
-    fitted together on at most FITTED_TOKENS tokens (see `coupled_biases`), and MOST rows of them are kept. A
-    rate is reached only about, and not at all where no bias within reach has it; meta.settings["rate_error"] is
-    the median |ln(rate / wanted)| over the rows. Neurons that were not turned keep their weights, and their
-    part in the softmax and the LayerNorm.
+    relu and the gelus act on each neuron alone: `most` neurons are turned, and the bias is exact in fp32 (see
+    `elementwise_biases`); storing activations in bf16 moves the rate by a few parts in a thousand. solu couples a
+    layer's neurons through its softmax, and a mid LayerNorm couples what follows it (`post`): there up to
+    `most_coupled` living neurons are turned together (of more, so many drawn by `seed`), their biases are fitted
+    together on at most FITTED_TOKENS tokens (see `coupled_biases`), and `most` of the rows are kept. Such rates are
+    only near their targets, and not even that where no bias within reach gives them; meta.settings["rate_error"] is
+    the median |ln(rate / wanted)| over the rows. Neurons that were not turned keep their weights, and their part in
+    the softmax and the LayerNorm.
 
     None where fewer than two neurons are alive or the checkpoint is gone (see `origin_of`).
 
@@ -137,7 +137,7 @@ def elementwise_biases(
 
     A direction with values u = x W fires where f(u + b) > 0.1 f(p + b), p the 99.99th percentile of u on fit
     tokens. So it fires on the wanted share of tokens where f(q + b) = 0.1 f(p + b), q being the value that this
-    share of u exceeds; bisected on b from -p, where nothing fires, up.
+    share of u exceeds; bisection finds b, from -p, where nothing fires, upwards.
     """
     fitted = torch.from_numpy(np.flatnonzero(fit) if fit.any() else np.arange(len(fit)))
     bias = torch.empty(len(turned.weight))
@@ -167,7 +167,7 @@ def peaks(values: Float[Tensor, "m t"]) -> Float[Tensor, " m"]:
 
 @dataclass(frozen=True)
 class Others:
-    """What the neurons that keep their weights do to the turned ones at each token, [t] each."""
+    """How the neurons that keep their weights affect the turned ones at each token, [t] each."""
 
     n: int
     """Neurons of the whole layer."""
@@ -219,13 +219,13 @@ class Others:
 def coupled_biases(
     mlp: MLP, turned: Turned, inputs: Float[Tensor, "t d_model"], fit: np.ndarray, hook: str
 ) -> Float[Tensor, " m"]:
-    """Biases at which directions that see one another, in a softmax or a LayerNorm, fire at about their rates.
+    """Biases at which directions that a softmax or a LayerNorm couples fire at about their rates.
 
-    The bias of one changes the others, so they move together: in each round every bias takes a step up where
-    its direction fires too seldom, down where too often; a step that turned back is halved, one that did not grows by
-    a fifth (Riedmiller and Braun, "RPROP", 1993). Started at the biases of the neurons at their place, and held
-    within 4 deviations of the pre-activations around the range of those. Of all rounds the one stands whose rates
-    are nearest, by the mean |ln(rate / wanted)|.
+    Each bias changes the rates of the others, so all move together: in each round a bias steps up where its direction
+    fires too seldom and down where it fires too often; a step that turned back is halved, any other grows by a fifth
+    (Riedmiller and Braun, "RPROP", 1993). Biases start at those of the neurons at their place and stay within 4
+    deviations of the pre-activations around the range of those. The result is the round whose rates are nearest, by
+    the mean |ln(rate / wanted)|.
     """
     chosen = np.unique(np.linspace(0, len(inputs) - 1, min(FITTED_TOKENS, len(inputs))).astype(np.int64))
     x, in_fit = inputs[torch.from_numpy(chosen)], fit[chosen]
@@ -267,9 +267,9 @@ def run_again(
     coupled: bool,
     hook: str,
 ) -> Tensor:
-    """The kept turned neurons' values at `hook` on all tokens, bf16 [t k]. `mlp` is changed.
+    """The kept turned neurons' values at `hook` on all tokens, bf16 [t k]. Changes `mlp`.
 
-    Where neurons do not see one another, only those that are kept are run.
+    Where nothing couples the neurons, runs only those that are kept.
     """
     rows = torch.from_numpy(turned.neurons)
     mlp.fc_in.weight[rows], mlp.fc_in.bias[rows] = turned.weight, bias

@@ -1,4 +1,7 @@
-"""What code computes, as a hash: results that carry it are made again when the code changes, and only then."""
+"""What code computes, as a hash: results that carry it are made again when the code changes.
+
+Python prints syntax trees differently from version to version, so another version of Python has other fingerprints.
+"""
 
 import ast
 from functools import lru_cache

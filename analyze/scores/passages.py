@@ -1,4 +1,4 @@
-"""Which neurons a report shows, and the activations around their examples, kept when samples are deleted."""
+"""Which neurons a report shows, and the activations around their examples, which stay when samples are deleted."""
 
 from pathlib import Path
 

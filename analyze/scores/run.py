@@ -1,4 +1,4 @@
-"""Scores of activations directories on disk: each made once, found again, redone when its input changed."""
+"""Scores activations directories on disk: once, and again when the activations, the settings or the code change."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -22,14 +22,15 @@ from train.errors import BadInput
 
 @dataclass(frozen=True)
 class Scored:
-    """One scored directory, and whether its scores were there already."""
+    """One scored directory."""
 
     directory: Path
     found: bool
+    """Whether its scores were there already."""
     n_neurons: int
     seconds: float
     without: tuple[str, ...] = ()
-    """Nulls that were asked for and that the activations do not allow."""
+    """Requested nulls that the activations do not allow."""
 
     def line(self) -> str:
         """The outcome in one line."""
@@ -47,7 +48,7 @@ def score(
     drop_samples: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Scored]:
-    """Score every neuron of collected activations, and nulls of them; what is scored already is found.
+    """Score every neuron of collected activations, and nulls of them; scores that are current stay.
 
     Args:
         directories: activations directories, or directories that hold some at any depth.
@@ -58,7 +59,7 @@ def score(
         say: takes a line for each directory as soon as it is scored.
 
     Raises:
-        BadInput: a score, null or directory that is not known, or a sample that is gone while scores are to be made.
+        BadInput: an unknown score or null, no such directory, or a deleted sample where scores must be made.
     """
     paths = [directories] if isinstance(directories, (str, Path)) else directories
     scored = []
@@ -74,15 +75,15 @@ def activations_under(paths: Iterable[Path | str]) -> list[Path]:
     Raises:
         BadInput: a path that is not there or holds none.
     """
-    found: list[Path] = []
+    directories: dict[Path, None] = {}
     for path in map(Path, paths):
         if not path.is_dir():
             raise BadInput(f"{path}: no such directory")
         below = [path] if (path / "meta.json").is_file() else find_directories(path)
         if not below:
             raise BadInput(f"{path}: holds no activations; `python -m analyze collect` makes them")
-        found += below
-    return list(dict.fromkeys(found))
+        directories |= dict.fromkeys(below)
+    return list(directories)
 
 
 def score_directory(
@@ -98,10 +99,10 @@ def score_directory(
         names: which of SCORES; by default all that are not optional.
         seed: of the nulls.
         drop_samples: delete the sample of whole activations once scores stand; `collect` makes it again.
-        nulls: which of NULLS; z is against the first.
+        nulls: which of NULLS; z is against the first that can be made.
 
     Raises:
-        BadInput: a score or null that is not known, or a sample that is gone while scores are to be made.
+        BadInput: an unknown score or null, or a deleted sample where scores must be made.
     """
     names, nulls = checked_names(names), checked_nulls(nulls)
     settings = _settings(names, seed, nulls)
@@ -130,12 +131,12 @@ def scored_step(
     names: Iterable[str] | None = None,
     nulls: Iterable[str] = DEFAULT_NULLS,
 ) -> list[Path]:
-    """The activations directories of a checkpoint that need nothing more: collected so, and scored; else empty.
+    """The activations directories of a checkpoint, if all of them are collected with these settings and scored.
 
-    For a study that deletes samples after scoring: what is scored need not be collected again.
+    Empty otherwise. For a study that deletes samples after scoring, which need not collect what is scored.
 
     Args:
-        names: as for `score_directory`, whose other defaults are meant.
+        names: as for `score_directory`; the seed of the nulls is 0.
         nulls: likewise.
     """
     settings = _settings(checked_names(names), 0, checked_nulls(nulls))
@@ -150,19 +151,15 @@ def scored_step(
         if not (directory / "meta.json").is_file():
             return []
         meta = read_meta(directory)
-        wanted_settings = recorded_settings(
-            tokens, meta.n_neurons, sample_tokens=sample_tokens, max_neurons=max_neurons
-        )
-        same_inputs = meta.checkpoint_hash == opened.hash and meta.data_hash == tokens.data_hash
-        if not same_inputs or meta.settings != wanted_settings:
-            return []
-        if not scores_are_current(directory, settings):
+        collected = recorded_settings(tokens, meta.n_neurons, sample_tokens=sample_tokens, max_neurons=max_neurons)
+        is_same = (meta.checkpoint_hash, meta.data_hash, meta.settings) == (opened.hash, tokens.data_hash, collected)
+        if not is_same or not scores_are_current(directory, settings):
             return []
     return wanted
 
 
 def _settings(names: list[str], seed: int, nulls: list[str]) -> dict[str, object]:
-    """What scores depend on beside the activations: `code` lets changed code make them again, and only that."""
+    """What scores depend on beside the activations; `code` has the fingerprints of scores, nulls and table."""
     modules = {name: type(SCORES[name]).__module__ for name in names}
     modules |= {null: make.__module__ for null in nulls if (make := NULLS[null].make)}
     modules["table"] = score_with_null.__module__

@@ -1,4 +1,4 @@
-"""Sealed tables of scores beside the activations they were made from: written, read, found current."""
+"""Sealed tables of scores beside the activations they were made from: writes, reads and checks them."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any]
         directory: the activations directory.
         scores: one row a neuron, with column `null` ("none", or the kind of null the rows are of).
         settings: what the scores depend on beside the activations; JSON.
+        seconds: how long scoring took.
     """
     facts = {
         "kind": "scores",
@@ -67,7 +68,7 @@ def load_scores(results: Path | str) -> pl.DataFrame:
         `settings`) and `path`, the `.scores` directory relative to `results`.
 
     Raises:
-        BadInput: no scores there, damaged ones, or ones older than the activations beside them.
+        BadInput: no scores there, damaged ones, or ones made from other activations than lie beside them.
     """
     root = Path(results)
     frames = []
