@@ -59,7 +59,9 @@ class Prepared:
         )
 
 
-def prepare(config: DataConfig, out: str | Path, progress: bool | None = None, limits: Limits = LIMITS) -> Prepared:
+def prepare(
+    config: DataConfig | str | Path, out: str | Path, progress: bool | None = None, limits: Limits = LIMITS
+) -> Prepared:
     """Write the data directory of a config, or find it at `out`.
 
     Documents of all sources lie in the order of a hash of their text, so that any stretch of the stream is a fair
