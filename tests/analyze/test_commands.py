@@ -5,7 +5,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from analyze.__main__ import main
 from tests.train.fixtures import small_data, small_run
 from train.checkpoint import step_directory
 from train.training_run import run
@@ -18,38 +17,29 @@ def place(tmp_path_factory) -> Path:
     return root
 
 
-def analyze(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words: object) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
-    monkeypatch.setattr("sys.argv", ["analyze", *map(str, words)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    captured = capsys.readouterr()
-    return int(left.value.code or 0), captured.out, captured.err
-
-
-def test_collect_score_compare_and_report_follow_one_another(place, monkeypatch, capsys):
+def test_collect_score_compare_and_report_follow_one_another(place, analyze_command):
     results = place / "results"
     for source in (place / "gelu-s0", step_directory(place / "gelu-s0", 0)):
-        code, _, _ = analyze(monkeypatch, capsys, "collect", source, "--data", place / "data", "--out", results)
-        assert code == 0
-    assert analyze(monkeypatch, capsys, "score", results)[0] == 0
-    code, said, _ = analyze(monkeypatch, capsys, "score", results)
-    assert code == 0
-    assert said.count("found") == 2
-    code, said, _ = analyze(monkeypatch, capsys, "compare", results, "--out", results)
-    assert code == 0
-    assert "gelu L0.mid" in said
-    code, _, failure = analyze(monkeypatch, capsys, "report", results)
-    assert code == 0, failure
+        assert analyze_command("collect", source, "--data", place / "data", "--out", results).code == 0
+    assert analyze_command("score", results).code == 0
+    said = analyze_command("score", results)
+    assert said.code == 0
+    assert said.out.count("found") == 2
+    said = analyze_command("compare", results, "--out", results)
+    assert said.code == 0
+    assert "gelu L0.mid" in said.out
+    said = analyze_command("report", results)
+    assert said.code == 0, said.err
     assert (results / "report.html").stat().st_size > 10_000
 
 
-def test_a_random_choice_of_neurons_is_the_same_neurons(place, monkeypatch, capsys):
+def test_a_random_choice_of_neurons_is_the_same_neurons(place, analyze_command):
     from analyze.activations.store import open_activations
 
     some, every = place / "some", place / "every"
     for out, words in ((some, ("--max-neurons", 5)), (every, ())):
-        analyze(monkeypatch, capsys, "collect", place / "gelu-s0", "--data", place / "data", "--out", out, *words)
+        source = ("collect", place / "gelu-s0", "--data", place / "data")
+        assert analyze_command(*source, "--out", out, *words).code == 0
     chosen = open_activations(next(some.rglob("L0.mid")))
     whole = open_activations(next(every.rglob("L0.mid")))
     assert (chosen.n_neurons, whole.n_neurons) == (5, 16)
@@ -76,21 +66,17 @@ def test_a_random_choice_of_neurons_is_the_same_neurons(place, monkeypatch, caps
         (("report", "PLACE/texts"), "no scores"),
     ],
 )
-def test_impossible_requests_are_refused_in_one_line(place, monkeypatch, capsys, words, message):
-    code, _, said = analyze(monkeypatch, capsys, *(word.replace("PLACE", str(place)) for word in words))
-    assert code == 2
-    assert said.startswith("error: ")
-    assert message in said
-    assert len(said.strip().splitlines()) == 1
+def test_impossible_requests_are_refused_in_one_line(place, analyze_command, words, message):
+    assert analyze_command(*(word.replace("PLACE", str(place)) for word in words)).is_refusal(2, message)
     assert not (place / "x").exists() or not list((place / "x").rglob("meta.json"))
 
 
-def test_scores_open_as_a_data_frame(place, monkeypatch, capsys):
+def test_scores_open_as_a_data_frame(place, analyze_command):
     from analyze import load_scores
 
     results = place / "again"
-    analyze(monkeypatch, capsys, "collect", place / "gelu-s0", "--data", place / "data", "--out", results)
-    analyze(monkeypatch, capsys, "score", results, "--scores", "rule_share")
+    assert analyze_command("collect", place / "gelu-s0", "--data", place / "data", "--out", results).code == 0
+    assert analyze_command("score", results, "--scores", "rule_share").code == 0
     frame = load_scores(results)
     assert isinstance(frame, pl.DataFrame)
     assert frame.filter(pl.col("null") == "none").height == 16

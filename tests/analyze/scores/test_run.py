@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from analyze import score, scores
-from analyze.__main__ import main
 from analyze.activations.directory import beside
 from analyze.activations.store import Activations
 from analyze.nulls import NULLS, made_nulls
@@ -21,6 +20,7 @@ from analyze.scores.store import read_scores
 from analyze.scores.table import score_table, score_with_null, with_matched
 from tests.analyze.activations.collected import collected
 from tests.analyze.scores.scoring import activations_of
+from tests.commands import Command
 from train.errors import BadInput
 
 
@@ -218,25 +218,22 @@ def test_every_null_follows_its_seed_and_keeps_the_tokens(acts):
         assert first.meta.settings["null"] == name
 
 
-def test_the_help_of_score_names_what_there_is(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["analyze", "score", "--help"])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert not left.value.code
-    said = capsys.readouterr().out
-    assert all(name in said for name in (*SCORES, *NULLS))
+def test_the_help_of_score_names_what_there_is(analyze_command: Command):
+    said = analyze_command("score", "--help")
+    assert not said.code
+    assert all(name in said.out for name in (*SCORES, *NULLS))
 
 
 @pytest.mark.usefixtures("rate")
-def test_the_command_takes_all_scores_and_optional_ones_beside_them(tmp_path: Path, monkeypatch, capsys):
+def test_the_command_takes_all_scores_and_optional_ones_beside_them(
+    tmp_path: Path, monkeypatch, analyze_command: Command
+):
     monkeypatch.setattr(scores, "default_names", lambda: [])
     directory = collected(tmp_path).directory
     words = ["--scores", "all", "rate", "--nulls", "rotated", "w_in_rotated", "--seed", "2"]
-    monkeypatch.setattr("sys.argv", ["analyze", "score", str(directory), *words])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert not left.value.code
-    assert "cannot be made of it: w_in_rotated" in capsys.readouterr().out
+    said = analyze_command("score", directory, *words)
+    assert not said.code
+    assert "cannot be made of it: w_in_rotated" in said.out
     facts = read_scores(beside(Path(str(directory)), "scores"))[1]
     wanted = {"scores": ["rate"], "nulls": ["rotated", "w_in_rotated"], "null_seed": 2}
     assert {name: facts["settings"][name] for name in wanted} == wanted

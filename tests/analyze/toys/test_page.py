@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analyze.__main__ import main
 from analyze.toys.doubts import doubts
 from analyze.toys.page import commands, write_pages
 from analyze.toys.reading import Reading
@@ -174,12 +173,10 @@ def test_directories_that_make_no_page_are_refused(place, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_writes_the_same_page_again_and_names_it(place, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["analyze", "toys", str(place / "toy" / "odd"), "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert not left.value.code
-    assert f"wrote {tmp_path / 'odd.html'}" in capsys.readouterr().out
+def test_the_command_writes_the_same_page_again_and_names_it(place, tmp_path, analyze_command):
+    said = analyze_command("toys", place / "toy" / "odd", "--out", tmp_path)
+    assert not said.code
+    assert f"wrote {tmp_path / 'odd.html'}" in said.out
     assert (tmp_path / "index.html").is_file()
     for name in ("odd.html", "odd.json"):
         assert (tmp_path / name).read_bytes() == (place / "out" / name).read_bytes()
