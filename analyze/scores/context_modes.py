@@ -116,7 +116,7 @@ def examples_of(
 
 
 def patience_of(stream_position: Int[ndarray, "t"], draw: int = 0) -> Float[ndarray, "t"]:
-    """-log(u), u uniform on (0, 1) by a hash of the position: the same for every neuron and for any order of them."""
+    """-log(u), u uniform on (0, 1) by a hash of the position: the same for every neuron, in any order of neurons."""
     u = (position_hash(stream_position + draw * _SALT).astype(np.float64) + 0.5) / 2.0**64
     return -np.log(u)
 
@@ -186,9 +186,9 @@ class ContextModes(NeuronScore):
     is -(silhouette - null) x (1 - share of the largest cluster): 0 for one cloud like random text, negative where the
     examples fall into groups of like size.
 
-    Optional, being slow and the weakest (docs/scores.md). Known failures: a feature that one view shows is drowned by
-    the four that do not; two features that are alike are one group, and one broad feature ("capitalised words") is
-    several; a neuron of one token scores by how its text clusters.
+    Optional, because it is slow and the weakest (docs/scores.md). Known failures: the other views drown a feature that
+    only one shows; two features that are alike are one group, and one broad feature ("capitalised words") is several; a
+    neuron of one token scores by how its text clusters.
 
     Cost: 6 s per 256 neurons, whatever the number of tokens up to 190 k, one thread of an Intel Xeon with AVX-512.
     """

@@ -1,21 +1,20 @@
-"""One-rule fidelity: how well the best single rule tells a neuron's activation on all held-out tokens.
+"""One-rule fidelity: how well the best single rule predicts a neuron's activation on all held-out tokens.
 
 The rule (a conjunction of up to three atoms, `analyze.rules.conjunctions`) is induced on the fit tokens; y is the
 activation above the neuron's median, max(a - median, 0), on the eval tokens, and `covered` where the rule holds.
-Reported: Pearson's r of the two (the score), the variance explained by the rule's two fit means, the average
-precision with which activation finds the rule's tokens, and F1 of rule against firing. Of the figures for
-judging explanations that Oikarinen, Yan and Weng (ICML 2025, arXiv 2506.05774) hold against missing and extra
-labels these pass.
+The table has Pearson's r of the two (the score), the variance that the rule's two fit means explain, the average
+precision with which activation finds the rule's tokens, and F1 of rule against firing. Oikarinen, Yan and Weng (ICML
+2025, arXiv 2506.05774) test such figures by taking labels away and adding wrong ones; these pass.
 
-It measures fidelity, not unity: how much of the neuron the best sentence tells. A clean neuron with two
-features of unequal size scores above a noisy one with a single feature, and a neuron with a single feature
-that the grammar cannot say scores low. On planted features that no rule states it tells one feature from several
-barely, and where strong interference hides features backwards: several features vary more than one (docs/scores.md
+It measures fidelity, not unity: how much of the neuron the best rule explains. A clean neuron with two features of
+unequal size scores above a noisy neuron with a single feature, and a neuron with a single feature that the grammar
+cannot state scores low. On planted features that no rule states it hardly separates one feature from several, and where
+strong interference hides features it has them the wrong way round: several features vary more than one (docs/scores.md
 has the figures). Neither the charge for an atom (LEAST_GAIN 1.05 to 1.4) nor the width of the beam changed that by
 more than .015.
 
-Cost: 1.5 s (relu) to 1.9 s (gelu) per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512 that
-other work shared (`benchmarks/score.py`).
+Cost: 1.5 s (relu) to 1.9 s (gelu) per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512 under
+other load (`benchmarks/score.py`).
 """
 
 from dataclasses import dataclass
@@ -54,7 +53,7 @@ def fidelity(activations: Float[ndarray, "t"], median: float, threshold: float, 
 
     Args:
         activations: on all sampled tokens.
-        median: of them; what is below it counts as rest.
+        median: of the activations; below it the neuron is at rest.
         threshold: the neuron fires above it (for F1).
 
     The variance explained is 1 - sum (y - prediction)^2 / sum (y - mean)^2 over the eval tokens, where the

@@ -29,17 +29,17 @@ N_LABELS = 8
 N_SHOWN = 4
 LEAST_REACH = 0.05
 LEAST_SHARE = 0.7
-"""Of what the first N_COMPARED rules of K_eff explain, labels must explain this much, or there is no score."""
+"""Labels must explain this share of what the first N_COMPARED rules of K_eff do, or there is no score."""
 N_COMPARED = 4
 MONO = 1.3
 """A neuron with an effective number of labels at most this is called monosemantic."""
 AT_ONCE = 64
-"""Neurons whose activations are held in fp64 at a time."""
+"""Neurons converted to fp64 at a time."""
 
 
 @dataclass(frozen=True)
 class SampledLabels:
-    """Labels of a bank that a sample of tokens supports, with every product that a fit needs of them."""
+    """Labels of a bank that occur often enough in a sample of tokens, and the products of them that fits need."""
 
     names: tuple[str, ...]
     fit: sp.csr_array
@@ -103,7 +103,7 @@ def likeness(together: Float[ndarray, "l l"], n: int) -> Float[ndarray, "l l"]:
 
     H = (o - e) / (m - e), o tokens in both, e the number expected of independent sets, m the most there could be,
     the size of the smaller set (Loevinger, Psychological Bulletin 45, 1948). So "digits" and "a number" are one
-    thing, while a rare label that merely meets a frequent one now and then is not like it.
+    thing, while a rare label that only sometimes coincides with a frequent one is not like it.
 
     Args:
         together: tokens in both of two sets; on the diagonal, in each.
@@ -119,7 +119,7 @@ def likeness(together: Float[ndarray, "l l"], n: int) -> Float[ndarray, "l l"]:
 
 @dataclass(frozen=True)
 class Fits:
-    """What labels make of some neurons: those taken, in order (-1: none), and their held-out gains."""
+    """The labels that explain some neurons, in the order of selection (-1: none), and their held-out gains."""
 
     order: Int[ndarray, "n k"]
     gains: Float[ndarray, "n k"]
@@ -130,7 +130,7 @@ class Fits:
     """Effective number of labels; NaN where the reach is below LEAST_REACH."""
 
     def put(self, neurons: Int[ndarray, "m"] | slice, fits: "Fits") -> None:
-        """Write what labels make of some of the neurons."""
+        """Write the fits of some of the neurons."""
         for name, values in vars(fits).items():
             getattr(self, name)[neurons] = values
 
@@ -219,15 +219,15 @@ def half_of(families: Iterable[str], other: bool = False) -> frozenset[str]:
 class Labelled(NeuronScore):
     """1 / effective number of labels, between 1/8 and 1; NaN where labels explain too little of a neuron.
 
-    A neuron is scored where its labels reach LEAST_SHARE of what K_eff's first N_COMPARED rules do (and those
-    LEAST_REACH): the same number of rules for every neuron, where a list of dozens also reaches what no label could.
+    A neuron has a score where its labels reach LEAST_SHARE of what K_eff's first N_COMPARED rules do (and those
+    LEAST_REACH). The number of rules is the same for every neuron: a list of dozens reaches what no label could.
 
     Cost: 2.8 s per 256 neurons and 190 k tokens with 450 labels, and once a sample 1.6 s for products of labels, one
     thread of an Intel Xeon with AVX-512; K_eff's fit beside it, if K_eff is not asked for as well.
 
-    Known to fail: a neuron about one thing that no label states, but several do in part (months, in a bank of single
-    words), counts as several; a neuron about two things of which the bank knows one counts as one if that one carries
-    LEAST_SHARE; labels that a neuron is silent on are not seen.
+    Known failures: a neuron about one thing that several labels state in part and none whole (months, in a bank of
+    single words) counts as several; a neuron about two things, one of them in the bank, counts as one if that one
+    carries LEAST_SHARE; the score ignores labels that keep a neuron silent.
     """
 
     name = "labelled"
@@ -251,7 +251,7 @@ class Labelled(NeuronScore):
     )
 
     def __init__(self, families: Collection[str] | None = None, half: int | None = None) -> None:
-        """Of all labels, of those of some families alone, or of half of the bank's families (0, or 1: the others)."""
+        """Uses all labels, those of some families, or of half of the bank's families (0, or 1: the other half)."""
         self.families, self.half = None if families is None else frozenset(families), half
         self._sampled: tuple[LabelBank, TokenSample, SampledLabels] | None = None
 
@@ -305,7 +305,7 @@ class Labelled(NeuronScore):
         return 1.0 / fit_block(activations, np.median(y, axis=0), labels, is_fit).effective
 
     def sampled_labels(self, acts: Activations) -> SampledLabels:
-        """The labels on the sample of `acts`; kept until another bank or sample is asked for."""
+        """The labels on the sample of `acts`; kept until the next call with another bank or sample."""
         bank = bank_of(acts)
         if self._sampled is None or self._sampled[0] is not bank or self._sampled[1] is not acts.tokens:
             of_half = None if self.half is None else half_of((label.family for label in bank.labels), bool(self.half))

@@ -32,7 +32,7 @@ Vectors = Callable[[slice], Float[ndarray, "k views d"]]
 
 @dataclass(frozen=True)
 class PairSums:
-    """What the mean cosine over pairs of different documents needs, of each neuron; all fp64.
+    """The sums that give the mean cosine over pairs of different documents, of each neuron; all fp64.
 
     With w the weights, e the vectors and d the documents: S = sum w e, the sum over d of |S_d|^2, and for each
     document A_d = sum w and Q_d = sum w^2.
@@ -66,7 +66,7 @@ def pair_sums(weights: Float[Tensor, "t n"], vectors: Vectors, document: Int[nda
 
     Args:
         weights: 0 or more.
-        vectors: the vectors of a slice of the tokens, [tokens views d]; asked for piece by piece.
+        vectors: gives the vectors of a slice of the tokens, [tokens views d].
         document: of each token, ascending.
     """
     bounds = np.flatnonzero(np.diff(document, prepend=-1, append=-1))
@@ -100,12 +100,12 @@ def _pieces(bounds: Int[ndarray, "_"]) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class ContextNull:
-    """What random contexts give in each view: the mean cosine, and the variance of one pair split in two.
+    """The mean cosine of random contexts in each view, and the variance of one pair in two parts.
 
-    A firing token keeps its weight and its document, and its context is drawn at random from all tokens of the half
-    (in the document view one context is drawn a document, since its tokens share one). A mean over pairs is a
-    U-statistic (Hoeffding, 1948), with e the vectors, m their mean and e' a second draw:
-    `one` = Var(e . m), what one member of a pair brings, and `two` = E (e . e')^2 - |m|^4 - 2 Var(e . m), the rest.
+    A firing token keeps its weight and its document, and gets the context of a random token of the half (in the
+    document view each document gets one context, since its tokens share one). A mean over pairs is a U-statistic
+    (Hoeffding, 1948). With e the vectors, m their mean and e' a second draw: `one` = Var(e . m), the part that one
+    member of a pair contributes, and `two` = E (e . e')^2 - |m|^4 - 2 Var(e . m), the rest.
     """
 
     mean: Float[ndarray, " views"]
@@ -131,8 +131,8 @@ class ContextNull:
 def mean_null(vectors: Vectors, document: Int[ndarray, "t"]) -> Float[ndarray, " views"]:
     """The mean cosine over all pairs of tokens in different documents.
 
-    Handing a neuron's weights out to tokens at random makes each pair as likely as any other, so that this is the
-    expected numerator of MS over its expected denominator, whatever the weights.
+    If a neuron's weights go to random tokens, every pair is equally likely. So this is the expected numerator of MS
+    over its expected denominator, whatever the weights.
     """
     return pair_sums(torch.ones(len(document), 1), vectors, document).cosine[0]
 
@@ -232,18 +232,18 @@ class Ms(NeuronScore):
     Formula: with w = a [a > 0.25 max a], a = max(activation - median, 0), and e the vectors of one view of the context
     (`analyze.text.context_vectors`), MS = (|S|^2 - sum_d |S_d|^2) / (A^2 - sum_d A_d^2), S = sum w e, A = sum w, S_d
     and A_d the same within document d; the best of five views on the fit documents, its value on the eval documents,
-    minus the same for random tokens of equal weights (exact, see `null_of`); `ms_z` is that difference in the null's
-    standard deviations. At most 1, and 0 for random sets of tokens.
+    minus the same for random tokens of equal weights (exact, see `null_of`). `ms_z` is that difference in standard
+    deviations of the null. At most 1, and 0 for random sets of tokens.
 
-    Known failures: it measures how broad a neuron is as well as whether it is one thing, so that a neuron of one broad
-    feature ("digits", "in code") scores below one that answers to two like tokens. Features of unlike strength look
-    like the stronger one (a second at half the strength of the first brings a fifth of the like pairs). An outlier as
-    the maximum leaves few strong firings. z takes firings as independent: runs of firings within a document, and
+    Known failures: it measures how broad a neuron is as well as whether it is one thing, so a neuron of one broad
+    feature ("digits", "in code") scores below a neuron that answers to two similar tokens. Features of unlike strength
+    look like the stronger one (a second at half the strength of the first gives a fifth of the like pairs). An outlier
+    as the maximum leaves few strong firings. z takes firings for independent: runs of firings within a document, and
     windows that overlap, make it too large.
 
-    Nothing was tuned. On the planted neurons that may be looked at (`tuning`) a threshold of half the maximum turned
-    neurons with one strong feature among several the wrong way round (AUROC .32, .67 at a quarter); choosing the
-    view by other scales, or leaving views out, moved the symmetric case from .72 to between .65 and .73.
+    Nothing was tuned. On the planted neurons for tuning, a threshold of half the maximum had neurons with one strong
+    feature among several the wrong way round (AUROC .32, against .67 at a quarter); choosing the view by other scales,
+    or leaving views out, moved the symmetric case from .72 to between .65 and .73.
 
     Cost: 3.2 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512, however dense they fire;
     and 1.6 s a sample and data directory for the null and the views.

@@ -5,7 +5,7 @@ activation adds to each next-token logit directly, up to the final LayerNorm's s
 are folded in as far as they are linear: the final one's weight, and its removal of the mean over d_model; for
 hook `mid` of a layer with a mid LayerNorm also that one's weight (its sign turns promotion into suppression)
 and its removal of the mean over neurons. W_U is centred over the vocabulary, since a softmax does not see a
-constant. What later layers make of the neuron is left out, so for any layer but the last this is a part.
+constant. What later layers make of the neuron is not in it, so for any layer but the last this is a part.
 
 Kurtosis of rows: Gurnee et al., "Universal Neurons in GPT2 Language Models" (2024), section 5.1;
 participation ratio: Bell and Dean, Discussions of the Faraday Society 50 (1970).
@@ -31,11 +31,11 @@ from train.errors import BadInput
 N_SHOWN = 5
 """Tokens of each end of a row that the table shows."""
 FEWEST_FIRING = 10
-"""Eval tokens that a neuron must fire on for its agreement to be stated."""
+"""A neuron that fires on fewer eval tokens has no agreement."""
 
 
 def participation(row: Float[ndarray, "n v"]) -> Float[ndarray, " n"]:
-    """(sum r^2)^2 / sum r^4: how many tokens a row is spread over; 1 for a single one, NaN for a row of zeros."""
+    """(sum r^2)^2 / sum r^4: how many tokens a row is spread over; 1 for a single token, NaN for a row of zeros."""
     with np.errstate(invalid="ignore"):
         return np.square(np.square(row).sum(axis=1)) / (row**4).sum(axis=1)
 
@@ -111,8 +111,8 @@ class OutputRows:
 def followers(acts: Activations) -> tuple[Int[ndarray, " e"], Int[ndarray, " e"]]:
     """The sampled tokens of eval documents that have a next one in the stream, and that next token.
 
-    It is read from the data at stream_position + 1: what the model is to predict there. Behind a document's last
-    token that is the separator, which the model predicts like any token.
+    That is the token at stream_position + 1 of the data, which the model must predict; after a document's last token it
+    is the separator, which the model predicts like any token.
 
     Raises:
         BadInput: the data directory has gone or is not the one that was collected on.
@@ -131,18 +131,18 @@ class Output(NeuronScore):
     token scores ln(V / 3). Rows are centred, so PR = V / (kurtosis + 3) and the excess kurtosis orders neurons in
     the same way; the logarithm keeps a few extreme rows from ruling means and z.
 
-    It describes what the neuron does, not what it answers to: of two features that both promote one token it sees
-    one, and a neuron with one feature that promotes many tokens scores low. Never a verdict of monosemanticity.
+    It describes what the neuron does, not what it answers to: it takes two features that promote the same token for
+    one, and a neuron with one feature that promotes many tokens scores low. It is never a verdict of monosemanticity.
 
-    Reads the weights at meta.checkpoint_dir, which must hold the checkpoint that was collected (by its hash); NaN
-    where it does not, for planted neurons, for dead and rare ones, and for nulls other than the rotation, whose
-    rows are rotated along. Blind to: what later layers do, and the direct path's scale. A rare token with a long
+    It reads the weights at meta.checkpoint_dir, which must hold the checkpoint that was collected (by its hash); NaN
+    where it does not, for planted neurons, for dead and rare neurons, and for nulls other than the rotation, which
+    turns the rows as well. It sees neither what later layers do nor the direct path's scale. A rare token with a long
     unembedding vector leads the ends of many rows.
 
-    The table's output_agreement is the AUROC of the row at the next token, after the neuron fires against after it
-    does not, over eval documents (0.5: what it promotes follows no more often than chance). Any neuron that fires
-    on a token is followed by that token's usual successors, and any row has some part in bigrams, so rotations
-    agree as well: medians of .51 to .59 where those of the neurons were .56 to .70.
+    The table's output_agreement is the AUROC of the row at the next token, after firings against after other tokens,
+    over eval documents (0.5: what the neuron promotes follows no more often than by chance). The usual successors of a
+    token follow any neuron that fires on it, and any row has some part in bigrams, so rotations agree as well: medians
+    of .51 to .59 where those of the neurons were .56 to .70.
 
     Cost: 2.3 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512, at d_model 64 and a
     vocabulary of 4,096, nearly all of it for the agreement; the rows take 2 x d_model x V operations a neuron.

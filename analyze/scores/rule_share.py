@@ -9,10 +9,10 @@ Cost: 0.2 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with A
 
 Known failures. It sees the top alone: a neuron with one strong and one weak feature has one rule at the top
 (AUROC .53 in a trial, no better than chance), and a neuron that answers to many things at low activation passes.
-Top examples are a poor guide for comparing architectures: what an activation function does to the top is
-not what it does to the rest (SoLU squeezes everything but the top). A rule broader than the cap or one that the
-grammar cannot say counts as none, so broad but coherent neurons are called polysemantic, most of them; so are
-nearly all planted neurons of one feature that no rule states (docs/scores.md has the figures).
+Top examples are a poor guide for comparing architectures: what an activation function does to the top is not what it
+does to the rest (SoLU squeezes everything but the top). A rule that is broader than the cap or that the grammar cannot
+state counts as none, so most broad but coherent neurons are called polysemantic, and so are nearly all planted neurons
+of one feature that no rule states (docs/scores.md has the figures).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Token structure: how much of a neuron is told by the current token, and by the token before it."""
+"""Token structure: how much of a neuron the current token explains, and the token before it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _COLUMNS = 32
 
 
 class Spread(NamedTuple):
-    """Variance of groups' means about their parent's, and within groups: [n] each (see `components`)."""
+    """Variance of groups' means around their parent's mean, and within groups: [n] each (see `components`)."""
 
     between: Float[ndarray, " n"]
     within: Float[ndarray, " n"]
@@ -186,7 +186,7 @@ def explained(own: Sums, keys: Keys, other: Sums, held_out: Keys, halves: Halves
 
 @dataclass(frozen=True)
 class Structure:
-    """What tokens tell of each neuron; NaN (or -1) where it is not scored."""
+    """What tokens explain of each neuron; NaN (or -1) where it is not scored."""
 
     unity: Float[ndarray, " n"]
     """sum_k p_k q_k, p and q the shares of token k in the mass of strong firings of the fit and of the eval half."""
@@ -260,10 +260,10 @@ class TokenStructure(NeuronScore):
 
     p_k and q_k are the shares of token k in the mass of strong firings (w = a [a > 0.25 max a],
     a = max(activation - median, 0)) of the fit and of the eval documents. It is the chance that two firings, one from
-    each half and weighed by activation, are of the same token: 1 for a single token, 1/n for n tokens that share the
-    mass alike, the mass's concentration over the text for a neuron that does not care. That is the inverse Hill number
-    of order 2 (Hill, Ecology 54, 1973; Simpson's index) with its two factors from different documents, so that,
-    other than with the entropy of the mass, few firings do not make a neuron look more like one token. Beside it:
+    each half and drawn in proportion to activation, have the same token: 1 for a single token, 1/n for n tokens with
+    equal shares, the concentration of the text itself for a neuron that ignores the token. That is the inverse Hill
+    number of order 2 (Hill, Ecology 54, 1973; Simpson's index) with its two factors from different documents: unlike
+    the entropy of the mass, it does not take a neuron with few firings for one of few tokens. Also in the table:
 
     - `token_entropy_unity`: 1 - H / log(number of token ids), H the entropy of the mass (order 1, both halves);
     - `token_eta2`: share of the variance of a on held-out documents that its means by current token explain, each half
@@ -271,10 +271,9 @@ class TokenStructure(NeuronScore):
     - `bigram_eta2`: the same with means by (previous, current) token, which shrink toward the token's;
     - `token_top_id`, `token_top_share`: its strongest token on the fit half, that token's share of the mass on eval.
 
-    It describes structure and does not pass as a score of polysemanticity: a word class of 200 tokens is one thing,
-    and two words are two (docs/scores.md has how it does on planted neurons); eta^2 does worse, and an untrained layer
-    has one of .90. A feature of the previous token is
-    spread over whatever follows it, and eta^2 falls with any noise on the activation.
+    It describes structure and fails as a score of polysemanticity: a word class of 200 tokens is one thing, and two
+    words are two (docs/scores.md has its figures on planted neurons). eta^2 does worse: .90 in an untrained layer.
+    A feature of the previous token is spread over whatever follows it, and eta^2 falls with any noise.
 
     Cost: 1.6 s per 256 neurons and 190 k tokens, one thread of an Intel Xeon with AVX-512.
     """
