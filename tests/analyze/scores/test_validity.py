@@ -90,6 +90,10 @@ def test_a_missing_figure_is_null_in_the_file_and_nan_in_memory():
     assert again.mono_one is None
 
 
+def test_a_key_of_an_older_file_that_is_no_longer_known_is_passed_over():
+    assert from_json(as_json(WHOLE) | {"scoring_version": 4}) == WHOLE
+
+
 def test_a_score_that_was_never_measured_has_no_validity(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(validity, "published", lambda: {"one": WHOLE})
     assert validity.validity_of("one") == WHOLE
