@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from analyze.nulls import DEFAULT_NULLS
+from analyze.scores import PRIMARY
 from train.config import Section
 from train.errors import did_you_mean
 
@@ -17,15 +19,10 @@ class AnalysisConfig(Section):
     """Of a wider layer's untrained network, the null, so many neurons are scored, chosen at random."""
     scores: tuple[str, ...] = ("all",)
     """Of `python -m analyze score`; "all": every one but the optional ones."""
-    nulls: tuple[str, ...] = ("w_in_rotated", "rotated")
+    nulls: tuple[str, ...] = DEFAULT_NULLS
     """What each layer is held against, beside its untrained network; the first gives z."""
     keep_samples: bool = False
     """Keep the whole activations after scoring (4 MB per 1,000 tokens and 2,000 neurons); else collect again."""
-
-    @field_validator("scores", "nulls", mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
 
 class StudyConfig(Section):
@@ -37,7 +34,7 @@ class StudyConfig(Section):
 
     base: str
     seeds: tuple[int, ...] = Field(min_length=1)
-    primaries: tuple[str, ...] = ("k_eff",)
+    primaries: tuple[str, ...] = (PRIMARY,)
     """Scores that the study is about; chosen before it ran."""
     reference: str | None = None
     """The variant that others are compared with; default: the first."""
@@ -45,11 +42,6 @@ class StudyConfig(Section):
     arm_defaults: dict[str, Any] = Field(default_factory=dict)
     arms: dict[str, dict[str, Any]] = Field(default_factory=dict)
     analysis: AnalysisConfig = AnalysisConfig()
-
-    @field_validator("seeds", "primaries", mode="before")
-    @classmethod
-    def _lists_are_tuples(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _names_fit(self) -> "StudyConfig":
