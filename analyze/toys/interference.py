@@ -15,7 +15,7 @@ from torch import Tensor
 
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
-from train.toys.fit import EVAL_BLOCK
+from train.toys.fit import EVAL_BLOCK, eval_blocks
 from train.toys.runs import ToyRun
 from train.toys.targets import Target
 
@@ -39,9 +39,8 @@ class SplitLoss:
 def final_samples(config: ToyConfig, at_a_time: int = EVAL_BLOCK) -> Iterator[Float[Tensor, "batch feat"]]:
     """The samples of the final losses of an instance, in parts of at most `at_a_time`."""
     sampler = Sampler.of([config])
-    for block, first in enumerate(range(0, config.fit.eval_samples, EVAL_BLOCK)):
-        size = min(EVAL_BLOCK, config.fit.eval_samples - first)
-        yield from sampler.sample(size, config.fit.seed, f"eval-{block}")[0, 0].split(at_a_time)
+    for stream, size in eval_blocks(config.fit.eval_samples):
+        yield from sampler.sample(size, config.fit.seed, stream)[0, 0].split(at_a_time)
 
 
 @torch.no_grad()

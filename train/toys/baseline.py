@@ -10,7 +10,7 @@ from torch import Tensor
 
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
-from train.toys.fit import EVAL_BLOCK
+from train.toys.fit import EVAL_BLOCK, eval_blocks
 from train.toys.targets import TRUE_ABOVE, Target
 
 _ELEMENTS = 2**18
@@ -52,8 +52,7 @@ def naive_on_final_samples(config: ToyConfig, at_most: int = NAIVE_NUMBERS) -> N
     """
     n = min(config.fit.eval_samples, max(EVAL_BLOCK, at_most // config.features.n))
     sampler = Sampler.of([config])
-    sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)]
-    blocks = [sampler.sample(size, config.fit.seed, f"eval-{block}") for block, size in enumerate(sizes)]
+    blocks = [sampler.sample(size, config.fit.seed, stream) for stream, size in eval_blocks(n)]
     return naive_loss(config, torch.cat(blocks, dim=2))
 
 

@@ -20,12 +20,17 @@ from train.toys.models import Layer, ToyModel, forward, initial, layers_of, shap
 from train.toys.targets import Target
 
 EVAL_BLOCK = 1024
-"""Samples in one evaluation; block k is the sampler's stream "eval-k"."""
+"""Samples that are evaluated at a time."""
 CURVE_BLOCKS = 4
 """Blocks that the points of a curve are measured on, the first ones."""
 
 Progress = Callable[[int, Float64[Tensor, "inst rep"]], None]
 """Called at every point of the curve with the step and the losses there."""
+
+
+def eval_blocks(n: int) -> list[tuple[str, int]]:
+    """The blocks of the first `n` samples for evaluation: the sampler's stream of each, and its size."""
+    return [(f"eval-{block}", min(EVAL_BLOCK, n - first)) for block, first in enumerate(range(0, n, EVAL_BLOCK))]
 
 
 @dataclass(frozen=True)
@@ -312,12 +317,13 @@ class _Run:
     @torch.inference_mode()
     def _evaluate(self, n: int, max_blocks: int | None = None) -> Float64[Tensor, "inst rep out"]:
         """Importance x error of every output, mean over the first `n` samples for evaluation, or fewer."""
-        sizes = [min(EVAL_BLOCK, n - first) for first in range(0, n, EVAL_BLOCK)][:max_blocks]
+        blocks = eval_blocks(n)[:max_blocks]
+        n_evaluated = sum(size for _, size in blocks)
         total = torch.zeros(len(self.configs), self.config.fit.replicas, self.target.n_outputs, dtype=torch.float64)
-        for block, size in enumerate(sizes):
-            for piece, x, target in self._samples(size, f"eval-{block}", None):
+        for stream, size in blocks:
+            for piece, x, target in self._samples(size, stream, None):
                 losses = piece.objective.per_output(forward(piece.layers, x)[-1].after, target)
-                total[piece.instances, piece.replicas] += losses * (size / sum(sizes))
+                total[piece.instances, piece.replicas] += losses * (size / n_evaluated)
         return total
 
     def _require_finite(self, losses: Tensor) -> None:

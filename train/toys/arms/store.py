@@ -25,7 +25,7 @@ from train.toys.adam import Scales
 from train.toys.arm_config import ArmConfig
 from train.toys.config import NetworkConfig, ToyConfig
 from train.toys.distributions import Sampler
-from train.toys.fit import EVAL_BLOCK, Start
+from train.toys.fit import EVAL_BLOCK, Start, eval_blocks
 from train.toys.models import ToyModel, initial
 from train.toys.runs import ARM, ToyRun
 from train.toys.targets import Target
@@ -249,7 +249,8 @@ def fresh_start(base: ToyConfig, name: str) -> Start:
 @torch.no_grad()
 def relative_change(old: ToyModel, new: ToyModel, config: ToyConfig) -> Float[Tensor, "inst rep"]:
     """L2 norm of the change of the answers over their own norm, on samples of the final loss; 0 / 0 counts as 0."""
-    x = Sampler.of(config.instances()).sample(EVAL_BLOCK, config.fit.seed, "eval-0")
+    stream, size = eval_blocks(EVAL_BLOCK)[0]
+    x = Sampler.of(config.instances()).sample(size, config.fit.seed, stream)
     answers = old(x)
     difference, size = (each.flatten(2).norm(dim=2) for each in (new(x) - answers, answers))
     return torch.where(difference == 0, 0.0, difference / size)

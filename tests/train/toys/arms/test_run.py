@@ -317,7 +317,8 @@ def test_a_scheme_that_misses_its_promise_is_a_defect(outcome):
         ({"arms": {"a": {"factor": 0}}}, "arms.a.factor"),
         ({"arms": {"a": {"factor": 101}}}, "arms.a.factor"),
         ({"arms": {"a": {"sigma": -0.1}}}, "arms.a.sigma"),
-        ({"arms": {"a": {"noise": "zero-sum"}}}, "noise: 'zero-sum' is none that there is; did you mean 'zero_sum'"),
+        ({"arms": {"a": {"noise": "zero-sum"}}}, "arms.a.noise: Input should be 'none', 'zero_sum', "
+         "'w_in', 'antithetic' or 'w_out', got 'zero-sum'; did you mean 'zero_sum'"),
         ({"arms": {"a": {"copies": "fresh", "factor": 2}}}, "fresh neurons have no siblings"),
         ({"arms": {"a": {"factor": 2, "noise": "w_in", "exact": True}}}, "exact: noise on W_in"),
         ({"arms": {"a": {"scratch": True, "noise": "w_in"}}}, "noise: a network from scratch has no parents"),
