@@ -19,7 +19,6 @@ from analyze.report.fission_figures import arms_of
 from analyze.report.page import report
 from analyze.scores.run import score_directory
 from tests.analyze.fission.widened import small_study
-from tests.analyze.test_commands import analyze
 from tests.train.fixtures import small_data, small_run
 from train.checkpoint import step_directory, steps
 from train.config import DataConfig, WidenPlan
@@ -245,7 +244,7 @@ def test_damage_is_noticed(place: Path, tmp_path: Path) -> None:
         (["PLACE/runs/orphan-s0", "--data", "PLACE/data"], "give --parent"),
     ],
 )
-def test_bad_input_is_one_clear_line(place: Path, monkeypatch, capsys, words: list[str], message: str) -> None:
+def test_bad_input_is_one_clear_line(place: Path, analyze_command, words: list[str], message: str) -> None:
     if "PLACE/other/data" in words and not (place / "other").exists():
         config = tomllib.loads((place / "data/data.toml").read_text(encoding="utf-8")) | {"d_vocab": 280}
         prepare(validate(DataConfig, config, "test"), place / "other/data")
@@ -256,14 +255,14 @@ def test_bad_input_is_one_clear_line(place: Path, monkeypatch, capsys, words: li
         (place / "runs/parent-s0").rename(place / "hidden")
         given[0] = str(target)
     try:
-        code, _, said = analyze(monkeypatch, capsys, "fission", *given, "--out", place / "x")
+        said = analyze_command("fission", *given, "--out", place / "x")
     finally:
         if (place / "hidden").exists():
             (place / "hidden").rename(place / "runs/parent-s0")
-    assert code == 2
-    assert message in said
-    assert len([line for line in said.splitlines() if line.startswith("error: ")]) == 1
-    assert said.strip().splitlines()[-1].startswith("error: ")
+    assert said.code == 2
+    assert message in said.err
+    assert len([line for line in said.err.splitlines() if line.startswith("error: ")]) == 1
+    assert said.err.strip().splitlines()[-1].startswith("error: ")
     assert not (place / "x").exists()
 
 

@@ -2,7 +2,6 @@
 
 from analyze.scores import SCORES
 from analyze.scores.catalogue import score_list
-from tests.analyze.test_commands import analyze
 
 
 def test_every_score_says_what_it_is_costs_and_fails_at():
@@ -14,7 +13,7 @@ def test_every_score_says_what_it_is_costs_and_fails_at():
         assert row[4].startswith(("AUROC", "not measur"))
 
 
-def test_the_command_prints_it(monkeypatch, capsys):
-    code, printed, _ = analyze(monkeypatch, capsys, "scores")
-    assert code == 0
-    assert all(f" {name}" in printed for name in SCORES)
+def test_the_command_prints_it(analyze_command):
+    said = analyze_command("scores")
+    assert said.code == 0
+    assert all(f" {name}" in said.out for name in SCORES)
