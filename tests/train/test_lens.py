@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from train.config import ModelConfig
+from train.config import ModelConfig, WidenPlan
 from train.lens import to_bridge
 from train.model import Transformer
-from train.widening.widen import WidenPlan, widen
+from train.widening.widen import widen
 
 ACTS = ["relu", "gelu", "gelu_new", "gelu_ln", "solu", "solu_ln"]
 

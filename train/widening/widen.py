@@ -24,8 +24,6 @@ from train.widening.schemes import (
     require_lone_neurons,
 )
 
-__all__ = ["Lineage", "Receipt", "WidenPlan", "measure", "weights_of", "widen", "widened_config"]
-
 EXACT_TOLERANCE = 1e-5
 """Largest relative L2 error of logits in fp32 of a scheme that promises exactness."""
 
@@ -33,6 +31,15 @@ LARGE_SIGMA = 10.0
 """Up to it, rounding of zero-sum noise stays below a tenth of the tolerance."""
 
 RECEIPT_ROWS = 8
+
+PARAMETERS = {
+    "w_in": "fc_in.weight",
+    "w_out": "fc_out.weight",
+    "b_in": "fc_in.bias",
+    "ln_weight": "ln.weight",
+    "ln_bias": "ln.bias",
+}
+"""Field of MLPWeights -> parameter of an MLP; those of the LayerNorm where there is one."""
 
 
 def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
@@ -81,7 +88,9 @@ def widen(
     state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     parents: dict[int, Int[np.ndarray, " d_mlp"]] = {}
     for layer in plan.layers_in(config.n_layers):
-        _put(state, layer, _widened_mlp(weights_of(model, layer), config.act, plan, layer))
+        widened = _widened_mlp(weights_of(model, layer), config.act, plan, layer)
+        tensors = {key: getattr(widened, name) for name, key in PARAMETERS.items()}
+        state |= {f"layers.{layer}.mlp.{key}": value for key, value in tensors.items() if value is not None}
         parents[layer] = parents_of(model.config.widths[layer], plan.factor, plan.copies)
     wide.to(model.head.weight.dtype).load_state_dict(state, strict=True)
     wide.train(model.training)
@@ -96,15 +105,9 @@ def widen(
 def weights_of(model: Transformer, layer: int) -> MLPWeights:
     """The tensors of a layer's MLP that widening changes, not copied."""
     mlp = model.mlp(layer)
-    ln = mlp.ln
-    return MLPWeights(
-        w_in=mlp.fc_in.weight.detach(),
-        w_out=mlp.fc_out.weight.detach(),
-        b_in=mlp.fc_in.bias.detach(),
-        ln_weight=None if ln is None else ln.weight.detach(),
-        ln_bias=None if ln is None else ln.bias.detach(),
-        ln_eps=None if ln is None else ln.eps,
-    )
+    parameters = dict(mlp.named_parameters())
+    tensors = {name: parameters[key].detach() for name, key in PARAMETERS.items() if key in parameters}
+    return MLPWeights(**tensors, ln_eps=None if mlp.ln is None else mlp.ln.eps)
 
 
 def _widened_mlp(mlp: MLPWeights, act: str, plan: WidenPlan, layer: int) -> MLPWeights:
@@ -116,19 +119,6 @@ def _widened_mlp(mlp: MLPWeights, act: str, plan: WidenPlan, layer: int) -> MLPW
     wide = copy_neurons(mlp, act, plan.factor, plan.split, plan.concentration, drawing("shares"))
     noisy = "fc_in" if plan.noise in ("w_in", "antithetic") else "fc_out"
     return add_noise(wide, plan.factor, plan.noise, plan.sigma, drawing(f"{noisy}.weight"))
-
-
-def _put(state: dict[str, Tensor], layer: int, mlp: MLPWeights) -> None:
-    tensors = {
-        "fc_in.weight": mlp.w_in,
-        "fc_in.bias": mlp.b_in,
-        "ln.weight": mlp.ln_weight,
-        "ln.bias": mlp.ln_bias,
-        "fc_out.weight": mlp.w_out,
-    }
-    for name, value in tensors.items():
-        if value is not None:
-            state[f"layers.{layer}.mlp.{name}"] = value
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 from analyze.fission.merge_loss import measure_splits, merged, n_noticeable
 from tests.train.widening.test_training import ACTS, K, N, rows, trained_like, widened
-from train.widening.widen import WidenPlan
+from train.config import WidenPlan
 
 FAMILIES = np.arange(K * N).reshape(K, N).T.copy()
 """Copies are tiled: copy c of neuron p is neuron c N + p."""

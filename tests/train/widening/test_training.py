@@ -13,7 +13,7 @@ from tests.train.fixtures import small_run
 from train import load
 from train.activations import ACTIVATIONS
 from train.checkpoint import step_directory
-from train.config import ModelConfig, OptimConfig
+from train.config import ModelConfig, OptimConfig, WidenPlan
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.lens import to_bridge
@@ -23,7 +23,7 @@ from train.optim import Widened, build_optimizer, set_rate
 from train.tracking import read_metrics
 from train.training_run import run
 from train.widening.transplant import NEURON_AXIS, transplanted
-from train.widening.widen import WidenPlan, widen
+from train.widening.widen import widen
 
 ACTS = sorted(ACTIVATIONS)
 K, N = 4, 12

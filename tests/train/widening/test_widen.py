@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.activations import ACTIVATIONS
-from train.config import ModelConfig
+from train.config import ModelConfig, WidenPlan
 from train.configfile import validate
 from train.errors import BadInput
 from train.lineage import Lineage
 from train.loss import NextTokenLoss
 from train.model import Transformer
-from train.widening.widen import WidenPlan, widen, widened_config
+from train.widening.widen import widen, widened_config
 
 ACTS = sorted(ACTIVATIONS)
 
