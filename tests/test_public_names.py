@@ -22,7 +22,7 @@ PUBLIC = {
 def fresh(code: str) -> str:
     """What a process of its own prints."""
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 @pytest.mark.parametrize("package", PUBLIC)

@@ -399,6 +399,6 @@ def test_debug_shows_where_and_still_ends_with_the_line(command, tmp_path):
 def test_a_separate_process_says_the_same(tmp_path):
     """What the tests above see in their own process is what a shell sees."""
     words = [sys.executable, "-m", "train", "widen", str(tmp_path / "no\nwhere"), "--layers", "0", "--factor", "2"]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {tmp_path}/no where: no such directory\n"

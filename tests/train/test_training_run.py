@@ -329,7 +329,7 @@ def test_a_killed_run_goes_on_and_two_runs_in_one_directory_are_refused(data, tm
 def test_two_processes_see_the_same_rows_and_reach_the_same_loss(finished, data, tmp_path, train_command):
     """Promise A under torchrun with gloo; the sums differ in order, so the loss is equal to a tolerance."""
     config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29517")
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command(config, out, launcher=launcher),
