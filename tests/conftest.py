@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from tests.commands import Command, command_of
 
@@ -18,6 +19,10 @@ from tests.commands import Command, command_of
 # Set before torch is imported.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
+
+# An example may take as long as a busy machine makes it.
+settings.register_profile("polysem", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("polysem")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
