@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from analyze.nulls import DEFAULT_NULLS
 from analyze.scores import PRIMARY
-from train.config import Section
+from train.config import Section, Several
 from train.errors import did_you_mean
 
 
@@ -17,9 +17,9 @@ class AnalysisConfig(Section):
     """Held-out tokens whose activations are held whole; the same ones for every variant."""
     untrained_neurons: int = Field(default=1024, gt=0)
     """Of a wider layer's untrained network, the null, so many neurons are scored, chosen at random."""
-    scores: tuple[str, ...] = ("all",)
+    scores: Several[str] = ("all",)
     """Of `python -m analyze score`; "all": every one but the optional ones."""
-    nulls: tuple[str, ...] = DEFAULT_NULLS
+    nulls: Several[str] = DEFAULT_NULLS
     """What each layer is held against, beside its untrained network; the first gives z."""
     keep_samples: bool = False
     """Keep the whole activations after scoring (4 MB per 1,000 tokens and 2,000 neurons); else collect again."""
@@ -33,8 +33,8 @@ class StudyConfig(Section):
     """
 
     base: str
-    seeds: tuple[int, ...] = Field(min_length=1)
-    primaries: tuple[str, ...] = (PRIMARY,)
+    seeds: Several[int] = Field(min_length=1)
+    primaries: Several[str] = (PRIMARY,)
     """Scores that the study is about; chosen before it ran."""
     reference: str | None = None
     """The variant that others are compared with; default: the first."""
