@@ -1,4 +1,4 @@
-"""Where collected neurons come from: the checkpoint, which of its neurons, and the held-out text that they read."""
+"""Where activations come from: the checkpoint, which of its neurons, and the held-out text that it read."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,14 +21,14 @@ class Origin:
 
     checkpoint: Checkpoint
     neurons: Int[np.ndarray, "n"]
-    """Place in the checkpoint's layer of each neuron that was collected (not of a null's rows)."""
+    """Index in the checkpoint's layer of each neuron that was collected; a null may have fewer."""
 
 
 def origin_of(acts: Activations) -> Origin | None:
-    """The checkpoint behind some activations, or behind the neurons that a null was made from.
+    """The checkpoint of some activations, or of the neurons that a null was made from.
 
-    None where the activations name no directory (planted ones), or where that one is gone or by now holds
-    another checkpoint.
+    None if the activations name no directory (planted neurons), or if the directory is gone or now holds another
+    checkpoint.
 
     Raises:
         BadInput: the checkpoint is there and damaged.
@@ -63,5 +63,5 @@ def open_held_out(directory: Path | str, data_hash: str, n_ctx: int) -> TokenFil
 
 @lru_cache(maxsize=1)
 def _opened(directory: Path, checkpoint_hash: str) -> Checkpoint:
-    """Verified once for all scores and nulls of a layer, since its files are hashed whole."""
+    """Verified once for all scores and nulls of a layer, since that hashes all of its files."""
     return open_step(directory)

@@ -51,15 +51,15 @@ class NeuronFacts:
     act: str
     n_neurons: int
     n_params: int
-    factor: int
+    factor: int = 1
     """Widening factor of this run; 1 where it was not widened."""
-    start_run: str | None
+    start_run: str | None = None
     root_variant: str
     """Variant of the ancestor that was trained from scratch; its untrained network is this run's null."""
-    eval_loss: float | None
+    eval_loss: float | None = None
     """Held-out loss at this step, nats a token; None where it was not evaluated at this step."""
-    unigram_loss: float | None
-    bigram_loss: float | None
+    unigram_loss: float | None = None
+    bigram_loss: float | None = None
     checkpoint_hash: str
     checkpoint_dir: str
     """Where the checkpoint lay when it was collected; its hash tells whether it still lies there."""
