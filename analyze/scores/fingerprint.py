@@ -4,6 +4,7 @@ Python prints syntax trees differently from version to version, so another versi
 """
 
 import ast
+import pkgutil
 from functools import lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -17,24 +18,31 @@ def fingerprint(module: str, deep: bool = False) -> str:
 
     Args:
         module: dotted name.
-        deep: and of every module of `analyze` that it imports, directly or not, wherever they lie.
+        deep: and of every module of `analyze` that it reaches by imports, wherever they lie; of the modules that a
+            registry among them finds; and of the data files that lie beside them under the same name.
     """
-    seen: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        spec = None if name in seen else find_spec(name)
+        spec = None if name in hashes else find_spec(name)
         if spec is None or spec.origin is None:
             continue
-        seen[name], imported = _code_and_imports(Path(spec.origin).read_bytes())
+        path = Path(spec.origin)
+        hashes[name], imported, registers = _code_and_imports(path.read_bytes())
         if deep:
             waiting += imported
-    return sha256(canonical_json(sorted(seen.values()))).hexdigest()
+            if registers and spec.submodule_search_locations:
+                below = pkgutil.iter_modules(spec.submodule_search_locations)
+                waiting += [f"{name}.{found.name}" for found in below]
+            if path.with_suffix(".toml").is_file():
+                hashes[f"{name}.toml"] = sha256(path.with_suffix(".toml").read_bytes()).hexdigest()
+    return sha256(canonical_json(sorted(hashes.values()))).hexdigest()
 
 
 @lru_cache(maxsize=1024)
-def _code_and_imports(source: bytes) -> tuple[str, tuple[str, ...]]:
-    """The hash of a module's code alone, and the modules of `analyze` that it imports."""
+def _code_and_imports(source: bytes) -> tuple[str, tuple[str, ...], bool]:
+    """The hash of a module's code alone, the modules of `analyze` that it imports, and whether it is a registry."""
     tree = ast.parse(source)
     imported = []
     for node in ast.walk(tree):
@@ -44,7 +52,8 @@ def _code_and_imports(source: bytes) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             node.body = [line for line in node.body if not _is_docstring_or_import(line)] or [ast.Pass()]
-    return sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported)
+    registers = any(isinstance(node, ast.Name) and node.id == "Registry" for node in ast.walk(tree))
+    return sha256(ast.dump(tree).encode()).hexdigest(), tuple(imported), registers
 
 
 def _is_module(name: str) -> bool:
