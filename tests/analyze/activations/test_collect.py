@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -227,9 +228,10 @@ def test_data_of_another_tokenizer_split_or_row_length_are_refused(tokens: Token
         collect_source(FakeSource(n_ctx=8), tokens, tmp_path / "L0.mid")
     with pytest.raises(BadInput, match="split 'fit'"):
         collect_source(source, TokenFile.open(tokens.directory, "fit"), tmp_path / "L0.mid")
-    tokens.tokenizer_sha256 = "0" * 64
+    other = FakeSource()
+    other.facts = replace(other.facts, tokenizer_sha256="0" * 64)
     with pytest.raises(BadInput, match="tokenizer"):
-        collect_source(source, tokens, tmp_path / "L0.mid")
+        collect_source(other, tokens, tmp_path / "L0.mid")
     with pytest.raises(BadInput, match="batch: 0 must be at least 1"):
         collect_source(source, TokenFile.open(tokens.directory, "eval"), tmp_path / "L0.mid", batch=0)
 
