@@ -45,6 +45,9 @@ ADAM = ("exp_avg", "exp_avg_sq", "step")
 REQUIRED = frozenset({"config.json", "tokenizer.json", "model.safetensors", "optim.safetensors", "state.json"})
 OPTIONAL = frozenset({"lineage.safetensors", RECORD})
 
+_NO_LINEAGE = (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What json and the constructors raise on a file that is no lineage."""
+
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -126,17 +129,7 @@ class Checkpoint:
             return None
         try:
             lineage = Lineage.read(path)
-        # All that safetensors, json and the constructors raise on a file that is no lineage.
-        except (
-            SafetensorError,
-            OSError,
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as failure:
+        except (SafetensorError, *_NO_LINEAGE) as failure:
             raise BadInput(f"{path}: not a readable lineage ({failure})") from None
         lowest = 0 if all(each.plan.copies == "tiled" for each in lineage.widenings) else FRESH
         for layer, neurons in (*lineage.parents.items(), *lineage.roots.items()):

@@ -93,6 +93,13 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def fsync_path(path: Path) -> None:
     """Force a file or directory to disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -122,10 +129,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to `path`: readers see the old file or the new one, never a part."""
     aside = _hidden(path, "tmp")
     try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(aside, data)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -226,10 +230,7 @@ def seal(directory: Path, facts: dict[str, Any], known: Mapping[str, Hashed] | N
         earlier = known.get(path.name)
         digest = earlier.sha256 if earlier is not None and earlier.is_of(path) else sha256_file(path)
         files[path.name] = {"bytes": path.stat().st_size, "sha256": digest}
-    with (directory / MANIFEST).open("wb") as file:
-        file.write(_manifest_bytes({**facts, "files": files}))
-        file.flush()
-        os.fsync(file.fileno())
+    _write_synced(directory / MANIFEST, _manifest_bytes({**facts, "files": files}))
     fsync_path(directory)
 
 

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from train.config import ModelConfig
+from train.data.tokenizer import BOS
 from train.model import Transformer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
-
-BOS = "<|bos|>"
 
 
 def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "TransformerBridge":

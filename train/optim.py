@@ -2,21 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from train.config import OptimConfig
 from train.model import Transformer
-
-
-@dataclass(frozen=True)
-class Widened:
-    """What the optimizer needs to know of widenings."""
-
-    copies: Mapping[int, int] = field(default_factory=dict)
-    """Layer -> copies of each neuron of the narrow model that it descends from."""
 
 
 def learning_rate(config: OptimConfig, step: int, n_steps: int, tokens_per_step: int) -> float:
@@ -37,7 +28,7 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim == 2 and name not in ("tok_embed.weight", "pos.weight")
 
 
-def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -> torch.optim.AdamW:
+def build_optimizer(model: Transformer, config: OptimConfig, copies: Mapping[int, int]) -> torch.optim.AdamW:
     """AdamW over the trainable parameters, in groups whose `lr_scale` multiplies the scheduled rate.
 
     In a layer widened k times, k tied copies follow the narrow layer's path in function space under Adam if
@@ -47,6 +38,11 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
     narrow control's. Fresh neurons are not tied and take plain rates; `widened_rates = "full"` gives them to all.
 
     `w_in_rate` and `w_out_rate` multiply the rates of every MLP's W_in with b_in, and of its W_out.
+
+    Args:
+        model: which of its parameters train is read once, here.
+        config: rates, decay, epsilon.
+        copies: layer -> copies of each neuron of the narrow model that it descends from; 1 where it is not named.
     """
     groups: dict[tuple[float, float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -54,7 +50,7 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
             continue
         lr_scale, eps = _role_rate(name, config), config.eps
         decay = config.weight_decay if decays(name, parameter) else 0.0
-        k = 1 if config.widened_rates == "full" else _copies_of(name, widened)
+        k = 1 if config.widened_rates == "full" else _copies_of(name, copies)
         if name.endswith("mlp.fc_out.weight") and model.config.activation.w_out_over_k:
             lr_scale, decay = lr_scale / k, decay * k
         else:
@@ -70,11 +66,11 @@ def build_optimizer(model: Transformer, config: OptimConfig, widened: Widened) -
     )
 
 
-def _copies_of(name: str, widened: Widened) -> int:
+def _copies_of(name: str, copies: Mapping[int, int]) -> int:
     """How many copies of a neuron the parameter `name` holds; b_out belongs to no neuron."""
     if ".mlp." not in name or name.endswith("fc_out.bias"):
         return 1
-    return widened.copies.get(int(name.split(".")[1]), 1)
+    return copies.get(int(name.split(".")[1]), 1)
 
 
 def _role_rate(name: str, config: OptimConfig) -> float:

@@ -19,7 +19,7 @@ from train.lineage import Lineage
 from train.loop import Training, is_permanent, steps_of, train
 from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
-from train.optim import Widened, build_optimizer
+from train.optim import build_optimizer
 from train.processes import make_accelerator
 from train.provenance import code_facts, run_facts
 from train.tracking import Metrics
@@ -105,7 +105,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     _require_memory(inputs, accelerator)
     model, lineage = _build_model(inputs)
     _freeze(model, config)
-    optimizer = build_optimizer(model, config.optim, _widened(inputs))
+    optimizer = build_optimizer(model, config.optim, _copies(inputs))
     model.to(accelerator.device)
     set_moments(model, optimizer, initial_moments(config, inputs.start, resumed, model))
     if is_main and resumed is None:
@@ -228,14 +228,14 @@ def _build_model(inputs: Inputs) -> tuple[Transformer, Lineage | None]:
     return model.train(), lineage.of(start.hash, start.lineage)
 
 
-def _widened(inputs: Inputs) -> Widened:
-    """The widenings that this run trains: its own, and those that its start descends from."""
+def _copies(inputs: Inputs) -> dict[int, int]:
+    """Layer -> copies of each neuron, by this run's widening and those that its start descends from."""
     start, plan = inputs.start, inputs.config.widen
     copies = {} if start is None or start.lineage is None else start.lineage.copies
     if start is not None and plan is not None and plan.copies == "tiled":
         for layer in plan.layers_in(start.config.n_layers):
             copies[layer] = copies.get(layer, 1) * plan.factor
-    return Widened(copies)
+    return copies
 
 
 def _freeze(model: Transformer, config: RunConfig) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from train.config import ModelConfig, OptimConfig
 from train.model import Transformer
-from train.optim import Widened, build_optimizer, decays, learning_rate, set_rate
+from train.optim import build_optimizer, decays, learning_rate, set_rate
 
 CONFIG = OptimConfig(lr=6e-3, warmup_tokens=1000, final_lr_share=0.1, weight_decay=0.2, eps=1e-8)
 
@@ -81,7 +81,7 @@ def settings_of(built: Transformer, optimizer: torch.optim.Optimizer) -> dict[st
 
 def test_matrices_decay_and_nothing_else_does():
     built = model("solu_ln")
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened()))
+    found = settings_of(built, build_optimizer(built, CONFIG, {}))
     assert found.keys() == dict(built.named_parameters()).keys()
     matrices = {"attn.q", "attn.k", "attn.v", "attn.o", "mlp.fc_in", "mlp.fc_out"}
     expected = {f"layers.{layer}.{name}.weight" for layer in (0, 1) for name in matrices} | {"head.weight"}
@@ -94,19 +94,19 @@ def test_matrices_decay_and_nothing_else_does():
 def test_a_widened_layer_has_its_rule_and_the_others_have_none(act):
     """W_out takes lr / k with k times the decay, so that lr x decay stays; W_in and b_in take eps / k."""
     built = model(act)
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened({1: 4})))
+    found = settings_of(built, build_optimizer(built, CONFIG, {1: 4}))
     mlp = "layers.1.mlp."
     assert found.pop(f"{mlp}fc_out.weight") == (0.25, 0.8, 1e-8)
     assert found.pop(f"{mlp}fc_in.weight") == (1.0, 0.2, 0.25e-8)
     assert found.pop(f"{mlp}fc_in.bias") == (1.0, 0.0, 0.25e-8)
-    plain = settings_of(built, build_optimizer(built, CONFIG, Widened()))
+    plain = settings_of(built, build_optimizer(built, CONFIG, {}))
     assert found == {name: plain[name] for name in found}
 
 
 @pytest.mark.parametrize("act", ["gelu_ln", "solu_ln"])
 def test_the_input_of_the_mid_layernorm_is_widened_with_it(act):
     built = model(act)
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened({0: 10})))
+    found = settings_of(built, build_optimizer(built, CONFIG, {0: 10}))
     for name in ("fc_in.weight", "fc_in.bias", "ln.weight", "ln.bias"):
         assert found[f"layers.0.mlp.{name}"][2] == pytest.approx(1e-9)
     assert found["layers.0.mlp.fc_out.bias"] == (1.0, 0.0, 1e-8)
@@ -115,21 +115,21 @@ def test_the_input_of_the_mid_layernorm_is_widened_with_it(act):
 
 def test_solu_whose_copies_keep_w_out_takes_the_plain_rate_there():
     built = model("solu")
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened({0: 4})))
+    found = settings_of(built, build_optimizer(built, CONFIG, {0: 4}))
     assert found["layers.0.mlp.fc_out.weight"] == (1.0, 0.2, 0.25e-8)
 
 
 def test_a_factor_of_one_changes_nothing():
     built = model("gelu_new")
-    one = settings_of(built, build_optimizer(built, CONFIG, Widened({0: 1, 1: 1})))
-    assert one == settings_of(built, build_optimizer(built, CONFIG, Widened()))
+    one = settings_of(built, build_optimizer(built, CONFIG, {0: 1, 1: 1}))
+    assert one == settings_of(built, build_optimizer(built, CONFIG, {}))
 
 
 def test_frozen_parameters_are_left_out():
     built = model("relu")
     for name, parameter in built.named_parameters():
         parameter.requires_grad_(name.startswith("layers.0.mlp."))
-    found = settings_of(built, build_optimizer(built, CONFIG, Widened()))
+    found = settings_of(built, build_optimizer(built, CONFIG, {}))
     assert found.keys() == {
         f"layers.0.mlp.{name}" for name in ("fc_in.weight", "fc_in.bias", "fc_out.weight", "fc_out.bias")
     }
@@ -137,7 +137,7 @@ def test_frozen_parameters_are_left_out():
 
 def test_the_scheduled_rate_reaches_every_group_times_its_scale():
     built = model("relu")
-    optimizer = build_optimizer(built, CONFIG, Widened({0: 4}))
+    optimizer = build_optimizer(built, CONFIG, {0: 4})
     set_rate(optimizer, 1e-3)
     set_rate(optimizer, 2e-3)
     assert {(group["lr_scale"], group["lr"]) for group in optimizer.param_groups} == {(1.0, 2e-3), (0.25, 5e-4)}
@@ -146,7 +146,7 @@ def test_the_scheduled_rate_reaches_every_group_times_its_scale():
 def test_the_first_step_without_decay_moves_every_weight_by_its_own_rate():
     """Adam's first step is the sign of the gradient: the widened W_out moves a k-th as far."""
     built = model("relu")
-    optimizer = build_optimizer(built, OptimConfig(lr=1e-2, weight_decay=0.0), Widened({1: 4}))
+    optimizer = build_optimizer(built, OptimConfig(lr=1e-2, weight_decay=0.0), {1: 4})
     set_rate(optimizer, 1e-2)
     before = {name: value.detach().clone() for name, value in built.named_parameters()}
     for parameter in built.parameters():
@@ -162,14 +162,14 @@ def test_the_first_step_without_decay_moves_every_weight_by_its_own_rate():
 def test_full_rates_treat_a_widened_layer_as_any_other(act):
     built = model(act)
     config = CONFIG.model_copy(update={"widened_rates": "full"})
-    found = settings_of(built, build_optimizer(built, config, Widened({0: 4, 1: 10})))
-    assert found == settings_of(built, build_optimizer(built, CONFIG, Widened()))
+    found = settings_of(built, build_optimizer(built, config, {0: 4, 1: 10}))
+    assert found == settings_of(built, build_optimizer(built, CONFIG, {}))
 
 
 def test_rates_by_role_multiply_what_tied_copies_take_and_reach_narrow_layers_as_well():
     built = model("gelu_ln")
     config = CONFIG.model_copy(update={"w_in_rate": 3.0, "w_out_rate": 0.5})
-    found = settings_of(built, build_optimizer(built, config, Widened({1: 4})))
+    found = settings_of(built, build_optimizer(built, config, {1: 4}))
     rates = {name.removeprefix("layers."): rate for name, (rate, _, _) in found.items()}
     assert rates["0.mlp.fc_in.weight"] == rates["1.mlp.fc_in.weight"] == rates["1.mlp.fc_in.bias"] == 3.0
     assert (rates["0.mlp.fc_out.weight"], rates["1.mlp.fc_out.weight"]) == (0.5, 0.125)

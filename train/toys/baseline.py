@@ -22,6 +22,8 @@ NAIVE_NUMBERS = 2**26
 """Values of features that the naive baseline is measured on at most (256 MB)."""
 
 Classes = Float[Tensor, "group class batch"]
+Errors = tuple[Float[Tensor, "group class"], Float[Tensor, "group class"]]
+"""Of the outputs of some groups, not weighted: with neurons of their own, and as constants."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,6 @@ class Naive:
     """Outputs that have neurons of their own; the others are constants."""
     constant_loss: float
     """Where every output is a constant."""
-
-
-@dataclass(frozen=True)
-class _Errors:
-    """Errors of the outputs of some groups, not weighted: with neurons of their own, and as constants."""
-
-    dedicated: Float[Tensor, "group class"]
-    constant: Float[Tensor, "group class"]
 
 
 def naive_on_final_samples(config: ToyConfig, at_most: int = NAIVE_NUMBERS) -> Naive:
@@ -75,10 +69,11 @@ def naive_loss(config: ToyConfig, samples: Float[Tensor, "*lead feat"]) -> Naive
         samples: of the instance, such as those of its final loss.
     """
     target = Target.of(config)
-    errors = _Errors(*(torch.cat(parts) for parts in zip(*_errors(config, samples.flatten(0, -2)), strict=True)))
+    of_groups = zip(*_errors(config, samples.flatten(0, -2)), strict=True)
+    dedicated, constant = (torch.cat(parts) for parts in of_groups)
     importances = torch.tensor(target.importances(config.features.importances()), dtype=torch.float64)
     weights = importances.view(len(target.groups), target.n_classes)
-    constant, dedicated = weights * errors.constant, weights * errors.dedicated
+    constant, dedicated = weights * constant, weights * dedicated
     gains = (constant - dedicated).sum(1)
     worthwhile = int((gains > _ROUNDING * constant.sum(1)).sum())
     count = min(_capacity(config), worthwhile)
@@ -93,10 +88,8 @@ def naive_loss(config: ToyConfig, samples: Float[Tensor, "*lead feat"]) -> Naive
     )
 
 
-def _errors(
-    config: ToyConfig, x: Float[Tensor, "batch feat"]
-) -> Iterator[tuple[Float[Tensor, "group class"], Float[Tensor, "group class"]]]:
-    """Errors with neurons of their own and as constants, some groups of outputs at a time."""
+def _errors(config: ToyConfig, x: Float[Tensor, "batch feat"]) -> Iterator[Errors]:
+    """The errors of some groups of outputs at a time."""
     of = _of_cross_entropy if config.fit.loss == "cross_entropy" else _of_squares
     groups = torch.tensor(Target.of(config).groups)
     alone = Target(config.target.model_copy(update={"pairs": "adjacent"}), groups.shape[1])
@@ -105,8 +98,7 @@ def _errors(
         reads = columns[some]
         # The answers in the samples' own precision: levels are compared exactly, before the move to fp64.
         wanted = alone(reads.mT).mT.double()
-        errors = of(config, wanted, reads.movedim(0, 1).double())
-        yield errors.dedicated, errors.constant
+        yield of(config, wanted, reads.movedim(0, 1).double())
 
 
 def _capacity(config: ToyConfig) -> int:
@@ -192,7 +184,7 @@ def _logit_neurons(config: ToyConfig) -> int | None:
     return 2 if low < 0 < high else 1
 
 
-def _of_squares(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads group batch"]) -> _Errors:
+def _of_squares(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads group batch"]) -> Errors:
     network, n = config.network, x.shape[-1]
     own = torch.stack(_own_neurons(config, x)[1], dim=1)
     if network.bias:
@@ -208,10 +200,10 @@ def _of_squares(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads grou
     of_constant = (constant - wanted).square().sum(-1) / n
     # The rounding of an exact answer is no loss.
     exact = of_own.sum(1, keepdim=True) < _ROUNDING * of_constant.sum(1, keepdim=True)
-    return _Errors(of_own.masked_fill(exact, 0.0), of_constant)
+    return of_own.masked_fill(exact, 0.0), of_constant
 
 
-def _of_cross_entropy(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads group batch"]) -> _Errors:
+def _of_cross_entropy(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads group batch"]) -> Errors:
     shares = wanted.mean(-1)
     any_class = shares.sum(1, keepdim=True)
     of_constant = -torch.xlogy(shares, shares / any_class.clamp(min=1e-300)).sum(1, keepdim=True)
@@ -220,4 +212,4 @@ def _of_cross_entropy(config: ToyConfig, wanted: Classes, x: Float[Tensor, "read
         of_constant = any_class * math.log(wanted.shape[1])
         # Without a bias both sides of a tie have the logit 0.
         of_own = (x[0] == x[-1]).double().mean(-1, keepdim=True) * math.log(2)
-    return _Errors(of_own.expand_as(shares), of_constant.expand_as(shares))
+    return of_own.expand_as(shares), of_constant.expand_as(shares)

@@ -105,24 +105,21 @@ class FeaturesConfig(Section):
         """Of every feature to be active."""
         if self.active is not None:
             return (self.active / self.n,) * self.n
-        if self.classes:
-            values = [each.probability for each in self.classes for _ in range(each.count)]
-        else:
-            values = list(self.probability) if isinstance(self.probability, tuple) else [self.probability] * self.n
-        if self.probability_last is not None:
-            values[-1] = self.probability_last
-        return tuple(values)
+        return self._of_each("probability", self.probability)
 
     def importances(self) -> tuple[float, ...]:
         """Of every feature."""
-        if self.classes:
-            values = [each.importance for each in self.classes for _ in range(each.count)]
-        elif self.importance_decay is not None:
-            values = [self.importance_decay**i for i in range(self.n)]
-        else:
-            values = list(self.importance) if isinstance(self.importance, tuple) else [self.importance] * self.n
-        if self.importance_last is not None:
-            values[-1] = self.importance_last
+        decay = self.importance_decay
+        given = self.importance if decay is None else tuple(decay**i for i in range(self.n))
+        return self._of_each("importance", given)
+
+    def _of_each(self, name: str, given: float | tuple[float, ...]) -> tuple[float, ...]:
+        """A value for every feature: that of its class, or as given; the last one may have its own."""
+        values = [getattr(each, name) for each in self.classes for _ in range(each.count)]
+        if not self.classes:
+            values = list(given) if isinstance(given, tuple) else [given] * self.n
+        if (last := getattr(self, f"{name}_last")) is not None:
+            values[-1] = last
         return tuple(values)
 
 
@@ -305,10 +302,10 @@ class ToyConfig(Section):
             self._exclude_each_other()
         self._arms_fit()
         self.instances()
-        rows = self.sweep.rows()
         for i, each in enumerate(self.expect):
             for side in ("where", "minus"):
-                self._names_one(rows, getattr(each, side), f"expect.{i}.{side}")
+                if (where := getattr(each, side)) is not None:
+                    self._names_one(where, f"expect.{i}.{side}")
         return self
 
     def _exclude_each_other(self) -> None:
@@ -339,16 +336,16 @@ class ToyConfig(Section):
                 "cross_entropy needs every value (0 when inactive) among the levels"
             )
 
-    def _names_one(self, rows: list[dict[str, float | int]], where: dict[str, float] | None, key: str) -> None:
-        if where is None:
-            return
+    def _names_one(self, where: dict[str, float], key: str) -> None:
+        swept = self.sweep.rows()[0]
         for name in where:
-            if not rows[0]:
-                raise ValueError(f"{key}: {name!r} is not swept; there is one instance")
-            if name not in rows[0]:
-                raise ValueError(f"{key}: {name!r} is not swept{did_you_mean(name, [*rows[0]])}")
-        if len(matching := [row for row in rows if all(row[k] == v for k, v in where.items())]) != 1:
-            raise ValueError(f"{key}: {where} names {len(matching)} of {len(rows)} instances, not one")
+            if name not in swept:
+                hint = did_you_mean(name, [*swept]) if swept else "; there is one instance"
+                raise ValueError(f"{key}: {name!r} is not swept{hint}")
+        try:
+            self.instance_of(where)
+        except ValueError as failure:
+            raise ValueError(f"{key}: {failure}") from None
 
     def instances(self) -> list["ToyConfig"]:
         """The config of every instance, with the swept values in their places.

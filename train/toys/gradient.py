@@ -43,9 +43,7 @@ class Objective:
         importances = torch.stack(
             [torch.as_tensor(target.importances(c.features.importances()), dtype=torch.float32) for c in configs]
         )
-        group = 1
-        if first.fit.loss == "cross_entropy":
-            group = target.n_classes
+        group = target.n_classes if first.fit.loss == "cross_entropy" else 1
         l1 = torch.tensor([c.fit.l1 for c in configs])
         return cls(first.fit.loss, group, importances[:, None, :, None], l1[:, None, None, None] if l1.any() else None)
 

@@ -1,5 +1,6 @@
 """The functions that a toy network computes, of one feature or of two."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -12,19 +13,25 @@ from train.toys.config import PAIRED, TargetConfig, TargetFunction, ToyConfig
 TRUE_ABOVE = 0.5
 """A feature above this counts as true (and, or, xor)."""
 
-_NAMES: dict[TargetFunction, tuple[str, ...]] = {
-    "identity": ("{0}",),
-    "abs": ("|{0}|",),
-    "square": ("{0}^2",),
-    "relu": ("relu({0})",),
-    "and": ("{0} and {1}",),
-    "or": ("{0} or {1}",),
-    "xor": ("{0} xor {1}",),
-    "max": ("max({0}, {1})",),
-    "max_abs": ("max(|{0}|, |{1}|)",),
-    "product": ("{0} {1}",),
-    "argmax": ("{0} >= {1}", "{1} > {0}"),
+
+def _true(x: Tensor) -> Tensor:
+    return x > TRUE_ABOVE
+
+
+_FUNCTIONS: dict[TargetFunction, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
+    "identity": (lambda x: x, ("{0}",)),
+    "abs": (torch.abs, ("|{0}|",)),
+    "square": (torch.square, ("{0}^2",)),
+    "relu": (torch.relu, ("relu({0})",)),
+    "and": (lambda a, b: _true(a) & _true(b), ("{0} and {1}",)),
+    "or": (lambda a, b: _true(a) | _true(b), ("{0} or {1}",)),
+    "xor": (lambda a, b: _true(a) ^ _true(b), ("{0} xor {1}",)),
+    "max": (torch.maximum, ("max({0}, {1})",)),
+    "max_abs": (lambda a, b: torch.maximum(a.abs(), b.abs()), ("max(|{0}|, |{1}|)",)),
+    "product": (torch.mul, ("{0} {1}",)),
+    "argmax": (lambda a, b: torch.stack([a >= b, b > a], dim=-1).flatten(-2), ("{0} >= {1}", "{1} > {0}")),
 }
+"""What each function computes, and the names of its outputs."""
 
 
 @dataclass(frozen=True)
@@ -74,39 +81,16 @@ class Target:
         """Of each output, such as `|x3|` or `max(x0, x1)`."""
         if self.config.function == "one_hot":
             return [f"x{i} = {level:g}" for (i,) in self.groups for level in self.config.levels]
-        forms = _NAMES[self.config.function]
+        _, forms = _FUNCTIONS[self.config.function]
         return [form.format(*(f"x{i}" for i in group)) for group in self.groups for form in forms]
 
     def __call__(self, x: Float[Tensor, "*lead feat"]) -> Float[Tensor, "*lead out"]:
         """The right answer to each sample; for identity the features themselves, not a copy."""
-        match self.config.function:
-            case "identity":
-                return x
-            case "abs":
-                return x.abs()
-            case "square":
-                return x.square()
-            case "relu":
-                return x.relu()
-            case "one_hot":
-                return (x[..., None] == torch.tensor(self.config.levels, dtype=x.dtype)).to(x.dtype).flatten(-2)
-        a, b = self._pairs_of(x)
-        match self.config.function:
-            case "and":
-                return ((a > TRUE_ABOVE) & (b > TRUE_ABOVE)).to(x.dtype)
-            case "or":
-                return ((a > TRUE_ABOVE) | (b > TRUE_ABOVE)).to(x.dtype)
-            case "xor":
-                return ((a > TRUE_ABOVE) ^ (b > TRUE_ABOVE)).to(x.dtype)
-            case "max":
-                return torch.maximum(a, b)
-            case "max_abs":
-                return torch.maximum(a.abs(), b.abs())
-            case "product":
-                return a * b
-            case _:
-                first = (a >= b).to(x.dtype)
-                return torch.stack([first, 1 - first], dim=-1).flatten(-2)
+        function = self.config.function
+        if function == "one_hot":
+            return (x[..., None] == torch.tensor(self.config.levels, dtype=x.dtype)).to(x.dtype).flatten(-2)
+        read = self._pairs_of(x) if function in PAIRED else (x,)
+        return _FUNCTIONS[function][0](*read).to(x.dtype)
 
     def _pairs_of(
         self, x: Float[Tensor, "*lead feat"]

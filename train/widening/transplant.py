@@ -1,7 +1,7 @@
 """Adam's moments of a model, made into those of its widened child."""
 
+import torch
 from einops import repeat
-from jaxtyping import Float
 from torch import Tensor
 
 from train.activations import ACTIVATIONS
@@ -41,18 +41,11 @@ def transplanted(moments: dict[str, Tensor], plan: WidenPlan, act: str, n_layers
             continue
         axis, name = axes[parameter]
         if plan.copies == "fresh":
-            moved[key] = _padded(value, axis, plan.factor)
+            silent = torch.zeros_like(value).repeat_interleave(plan.factor - 1, axis)
+            moved[key] = torch.cat((value, silent), axis)
             continue
         divided = name != "fc_out.weight" or not ACTIVATIONS[act].w_out_over_k
         pattern = "n ... -> (k n) ..." if axis == 0 else "d n -> d (k n)"
         copied = repeat(value, pattern, k=plan.factor)
         moved[key] = copied / plan.factor ** SIZE_OF_GRADIENT[moment] if divided else copied
     return moved
-
-
-def _padded(value: Float[Tensor, "..."], axis: int, k: int) -> Float[Tensor, "..."]:
-    shape = list(value.shape)
-    shape[axis] *= k
-    padded = value.new_zeros(shape)
-    padded.narrow(axis, 0, value.shape[axis]).copy_(value)
-    return padded

@@ -19,7 +19,7 @@ from train.errors import BadInput
 from train.lens import to_bridge
 from train.loss import NextTokenLoss
 from train.model import Transformer
-from train.optim import Widened, build_optimizer, set_rate
+from train.optim import build_optimizer, set_rate
 from train.tracking import read_metrics
 from train.training_run import run
 from train.widening.transplant import NEURON_AXIS, transplanted
@@ -68,7 +68,7 @@ def advance(
 
 
 def adam(model: Transformer, k: int, config: OptimConfig = OPTIM) -> torch.optim.AdamW:
-    optimizer = build_optimizer(model, config, Widened({0: k}))
+    optimizer = build_optimizer(model, config, {0: k})
     set_rate(optimizer, config.lr)
     return optimizer
 
@@ -359,7 +359,7 @@ def test_the_rate_warms_up_anew_in_an_arm(data, parents, tmp_path):
 def test_rates_of_a_widening_of_a_widening_count_all_copies(data, parents, tmp_path, monkeypatch):
     import train.training_run
 
-    seen: list[Widened] = []
+    seen: list[dict[int, int]] = []
     real = train.training_run.build_optimizer
 
     def watching(model, config, widened):
@@ -376,4 +376,4 @@ def test_rates_of_a_widening_of_a_widening_count_all_copies(data, parents, tmp_p
     assert last.parent_of(0).tolist() == [*range(96), *[-1] * 384]
     assert last.root_of(0).tolist() == [*list(range(16)) * 6, *[-1] * 384]
     assert last.root_of(1).tolist() == list(range(16)) * 3
-    assert [dict(each.copies) for each in seen] == [{0: 2}, {0: 6, 1: 3}, {0: 6, 1: 3}]
+    assert [dict(each) for each in seen] == [{0: 2}, {0: 6, 1: 3}, {0: 6, 1: 3}]
