@@ -16,16 +16,7 @@ from torch import Tensor
 from train.config import ModelConfig
 from train.configfile import validate
 from train.errors import BadInput, EnvironmentProblem, one_line
-from train.files import (
-    RECORD,
-    check_listing,
-    discard,
-    manifest_hash,
-    publishing,
-    read_manifest,
-    read_regular,
-    verify,
-)
+from train.files import RECORD, check_listing, discard, manifest_hash, publishing, read_json, read_manifest, verify
 from train.lineage import FRESH, Lineage
 from train.model import Transformer
 from train.tensors import read_tensors, tensor_names, write_tensors
@@ -300,10 +291,7 @@ def _check_state(directory: Path, config: ModelConfig, state: dict[str, Any], to
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(read_regular(path, MAX_JSON_BYTES))
-    except (ValueError, RecursionError) as failure:
-        raise BadInput(f"{path}: not valid JSON ({failure})") from None
+    values = read_json(path, MAX_JSON_BYTES)
     if not isinstance(values, dict):
         raise BadInput(f"{path}: not a JSON object")
     return values
@@ -317,14 +305,13 @@ def steps(run: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def verified_steps(run: Path, warn: bool = True) -> Iterator[Checkpoint]:
+def verified_steps(run: Path) -> Iterator[Checkpoint]:
     """Steps of a run that verify, newest first; of each that does not, print a warning."""
     for step in reversed(steps(run)):
         try:
             yield open_step(step_directory(run, step))
         except BadInput as failure:
-            if warn:
-                print(f"warning: {one_line(str(failure))}; falling back to an earlier step", flush=True)
+            print(f"warning: {one_line(str(failure))}; falling back to an earlier step", flush=True)
 
 
 def load(path: str | Path) -> Checkpoint:

@@ -88,6 +88,18 @@ def read_regular(path: Path, limit: int) -> bytes:
     return data
 
 
+def read_json(path: Path, limit: int) -> Any:
+    """The JSON in a file of an untrusted directory.
+
+    Raises:
+        BadInput: not JSON, or see `read_regular`.
+    """
+    try:
+        return json.loads(read_regular(path, limit))
+    except (ValueError, RecursionError) as failure:
+        raise BadInput(f"{path}: not valid JSON ({failure})") from None
+
+
 def canonical_json(value: Any) -> bytes:
     """The one spelling of a value that is hashed: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
@@ -247,19 +259,11 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not os.path.lexists(path):
         raise BadInput(f"{path}: not there; {directory} is not a whole result")
-    data = read_regular(path, MAX_MANIFEST_BYTES)
-    try:
-        manifest = json.loads(data)
-    except (ValueError, RecursionError) as failure:
-        raise BadInput(f"{path}: not valid JSON ({failure})") from None
+    manifest = read_json(path, MAX_MANIFEST_BYTES)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise BadInput(f"{path}: key 'files' is missing")
     for name, facts in manifest["files"].items():
-        if (
-            not isinstance(facts, dict)
-            or type(facts.get("bytes")) is not int
-            or not isinstance(facts.get("sha256"), str)
-        ):
+        if not isinstance(facts, dict) or [type(facts.get(key)) for key in ("bytes", "sha256")] != [int, str]:
             raise BadInput(f"{path}: files.{name} does not say its bytes and sha256")
     return manifest
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
@@ -117,14 +117,14 @@ def train(run: Training) -> None:
             run.save(run)
         since, steps_since, waiting = time.perf_counter(), 0, 0.0
         while run.step < n_steps:
-            (loss, l1), norm, rate = _step(run, wrapped, optimizer)
+            losses, norm, rate = _step(run, wrapped, optimizer)
             run.step += 1
             steps_since += 1
             bar.update()
             last = run.step == n_steps
             if run.step % every.log_every == 0 or last:
-                mean_loss = float(_reduced(run.accelerator, loss, "mean"))
-                penalty = {"l1": float(_reduced(run.accelerator, l1, "mean"))} if run.config.optim.l1 else {}
+                mean_loss, l1 = _reduced(run.accelerator, losses, "mean").tolist()
+                penalty = {"l1": l1} if run.config.optim.l1 else {}
                 seconds = time.perf_counter() - since - waiting
                 speed = steps_since * run.tokens_per_step / seconds
                 since, steps_since, waiting = time.perf_counter(), 0, 0.0
@@ -147,33 +147,31 @@ def train(run: Training) -> None:
 
 def _step(
     run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[tuple[Tensor, Tensor], float, float]:
+) -> tuple[Float[Tensor, "2"], float, float]:
     """One optimizer step. Returns this process' mean loss and L1 norm, the gradient's norm and the rate."""
     accelerator, accumulate = run.accelerator, run.config.train.accumulate
     rate = learning_rate(run.config.optim, run.step, run.n_steps, run.tokens_per_step)
     set_rate(optimizer, rate)
-    total = torch.zeros((), device=accelerator.device)
-    total_l1 = torch.zeros((), device=accelerator.device)
+    total = torch.zeros(2, device=accelerator.device)
     for index, rows in enumerate(run.micro_batches(run.step)):
         # Processes exchange gradients once a step, with the last micro-batch.
         with accelerator.no_sync(wrapped) if index < accumulate - 1 else nullcontext():
             lowered, loss, l1 = wrapped(rows)
             accelerator.backward(lowered / accumulate)
-        total += loss / accumulate
-        total_l1 += l1 / accumulate
+        total += torch.stack((loss, l1)) / accumulate
     # The norm is that of the exchanged gradient: every process sees the same, and all stop together.
     clipped = accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.clip)
     assert clipped is not None
     norm = float(clipped)
     if not math.isfinite(norm):
-        _bundle_crash(run, float(total), norm, rate)
+        _bundle_crash(run, float(total[0]), norm, rate)
         raise Diverged(
-            f"{run.directory}: loss {float(total):.4g}, gradient norm {norm} at step {run.step} (rate {rate:.3g}); "
+            f"{run.directory}: loss {float(total[0]):.4g}, gradient norm {norm} at step {run.step} (rate {rate:.3g}); "
             "the last checkpoint is intact; lower optim.lr"
         )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return (total, total_l1), norm, rate
+    return total, norm, rate
 
 
 def _bundle_crash(run: Training, loss: float, norm: float, rate: float) -> None:

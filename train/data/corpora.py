@@ -231,7 +231,7 @@ def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
             if not name.endswith((".txt", ".jsonl")):
                 raise BadInput(f"{name}: neither .txt nor .jsonl (matched by paths {pattern!r})")
             files[name] = Path(name)
-    return {name: files[name] for name in sorted(files)}
+    return dict(sorted(files.items()))
 
 
 def _text_parts(path: Path, name: str, decoder: Decoder, block_bytes: int) -> Iterator[Document]:

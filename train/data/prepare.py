@@ -149,7 +149,7 @@ class _Spool:
                 return
         else:
             group = key if document.group is None else document.group.encode()
-            is_eval = _fraction(b"split", group) < self.eval_share
+            is_eval = _hash64(b"split", group) / 2**64 < self.eval_share
             # A copy falls on the side of the first, whatever file it comes from.
             self.seen[key] = is_eval
         data = document.text.encode()
@@ -178,10 +178,6 @@ class _Spool:
 def _hash64(purpose: bytes, key: bytes) -> int:
     """64 bits of a hash: choices made with different purposes are independent."""
     return int.from_bytes(hashlib.sha256(b"polysem " + purpose + b"\0" + key).digest()[:8], "big")
-
-
-def _fraction(purpose: bytes, key: bytes) -> float:
-    return _hash64(purpose, key) / 2**64
 
 
 def _hash(path: Path) -> str:

@@ -49,13 +49,16 @@ class Adam:
     def __init__(self, parameters: dict[str, Tensor], config: FitConfig, rates: Sequence[float], scales: Scales):
         self._config = config
         self._rates = torch.tensor(rates)[:, None]
-        n = sum(each.numel() for each in parameters.values())
-        self._flat = {name: torch.zeros(n) for name in ("parameters", "gradients", "first", "second")}
-        self._work = torch.empty(n)
-        self.parameters = self._views("parameters", parameters)
-        self.gradients = self._views("gradients", parameters)
-        self.first = self._views("first", parameters)
-        self.second = self._views("second", parameters)
+        sizes = [each.numel() for each in parameters.values()]
+        self._flat = {name: torch.zeros(sum(sizes)) for name in ("parameters", "gradients", "first", "second")}
+        self._work = torch.empty(sum(sizes))
+        self.parameters, self.gradients, self.first, self.second = (
+            {
+                name: piece.view(parameters[name].shape)
+                for name, piece in zip(parameters, flat.split(sizes), strict=True)
+            }
+            for flat in self._flat.values()
+        )
         for name, value in parameters.items():
             self.parameters[name].copy_(value)
         self._moves = [
@@ -63,13 +66,7 @@ class Adam:
             for name, each in self.parameters.items()
         ]
         self._epsilons = [EPSILON * scales.epsilon.get(name, 1.0) for name in parameters]
-        sizes = [each.numel() for each in parameters.values()]
-        shares = self._work.split(sizes)
-        self._shares = [share.view(len(rates), -1) for share in shares]
-
-    def _views(self, buffer: str, like: dict[str, Tensor]) -> dict[str, Tensor]:
-        pieces = self._flat[buffer].split([each.numel() for each in like.values()])
-        return {name: piece.view(each.shape) for (name, each), piece in zip(like.items(), pieces, strict=True)}
+        self._shares = [share.view(len(rates), -1) for share in self._work.split(sizes)]
 
     def step(self, step: int) -> None:
         """Move the parameters by the gradients of step `step` (from 0)."""

@@ -142,8 +142,7 @@ def _is_there(config: ToyConfig, out: Path) -> bool:
         raise BadInput(f"{out}: is taken by something that is not a toy; choose another --out")
     before, _ = open_toy(out)
     if not require_same(before, config, f"{out}: holds a toy"):
-        facts = {key: value for key, value in verify(out).items() if key != "files"}
-        with publishing(out, facts, replace=True) as aside:
+        with publishing(out, verify(out), replace=True) as aside:
             for path in out.iterdir():
                 if path.name != MANIFEST:
                     shutil.copyfile(path, aside / path.name)

@@ -143,7 +143,7 @@ class ToyRun:
             )
         losses = rows["loss"].to_numpy().reshape(n_inst, n_rep)
         naive_outputs = outputs["naive"].to_numpy().reshape(n_inst, n_rep, n_out)[:, 0]
-        firsts = rows.gather_every(n_rep)
+        firsts = rows.gather_every(n_rep).select("naive", "dedicated", "constant")
         return cls(
             directory=directory,
             hash=manifest_hash(directory),
@@ -154,10 +154,8 @@ class ToyRun:
             per_output=outputs["loss"].to_numpy().reshape(n_inst, n_rep, n_out),
             best=losses.argmin(axis=1),
             naive=tuple(
-                Naive(loss=loss, per_output=of_outputs.tolist(), dedicated=dedicated, constant_loss=constant)
-                for loss, dedicated, constant, of_outputs in zip(
-                    firsts["naive"], firsts["dedicated"], firsts["constant"], naive_outputs, strict=True
-                )
+                Naive(loss, of_outputs, dedicated, constant)
+                for (loss, dedicated, constant), of_outputs in zip(firsts.rows(), naive_outputs.tolist(), strict=True)
             ),
             curves=_read_curves(directory / "curves.parquet", n_inst, n_rep),
             snapshot_steps=np.array(facts.snapshot_steps, dtype=np.int64),
@@ -202,9 +200,7 @@ def open_toy(directory: Path) -> tuple[ToyConfig, Facts]:
         raise BadInput(f"{directory}: not a toy (its manifest says kind = {manifest.get('kind')!r})")
     if (version := manifest.get("format_version")) != FORMAT_VERSION:
         raise BadInput(f"{directory}: format version {version!r}, this polysem reads version {FORMAT_VERSION}")
-    facts = validate(
-        Facts, {key: value for key, value in manifest.items() if key != "files"}, f"{directory}/MANIFEST.json"
-    )
+    facts = validate(Facts, manifest, f"{directory}/MANIFEST.json")
     wanted = REQUIRED | ({SNAPSHOTS} if facts.snapshot_steps else set()) | ({ARM} if facts.arm else set())
     for name in sorted(wanted ^ set(manifest["files"])):
         raise BadInput(f"{directory / name}: {'missing' if name in wanted else 'has no place in a toy'}")

@@ -81,14 +81,14 @@ class Truth:
         return self.responses.amax(dim=-1) == 0
 
 
-def value_quadrature(values: ValuesConfig, nodes: int = NODES) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+def value_quadrature(values: ValuesConfig) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Points and weights (of sum 1) whose weighted sum is the mean of a function of an active feature's value."""
     if values.kind == "choice":
         points = torch.tensor(values.choices, dtype=torch.float64)
         return points, torch.full_like(points, 1 / len(points))
     # Apart on either side of zero, where activations have their kink.
     edges = [values.low, *([0.0] if values.low < 0 < values.high else []), values.high]
-    unit, unit_weights = np.polynomial.legendre.leggauss(nodes)
+    unit, unit_weights = np.polynomial.legendre.leggauss(NODES)
     pieces = [(low + (high - low) * (unit + 1) / 2, unit_weights * (high - low) / 2) for low, high in pairwise(edges)]
     points, weights = (torch.from_numpy(np.concatenate(each)) for each in zip(*pieces, strict=True))
     return points, weights / (values.high - values.low)

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from train.activations import ACTIVATIONS
-from train.config import Copies, Noise, Split
+from train.config import Copies, Noise, Split, WidenPlan
 from train.errors import BadInput
 from train.lineage import FRESH
 
@@ -66,6 +66,17 @@ def parents_of(n_hidden: int, k: int, copies: Copies = "tiled") -> Int[np.ndarra
     if copies == "fresh":
         parents[n_hidden:] = FRESH
     return parents
+
+
+def widen_mlp(
+    mlp: MLPWeights, act: str, plan: WidenPlan, prefix: str, noise: str, deviation: float | None = None
+) -> MLPWeights:
+    """Widen as a plan says; the generators' names are `prefix` and then "fresh", "shares" or `noise`."""
+    if plan.copies == "fresh":
+        return fresh_neurons(mlp, act, plan.factor, generator_of(f"{prefix}fresh"), deviation)
+    shares = generator_of(f"{prefix}shares")
+    wide = copy_neurons(mlp, act, plan.factor, plan.split, plan.concentration, shares)
+    return add_noise(wide, plan.factor, plan.noise, plan.sigma, generator_of(f"{prefix}{noise}"))
 
 
 def copy_neurons(

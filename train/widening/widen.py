@@ -14,15 +14,7 @@ from train.errors import BadInput, PolysemError
 from train.lineage import Lineage, Receipt
 from train.loss import NextTokenLoss
 from train.model import Transformer
-from train.widening.schemes import (
-    MLPWeights,
-    add_noise,
-    copy_neurons,
-    fresh_neurons,
-    generator_of,
-    parents_of,
-    require_lone_neurons,
-)
+from train.widening.schemes import MLPWeights, parents_of, require_lone_neurons, widen_mlp
 
 EXACT_TOLERANCE = 1e-5
 """Largest relative L2 error of logits in fp32 of a scheme that promises exactness."""
@@ -87,8 +79,10 @@ def widen(
     wide = Transformer(config, seed=None)
     state = {name: value.detach().clone() for name, value in model.state_dict().items()}
     parents: dict[int, Int[np.ndarray, " d_mlp"]] = {}
+    noisy = "fc_in" if plan.noise in ("w_in", "antithetic") else "fc_out"
     for layer in plan.layers_in(config.n_layers):
-        widened = _widened_mlp(weights_of(model, layer), config.act, plan, layer)
+        prefix, noise = f"widen/{plan.seed}/layers.{layer}.mlp.", f"{noisy}.weight"
+        widened = widen_mlp(weights_of(model, layer), config.act, plan, prefix, noise)
         tensors = {key: getattr(widened, name) for name, key in PARAMETERS.items()}
         state |= {f"layers.{layer}.mlp.{key}": value for key, value in tensors.items() if value is not None}
         parents[layer] = parents_of(model.config.widths[layer], plan.factor, plan.copies)
@@ -108,17 +102,6 @@ def weights_of(model: Transformer, layer: int) -> MLPWeights:
     parameters = dict(mlp.named_parameters())
     tensors = {name: parameters[key].detach() for name, key in PARAMETERS.items() if key in parameters}
     return MLPWeights(**tensors, ln_eps=None if mlp.ln is None else mlp.ln.eps)
-
-
-def _widened_mlp(mlp: MLPWeights, act: str, plan: WidenPlan, layer: int) -> MLPWeights:
-    def drawing(what: str) -> torch.Generator:
-        return generator_of(f"widen/{plan.seed}/layers.{layer}.mlp.{what}")
-
-    if plan.copies == "fresh":
-        return fresh_neurons(mlp, act, plan.factor, drawing("fresh"))
-    wide = copy_neurons(mlp, act, plan.factor, plan.split, plan.concentration, drawing("shares"))
-    noisy = "fc_in" if plan.noise in ("w_in", "antithetic") else "fc_out"
-    return add_noise(wide, plan.factor, plan.noise, plan.sigma, drawing(f"{noisy}.weight"))
 
 
 @torch.no_grad()

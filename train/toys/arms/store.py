@@ -6,7 +6,6 @@ checkpoints/toy/<name>-arms/<arm>/    a finished toy like its base (`train.toys.
 The copies follow `train.widening.schemes`, the same rules as in language models.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor
 from train.activations import ACTIVATIONS
 from train.configfile import validate
 from train.errors import BadInput, PolysemError
-from train.files import read_manifest, read_regular
+from train.files import read_json, read_manifest
 from train.toys.adam import Scales
 from train.toys.arm_config import ArmConfig
 from train.toys.config import NetworkConfig, ToyConfig
@@ -29,7 +28,7 @@ from train.toys.fit import EVAL_BLOCK, Start, eval_blocks
 from train.toys.models import ToyModel, initial
 from train.toys.runs import ARM, ToyRun
 from train.toys.targets import Target
-from train.widening.schemes import MLPWeights, add_noise, copy_neurons, fresh_neurons, generator_of, parents_of
+from train.widening.schemes import MLPWeights, parents_of, widen_mlp
 
 EXACT_TOLERANCE = 1e-5
 """Largest relative L2 change of a network's answers in fp32 by a scheme that promises exactness."""
@@ -112,10 +111,7 @@ def read_facts(directory: Path) -> ArmFacts:
         BadInput: there is none, or its content does not fit.
     """
     path = directory / ARM
-    try:
-        values = json.loads(read_regular(path, 2**26))
-    except (ValueError, RecursionError) as failure:
-        raise BadInput(f"{path}: not valid JSON ({failure})") from None
+    values = read_json(path, 2**26)
     if isinstance(values, dict) and isinstance(settings := values.get("settings"), dict):
         values["settings"] = validate(ArmConfig, settings, f"{path}: settings")
     return validate(ArmFacts, values, str(path))
@@ -186,21 +182,12 @@ def widened(model: ToyModel, arm: ArmConfig, init_scales: list[float]) -> ToyMod
         for replica in range(model.n_rep):
             own = {name: old[name][instance, replica] for name in fields}
             mlp = MLPWeights(w_in=own["W1"], w_out=own["W2"], b_in=own.get("b1"))
-            mlp = _widened_mlp(mlp, config.activation, arm, replica, deviation)
+            prefix, noise = f"toy/{arm.seed}/{replica}/", f"{arm.noise} noise"
+            mlp = widen_mlp(mlp, config.activation, arm, prefix, noise, deviation)
             for name, field in fields.items():
                 wide[name].append(getattr(mlp, field))
     stacked = {name: torch.stack(each).unflatten(0, (-1, model.n_rep)) for name, each in wide.items()}
     return ToyModel(wide_config, old | stacked)
-
-
-def _widened_mlp(mlp: MLPWeights, act: str, arm: ArmConfig, replica: int, deviation: float) -> MLPWeights:
-    def drawing(what: str) -> torch.Generator:
-        return generator_of(f"toy/{arm.seed}/{replica}/{what}")
-
-    if arm.copies == "fresh":
-        return fresh_neurons(mlp, act, arm.factor, drawing("fresh"), deviation)
-    wide = copy_neurons(mlp, act, arm.factor, arm.split, arm.concentration, drawing("shares"))
-    return add_noise(wide, arm.factor, arm.noise, arm.sigma, drawing(f"{arm.noise} noise"))
 
 
 def _initial_deviation(config: NetworkConfig, n_features: int, n_hidden: int) -> float:
