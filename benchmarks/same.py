@@ -13,6 +13,7 @@ file, the column and the largest difference.
 import argparse
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -118,23 +119,23 @@ def holds_numbers(path: Path) -> bool:
     return path.suffix in (".safetensors", ".parquet") or (path.suffix == ".json" and path.parent.name == "pages")
 
 
+def files(root: Path) -> dict[str, Path]:
+    """Every file that holds numbers, by its path without hashes."""
+    paths = [path for path in sorted(root.rglob("*")) if holds_numbers(path)]
+    return {re.sub(r"-[0-9a-f]{16}(?=-)", "", str(path.relative_to(root))): path for path in paths}
+
+
 def compare(before: Path, after: Path) -> int:
     """Print every difference; returns how many files differ."""
-    roots = {
-        root: {path.relative_to(root) for path in root.rglob("*") if holds_numbers(path)} for root in (before, after)
-    }
+    old_files, new_files = files(before), files(after)
     n_equal = n_different = 0
-    for name in sorted({*roots[before], *roots[after]}):
-        absent = [root for root in roots if not (root / name).is_file()]
-        if absent:
-            print(f"{name}: not in {absent[0]}")
-            n_different += 1
-            continue
-        old, new = dict(columns(before / name)), dict(columns(after / name))
-        lines = [
-            f"column {key} is only {'before' if key in old else 'after'}" for key in sorted(old.keys() ^ new.keys())
-        ]
-        lines += [f"{key}: {text}" for key in old if key in new and (text := difference(old[key], new[key]))]
+    for name in sorted({*old_files, *new_files}):
+        if name not in old_files or name not in new_files:
+            lines = [f"only in {before if name in old_files else after}"]
+        else:
+            old, new = dict(columns(old_files[name])), dict(columns(new_files[name]))
+            lines = [f"column {key} is only {'before' if key in old else 'after'}" for key in old.keys() ^ new.keys()]
+            lines += [f"{key}: {text}" for key in old if key in new and (text := difference(old[key], new[key]))]
         n_equal, n_different = n_equal + (not lines), n_different + bool(lines)
         for line in lines:
             print(f"{name}: {line}")
