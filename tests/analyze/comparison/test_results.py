@@ -39,6 +39,6 @@ def test_scores_from_before_a_key_had_a_default_are_read(scores: Path):
 
 
 def test_scores_that_lack_what_a_comparison_needs_say_to_score_again(scores: Path):
-    without(scores, "factor")
-    with pytest.raises(BadInput, match="does not say factor; score again"):
+    without(scores, "root_variant")
+    with pytest.raises(BadInput, match="does not say root_variant; score again"):
         find_cells([scores.parents[2]])
