@@ -1,7 +1,7 @@
 """Which scores lie under results directories: the run, step, layer and hook of each, and its source."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import polars as pl
@@ -82,9 +82,10 @@ def _cell(path: Path) -> Cell:
     if manifest.get("kind") != "scores" or not isinstance(given, dict):
         raise BadInput(f"{path}: holds no scores; score again")
     known = {key.name for key in fields(ActivationsMeta)}
-    required = {key.name for key in fields(ActivationsMeta) if key.default is MISSING}
-    if required - given.keys():
-        raise BadInput(f"{path}: does not say {', '.join(sorted(required - given.keys()))}; score again")
+    # A default here would pass an arm for a variant from scratch. Scores older than `scheme` are as good.
+    missing = known - given.keys() - {"scheme"}
+    if missing:
+        raise BadInput(f"{path}: does not say {', '.join(sorted(missing))}; score again")
     activations = directory.path
     if not activations.is_dir():
         raise BadInput(f"{activations}: not there; the scores beside it cannot be traced to their tokens")

@@ -38,7 +38,8 @@ def test_scores_from_before_a_key_had_a_default_are_read(scores: Path):
     assert cell.place == Place(0, "mid")
 
 
-def test_scores_that_lack_what_a_comparison_needs_say_to_score_again(scores: Path):
-    without(scores, "root_variant")
-    with pytest.raises(BadInput, match="does not say root_variant; score again"):
+@pytest.mark.parametrize("key", ["root_variant", "start_run", "factor"])
+def test_scores_that_lack_what_a_comparison_needs_say_to_score_again(scores: Path, key: str):
+    without(scores, key)
+    with pytest.raises(BadInput, match=f"does not say {key}; score again"):
         find_cells([scores.parents[2]])
