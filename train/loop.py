@@ -68,6 +68,7 @@ class Training:
     evaluation: dict[str, Any] | None = None
     """The last evaluation, with its step."""
     metrics: Metrics | None = None
+    """Of the process that writes; the others have none."""
     baseline_losses: tuple[float, float] | None = None
     """Unigram and bigram; from the first evaluation on."""
 
@@ -80,11 +81,6 @@ class Training:
     def n_steps(self) -> int:
         """Optimizer steps of the whole run."""
         return steps_of(self.config, self.fit.n_ctx)
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes."""
-        return self.accelerator.is_main_process
 
     def micro_batches(self, step: int) -> Iterator[Int[Tensor, "rows pos_and_one"]]:
         """This process' share of the step's rows: one micro-batch for each accumulation pass."""
@@ -176,7 +172,7 @@ def _step(
 
 def _bundle_crash(run: Training, loss: float, norm: float, rate: float) -> None:
     """Write down what it takes to see the failing step again."""
-    if run.is_main:
+    if run.accelerator.is_main_process:
         n_rows = run.config.train.rows_per_step
         facts = {
             "step": run.step,
@@ -205,7 +201,7 @@ def _reduced(accelerator: "Accelerator", value: Tensor, reduction: str) -> Tenso
 
 
 def _log(run: Training, kind: str, **values: Any) -> None:
-    if run.is_main and run.metrics is not None:
+    if run.metrics is not None:
         run.metrics.write({"kind": kind, "step": run.step, "tokens": run.step * run.tokens_per_step, **values})
 
 

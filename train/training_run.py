@@ -261,8 +261,7 @@ def _save(training: Training, facts: dict[str, Any], tokenizer_json: bytes, line
         EnvironmentProblem: it could not be written; on every process.
     """
     problem: list[str | None] = [None]
-    if training.is_main:
-        assert training.metrics is not None
+    if training.metrics is not None:
         state = {
             **facts,
             "step": training.step,

@@ -352,7 +352,6 @@ def _by_source(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed_files(old: dict[str, str], new: dict[str, str]) -> Iterator[str]:
-    for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            what = "is new" if name not in old else "is gone" if name not in new else "has changed"
-            yield f"source file {name} {what}"
+    for name, (before, now) in differences(old, new).items():
+        what = "is new" if before is None else "is gone" if now is None else "has changed"
+        yield f"source file {name} {what}"
