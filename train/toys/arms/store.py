@@ -136,17 +136,15 @@ def arm_config(config: ToyConfig, name: str) -> ToyConfig:
     """An arm as a toy of its own: as wide as the arm, for the steps that come after the base's."""
     arm = config.arms[name]
     hidden = tuple(width * arm.factor for width in config.network.hidden)
-    about = config.about.model_copy(
-        update={
-            "title": f"{config.about.title}: {name}",
-            "question": f"What becomes of the trained networks as the arm {name}?",
-            "expectation": arm.expectation or "Not stated.",
-            "outcome": "",
-        }
-    )
-    given = {key: value for key, value in config.fine_tune.model_dump().items() if value is not None}
+    about = {
+        "title": f"{config.about.title}: {name}",
+        "question": f"What becomes of the trained networks as the arm {name}?",
+        "expectation": arm.expectation or "Not stated.",
+        "outcome": "",
+    }
+    given = config.fine_tune.model_dump(exclude_none=True)
     values = config.model_dump(exclude={"fine_tune", "arms", "expect"}) | {
-        "about": about.model_dump(),
+        "about": config.about.model_dump() | about,
         "network": config.network.model_dump() | {"hidden": hidden},
         "fit": config.fit.model_dump() | given | {"l1": arm.l1},
     }
