@@ -5,13 +5,14 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from train.errors import BadInput, did_you_mean, is_text
 
 T = TypeVar("T", bound=BaseModel)
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SHOWN = 200
 """Characters of a wrong value that a message shows."""
 
@@ -189,4 +190,39 @@ def load_config(model: type[T], path: str | Path, overrides: list[str] | None = 
 
 def to_toml(config: BaseModel) -> str:
     """A resolved config as TOML that `load_config` reads back to the same value."""
-    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+    lines: list[str] = []
+    _write_table(config.model_dump(mode="json", exclude_none=True), (), lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _write_table(values: dict[str, Any], prefix: tuple[str, ...], lines: list[str]) -> None:
+    tables = {key: value for key, value in values.items() if isinstance(value, dict)}
+    for key, value in values.items():
+        if key not in tables:
+            lines.append(f"{_toml_key(key)} = {_toml_value(value)}")
+    for key, value in tables.items():
+        lines += ["", f"[{'.'.join(map(_toml_key, (*prefix, key)))}]"]
+        _write_table(value, (*prefix, key), lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, str):
+        return _toml_string(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _toml_string(key)
+
+
+def _toml_string(text: str) -> str:
+    # Not as JSON, which writes characters beyond the basic plane as two escapes and leaves DEL as it is.
+    return f'"{"".join(_ESCAPES.get(each, each if each.isprintable() else _escape(each)) for each in text)}"'
+
+
+def _escape(letter: str) -> str:
+    return f"\\U{ord(letter):08X}"
