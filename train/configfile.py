@@ -189,7 +189,10 @@ def load_config(model: type[T], path: str | Path, overrides: list[str] | None = 
 
 
 def to_toml(config: BaseModel) -> str:
-    """A resolved config as TOML that `load_config` reads back to the same value."""
+    """A resolved config as TOML that `load_config` reads back to the same value.
+
+    Not by the library tomli_w: it writes lists a line an item, which would change the hashes of data and runs.
+    """
     lines: list[str] = []
     _write_table(config.model_dump(mode="json", exclude_none=True), (), lines)
     return "\n".join(lines).strip() + "\n"
