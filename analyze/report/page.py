@@ -82,5 +82,5 @@ def _question(comparison: Comparison) -> str:
     return (
         f"How many neurons of {len(comparison.results)} model variants answer to one thing? Variants are trained on "
         f"the same text and compared over {n_seeds} seed{'s' if n_seeds != 1 else ''}; every neuron is scored, and "
-        "each score is held against an untrained network and a random rotation of the same activations."
+        "each score is compared with an untrained network and with nulls made of the same layer."
     )

@@ -20,7 +20,7 @@ class AnalysisConfig(Section):
     scores: Several[str] = ("all",)
     """Of `python -m analyze score`; "all": every one but the optional ones."""
     nulls: Several[str] = DEFAULT_NULLS
-    """What each layer is held against, beside its untrained network; the first gives z."""
+    """Nulls that are made of each layer and scored beside it; `<score>_null_z` is against the first."""
     keep_samples: bool = False
     """Keep the whole activations after scoring (4 MB per 1,000 tokens and 2,000 neurons); else collect again."""
 

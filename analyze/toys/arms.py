@@ -133,7 +133,7 @@ class Difference:
         once, computed = (
             [getattr(each, name)[instance].tolist() for each in (arm, control)] for name in ("once", "computed")
         )
-        p = sign_flip_if_enough([one - other for one, other in zip(*once, strict=True)])
+        p = sign_flip_if_enough([own - controls for own, controls in zip(*once, strict=True)])
         return cls(control.name, kind, paired_interval(*once), paired_interval(*computed), p)
 
 

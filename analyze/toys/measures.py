@@ -158,8 +158,8 @@ def loss_of_two_active(of: Reading) -> PerReplica:
 def loss_of_two_over_one(of: Reading) -> PerReplica:
     """Loss on samples of two active features over twice that on samples of one; a ratio: 1 where each feature
     adds its own error, above 1 where features that are active together make it worse."""
-    one = _of_active(of, 1)
-    return _of_active(of, 2) / (2 * np.where(one > 0, one, nan))
+    single = _of_active(of, 1)
+    return _of_active(of, 2) / (2 * np.where(single > 0, single, nan))
 
 
 def _of_active(of: Reading, n: int) -> PerReplica:
@@ -247,7 +247,7 @@ for _name, _plateau, _value in (
 
 
 def _count(structure: str) -> Callable[[Reading], PerReplica]:
-    return lambda of: np.array([[one.count(structure) for one in replicas] for replicas in of.geometries])
+    return lambda of: np.array([[groups.count(structure) for groups in replicas] for replicas in of.geometries])
 
 
 for _name, _structure in (
@@ -308,7 +308,7 @@ def pair_cosine_between(of: Reading) -> PerReplica:
 def strategy(of: Reading) -> PerReplica:
     """What became of the last feature: 0 ignored, 1 dedicated, 2 antipodal, 3 dedicated with two others
     antipodal; NaN for something else."""
-    return np.array([[observed_strategy(one) for one in replicas] for replicas in of.weight], dtype=np.float64)
+    return np.array([[observed_strategy(weight) for weight in replicas] for replicas in of.weight], dtype=np.float64)
 
 
 @_measure(PHASES)
@@ -376,7 +376,7 @@ def features_computed_beyond_naive(of: Reading) -> PerReplica:
 
 
 def _motif(*names: Motif) -> Callable[[Reading], PerReplica]:
-    return lambda of: np.array([[sum(one[n] for n in names) for one in reps] for reps in of.motif_counts])
+    return lambda of: np.array([[sum(counts[n] for n in names) for counts in replicas] for replicas in of.motif_counts])
 
 
 _MOTIF_COUNTS: tuple[tuple[str, tuple[Motif, ...], str], ...] = (

@@ -109,8 +109,8 @@ def _opposite_pairs(first: Float[Tensor, "neuron feat"], serves: Bool[Tensor, "n
     order = cosine.flatten().argsort(stable=True)
     taken: set[int] = set()
     occurrences = []
-    for one, other in zip(*torch.unravel_index(order[: int((cosine < OPPOSITE).sum())], cosine.shape), strict=True):
-        a, b = int(one), int(other)
+    for pair in zip(*torch.unravel_index(order[: int((cosine < OPPOSITE).sum())], cosine.shape), strict=True):
+        a, b = map(int, pair)
         shared = (serves[a] & serves[b]).nonzero()[:, 0].tolist()
         if taken & {a, b} or not shared:
             continue

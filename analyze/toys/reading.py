@@ -42,7 +42,7 @@ class Reading:
     @cached_property
     def geometries(self) -> list[list[Geometry]]:
         """Of every instance and replica."""
-        return [[geometry(one) for one in replicas] for replicas in self.weight]
+        return [[geometry(weight) for weight in replicas] for replicas in self.weight]
 
     @cached_property
     def responses(self) -> Float[Tensor, "inst rep neuron feat"]:

@@ -130,16 +130,16 @@ class ToyRun:
         verify(directory)
         instances, target = instance_table(config), Target.of(config)
         n_inst, n_rep, n_out = len(instances), config.fit.replicas, target.n_outputs
-        one = shapes(config.network, config.features.n, n_out)
+        parameter_shapes = shapes(config.network, config.features.n, n_out)
         rows = read_table(directory / "losses.parquet", LOSSES, n_inst * n_rep)
         outputs = read_table(directory / "outputs.parquet", OUTPUTS, n_inst * n_rep * n_out)
         parameters = read_tensors(
-            directory / "model.safetensors", {name: (n_inst, n_rep, *shape) for name, shape in one.items()}
+            directory / "model.safetensors", {name: (n_inst, n_rep, *shape) for name, shape in parameter_shapes.items()}
         )
         snapshots: dict[str, Tensor] = {}
         if n_snapshots := len(facts.snapshot_steps):
             snapshots = read_tensors(
-                directory / SNAPSHOTS, {name: (n_snapshots, n_inst, *shape) for name, shape in one.items()}
+                directory / SNAPSHOTS, {name: (n_snapshots, n_inst, *shape) for name, shape in parameter_shapes.items()}
             )
         losses = rows["loss"].to_numpy().reshape(n_inst, n_rep)
         naive_outputs = outputs["naive"].to_numpy().reshape(n_inst, n_rep, n_out)[:, 0]
@@ -149,7 +149,7 @@ class ToyRun:
             hash=manifest_hash(directory),
             config=config,
             instances=instances,
-            model=ToyModel(config.network, {name: parameters[name] for name in one}),
+            model=ToyModel(config.network, {name: parameters[name] for name in parameter_shapes}),
             losses=losses,
             per_output=outputs["loss"].to_numpy().reshape(n_inst, n_rep, n_out),
             best=losses.argmin(axis=1),
@@ -159,7 +159,7 @@ class ToyRun:
             ),
             curves=_read_curves(directory / "curves.parquet", n_inst, n_rep),
             snapshot_steps=np.array(facts.snapshot_steps, dtype=np.int64),
-            snapshots={name: snapshots[name] for name in one if name in snapshots},
+            snapshots={name: snapshots[name] for name in parameter_shapes if name in snapshots},
             seconds=facts.seconds,
         )
 
