@@ -67,7 +67,8 @@ def comparison_of(
     known = [score.name for score in scores]
     for primary in primaries:
         if primary not in known:
-            raise BadInput(f"primaries: no score {primary!r}{did_you_mean(primary, known)}")
+            hint = did_you_mean(primary, known)
+            raise BadInput(f"primaries: no score {primary!r} here{hint}; score it, or compare with other --primaries")
 
     untrained_of = untrained_among(cells)
     births: dict[Path, Rows] = {}

@@ -6,7 +6,7 @@ from math import isfinite
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.summary import ComparedScore
 from analyze.comparison.variants import VariantResult
-from analyze.nulls import DEFAULT_NULLS, NULLS, shown_nulls
+from analyze.nulls import DEFAULT_NULLS, shown_nulls
 from analyze.scores.validity import validity_of
 from analyze.statistics import Estimate, minimum_seeds
 from analyze.tables import count
@@ -122,7 +122,6 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     """Words of the tables and what they mean."""
     nulls = shown_nulls()
     *first, last = (f"on {null.meaning}" for null in nulls)
-    z = " or, without it, ".join(NULLS[name].title for name in DEFAULT_NULLS)
     return (
         ("mono", f"monosemantic by that score. {' '.join(score.verdict.meaning for score in comparison.scores)}"),
         (
@@ -145,8 +144,8 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
         (
             "z",
             "(share - null share) / sqrt(p (1 - p) (1 / n + 1 / n_null)), p the pooled share, n the neurons of all "
-            f"seeds with clusters counted once. The null, named in the heading, is {z}. It "
-            "takes neurons for independent and seeds for fixed: a description of these networks, not a test.",
+            "seeds with clusters counted once; the heading names the null. It takes neurons for independent and seeds "
+            "for fixed: a description of these networks, not a test.",
         ),
         (
             "intervals",

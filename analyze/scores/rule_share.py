@@ -13,6 +13,10 @@ Top examples are a poor guide for comparing architectures: what an activation fu
 does to the rest (SoLU squeezes everything but the top). A rule that is broader than the cap or that the grammar cannot
 state counts as none, so most broad but coherent neurons are called polysemantic, and so are nearly all planted neurons
 of one feature that no rule states (docs/scores.md has the figures).
+
+Nulls take their strongest examples from the sampled tokens, neurons from all tokens. Where the sample is much smaller
+than the text, nulls have weaker examples, and the excess over them comes out too large. Collect without
+`--sample-tokens` to compare the two.
 """
 
 from collections.abc import Mapping

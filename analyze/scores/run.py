@@ -18,6 +18,7 @@ from analyze.scores.table import score_with_null
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
+from train.files import read_manifest
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,15 @@ class Scored:
     seconds: float
     without: tuple[str, ...] = ()
     """Requested nulls that the activations do not allow."""
+    replaced: tuple[str, ...] = ()
+    """Scores and nulls that stood there before and were not requested: they are gone."""
 
     def line(self) -> str:
         """The outcome in one line."""
         did = "found" if self.found else "wrote"
         without = f"; cannot be made of it: {', '.join(self.without)}" if self.without else ""
-        return f"{did} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s{without}"
+        gone = f"; no longer there: {', '.join(self.replaced)}" if self.replaced else ""
+        return f"{did} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s{without}{gone}"
 
 
 def score(
@@ -48,7 +52,9 @@ def score(
     drop_samples: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Scored]:
-    """Score every neuron of collected activations, and nulls of them; scores that are current stay.
+    """Score every neuron of collected activations, and nulls of them, unless these very scores stand there.
+
+    A directory holds one table: scores and nulls that stood there and are not requested go.
 
     Args:
         directories: activations directories, or directories that hold some at any depth.
@@ -93,7 +99,7 @@ def score_directory(
     drop_samples: bool = False,
     nulls: Iterable[str] = DEFAULT_NULLS,
 ) -> Scored:
-    """Score one activations directory, beside its nulls, unless that is done.
+    """Score one activations directory, beside its nulls, unless that is done. Other scores that stand there go.
 
     Args:
         names: which of SCORES; by default all that are not optional.
@@ -106,10 +112,11 @@ def score_directory(
     """
     names, nulls = checked_names(names), checked_nulls(nulls)
     settings = _settings(names, seed, nulls)
-    found = scores_are_current(directory, settings)
+    found, replaced = scores_are_current(directory, settings), set()
     if not found:
         start = time.perf_counter()
         acts = open_activations(directory)
+        replaced = _names_before(directory) - {*names, *nulls}
         table = score_with_null(acts, names, seed, nulls)
         write_scores(directory, table, settings, time.perf_counter() - start)
     sealed = beside(directory, "scores")
@@ -119,7 +126,7 @@ def score_directory(
         drop_sample(directory)
     made = set(scores["null"].unique())
     without = tuple(null for null in nulls if null not in made)
-    return Scored(sealed, found, facts["meta"]["n_neurons"], facts["seconds"], without)
+    return Scored(sealed, found, facts["meta"]["n_neurons"], facts["seconds"], without, tuple(sorted(replaced)))
 
 
 def scored_step(
@@ -156,6 +163,13 @@ def scored_step(
         if not is_same or not scores_are_current(directory, settings):
             return []
     return wanted
+
+
+def _names_before(directory: Path) -> set[str]:
+    """The scores and nulls that stand beside an activations directory; none where they cannot be read."""
+    sealed = beside(directory, "scores")
+    settings = read_manifest(sealed).get("settings", {}) if sealed.is_dir() else {}
+    return {*settings.get("scores", ()), *settings.get("nulls", ())}
 
 
 def _settings(names: list[str], seed: int, nulls: list[str]) -> dict[str, object]:

@@ -186,6 +186,16 @@ def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("rate")
+def test_scores_that_a_new_table_does_not_hold_are_named(tmp_path: Path):
+    directory = collected(tmp_path).directory
+    assert directory is not None
+    score_directory(directory, ["rate", "output"], nulls=["rotated"])
+    narrower = score_directory(directory, ["rate"], nulls=[])
+    assert narrower.line().endswith("no longer there: output, rotated")
+    assert "no longer" not in score_directory(directory, ["rate"], nulls=[]).line()
+
+
+@pytest.mark.usefixtures("rate")
 def test_scores_are_made_again_when_their_code_or_that_of_a_null_changes_and_not_for_another_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
