@@ -7,6 +7,8 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
+from train.errors import BadInput
+
 T = TypeVar("T")
 
 
@@ -14,6 +16,8 @@ class Registry(Mapping[str, T], Generic[T]):
     """What the modules of a package hold under one name, by the `name` of each.
 
     The modules are imported on first use, so that a package may be imported by what it registers.
+
+    Raises (as BadInput, when first used): a module that cannot be imported or registers a name twice, naming its file.
 
     Args:
         package: dotted name, such as "analyze.scores".
@@ -27,8 +31,24 @@ class Registry(Mapping[str, T], Generic[T]):
     @cached_property
     def _entries(self) -> dict[str, T]:
         path = import_module(self._package).__path__
-        modules = [import_module(f"{self._package}.{module.name}") for module in pkgutil.iter_modules(path)]
-        return self._ordered(getattr(each, self._attribute) for each in modules if hasattr(each, self._attribute))
+        entries: dict[str, Any] = {}
+        files: dict[str, str] = {}
+        for found in pkgutil.iter_modules(path):
+            file = f"{self._package.replace('.', '/')}/{found.name}.py"
+            try:
+                module = import_module(f"{self._package}.{found.name}")
+            except Exception as failure:
+                raise BadInput(f"{file}: cannot be imported ({type(failure).__name__}: {failure})") from failure
+            entry = getattr(module, self._attribute, None)
+            if entry is None:
+                continue
+            name = getattr(entry, "name", None)
+            if not isinstance(name, str):
+                raise BadInput(f"{file}: {self._attribute} has no name")
+            if name in files:
+                raise BadInput(f"{file}: name {name!r} is taken by {files[name]}")
+            entries[name], files[name] = entry, file
+        return self._ordered(entries.values())
 
     def _ordered(self, entries: Iterable[Any]) -> dict[str, T]:
         return {entry.name: entry for entry in sorted(entries, key=self._order)}

@@ -65,7 +65,7 @@ class _Start(_Fact):
     hash: str
     run: str
     step: Count
-    directory: str
+    directory: str = ""
 
 
 class _State(_Fact):
@@ -198,6 +198,8 @@ def save_checkpoint(
     The caller holds the run's lock, so half-written and half-deleted directories are of dead processes: they go.
 
     Args:
+        state: the directories that it names (of the data, of the start) say where to look, not what the step is:
+            they go into the record, and `open_step` puts them back.
         code: which polysem writes it (`train.provenance.code_facts`); recorded, not part of the hash.
 
     Returns:
@@ -212,12 +214,12 @@ def save_checkpoint(
             if LEFTOVER.fullmatch(path.name):
                 discard(path)
     facts = {"kind": "checkpoint", "format_version": FORMAT_VERSION}
+    state, directories = _without_directories(state)
     with publishing(target, facts, replace=True) as aside:
         (aside / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n")
         (aside / "tokenizer.json").write_bytes(tokenizer_json)
         _write_json(state, aside / "state.json")
-        if code is not None:
-            _write_json({"code": code}, aside / RECORD)
+        _write_json({"code": code or {}, "directories": directories}, aside / RECORD)
         write_tensors(model.state_dict(), aside / "model.safetensors", {"format": "pt"})
         write_tensors(optimizer_state, aside / "optim.safetensors", {"format": "pt"})
         if lineage is not None:
@@ -227,6 +229,24 @@ def save_checkpoint(
 
 def _write_json(values: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _without_directories(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A state without the directories that it names, and these by the key that names them."""
+    kept, directories = dict(state), {}
+    for key in ("data", "start"):
+        if state.get(key) and "directory" in state[key]:
+            kept[key] = {name: value for name, value in state[key].items() if name != "directory"}
+            directories[key] = state[key]["directory"]
+    return kept, directories
+
+
+def _with_directories(state: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """A state as it was saved; steps of earlier versions name their directories themselves."""
+    directories = record.get("directories")
+    directories = directories if isinstance(directories, dict) else {}
+    named = {key: {"directory": str(directories.get(key, "")), **state[key]} for key in ("data", "start") if state[key]}
+    return state | named
 
 
 def open_step(directory: Path) -> Checkpoint:
@@ -251,7 +271,8 @@ def open_step(directory: Path) -> Checkpoint:
     verify(directory)
     state = _read_json(directory / "state.json")
     _check_state(directory, config, state, manifest["files"]["tokenizer.json"]["sha256"])
-    return Checkpoint(directory, config, state, manifest_hash(directory))
+    record = _read_json(directory / RECORD) if RECORD in named else {}
+    return Checkpoint(directory, config, _with_directories(state, record), manifest_hash(directory))
 
 
 def _check_sizes(directory: Path, config: ModelConfig, sizes: dict[str, int]) -> None:

@@ -12,13 +12,15 @@ import torch
 
 from train.checkpoint import Checkpoint
 from train.config import RunConfig
-from train.configfile import to_toml
 from train.data.tokens import TokenFile
-from train.files import sha256
+from train.files import canonical_json, sha256
 from train.model import Transformer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+MAY_DIFFER = frozenset({"train.wandb", "train.device", "train.log_every"})
+"""Keys that a resumed run may change: they do not touch its numbers."""
 
 
 def run_facts(
@@ -55,7 +57,7 @@ def run_facts(
             "directory": str(fit.directory),
             "tokenizer_sha256": fit.tokenizer_sha256,
         },
-        "config_sha256": sha256(to_toml(config).encode()),
+        "config_sha256": _config_hash(config),
         # Compiled kernels may sum in another order from run to run.
         "exact": not config.train.compile,
         "environment": {
@@ -64,6 +66,15 @@ def run_facts(
             "processes": accelerator.num_processes,
         },
     }
+
+
+def _config_hash(config: RunConfig) -> str:
+    """sha256 of what a config says of the result: not of paths, whose contents have hashes, nor of MAY_DIFFER."""
+    values = config.model_dump(mode="json", exclude={"data", "start"})
+    for key in MAY_DIFFER:
+        table, name = key.split(".")
+        del values[table][name]
+    return sha256(canonical_json(values))
 
 
 def machine_facts() -> dict[str, Any]:

@@ -21,16 +21,13 @@ from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import build_optimizer
 from train.processes import make_accelerator
-from train.provenance import code_facts, run_facts
+from train.provenance import MAY_DIFFER, code_facts, run_facts
 from train.tracking import Metrics
 from train.widening.moments import initial_moments, moments_of, set_moments
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-MAY_DIFFER = frozenset({"train.wandb", "train.device", "train.log_every"})
-"""Keys that a resumed run may change: they do not touch its numbers."""
 
 
 @dataclass(frozen=True)

@@ -221,11 +221,12 @@ def _within(cells: Sequence[CellSummary], name: str) -> Estimate:
 
 
 def _against(cells: Sequence[CellSummary], name: str, null: str) -> NullSummary:
-    having = [each for each in cells if null in each.nulls]
-    by_chance = [each.nulls[null].called[name] for each in having]
+    # An untrained network that fewer scores have read has no rows under the others.
+    called = [each.nulls[null].called.get(name) if null in each.nulls else None for each in cells]
+    by_chance = [each for each in called if each is not None]
     mono, judged = float(sum(each.mono for each in by_chance)), float(sum(each.judged for each in by_chance))
-    shares = [each.nulls[null].called[name].share if null in each.nulls else nan for each in cells]
-    own = [each.own.called[name] for each in having]
+    shares = [nan if each is None else each.share for each in called]
+    own = [each.own.called[name] for each, by_null in zip(cells, called) if by_null is not None]
     low, high = wilson(mono, judged)
     return NullSummary(
         share=mean_interval(shares).mean,

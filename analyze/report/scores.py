@@ -25,7 +25,11 @@ def score_figure(study: Study) -> Figure:
     for row in study.comparison.rows:
         trained = _joined(each.own.called[name] for each in row.cells)
         chance = {
-            null.name: _joined(each.nulls[null.name].called[name] for each in row.cells if null.name in each.nulls)
+            null.name: _joined(
+                each.nulls[null.name].called[name]
+                for each in row.cells
+                if null.name in each.nulls and name in each.nulls[null.name].called
+            )
             for null in shown_nulls()
         }
         distributions.append(Distribution(str(row), row.variant, trained, chance))

@@ -13,13 +13,14 @@ from pathlib import Path
 from train.files import canonical_json
 
 
-def fingerprint(module: str, deep: bool = False) -> str:
+def fingerprint(module: str, deep: bool = False, registries: bool = True) -> str:
     """sha256 of a module's parsed code without docstrings and imports: neither words nor a move change it.
 
     Args:
         module: dotted name.
         deep: and of every module of `analyze` that it reaches by imports, wherever they lie; of the modules that a
             registry among them finds; and of the data files that lie beside them under the same name.
+        registries: whether `deep` goes into the modules that registries find.
     """
     hashes: dict[str, str] = {}
     waiting = [module]
@@ -32,7 +33,7 @@ def fingerprint(module: str, deep: bool = False) -> str:
         hashes[name], imported, registers = _code_and_imports(path.read_bytes())
         if deep:
             waiting += imported
-            if registers and spec.submodule_search_locations:
+            if registries and registers and spec.submodule_search_locations:
                 below = pkgutil.iter_modules(spec.submodule_search_locations)
                 waiting += [f"{name}.{found.name}" for found in below]
             if path.with_suffix(".toml").is_file():

@@ -176,6 +176,7 @@ def _settings(names: list[str], seed: int, nulls: list[str]) -> dict[str, object
     """What scores depend on beside the activations; `code` has the fingerprints of scores, nulls and table."""
     modules = {name: type(SCORES[name]).__module__ for name in names}
     modules |= {null: make.__module__ for null in nulls if (make := NULLS[null].make)}
-    modules["table"] = score_with_null.__module__
     code = {name: fingerprint(module, deep=True) for name, module in modules.items()}
+    # The table is of the scores and nulls above: others that the registries find do not make it older.
+    code["table"] = fingerprint(score_with_null.__module__, deep=True, registries=False)
     return {"scores": names, "nulls": nulls, "null_seed": seed, "code": code}

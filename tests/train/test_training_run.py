@@ -88,6 +88,16 @@ def test_a_checkpoint_says_which_code_wrote_it_and_no_hash_depends_on_that(finis
     assert other.hash == load(finished).hash
 
 
+def test_what_touches_no_number_is_no_part_of_the_hash(finished, data, tmp_path):
+    """How often a line is logged, and where the data lie; where they lie is known all the same."""
+    moved = copytree(data, tmp_path / "moved")
+    other = run(small_run(moved, train__log_every=2), tmp_path / "gelu-s0").checkpoint
+    assert other.hash == load(finished).hash
+    assert other.state["data"]["directory"] == str(moved)
+    assert load(finished).state["data"]["directory"] == str(data)
+    assert run(small_run(data, seed=1), tmp_path / "gelu-s1").checkpoint.hash != other.hash
+
+
 def test_a_run_of_an_earlier_version_goes_on(finished, data, tmp_path):
     """It recorded where its log ended, which depends on the clock, and not which code wrote it."""
     out = copytree(finished, tmp_path / "gelu-s0")

@@ -202,7 +202,7 @@ def test_scores_are_made_again_when_their_code_or_that_of_a_null_changes_and_not
     directory = collected(tmp_path).directory
     assert directory is not None
     code: dict[str, str] = {}
-    monkeypatch.setattr(scores_run, "fingerprint", lambda module, deep: code.get(module, module))
+    monkeypatch.setattr(scores_run, "fingerprint", lambda module, deep, registries=True: code.get(module, module))
     assert not score_directory(directory, ["rate"], nulls=["rotated"]).found
     code["analyze.scores.ms"] = code["analyze.nulls.shifted"] = "changed"
     assert score_directory(directory, ["rate"], nulls=["rotated"]).found
