@@ -27,10 +27,7 @@ class Table:
         widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(self.headers))]
 
         def line(row: Sequence[str]) -> str:
-            texts = [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:])),
-            ]
+            texts = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
             return f"| {' | '.join(texts)} |"
 
         rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]

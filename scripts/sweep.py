@@ -79,11 +79,7 @@ def sweep(command: Sweep) -> None:
     for name, values in study.variants.items():
         losses: list[float] = []
         for rate in command.rates:
-            over: dict[str, Any] = {
-                "seed": command.seed,
-                "optim": {"lr": rate},
-                "train": {"tokens": command.tokens},
-            }
+            over: dict[str, Any] = {"seed": command.seed, "optim": {"lr": rate}, "train": {"tokens": command.tokens}}
             merged = merge(merge(read_toml(study.base), values), over)
             losses.append(
                 held_out(validate(RunConfig, merged, f"{command.study}: {name}"), command.out / f"{name}-{rate:g}")

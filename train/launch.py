@@ -4,11 +4,7 @@ import os
 import platform
 import sys
 
-ALLOCATOR = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
-    "THP_MEM_ALLOC_ENABLE": "1",
-}
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "1000000000000", "THP_MEM_ALLOC_ENABLE": "1"}
 """glibc keeps freed blocks and torch asks for huge pages: otherwise every step faults its tensors in anew."""
 
 DONE = "POLYSEM_LAUNCHED"

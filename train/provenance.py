@@ -52,19 +52,11 @@ def run_facts(
         "tokens_before": 0 if start is None else tokens_seen(start),
         "first_row": start.state["rows_read"] if start is not None and same_data else 0,
         "factor": (1 if start is None else start.state["factor"]) * (config.widen.factor if config.widen else 1),
-        "data": {
-            "hash": fit.data_hash,
-            "directory": str(fit.directory),
-            "tokenizer_sha256": fit.tokenizer_sha256,
-        },
+        "data": {"hash": fit.data_hash, "directory": str(fit.directory), "tokenizer_sha256": fit.tokenizer_sha256},
         "config_sha256": _config_hash(config),
         # Compiled kernels may sum in another order from run to run.
         "exact": not config.train.compile,
-        "environment": {
-            **machine_facts(),
-            "device": str(accelerator.device),
-            "processes": accelerator.num_processes,
-        },
+        "environment": {**machine_facts(), "device": str(accelerator.device), "processes": accelerator.num_processes},
     }
 
 
@@ -89,12 +81,7 @@ def machine_facts() -> dict[str, Any]:
 
 def start_facts(start: Checkpoint) -> dict[str, Any]:
     """Which checkpoint a run starts from, as its own checkpoints name it."""
-    return {
-        "hash": start.hash,
-        "run": start.state["run"],
-        "step": start.step,
-        "directory": str(start.directory),
-    }
+    return {"hash": start.hash, "run": start.state["run"], "step": start.step, "directory": str(start.directory)}
 
 
 def tokens_seen(checkpoint: Checkpoint) -> int:

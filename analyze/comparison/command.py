@@ -13,10 +13,7 @@ from train.files import write_atomic
 
 
 def compare(
-    dirs: Iterable[Path | str],
-    out: Path | str,
-    reference: str | None = None,
-    primaries: Sequence[str] = (PRIMARY,),
+    dirs: Iterable[Path | str], out: Path | str, reference: str | None = None, primaries: Sequence[str] = (PRIMARY,)
 ) -> Comparison:
     """Compare all scored runs under `dirs` and write comparison.{md,csv,parquet} into `out`.
 

@@ -123,9 +123,8 @@ def as_markdown(steps: Sequence[Fission]) -> str:
     n_fresh = f", beside {meta.n_fresh:,} neurons without a parent" if meta.n_fresh else ""
     parts = [
         f"# Who became what: {meta.run}, layer {meta.layer}, hook {meta.hook}",
-        f"{meta.n_parents:,} neurons of {meta.parent_run} (step {meta.parent_step:,}), "
-        f"{meta.n_children} children each{n_fresh}; {plan_line(meta.plan)}; read on {meta.n_tokens:,} "
-        f"held-out tokens at step {meta.step:,}.",
+        f"{meta.n_parents:,} neurons of {meta.parent_run} (step {meta.parent_step:,}), {meta.n_children} children "
+        f"each{n_fresh}; {plan_line(meta.plan)}; read on {meta.n_tokens:,} held-out tokens at step {meta.step:,}.",
     ]
     for table in (divergence_table(steps), verdict_table(steps)):
         parts += [f"## {table.title}", table.caption, table.markdown()]

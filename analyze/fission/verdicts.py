@@ -41,15 +41,13 @@ FEW_TOKENS = 30
 Such verdicts are given, and counted separately."""
 
 THRESHOLDS = (
-    "fires: above 0.1 x its 99.99th percentile, the rule of `collect`; "
-    "inside: share of the child's activation that falls on the parent's firing tokens; "
-    "cover: share of these tokens on which the child fires; "
-    f"duplicate: |correlation| > {DUPLICATE:g} with an earlier sibling; "
-    f"same: correlation > {DUPLICATE:g} with the parent, or inside >= {WITHIN:g} and cover >= {COVERS:g}; "
-    f"specialised: inside >= {WITHIN:g} alone; either only where (inside - null) / (1 - null) >= {BEYOND_CHANCE:g}, "
-    "null the mean of inside with the other parents whose firing rates are nearest; new: any other that fires; "
-    "dead: fires on no token (`collect` calls such a neuron rare while it varies), or has a range of 1e-6 of the "
-    "layer's median"
+    "fires: above 0.1 x its 99.99th percentile, the rule of `collect`; inside: share of the child's activation that "
+    "falls on the parent's firing tokens; cover: share of these tokens on which the child fires; duplicate: "
+    f"|correlation| > {DUPLICATE:g} with an earlier sibling; same: correlation > {DUPLICATE:g} with the parent, or "
+    f"inside >= {WITHIN:g} and cover >= {COVERS:g}; specialised: inside >= {WITHIN:g} alone; either only where (inside "
+    f"- null) / (1 - null) >= {BEYOND_CHANCE:g}, null the mean of inside with the other parents whose firing rates are "
+    "nearest; new: any other that fires; dead: fires on no token (`collect` calls such a neuron rare while it varies), "
+    "or has a range of 1e-6 of the layer's median"
 )
 """Stands with every table of verdicts."""
 
@@ -70,10 +68,7 @@ def clusters_of(
 
 
 def children_table(
-    families: Int[np.ndarray, "parent child"],
-    levels: FiringLevels,
-    coactivation: Coactivation,
-    weights: WeightFigures,
+    families: Int[np.ndarray, "parent child"], levels: FiringLevels, coactivation: Coactivation, weights: WeightFigures
 ) -> pl.DataFrame:
     """One row a child, by parent and then by copy: its verdict, and the evidence.
 

@@ -128,10 +128,7 @@ def mlp_inputs(model: Transformer, acts: Activations) -> Float[Tensor, "t d_mode
 
 @torch.no_grad()
 def elementwise_biases(
-    function: Callable[[Tensor], Tensor],
-    turned: Turned,
-    inputs: Float[Tensor, "t d_model"],
-    fit: np.ndarray,
+    function: Callable[[Tensor], Tensor], turned: Turned, inputs: Float[Tensor, "t d_model"], fit: np.ndarray
 ) -> Float[Tensor, " m"]:
     """The bias at which each direction fires at its rate, for an activation that is 0 at 0 and rises above it.
 

@@ -167,8 +167,5 @@ def verdict_figure(arms: Sequence[Arm]) -> Figure:
 
 
 def _mean(parents: pl.DataFrame, name: str) -> float:
-    counts = {
-        "new, related": parents["n_related"],
-        "new": parents["new"] - parents["n_related"],
-    }.get(name)
+    counts = {"new, related": parents["n_related"], "new": parents["new"] - parents["n_related"]}.get(name)
     return float((parents[name] if counts is None else counts).sum()) / max(parents.height, 1)

@@ -71,10 +71,7 @@ def share_figure(study: Study) -> Figure:
 
     shares = [share(row) for row in study.comparison.rows]
     numbers = [Dot(str(row), row.variant, row.scores[primary.name].once) for row in study.comparison.rows]
-    panels = [
-        (f"% of judged neurons mono by {primary.title}", shares),
-        ("mono neurons, duplicates once", numbers),
-    ]
+    panels = [(f"% of judged neurons mono by {primary.title}", shares), ("mono neurons, duplicates once", numbers)]
     listed = "; ".join(f"{dot.title}: {dot.estimate.mean:.1f} %" for dot in shares)
     marks = ", ".join(f"{null.style.called}: {null.phrase}" for null in nulls)
     return Figure(

@@ -11,11 +11,7 @@ from analyze.toys.arms import ArmComparison, ArmResult, is_narrow
 from analyze.toys.drawing import drawing, panels
 from analyze.toys.view import View
 
-PANELS = {
-    "once": "share monosemantic (> 0.9), duplicates once",
-    "computed": "features computed",
-    "loss": "loss",
-}
+PANELS = {"once": "share monosemantic (> 0.9), duplicates once", "computed": "features computed", "loss": "loss"}
 MARKERS = ("o", "s", "D", "^")
 
 

@@ -18,11 +18,7 @@ from analyze.figures import COLOURS, FAINT, INK
 from analyze.toys.drawing import bars, drawing, legend, panels, ramp, title, unit_circle
 from analyze.toys.view import spread
 
-KINDS = {
-    "mono": (COLOURS[0], "monosemantic"),
-    "poly": (COLOURS[1], "polysemantic"),
-    "dead": ("#BBBBBB", "dead"),
-}
+KINDS = {"mono": (COLOURS[0], "monosemantic"), "poly": (COLOURS[1], "polysemantic"), "dead": ("#BBBBBB", "dead")}
 """Colour and name of each kind of neuron."""
 SUPERPOSITION = LinearSegmentedColormap.from_list("superposition", [COLOURS[0], "#C8C8C8", COLOURS[1]])
 """0 (a dimension of its own) to 1 and above (other features fill it): blue, grey, orange."""

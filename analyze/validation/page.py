@@ -46,10 +46,7 @@ def table(judged: list[Validity]) -> pl.DataFrame:
 
 
 def page(
-    judged: list[Validity],
-    everything: Admitted,
-    references: dict[str, tuple[Labels, bool]],
-    inputs: dict[str, str],
+    judged: list[Validity], everything: Admitted, references: dict[str, tuple[Labels, bool]], inputs: dict[str, str]
 ) -> str:
     """The page, in Markdown.
 
@@ -113,12 +110,7 @@ def _cases(measured: list[Validity]) -> str:
 
 def _less(measured: list[Validity]) -> str:
     rows = [
-        (
-            validity.score,
-            case.name,
-            _area(case),
-            *map(shown, (case.auroc_scored, case.na_one, case.na_several)),
-        )
+        (validity.score, case.name, _area(case), *map(shown, (case.auroc_scored, case.na_one, case.na_several)))
         for validity in measured
         for case in validity.less
     ]
@@ -131,11 +123,7 @@ def _less(measured: list[Validity]) -> str:
 
 def _verdicts(measured: list[Validity]) -> str:
     rows = [
-        (
-            validity.score,
-            case.name,
-            *map(shown, (case.na_one, case.na_several, case.mono_one, case.mono_several)),
-        )
+        (validity.score, case.name, *map(shown, (case.na_one, case.na_several, case.mono_one, case.mono_several)))
         for validity in measured
         for case in validity.cases
     ]

@@ -53,9 +53,7 @@ def run_configs(draw) -> RunConfig:
     model |= draw(st.sampled_from([{}, {"mlp_ratio": 0.1 + 100 * draw(FLOATS)}, {"widths": [7, 700]}]))
     model |= draw(st.sampled_from([{}, {"mlp_ln_eps": [draw(FLOATS), 1e-5]}]))
     widen = {"layers": [0, draw(st.integers(1, 63))], "factor": draw(st.integers(1, 100)), "sigma": draw(FLOATS)}
-    beginning = draw(
-        st.sampled_from([{"model": model}, {"start": draw(TEXT)}, {"start": draw(TEXT), "widen": widen}]),
-    )
+    beginning = draw(st.sampled_from([{"model": model}, {"start": draw(TEXT)}, {"start": draw(TEXT), "widen": widen}]))
     values = {
         "data": draw(TEXT),
         "seed": draw(st.integers(0, 2**63)),

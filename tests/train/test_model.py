@@ -89,14 +89,7 @@ def test_the_wide_solu_trap_is_avoided_by_its_epsilon():
     rms = {}
     for eps in (ACTIVATIONS["solu_ln"].mid_ln_eps(64, 6400), 1e-5):
         config = ModelConfig(
-            n_layers=1,
-            d_model=64,
-            n_heads=4,
-            n_ctx=12,
-            d_vocab=61,
-            act="solu_ln",
-            widths=(6400,),
-            mlp_ln_eps=(eps,),
+            n_layers=1, d_model=64, n_heads=4, n_ctx=12, d_vocab=61, act="solu_ln", widths=(6400,), mlp_ln_eps=(eps,)
         )
         with torch.no_grad():
             rms[eps] = float(Transformer(config, 0).mlp_activations(tokens, 0, "post").square().mean().sqrt())

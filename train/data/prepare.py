@@ -298,8 +298,7 @@ def _documents_table(spool: _Spool, chosen: np.ndarray, lengths: list[int], sour
     }
     with_separator = pl.col("length") + 1
     table = pl.DataFrame(columns).with_columns(
-        index=pl.int_range(pl.len()).over("split"),
-        start=with_separator.cum_sum().over("split") - with_separator,
+        index=pl.int_range(pl.len()).over("split"), start=with_separator.cum_sum().over("split") - with_separator
     )
     return table.select(pl.col(name).cast(dtype) for name, dtype in _DOCUMENTS_SCHEMA.items())
 

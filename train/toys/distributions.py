@@ -129,10 +129,7 @@ def _uniform(
 
 
 def _values(
-    u: Float[Tensor, "_ rep feat batch"],
-    p: Float[Tensor, "_ 1 _ 1"],
-    values: ValuesConfig,
-    marked: bool,
+    u: Float[Tensor, "_ rep feat batch"], p: Float[Tensor, "_ 1 _ 1"], values: ValuesConfig, marked: bool
 ) -> Float[Tensor, "inst rep feat batch"]:
     """The value of each feature where its draw lies below its probability, 0 elsewhere.
 

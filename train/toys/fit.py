@@ -190,12 +190,7 @@ class _Run:
     """One fit while it runs."""
 
     def __init__(
-        self,
-        config: ToyConfig,
-        configs: Sequence[ToyConfig],
-        resume: FitState | None,
-        start: Start | None,
-        pace: Pace,
+        self, config: ToyConfig, configs: Sequence[ToyConfig], resume: FitState | None, start: Start | None, pace: Pace
     ):
         self.config, self.configs, self.pace = config, configs, pace
         self.sampler, self.target = Sampler.of(configs), Target.of(config)

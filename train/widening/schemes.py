@@ -164,10 +164,7 @@ def fresh_neurons(
     b_in = None if mlp.b_in is None else torch.cat((mlp.b_in, mlp.b_in.new_zeros(*instances, n_new)), -1)
     silent = mlp.w_out.new_zeros(*mlp.w_out.shape[:-1], n_new)
     return replace(
-        mlp,
-        w_in=torch.cat((mlp.w_in, drawn.to(mlp.w_in)), -2),
-        w_out=torch.cat((mlp.w_out, silent), -1),
-        b_in=b_in,
+        mlp, w_in=torch.cat((mlp.w_in, drawn.to(mlp.w_in)), -2), w_out=torch.cat((mlp.w_out, silent), -1), b_in=b_in
     )
 
 

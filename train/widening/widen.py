@@ -106,10 +106,7 @@ def weights_of(model: Transformer, layer: int) -> MLPWeights:
 
 @torch.no_grad()
 def measure(
-    parent: Transformer,
-    wide: Transformer,
-    plan: WidenPlan,
-    rows: Int[Tensor, "batch pos_and_one"] | None = None,
+    parent: Transformer, wide: Transformer, plan: WidenPlan, rows: Int[Tensor, "batch pos_and_one"] | None = None
 ) -> Receipt:
     """Compare a widened model with its parent on `rows`, in fp32 and fp64."""
     what = "evaluation rows"

@@ -10,12 +10,7 @@ _CASING = (
         "in a word in capitals alone, two letters or more", rf"(?<![^\W\d_])[{_U}]{{2,}}(?![^\W\d_])", False, "exact"
     ),
     Pattern("in a word of one capital alone", rf"(?<![^\W\d_])[{_U}](?![^\W\d_])", False, "exact"),
-    Pattern(
-        "in a capitalised word after a lower-case word",
-        rf"(?<=[{_L}] )[{_U}][^\W\d_]*",
-        True,
-        "exact",
-    ),
+    Pattern("in a capitalised word after a lower-case word", rf"(?<=[{_L}] )[{_U}][^\W\d_]*", True, "exact"),
     Pattern(
         "in the second or later of capitalised words in succession",
         rf"(?:(?<![^\W\d_])[{_U}][{_L}]+ )(?P<at>[{_U}][^\W\d_]*(?: [{_U}][^\W\d_]*)*)",

@@ -168,11 +168,7 @@ def meta_of(data: Path, tokens: TokenSample, variant: str, seed: int, step: int,
 
 
 def write_cell(
-    results: Path,
-    tokens: TokenSample,
-    meta: ActivationsMeta,
-    scores: pl.DataFrame,
-    with_sample: bool = False,
+    results: Path, tokens: TokenSample, meta: ActivationsMeta, scores: pl.DataFrame, with_sample: bool = False
 ) -> Path:
     """Seal activations (few and made up) and `scores` beside them; returns the activations directory."""
     n, rng = meta.n_neurons, np.random.default_rng(meta.seed)
@@ -278,15 +274,7 @@ def write_study(root: Path, seeds: tuple[int, ...] = (0, 1), n: int = 20, with_s
                         ]
                     )
                     meta = meta_of(
-                        data,
-                        tokens,
-                        variant,
-                        seed,
-                        step,
-                        act=act,
-                        n_neurons=width,
-                        hook=hook,
-                        n_params=2000 * width,
+                        data, tokens, variant, seed, step, act=act, n_neurons=width, hook=hook, n_params=2000 * width
                     )
                     write_cell(results, tokens, meta, scores, with_sample and step > 0)
             write_metrics(results, f"{variant}-s{seed}", seed, 8.3, 4.3 + 0.05 * index)

@@ -79,9 +79,7 @@ def test_missing_neurons_are_refused(tmp_path: Path) -> None:
         acts.block(0, acts.n_neurons + 1)
 
 
-def test_without_its_sample_a_collection_opens_and_only_its_blocks_are_refused(
-    tmp_path: Path,
-) -> None:
+def test_without_its_sample_a_collection_opens_and_only_its_blocks_are_refused(tmp_path: Path) -> None:
     acts = collected(tmp_path)
     assert acts.directory is not None
     drop_sample(acts.directory)
@@ -103,11 +101,7 @@ def test_a_sample_of_another_collection_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"format_version": 99}, "format version 99"),
-        ({"kind": "data"}, "holds 'data'"),
-    ],
+    ("change", "says"), [({"format_version": 99}, "format version 99"), ({"kind": "data"}, "holds 'data'")]
 )
 def test_other_directories_and_versions_are_named(tmp_path: Path, change: dict[str, object], says: str) -> None:
     acts = collected(tmp_path)

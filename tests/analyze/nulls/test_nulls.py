@@ -70,11 +70,7 @@ def test_moments_and_examples_are_those_of_the_turned_activations(made_up: tuple
 def test_the_same_seed_gives_the_same_null_and_another_seed_another(made_up: tuple):
     tokens, data = made_up
     acts = activations_of(np.random.default_rng(0).random((len(tokens), 4)), data, tokens)
-    first, again, other = (
-        rotated(acts, 0).block(0, 4),
-        rotated(acts, 0).block(0, 4),
-        rotated(acts, 1).block(0, 4),
-    )
+    first, again, other = (rotated(acts, 0).block(0, 4), rotated(acts, 0).block(0, 4), rotated(acts, 1).block(0, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

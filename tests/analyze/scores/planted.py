@@ -31,18 +31,7 @@ LISTS = (
     "and or but nor yet",
 )
 BIAS = 0.3
-BIGRAMS = [
-    "of the",
-    "in the",
-    "is a",
-    "to the",
-    "such as",
-    "one of",
-    "and the",
-    "from the",
-    "as a",
-    "the world",
-]
+BIGRAMS = ["of the", "in the", "is a", "to the", "such as", "one of", "and the", "from the", "as a", "the world"]
 
 
 @dataclass(frozen=True)
@@ -54,10 +43,7 @@ class Planted:
 
 
 def features(
-    ids: Int[np.ndarray, "s"],
-    document: Int[np.ndarray, "s"],
-    vocabulary: Vocabulary,
-    rng: np.random.Generator,
+    ids: Int[np.ndarray, "s"], document: Int[np.ndarray, "s"], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> dict[str, Bool[np.ndarray, "s"]]:
     """Sets of tokens of a stream, each about one thing.
 

@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from analyze.text.context_vectors import (
-    WINDOW,
-    Contexts,
-    build_contexts,
-    contexts_of,
-)
+from analyze.text.context_vectors import WINDOW, Contexts, build_contexts, contexts_of
 from analyze.text.embeddings import document_vectors, unit_rows
 from analyze.text.stream import BOS, Stream
 from analyze.text.vocabulary import Vocabulary

@@ -34,12 +34,7 @@ def absolute(first: list[list[float]], last: list[list[float]], **sections) -> T
     network = {"kind": "computation", "hidden": len(first)}
     config = toy_config(target={"function": "abs"}, network=network, **sections)
     return planted(
-        config,
-        {
-            "W1": torch.tensor([[first]]),
-            "W2": torch.tensor([[last]]),
-            "b": torch.zeros(1, 1, len(last)),
-        },
+        config, {"W1": torch.tensor([[first]]), "W2": torch.tensor([[last]]), "b": torch.zeros(1, 1, len(last))}
     )
 
 
@@ -178,10 +173,7 @@ def test_strategies_are_read_off_and_compared_with_theory():
 
 
 def test_measures_of_neurons_leave_dead_ones_out():
-    run = absolute(
-        [[1.0, 0.0], [-1.0, 0.05], [0.5, 0.5], [0.0, 0.0]],
-        [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, -1.0]],
-    )
+    run = absolute([[1.0, 0.0], [-1.0, 0.05], [0.5, 0.5], [0.0, 0.0]], [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, -1.0]])
     expected = {
         "share_dead_neurons": 0.25,
         "share_monosemantic_90": 2 / 3,

@@ -3,13 +3,7 @@
 import pytest
 import torch
 
-from analyze.toys.neurons import (
-    computed,
-    count_motifs,
-    dead,
-    largest_share,
-    motifs,
-)
+from analyze.toys.neurons import computed, count_motifs, dead, largest_share, motifs
 
 
 def found(first: list[list[float]], last: list[list[float]]) -> dict[str, list[tuple]]:

@@ -54,9 +54,7 @@ def test_a_text_in_which_everything_repeats_still_leaves_mass_to_the_unseen() ->
     assert baselines.bigram_prob(np.zeros(5, dtype=int), np.arange(5)).min() > 0
 
 
-def test_the_bigram_beats_the_unigram_on_held_out_text(
-    tmp_path: Path,
-) -> None:
+def test_the_bigram_beats_the_unigram_on_held_out_text(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     follower = rng.integers(0, 30, (30, 2))
     lines = []

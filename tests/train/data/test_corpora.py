@@ -158,9 +158,7 @@ def test_another_key_can_hold_the_text_and_a_title_names_the_line(tmp_path: Path
     ]
 
 
-def test_a_package_that_is_not_installed_is_named_with_the_way_to_get_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_package_that_is_not_installed_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     source = SourceConfig(kind="python", weight=1.0, packages=("no-such-package",))
     with pytest.raises(EnvironmentProblem, match="'no-such-package' is not installed: pip install no-such-package"):
         source_files(source)

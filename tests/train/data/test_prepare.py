@@ -55,12 +55,7 @@ def texts_of(result: Prepared) -> dict[str, list[str]]:
 
 
 def test_every_document_comes_back_whole_on_one_side_of_the_split(tmp_path: Path) -> None:
-    originals = [
-        *stories(300),
-        "<|bos|> is plain text",
-        "caf\N{LATIN SMALL LETTER E WITH ACUTE}\x00",
-        " edges ",
-    ]
+    originals = [*stories(300), "<|bos|> is plain text", "caf\N{LATIN SMALL LETTER E WITH ACUTE}\x00", " edges "]
     result = prepare(config(jsonl(tmp_path / "a.jsonl", originals)), tmp_path / "out")
     found = texts_of(result)
     assert sorted(found["fit"] + found["eval"]) == sorted(originals)

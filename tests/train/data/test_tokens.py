@@ -168,9 +168,7 @@ def test_a_file_cut_short_is_refused_at_opening_and_while_reading(copy: Path) ->
         TokenFile.open(copy)
 
 
-def test_an_id_outside_of_the_vocabulary_is_refused_and_a_changed_file_is_found_by_its_hash(
-    copy: Path,
-) -> None:
+def test_an_id_outside_of_the_vocabulary_is_refused_and_a_changed_file_is_found_by_its_hash(copy: Path) -> None:
     data = bytearray((copy / "tokens-fit.bin").read_bytes())
     data[0:2] = b"\xff\xff"
     (copy / "tokens-fit.bin").write_bytes(bytes(data))

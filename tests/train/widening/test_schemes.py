@@ -11,15 +11,7 @@ from hypothesis import strategies as st
 
 from train.activations import ACTIVATIONS
 from train.errors import BadInput
-from train.widening.schemes import (
-    FRESH,
-    MLPWeights,
-    add_noise,
-    copy_neurons,
-    fresh_neurons,
-    generator_of,
-    parents_of,
-)
+from train.widening.schemes import FRESH, MLPWeights, add_noise, copy_neurons, fresh_neurons, generator_of, parents_of
 
 ACTS = sorted(ACTIVATIONS)
 ALONE = ["relu", "gelu", "gelu_new"]

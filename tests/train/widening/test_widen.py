@@ -83,8 +83,7 @@ def test_exact_schemes_keep_the_function(
 def test_widening_by_a_then_b_is_widening_by_a_times_b(act):
     model = trained_like(act, 1, 10, 0).double()
     twice, _ = widen(
-        widen(model, WidenPlan(layers=(0,), factor=3, noise="none"))[0],
-        WidenPlan(layers=(0,), factor=4, noise="none"),
+        widen(model, WidenPlan(layers=(0,), factor=3, noise="none"))[0], WidenPlan(layers=(0,), factor=4, noise="none")
     )
     once, _ = widen(model, WidenPlan(layers=(0,), factor=12, noise="none"))
     assert twice.config.mlp_ln_eps == pytest.approx(once.config.mlp_ln_eps)
