@@ -50,7 +50,7 @@ def run_configs(draw) -> RunConfig:
         "n_heads": heads,
         "n_ctx": draw(st.integers(2, 65536)),
     }
-    model |= draw(st.sampled_from([{}, {"mlp_ratio": 0.1 + 100 * draw(FLOATS)}, {"widths": [7, 700]}]))
+    model |= draw(st.sampled_from([{}, {"mlp_ratio": 1 + 100 * draw(FLOATS)}, {"widths": [7, 700]}]))
     model |= draw(st.sampled_from([{}, {"mlp_ln_eps": [draw(FLOATS), 1e-5]}]))
     widen = {"layers": [0, draw(st.integers(1, 63))], "factor": draw(st.integers(1, 100)), "sigma": draw(FLOATS)}
     beginning = draw(st.sampled_from([{"model": model}, {"start": draw(TEXT)}, {"start": draw(TEXT), "widen": widen}]))
