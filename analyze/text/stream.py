@@ -48,11 +48,6 @@ class Passage:
         """By its file name; "a/b.py:120" is the piece of the file that begins at line 120."""
         return self.path_or_title is not None and _PYTHON_NAME.search(self.path_or_title) is not None
 
-    @property
-    def is_prose(self) -> bool:
-        """Whether it is anything but Python."""
-        return not self.is_python
-
     def lines(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of every line without its "\\n"; the last may be empty. Only "\\n" ends a line."""
         start = 0
