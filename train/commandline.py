@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Union
+from typing import Annotated, Any, ClassVar, Union, get_type_hints
 
 import tyro
-from tyro.conf import subcommand
+from tyro.conf import Positional, subcommand
 
 from train.errors import BadInput, did_you_mean, exit_with_one_line
+
+_POSITIONAL = Positional[int].__metadata__[0]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ def run_command(program: str, description: str, commands: Mapping[str, type[Comm
 
 def _run(command: Command, name: str, words: list[str]) -> None:
     if words and not command.takes_overrides:
-        known = [f"--{field.name.replace('_', '-')}" for field in fields(command)]
+        hints = get_type_hints(type(command), include_extras=True)
+        options = [
+            field.name for field in fields(command) if _POSITIONAL not in getattr(hints[field.name], "__metadata__", ())
+        ]
+        known = [f"--{name.replace('_', '-')}" for name in options]
         raise BadInput(f"command line: {words[0]!r} is not an option of `{name}`{did_you_mean(words[0], known)}")
     command.run(words)

@@ -64,6 +64,11 @@ def test_a_random_choice_of_neurons_is_the_same_neurons(place, analyze_command):
         (("score", "PLACE/texts"), "holds no activations"),
         (("compare", "PLACE/texts", "--out", "PLACE/x"), "no scores"),
         (("report", "PLACE/texts"), "no scores"),
+        (
+            ("report", "PLACE/texts", "--referense", "x"),
+            "'--referense' is not an option of `report`; did you mean '--ref",
+        ),
+        (("report", "PLACE/texts", "--nope"), "`report`; known: --debug, --reference"),
     ],
 )
 def test_impossible_requests_are_refused_in_one_line(place, analyze_command, words, message):
