@@ -23,7 +23,7 @@ from train.data.tokens import TokenFile
 from train.loop import Training, train
 from train.loss import NextTokenLoss
 from train.model import Transformer
-from train.optim import Widened, build_optimizer
+from train.optim import build_optimizer
 from train.processes import make_accelerator
 from train.tracking import Metrics
 
@@ -83,7 +83,7 @@ def bare_step(shape: Shape, tokens: TokenFile, precision: str) -> Advance:
     """polysem's model, loss and optimizer on rows already in memory: no data, logs or accelerate."""
     model = Transformer(shape.config(tokens))
     loss_module, config = NextTokenLoss(model), OptimConfig(lr=RATE)
-    optimizer = build_optimizer(model, config, Widened())
+    optimizer = build_optimizer(model, config, {})
     rows = tokens.rows_at(0, 0, ROWS)
 
     def advance(n_steps: int) -> None:
@@ -136,7 +136,7 @@ def loop(shape: Shape, tokens: TokenFile, precision: str, gate: Callable[[], Non
             directory=Path(directory),
             accelerator=make_accelerator(config),
             model=model,
-            optimizer=build_optimizer(model, config.optim, Widened()),
+            optimizer=build_optimizer(model, config.optim, {}),
             fit=tokens,
             held_out=tokens,
             baselines=fit_baselines(tokens),
