@@ -13,7 +13,7 @@ FLOORS = {
     "train": (
         ("errors", "interrupt", "launch"),
         ("commandline",),
-        ("activations", "files"),
+        ("activations", "files", "locate"),
         ("config", "configfile"),
         ("model", "data", "lineage", "tracking", "processes", "tensors"),
         ("lens", "loss", "optim", "checkpoint"),

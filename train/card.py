@@ -16,10 +16,14 @@ def credits_of(data: Path) -> str:
     )
 
 
-def model_card(checkpoint: Checkpoint, config: RunConfig) -> str:
-    """Markdown that says what the checkpoint is, how good it is, on what text, and how to open it."""
+def model_card(checkpoint: Checkpoint, config: RunConfig, data: Path) -> str:
+    """Markdown that says what the checkpoint is, how good it is, on what text, and how to open it.
+
+    Args:
+        data: where the data lie that it was trained on.
+    """
     state, shape, lineage = checkpoint.state, checkpoint.config, checkpoint.lineage
-    evaluation, data, before = state["evaluation"], state["data"], state["tokens_before"]
+    evaluation, before = state["evaluation"], state["tokens_before"]
     after = f" after {before:,} of the checkpoint it started from" if before else ""
     widened = "" if lineage is None else f"\nWidened: {lineage.receipt.line()}.\n"
     indented_config = to_toml(config).strip().replace("\n", "\n    ")
@@ -34,7 +38,7 @@ trained by [polysem](https://pypi.org/project/polysem/) on {state["tokens"]:,} t
 |---|---|---|
 | {evaluation["loss"]:.4f} | {evaluation["unigram"]:.4f} | {evaluation["bigram"]:.4f} |
 
-Step {checkpoint.step}, seed {state["seed"]}, manifest `{checkpoint.hash}`. Data `{data["hash"]}`.
+Step {checkpoint.step}, seed {state["seed"]}, manifest `{checkpoint.hash}`. Data `{state["data"]["hash"]}`.
 {widened}
 Open it:
 
@@ -45,8 +49,8 @@ Open it:
 
 ## Text
 
-{credits_of(Path(data["directory"]))}
-Files and hashes stand in the manifest of `{data["directory"]}`.
+{credits_of(data)}
+Files and hashes stand in the manifest of `{data}`.
 
 ## Config
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAY_DIFFER = frozenset({"train.wandb", "train.device", "train.log_every"})
 """Keys that a resumed run may change: they do not touch its numbers."""
 
+PATHS = frozenset({"data", "start"})
+"""Keys that say where inputs lie. Their hashes are kept, so a resumed run may find the same ones at another path."""
+
 
 def run_facts(
     config: RunConfig,
@@ -53,16 +56,16 @@ def run_facts(
         "first_row": start.state["rows_read"] if start is not None and same_data else 0,
         "factor": (1 if start is None else start.state["factor"]) * (config.widen.factor if config.widen else 1),
         "data": {"hash": fit.data_hash, "directory": str(fit.directory), "tokenizer_sha256": fit.tokenizer_sha256},
-        "config_sha256": _config_hash(config),
+        "config_sha256": config_hash(config),
         # Compiled kernels may sum in another order from run to run.
         "exact": not config.train.compile,
         "environment": {**machine_facts(), "device": str(accelerator.device), "processes": accelerator.num_processes},
     }
 
 
-def _config_hash(config: RunConfig) -> str:
+def config_hash(config: RunConfig) -> str:
     """sha256 of what a config says of the result: not of paths, whose contents have hashes, nor of MAY_DIFFER."""
-    values = config.model_dump(mode="json", exclude={"data", "start"})
+    values = config.model_dump(mode="json", exclude=set(PATHS))
     for key in MAY_DIFFER:
         table, name = key.split(".")
         del values[table][name]

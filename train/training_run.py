@@ -16,12 +16,13 @@ from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
 from train.files import locked, remove_directory, require_space, write_atomic
 from train.lineage import Lineage
+from train.locate import DATA_VARIABLE, find_data, find_step
 from train.loop import Training, is_permanent, steps_of, train
 from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import build_optimizer
 from train.processes import make_accelerator
-from train.provenance import MAY_DIFFER, code_facts, run_facts
+from train.provenance import MAY_DIFFER, PATHS, code_facts, run_facts
 from train.tracking import Metrics
 from train.widening.moments import initial_moments, moments_of, set_moments
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
@@ -85,7 +86,7 @@ def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
     out = Path(out)
     out = out.resolve() if out.name in ("", "..") else out  # the run is called after its directory
     accelerator = make_accelerator(config)
-    data = ensure_data(config.data)
+    data = _data(config, out)
     if not accelerator.is_main_process:
         return _run(config, out, data, accelerator)
     with locked(out):
@@ -98,7 +99,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     accelerator.wait_for_everyone()
     if inputs.is_finished:
         assert resumed is not None
-        return _finish(Outcome(out, found=True, checkpoint=resumed), config, is_main)
+        return _finish(Outcome(out, found=True, checkpoint=resumed), config, data, is_main)
     _require_memory(inputs, accelerator)
     model, lineage = _build_model(inputs)
     _freeze(model, config)
@@ -109,6 +110,9 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         require_space(out, 2 * 12 * model.config.n_params)
         write_atomic(out / "run.toml", to_toml(config).encode())
     facts = run_facts(config, out.name, inputs.fit, inputs.start, model, accelerator)
+    if resumed is not None and "config_sha256" in resumed.state:
+        # An equal config, as `_earlier` checked: a key that a later version adds makes it no other run.
+        facts["config_sha256"] = resumed.state["config_sha256"]
     tokenizer = (data / "tokenizer.json").read_bytes()
     training = Training(
         config=config,
@@ -134,14 +138,14 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
             if config.train.wandb != "off":
                 accelerator.end_training()
     accelerator.wait_for_everyone()
-    return _finish(Outcome(out, found=False, checkpoint=load(out)), config, is_main)
+    return _finish(Outcome(out, found=False, checkpoint=load(out)), config, data, is_main)
 
 
-def _finish(outcome: Outcome, config: RunConfig, is_main: bool) -> Outcome:
+def _finish(outcome: Outcome, config: RunConfig, data: Path, is_main: bool) -> Outcome:
     """Leave the model card, unless it is there."""
     card = outcome.directory / "README.md"
     if is_main and not (outcome.found and card.exists()):
-        write_atomic(card, model_card(outcome.checkpoint, config).encode())
+        write_atomic(card, model_card(outcome.checkpoint, config, data).encode())
     return outcome
 
 
@@ -152,7 +156,7 @@ def _open_inputs(config: RunConfig, out: Path, data: Path) -> Inputs:
         BadInput: naming what does not fit.
     """
     resumed = _earlier(config, out)
-    start = None if config.start is None else load(config.start)
+    start = _start(config, resumed)
     model = config.model or (start and start.config)
     assert model is not None
     fit, held_out = (TokenFile.open(data, split=split, n_ctx=model.n_ctx) for split in ("fit", "eval"))
@@ -160,11 +164,39 @@ def _open_inputs(config: RunConfig, out: Path, data: Path) -> Inputs:
         raise BadInput(f"data: the tokenizer of {fit.directory} is not the one of {start.directory}")
     if resumed is not None:
         if resumed.state["data"]["hash"] != fit.data_hash:
-            raise BadInput(f"data: {fit.directory} has changed since {resumed.directory} was written")
+            raise BadInput(f"data: {fit.directory} is other data than {resumed.directory} saw, or has changed since")
         before, now = resumed.state["start"], None if start is None else start.hash
         if (None if before is None else before["hash"]) != now:
-            raise BadInput(f"start: {config.start} has changed since {resumed.directory} was written")
+            raise BadInput(f"start: {config.start} is not what {resumed.directory} started from, or has changed since")
     return Inputs(config, fit, held_out, start, resumed)
+
+
+def _data(config: RunConfig, out: Path) -> Path:
+    """The prepared data of a run; of one that goes on also where they lie now, if they have moved (`train.locate`)."""
+    if not Path(config.data).exists() and (resumed := next(verified_steps(out), None)) is not None:
+        facts = resumed.state["data"]
+        moved = find_data(facts["hash"], facts["directory"], beside=resumed.directory)
+        if moved is None:
+            raise BadInput(
+                f"data: {config.data} is not there, and the data of {resumed.directory} (hash {facts['hash'][:12]}) "
+                f"lie neither beside it nor under {DATA_VARIABLE}; give --data"
+            )
+        print(f"data: {config.data} is not there; the same data lie at {moved}", flush=True)
+        return moved
+    return ensure_data(config.data)
+
+
+def _start(config: RunConfig, resumed: Checkpoint | None) -> Checkpoint | None:
+    """The checkpoint that a run starts from; of one that goes on also where it lies now, if it has moved."""
+    if config.start is None:
+        return None
+    before = None if resumed is None else resumed.state["start"]
+    if resumed is not None and before is not None and not Path(config.start).exists():
+        moved = find_step(before["hash"], before["directory"], beside=resumed.directory)
+        if moved is not None:
+            print(f"start: {config.start} is not there; the same checkpoint lies at {moved}", flush=True)
+            return load(moved)
+    return load(config.start)
 
 
 def _earlier(config: RunConfig, out: Path) -> Checkpoint | None:
@@ -174,13 +206,13 @@ def _earlier(config: RunConfig, out: Path) -> Checkpoint | None:
         if steps(out) or (out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())):
             raise BadInput(f"{out}: is taken by something that is not a run; choose another --out")
         return None
-    before = validate(RunConfig, read_toml(record), str(record))
+    before, resumed = validate(RunConfig, read_toml(record), str(record)), next(verified_steps(out), None)
     for key, (old, new) in differences(before.model_dump(mode="json"), config.model_dump(mode="json")).items():
-        if key not in MAY_DIFFER:
+        if key not in MAY_DIFFER and not (key in PATHS and resumed is not None):
             raise BadInput(
                 f"{out}: holds a run with {key} = {old!r}, now {new!r}; choose another --out or the same config"
             )
-    return next(verified_steps(out), None)
+    return resumed
 
 
 def _require_memory(inputs: Inputs, accelerator: "Accelerator") -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import torch
 
-from train.checkpoint import load, save_checkpoint, step_directory
+from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory
 from train.config import WidenPlan
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import locked, require_space
+from train.locate import find_data
 from train.memory import free_memory, to_widen
 from train.provenance import code_facts, start_facts, tokens_seen
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
@@ -28,7 +29,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     to_widen(parent.config, config).require("widen: widening", free_memory(), "lower the factor or name fewer layers")
     run = parent.directory.resolve().parent
     target = out or run.with_name(f"{run.name}-x{plan.factor}")
-    rows = _receipt_rows(parent.state["data"], data, config.n_ctx)
+    rows = _receipt_rows(parent, data, config.n_ctx)
     with locked(target):
         # Names that begin with a dot are no results: the lock, and what a dead process left.
         taken = sorted(path.name for path in target.iterdir() if not path.name.startswith("."))
@@ -59,10 +60,17 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     return f"wrote {step_directory(target, 0)}: widths {widths}; {lineage.receipt.line()}"
 
 
-def _receipt_rows(facts: dict[str, str], data: Path | None, n_ctx: int) -> torch.Tensor | None:
-    directory = data or Path(facts.get("directory", ""))
-    if data is None and not (facts.get("directory") and directory.is_dir()):
-        print(f"warning: {directory} is not there; the receipt is measured on random tokens (see --data)", flush=True)
+def _receipt_rows(parent: Checkpoint, data: Path | None, n_ctx: int) -> torch.Tensor | None:
+    facts = parent.state["data"]
+    recorded = facts.get("directory", "")
+    directory = data or find_data(facts["hash"], recorded, beside=parent.directory)
+    if directory is None:
+        where = f"at {recorded} or beside it" if recorded else "beside it"
+        print(
+            f"warning: the checkpoint's data (hash {facts['hash'][:12]}) do not lie {where}; the receipt is measured "
+            "on random tokens (see --data)",
+            flush=True,
+        )
         return None
     held_out = TokenFile.open(directory, split="eval", n_ctx=n_ctx)
     if held_out.tokenizer_sha256 != facts["tokenizer_sha256"]:
