@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import torch
 from safetensors.torch import load_file
+
+from train.parquet import read_parquet
 
 STEPS = {
     "study": "scripts/study.py configs/study/smoke.toml --out {out} --analysis.keep_samples true",
@@ -74,7 +75,7 @@ def columns(path: Path) -> Iterator[tuple[str, np.ndarray | list]]:
         yield from leaves(json.loads(path.read_bytes()), "")
         return
     with path.open("rb") as file:
-        table = pl.read_parquet(file)
+        table = read_parquet(file)
     for name in table.columns:
         if not any(word in name for word in IGNORED):
             column = table[name]

@@ -13,9 +13,10 @@ FLOORS = {
     "train": (
         ("errors", "interrupt", "launch"),
         ("commandline",),
+        ("filesystem", "hashes"),
         ("activations", "files", "locate"),
         ("config", "configfile"),
-        ("model", "data", "lineage", "tracking", "processes", "tensors"),
+        ("model", "data", "lineage", "tracking", "processes", "tensors", "parquet"),
         ("lens", "loss", "optim", "checkpoint"),
         ("loop", "card", "status", "provenance"),
         ("memory",),

@@ -1,21 +1,20 @@
 """Directories that are whole or not there: written aside, hashed, synced, renamed into place, locked."""
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout, lock_descriptor
 
 from train.errors import BadInput, EnvironmentProblem, is_text
+from train.filesystem import fsync_path, make_readable, require_features, sync, unique_number
+from train.hashes import Hashed, known_sha256, sha256, sha256_file
 
 MANIFEST = "MANIFEST.json"
 MAX_MANIFEST_BYTES = 2**26
@@ -28,45 +27,8 @@ LOCK = ".lock"
 LOCK_SECONDS = 0.5
 """How long a run waits for the lock: `train status` holds it for the instant in which it asks for it."""
 
-_DATED_BACK = 10 * 10**9
-"""Nanoseconds; the coarsest file systems keep times to 2 seconds."""
-
-
-def sha256(data: bytes) -> str:
-    """Hex digest of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    """Hex digest of a file, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class Hashed:
-    """The hash of a file, and which file that is: device, inode, bytes, time of writing (ns)."""
-
-    sha256: str
-    identity: tuple[int, int, int, int]
-
-    def is_of(self, path: Path) -> bool:
-        """Whether `path` is this very file, or a link to it, and nobody has written it since."""
-        return self.identity == _identity(path)
-
-
-def _identity(path: Path) -> tuple[int, int, int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def hashed(path: Path) -> Hashed:
-    """Hash a finished file of a directory that is sealed later (see `publishing`)."""
-    # Dated back, so that every later write shows, even one within the clock tick of the last.
-    when = time.time_ns() - _DATED_BACK
-    os.utime(path, ns=(when, when))
-    identity = _identity(path)
-    return Hashed(sha256_file(path), identity)
+_ATTEMPTS = 100
+"""How often a result is renamed into place while other processes put theirs there at the same time."""
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -109,23 +71,14 @@ def _write_synced(path: Path, data: bytes) -> None:
     with path.open("wb") as file:
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
-
-
-def fsync_path(path: Path) -> None:
-    """Force a file or directory to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(file.fileno(), path)
 
 
 def _hidden(path: Path, kind: str) -> Path:
-    """Where this process keeps what is not yet (`tmp`) or no longer (`del`) at `path`; no reader looks there."""
+    """Where this thread keeps what is not yet (`tmp`) or no longer (`del`) at `path`; no reader looks there."""
     # `path` may have the longest name that the file system allows: this one must not be longer.
     name = os.fsencode(path.name)[:200].decode(errors="ignore")
-    return path.with_name(f".{kind}-{name}-{os.getpid()}")
+    return path.with_name(f".{kind}-{name}-{unique_number()}")
 
 
 def discard(path: Path) -> None:
@@ -166,42 +119,73 @@ def clear_leftovers(final: Path) -> None:
 
 @contextmanager
 def publishing(
-    final: Path, facts: dict[str, Any] | None = None, replace: bool = False, known: Mapping[str, Hashed] | None = None
+    final: Path,
+    facts: dict[str, Any] | None = None,
+    replace: bool = False,
+    known: Mapping[str, Hashed] | None = None,
+    adopted: Mapping[str, Path] | None = None,
 ) -> Iterator[Path]:
     """Write a directory aside, then seal it and rename it to `final`.
 
     Inside the block, write plain files into the yielded directory. At its end every file is synced and listed
     with its bytes and sha256 in MANIFEST.json, together with `facts`, and the directory appears at `final` in one
-    rename. If anything fails, nothing appears, and what was at `final` before stays as it was.
+    rename. If anything fails, nothing appears, and what was at `final` before stays as it was. Of several processes
+    that publish at the same instant, the last one's result stays.
 
     Args:
         known: hashes of files by name; a file that was written or exchanged since is hashed anew.
+        adopted: large files that are finished elsewhere on the same file system, by the names that they get. They
+            move in when the block ends, and back if anything fails after that.
 
     Raises:
         BadInput: `final` exists and `replace` is false.
     """
     if os.path.lexists(final) and not replace:
-        raise BadInput(f"{final}: is already there; choose another --out or remove it")
+        raise _taken(final)
     final.parent.mkdir(parents=True, exist_ok=True)
-    aside, before = _hidden(final, "tmp"), _hidden(final, "del")
+    aside, before, adopted = _hidden(final, "tmp"), _hidden(final, "del"), adopted or {}
     discard(aside)
     discard(before)
     aside.mkdir()
     try:
         yield aside
+        for name, source in adopted.items():
+            source.rename(aside / name)
         seal(aside, facts or {}, known)
-        if os.path.lexists(final):
-            final.rename(before)
-        aside.rename(final)
+        _put(aside, final, before, replace)
     except BaseException:
         if os.path.lexists(before) and not os.path.lexists(final):
             before.rename(final)
+        for name, source in adopted.items():
+            if (aside / name).exists() and not source.exists():
+                (aside / name).rename(source)  # before anything is discarded: it may be all there is
         discard(aside)
         raise
     try:
         fsync_path(final.parent)
     finally:
         discard(before)
+
+
+def _put(aside: Path, final: Path, before: Path, replace: bool) -> None:
+    """Rename `aside` to `final`, and what is there to `before`, whoever else does the same meanwhile."""
+    for attempt in range(_ATTEMPTS):
+        if replace and os.path.lexists(final):
+            discard(before)
+            with suppress(FileNotFoundError):
+                final.rename(before)
+        try:
+            aside.rename(final)
+            return
+        except OSError:
+            if not os.path.lexists(final) or attempt == _ATTEMPTS - 1:
+                raise
+            if not replace:
+                raise _taken(final) from None
+
+
+def _taken(final: Path) -> BadInput:
+    return BadInput(f"{final}: is already there; choose another --out or remove it")
 
 
 def found_or_made(
@@ -218,12 +202,15 @@ def found_or_made(
         Whether it was there.
 
     Raises:
-        BadInput: something that is not a sealed directory is at `final`, or, without `replace`, one of other facts.
+        BadInput: something that is not a sealed directory is at `final`, a damaged one, or, without `replace`, one of
+            other facts.
     """
     if os.path.lexists(final):
         there = read_manifest(final)
         if canonical_json({key: there.get(key) for key in facts}) == canonical_json(facts):
+            verify(final)
             return True
+    require_features(final.parent)
     manifest = dict(facts)
     with publishing(final, manifest, replace) as aside:
         manifest |= make(aside) or {}
@@ -237,7 +224,7 @@ def seal(directory: Path, facts: dict[str, Any], known: Mapping[str, Hashed] | N
     for path in sorted(directory.iterdir()):
         if path.name == MANIFEST:
             continue
-        path.chmod(0o644)
+        make_readable(path)
         fsync_path(path)
         earlier = known.get(path.name)
         digest = earlier.sha256 if earlier is not None and earlier.is_of(path) else sha256_file(path)
@@ -257,6 +244,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         BadInput: it is missing or is not a manifest.
     """
     path = directory / MANIFEST
+    if not os.path.lexists(directory):
+        raise BadInput(f"{directory}: no such directory")
     if not os.path.lexists(path):
         raise BadInput(f"{path}: not there; {directory} is not a whole result")
     manifest = read_json(path, MAX_MANIFEST_BYTES)
@@ -271,6 +260,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def verify(directory: Path) -> dict[str, Any]:
     """Check that a sealed directory holds exactly the regular files that its manifest names, unchanged.
 
+    A process hashes a file once (see `train.hashes.known_sha256`): call it wherever a directory is read.
+
     Returns:
         The manifest.
 
@@ -280,9 +271,40 @@ def verify(directory: Path) -> dict[str, Any]:
     manifest = read_manifest(directory)
     check_listing(directory, manifest)
     for name, facts in sorted(manifest["files"].items()):
-        if sha256_file(directory / name) != facts["sha256"]:
-            raise BadInput(f"{directory / name}: content does not match its hash in the manifest (tampered or damaged)")
+        _check_hash(directory / name, facts)
     return manifest
+
+
+def verify_file(path: Path) -> None:
+    """As `verify`, of one file of a sealed directory: for large files, when they are read.
+
+    Raises:
+        BadInput: it is not in the manifest beside it, or is not the file that the manifest names.
+    """
+    facts = read_manifest(path.parent)["files"].get(path.name)
+    if facts is None:
+        raise BadInput(f"{path}: not named in its manifest")
+    _check_size(path, facts)
+    _check_hash(path, facts)
+
+
+def _check_hash(path: Path, facts: dict[str, Any]) -> None:
+    try:
+        found = known_sha256(path)
+    except OSError as failure:
+        raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+    if found != facts["sha256"]:
+        raise BadInput(
+            f"{path}: content does not match its hash in the manifest (tampered or damaged); restore {path.parent}, or "
+            "remove it and make it again"
+        )
+
+
+def _check_size(path: Path, facts: dict[str, Any]) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise BadInput(f"{path}: not a regular file")
+    if path.stat().st_size != facts["bytes"]:
+        raise BadInput(f"{path}: {path.stat().st_size} bytes where the manifest says {facts['bytes']}")
 
 
 def check_listing(directory: Path, manifest: dict[str, Any]) -> None:
@@ -297,17 +319,17 @@ def check_listing(directory: Path, manifest: dict[str, Any]) -> None:
     for name in sorted(set(named) ^ present):
         raise BadInput(f"{directory / name}: {'missing' if name in named else 'not named in its manifest'}")
     for name, facts in sorted(named.items()):
-        path = directory / name
-        if path.is_symlink() or not path.is_file():
-            raise BadInput(f"{path}: not a regular file")
-        if path.stat().st_size != facts["bytes"]:
-            raise BadInput(f"{path}: {path.stat().st_size} bytes where the manifest says {facts['bytes']}")
+        _check_size(directory / name, facts)
 
 
 def manifest_hash(directory: Path) -> str:
-    """The identity of a sealed directory: the sha256 of its MANIFEST.json, without the entry of a RECORD."""
-    data = (directory / MANIFEST).read_bytes()
-    manifest = json.loads(data) if RECORD.encode() in data else {"files": {}}
+    """The identity of a sealed directory: the sha256 of its MANIFEST.json, without the entry of a RECORD.
+
+    Raises:
+        BadInput: see `read_manifest`.
+    """
+    manifest = read_manifest(directory)
+    data = read_regular(directory / MANIFEST, MAX_MANIFEST_BYTES)
     return sha256(data if manifest["files"].pop(RECORD, None) is None else _manifest_bytes(manifest))
 
 
@@ -317,7 +339,8 @@ def locked(directory: Path) -> Iterator[None]:
 
     Raises:
         BadInput: another process holds it, a file is in the directory's place, or its name is not text.
-        EnvironmentProblem: the directory cannot be made, written or locked.
+        EnvironmentProblem: the directory cannot be made, written or locked, or its file system lacks what results
+            need (`train.filesystem.require_features`).
     """
     if not is_text(str(directory)):
         raise BadInput(f"{directory}: its name is not UTF-8 text; choose another --out")
@@ -336,6 +359,7 @@ def locked(directory: Path) -> Iterator[None]:
         what = "written" if failure.filename else "locked"
         raise EnvironmentProblem(f"{directory}: cannot be {what} ({failure.strerror})") from None
     try:
+        require_features(directory)
         yield
     finally:
         lock.release()
@@ -353,14 +377,3 @@ def is_locked(directory: Path) -> bool:
         return True
     finally:
         os.close(handle)
-
-
-def require_space(directory: Path, n_bytes: int) -> None:
-    """Fail early where the disk cannot take `n_bytes` more.
-
-    Raises:
-        EnvironmentProblem: too little free space.
-    """
-    free = shutil.disk_usage(directory).free
-    if free < n_bytes:
-        raise EnvironmentProblem(f"{directory}: {free / 1e6:.0f} MB free where {n_bytes / 1e6:.0f} MB are needed")

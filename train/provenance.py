@@ -13,7 +13,8 @@ import torch
 from train.checkpoint import Checkpoint
 from train.config import RunConfig
 from train.data.tokens import TokenFile
-from train.files import canonical_json, sha256
+from train.files import canonical_json
+from train.hashes import sha256
 from train.model import Transformer
 
 if TYPE_CHECKING:

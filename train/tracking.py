@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from train.errors import BadInput
+from train.filesystem import sync
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -24,6 +25,7 @@ class Metrics:
     """
 
     def __init__(self, path: Path, step: int, mirror: "Accelerator | None"):
+        self.path = path
         self.file = path.open("r+b" if path.exists() else "w+b")
         self.file.truncate(_length_up_to(self.file.read(), step) if step else 0)
         self.file.seek(0, os.SEEK_END)
@@ -45,7 +47,7 @@ class Metrics:
     def sync(self) -> None:
         """Force the lines to disk."""
         self.file.flush()
-        os.fsync(self.file.fileno())
+        sync(self.file.fileno(), self.path)
 
     def close(self) -> None:
         """Sync and close, and end the mirror."""
@@ -74,7 +76,7 @@ def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
         kind: only lines of this kind, by step; of two of one step the later.
 
     Raises:
-        BadInput: a line before the last that is not a JSON object.
+        BadInput: a line before the last that is not a JSON object; one of the kind without step, tokens or loss.
     """
     lines: list[dict[str, Any]] = []
     texts = path.read_bytes().split(b"\n") if path.is_file() else []
@@ -89,6 +91,10 @@ def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
             if number < len(texts):
                 raise BadInput(f"{path}: line {number} is not JSON ({failure})") from None
         else:
+            if kind is not None and line.get("kind") == kind:
+                for key in ("step", "tokens", "loss"):
+                    if not isinstance(line.get(key), int | float):
+                        raise BadInput(f"{path}: line {number}: key {key!r} is missing or is no number")
             lines.append(line)
     if kind is None:
         return lines

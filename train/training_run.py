@@ -14,7 +14,8 @@ from train.data.baselines import fit_baselines
 from train.data.resolve import ensure_data
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
-from train.files import locked, remove_directory, require_space, write_atomic
+from train.files import locked, remove_directory, write_atomic
+from train.filesystem import require_space
 from train.lineage import Lineage
 from train.locate import DATA_VARIABLE, find_data, find_step
 from train.loop import Training, is_permanent, steps_of, train

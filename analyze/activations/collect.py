@@ -6,8 +6,6 @@ is collected, and in which order, is in passes.py; what it takes is in memory.py
 killed goes on from its last saved state (resume.py) and ends with the same bits.
 """
 
-import os
-import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from analyze.activations.histograms import Histograms
 from analyze.activations.memory import required
 from analyze.activations.moments import MIN_DOCUMENTS, combine
 from analyze.activations.passes import Passes
-from analyze.activations.resume import Say, work_directory
+from analyze.activations.resume import Say, WorkDirectory, work_directory
 from analyze.activations.sample import SAMPLE_FILE
 from analyze.activations.settings import DEFAULT, CollectSettings
 from analyze.activations.source import CheckpointSource, NeuronSource, SourceFacts, hooks_of
@@ -40,7 +38,8 @@ from analyze.activations.top_examples import N_EXAMPLES
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
-from train.files import canonical_json, manifest_hash, publishing, require_space
+from train.files import MANIFEST, canonical_json, clear_leftovers, manifest_hash, publishing, read_manifest, verify
+from train.filesystem import require_space
 
 ENOUGH_DOCUMENTS = 60
 """Fewer evaluation documents can hardly give a neuron 30 to fire in and 20 examples in each half."""
@@ -95,6 +94,7 @@ def collect_source(
         check_same(out, inputs)
         sample = beside(out, "sample")
         if sample.is_dir() and manifest_hash(sample) == read_meta(out).sample_hash:
+            verify(sample)
             say(f"{out}: already collected")
             return open_activations(out)
     plan = make_plan(tokens, recorded["n_rows"], recorded["sample_share"])
@@ -116,15 +116,17 @@ def _make(
     """Make all passes and seal the result; nothing of it stays in memory."""
     facts, sample = source.facts, beside(out, "sample")
     sealed = {"kind": "sample", "format_version": FORMAT_VERSION, **inputs}
-    remove_leftovers(sample)
     with work_directory(out, sealed, settings) as work:
+        take_back(sample, sealed, work)
+        for directory in (sample, out):
+            clear_leftovers(directory)
         passes = Passes(source, tokens, plan, work, settings, batch)
         quantiles, rates = passes.run(say)
         assert passes.sample_hash is not None
         known = {SAMPLE_FILE: passes.sample_hash}
-        with publishing(sample, sealed, replace=True, known=known) as aside:
-            # Linked, not moved: killed in here, the collection goes on from its last state and needs the file.
-            os.link(passes.sample.path, aside / SAMPLE_FILE)
+        # Moved in at the end, not copied: it is most of what lies on the disk. See `take_back`.
+        adopted = {SAMPLE_FILE: passes.sample.path}
+        with publishing(sample, sealed, replace=True, known=known, adopted=adopted) as aside:
             firing = passes.firing
             remainder = passes.remainder()
             write_token_sums(
@@ -277,9 +279,20 @@ def check_space(plan: Plan, facts: SourceFacts, d_vocab: int, out: Path, setting
     require_space(out.parent, needed.disk)
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Delete what killed processes left of a sample: gigabytes that nobody else would remove."""
-    for path in directory.parent.glob(f".tmp-{directory.name}-*"):
-        pid = path.name.rpartition("-")[2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(path, ignore_errors=True)
+def take_back(sample: Path, sealed: dict[str, Any], work: WorkDirectory) -> None:
+    """Move the file of a sample back among a collection's work files, if the collection was killed after it had
+    moved it away: it goes on from its last state, which needs the file.
+
+    Args:
+        sample: the directory that the sample is sealed in.
+        sealed: what the manifest of this collection's sample says.
+    """
+    if not work.states() or (work.path / SAMPLE_FILE).exists():
+        return
+    aside = (path for path in sample.parent.iterdir() if path.name.startswith(f".tmp-{sample.name}-"))
+    for place in (sample, *aside):
+        is_sealed = (place / MANIFEST).is_file()
+        is_ours = not is_sealed or {key: read_manifest(place).get(key) for key in sealed} == sealed
+        if is_ours and (place / SAMPLE_FILE).is_file():
+            (place / SAMPLE_FILE).rename(work.path / SAMPLE_FILE)
+            return

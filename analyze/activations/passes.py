@@ -41,7 +41,8 @@ from analyze.activations.token_sums import TokenTable
 from analyze.activations.top_examples import TopExamples
 from train.data.tokens import TokenFile
 from train.errors import BadInput
-from train.files import Hashed, fsync_path, hashed
+from train.filesystem import fsync_path
+from train.hashes import Hashed, hashed
 
 ReadKeys = Callable[[int, int], Int16[np.ndarray, "n t"]]
 

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from analyze.activations.bf16_keys import transposed_keys
 from train.errors import BadInput
+from train.files import verify_file
+from train.filesystem import sync
 
 BLOCK = 256
 """Neurons of a block: `block.000` has neurons 0 to 255 as a contiguous [t, 256] tensor, and so on."""
@@ -63,7 +65,7 @@ class SampleWriter:
     """
 
     def __init__(self, path: Path, n_tokens: int, n_neurons: int, written: int = 0) -> None:
-        self.n_tokens, self.written = n_tokens, written
+        self.path, self.n_tokens, self.written = path, n_tokens, written
         self.blocks = blocks(n_neurons)
         header: dict[str, dict[str, object]] = {}
         self._starts: list[int] = []
@@ -94,7 +96,7 @@ class SampleWriter:
 
     def sync(self) -> None:
         """Force all that was written to the disk."""
-        os.fsync(self._handle)
+        sync(self._handle, self.path)
 
     def __enter__(self) -> "SampleWriter":
         return self
@@ -107,10 +109,14 @@ class SampleWriter:
 
 
 class SampleFile:
-    """A sample on disk, where a block is one contiguous read."""
+    """A sample on disk, where a block is one contiguous read.
 
-    def __init__(self, path: Path, n_tokens: int, n_neurons: int) -> None:
-        self.path, self.n_tokens, self.n_neurons = path, n_tokens, n_neurons
+    Args:
+        sealed: whether its directory is sealed; then a process hashes the file before it reads a part of it.
+    """
+
+    def __init__(self, path: Path, n_tokens: int, n_neurons: int, sealed: bool = False) -> None:
+        self.path, self.n_tokens, self.n_neurons, self.sealed = path, n_tokens, n_neurons, sealed
 
     def read(self, first: int, stop: int) -> Float[Tensor, "t n"]:
         """Neurons first..stop, float32.
@@ -136,6 +142,8 @@ class SampleFile:
         """
         begin = first // BLOCK * BLOCK
         width = min(BLOCK, self.n_neurons - begin)
+        if self.sealed:
+            verify_file(self.path)
         try:
             with self.path.open("rb") as file:
                 offset = 8 + struct.unpack("<Q", file.read(8))[0]
@@ -157,6 +165,8 @@ class SampleFile:
 
         if not self.path.is_file():
             raise BadInput(f"{self.path}: the sample has been deleted; collect again")
+        if self.sealed:
+            verify_file(self.path)
         out = torch.empty(tokens[1] - tokens[0], neurons[1] - neurons[0])
         try:
             with safe_open(self.path, "pt") as file:

@@ -11,7 +11,6 @@ The sample has a directory of its own. So `drop_sample` can delete it once the n
 """
 
 import json
-import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from analyze.activations.histograms import Histograms, from_table
 from analyze.activations.sample import SAMPLE_FILE, Sample, SampleFile
 from analyze.activations.token_sums import TOKEN_SUMS_FILE, TokenSums
 from train.errors import BadInput
-from train.files import canonical_json, manifest_hash, publishing, read_manifest, remove_directory, verify
+from train.files import canonical_json, manifest_hash, publishing, read_manifest, remove_directory, verify, write_atomic
+from train.parquet import read_parquet, write_parquet
 
 FORMAT_VERSION = 2
 SCORED, DEAD, RARE = 0, 1, 2
@@ -194,12 +194,12 @@ def write_activations(acts: Activations, directory: Path, replace: bool = False)
         (aside / "meta.json").write_bytes(canonical_json(asdict(acts.meta)) + b"\n")
         moments = {name: np.ascontiguousarray(array) for name, array in vars(acts.moments).items() if array is not None}
         save_file(moments, aside / "moments.safetensors")
-        acts.examples.write_parquet(aside / "examples.parquet")
+        write_parquet(acts.examples, aside / "examples.parquet")
         histograms = None if acts.histograms is None else acts.histograms.table()
         for table, path in zip((acts.bands, histograms), _optional_tables(aside)):
             if table is not None:
-                table.write_parquet(path)
-        pl.DataFrame(vars(acts.tokens)).write_parquet(aside / "tokens.parquet")
+                write_parquet(table, path)
+        write_parquet(pl.DataFrame(vars(acts.tokens)), aside / "tokens.parquet")
     return directory
 
 
@@ -230,7 +230,7 @@ def open_activations(directory: Path | str, check_hashes: bool = True) -> Activa
     """Open what `collect` wrote. The sample stays on disk: its readers fetch a block of neurons at a time.
 
     Args:
-        check_hashes: hash every sealed file again; of the sample only the manifest is checked.
+        check_hashes: hash every sealed file, once a process; the sample's when they are first read.
 
     Raises:
         BadInput: not an activations directory, damaged, or with a sample that belongs to another collection.
@@ -244,18 +244,20 @@ def open_activations(directory: Path | str, check_hashes: bool = True) -> Activa
     sample = beside(directory, "sample")
     if sample.is_dir() and manifest_hash(sample) != meta.sample_hash:
         raise BadInput(f"{sample}: belongs to another collection than {directory}; collect again")
-    moments, tokens = load_file(directory / "moments.safetensors"), pl.read_parquet(directory / "tokens.parquet")
-    bands, histograms = (pl.read_parquet(path) if path.is_file() else None for path in _optional_tables(directory))
+    moments, tokens = load_file(directory / "moments.safetensors"), read_parquet(directory / "tokens.parquet")
+    bands, histograms = (read_parquet(path) if path.is_file() else None for path in _optional_tables(directory))
     return Activations(
         meta=meta,
         tokens=TokenSample(**{field.name: tokens[field.name].to_numpy() for field in fields(TokenSample)}),
         moments=Moments(**{field.name: moments.get(field.name) for field in fields(Moments)}),  # pyright: ignore[reportArgumentType]
-        examples=pl.read_parquet(directory / "examples.parquet"),
-        sample=SampleFile(sample / SAMPLE_FILE, meta.n_sampled_tokens, meta.n_neurons),
+        examples=read_parquet(directory / "examples.parquet"),
+        sample=SampleFile(sample / SAMPLE_FILE, meta.n_sampled_tokens, meta.n_neurons, sealed=check_hashes),
         directory=directory,
         histograms=None if histograms is None else from_table(histograms, meta.n_neurons),
         bands=bands,
-        token_sums=TokenSums(sample / TOKEN_SUMS_FILE, meta.n_neurons) if histograms is not None else None,
+        token_sums=None
+        if histograms is None
+        else TokenSums(sample / TOKEN_SUMS_FILE, meta.n_neurons, sealed=check_hashes),
     )
 
 
@@ -268,4 +270,4 @@ def copy_metrics(run_directory: Path, results: Path) -> None:
     source = run_directory / "metrics.jsonl"
     if source.is_file():
         results.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, results / "metrics.jsonl")
+        write_atomic(results / "metrics.jsonl", source.read_bytes())

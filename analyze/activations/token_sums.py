@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from train.errors import BadInput
-from train.files import fsync_path
+from train.files import verify_file
+from train.filesystem import fsync_path
 
 TOKEN_SUMS_FILE = "token_sums.safetensors"
 BLOCK = 256
@@ -61,6 +62,8 @@ class TokenSums:
 
     path: Path
     n_neurons: int
+    sealed: bool = False
+    """Whether its directory is sealed; then a process hashes the file before it reads a part of it."""
 
     def block(self, first: int, stop: int) -> TokenTable:
         """Entries of neurons first..stop; reads no others from the file.
@@ -108,6 +111,8 @@ class TokenSums:
 
         if not self.path.is_file():
             raise BadInput(f"{self.path}: the sums have been deleted with the sample; collect again")
+        if self.sealed:
+            verify_file(self.path)
         try:
             with safe_open(self.path, "np") as file:
                 return file.get_tensor(name) if part is None else file.get_slice(name)[part[0] : part[1]]

@@ -39,6 +39,7 @@ from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
 from train.files import found_or_made, write_atomic
 from train.model import Transformer
+from train.parquet import write_parquet
 
 HOOK = "mid"
 """Where neurons are read: after the activation, before a mid LayerNorm, which would mix siblings."""
@@ -150,8 +151,8 @@ class _LayerComparison:
             weights = weight_figures(checkpoint.model(), self._birth, layer, families)
             children = children_table(families, child_levels, coactivation, weights)
             parents = parents_table(children, coactivation, weights, parent_levels.dead.numpy())
-            children.write_parquet(aside / "children.parquet")
-            parents.write_parquet(aside / "parents.parquet")
+            write_parquet(children, aside / "children.parquet")
+            write_parquet(parents, aside / "parents.parquet")
             if is_last:
                 self._write_examples(aside, source, passed, children, parents)
             counts = _counts(children)
@@ -183,8 +184,8 @@ class _LayerComparison:
             values.append(torch.stack(columns, 1) if columns else pair[0][:, :0])
             samples.append(sample)
         examples, passages = strongest(members, torch.cat(values), concatenated(samples))
-        examples.write_parquet(aside / "examples.parquet")
-        passages.write_parquet(aside / "passages.parquet")
+        write_parquet(examples, aside / "examples.parquet")
+        write_parquet(passages, aside / "passages.parquet")
         lines = [tree(parent, parents, children) for parent in parents["parent"].to_list()]
         (aside / "tree.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

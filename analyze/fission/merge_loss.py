@@ -23,8 +23,9 @@ from tqdm import tqdm
 from analyze.activations.directory import beside
 from train.checkpoint import Checkpoint
 from train.data.tokens import TokenFile
-from train.files import found_or_made, read_manifest
+from train.files import found_or_made, verify
 from train.model import Transformer
+from train.parquet import read_parquet, write_parquet
 
 ROWS = 16
 """Held-out rows, spread evenly, on which losses are measured: the unit of the standard errors."""
@@ -42,7 +43,7 @@ def write_splits(
 
     def make(aside: Path) -> dict[str, Any]:
         table, loss, all_merged = measure_splits(checkpoint.model(), layer, families, spread_rows(tokens))
-        table.write_parquet(aside / "splits.parquet")
+        write_parquet(table, aside / "splits.parquet")
         return {"kind": "splits", "loss": loss, "loss_all_merged": all_merged}
 
     depends = {"checkpoint_hash": checkpoint.hash, "data_hash": tokens.data_hash, "layer": layer, "rows": ROWS}
@@ -56,8 +57,8 @@ def read_splits(fission: Path) -> tuple[pl.DataFrame, float, float] | None:
     final = beside(fission, "split")
     if not final.is_dir():
         return None
-    facts = read_manifest(final)
-    return pl.read_parquet(final / "splits.parquet"), facts["loss"], facts["loss_all_merged"]
+    facts = verify(final)
+    return read_parquet(final / "splits.parquet"), facts["loss"], facts["loss_all_merged"]
 
 
 def spread_rows(tokens: TokenFile, at_most: int = ROWS) -> Int[Tensor, "row pos"]:

@@ -17,6 +17,7 @@ from train.config import WidenPlan
 from train.configfile import validate
 from train.errors import BadInput
 from train.files import verify
+from train.parquet import read_parquet
 
 FORMAT_VERSION = 1
 
@@ -91,8 +92,8 @@ def read_fission(directory: Path) -> Fission:
     return Fission(
         directory,
         validate(FissionMeta, manifest.get("meta"), f"{directory}: meta"),
-        children=pl.read_parquet(directory / "children.parquet"),
-        parents=pl.read_parquet(directory / "parents.parquet"),
+        children=read_parquet(directory / "children.parquet"),
+        parents=read_parquet(directory / "parents.parquet"),
         examples=_table(directory / "examples.parquet"),
         passages=_table(directory / "passages.parquet"),
         splits=splits,
@@ -102,7 +103,7 @@ def read_fission(directory: Path) -> Fission:
 
 
 def _table(path: Path) -> pl.DataFrame | None:
-    return pl.read_parquet(path) if path.is_file() else None
+    return read_parquet(path) if path.is_file() else None
 
 
 def find_fission(results: Path) -> list[Fission]:

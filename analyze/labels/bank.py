@@ -28,7 +28,7 @@ from analyze.labels.families.speech import absent_labels
 from analyze.text.stream import Passage, Stream, stream_of
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem, did_you_mean
-from train.files import sha256_file
+from train.hashes import sha256_file
 
 __all__ = [
     "FEW_TOKENS",

@@ -29,6 +29,7 @@ import polars as pl
 from analyze.labels.base import TRUTHS, Family, Label, Labelled, Truth
 from analyze.text.stream import Passage, Stream
 from train.errors import BadInput, did_you_mean, is_text
+from train.parquet import read_parquet
 
 COLUMNS = ("label", "document", "start", "stop")
 KINDS = (".csv", ".jsonl", ".parquet", ".py")
@@ -130,7 +131,8 @@ def _rows(path: Path) -> list[Row]:
     try:
         if path.suffix == ".jsonl":
             return list(_json_rows(path))
-        table = pl.read_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.read_parquet(path)
+        is_csv = path.suffix == ".csv"
+        table = pl.read_csv(path.read_bytes(), infer_schema=False) if is_csv else read_parquet(path)
     except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as failure:
         raise BadInput(f"{path}: cannot be read ({failure})") from None
     _check_columns(path, 0, table.columns)

@@ -12,7 +12,9 @@ from jaxtyping import Int
 from analyze.labels.bank import FEW_TOKENS, NESTED, LabelBank, bank_on
 from analyze.text.stream import stream_of
 from train.data.tokens import TokenFile
-from train.files import publishing, sha256_file
+from train.files import publishing
+from train.hashes import sha256_file
+from train.parquet import write_parquet
 
 FEW_DOCUMENTS = 30
 
@@ -75,7 +77,7 @@ def write_bank(bank: LabelBank, table: pl.DataFrame, out: Path, facts: dict[str,
     """Seal labels.parquet into `out`, in place of an older one: `bank_table` and each label's stream positions."""
     positions = pl.Series("positions", [at.tolist() for at in bank.positions], dtype=pl.List(pl.Int64))
     with publishing(out, {"kind": "labels", **facts}, replace=True) as aside:
-        table.with_columns(positions).write_parquet(aside / "labels.parquet")
+        write_parquet(table.with_columns(positions), aside / "labels.parquet")
     return out / "labels.parquet"
 
 

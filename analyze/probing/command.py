@@ -32,6 +32,8 @@ from analyze.probing.tables import as_markdown
 from analyze.scores.run import activations_under
 from train.errors import BadInput, did_you_mean
 from train.files import manifest_hash, write_atomic
+from train.filesystem import require_features
+from train.parquet import write_parquet
 
 Say = Callable[[str], None]
 
@@ -126,6 +128,7 @@ def _probe_layer(acts: Activations, bank: LabelBank, chosen: list[int], final: P
     if not missing:
         settings.say(f"found {final}: {len(chosen)} labels")
         return
+    require_features(final.parent)
     # A label whose tokens have changed is another label.
     rows = rows.filter(~pl.col("label").is_in([bank.names[number] for number in missing]))
     layer = Layer(acts)
@@ -157,7 +160,7 @@ def write_tables(out: Path) -> Written:
     if table is None:
         raise BadInput(f"{out}: no probes here; `python -m analyze probe` writes them")
     table = table.sort(*PLACE, "label", "kind", "k", maintain_order=True)
-    table.write_parquet(out / "probes.parquet")
+    write_parquet(table, out / "probes.parquet")
     variants = table["variant"].unique(maintain_order=True).to_list()
     figures = out / "figures"
     figures.mkdir(exist_ok=True)

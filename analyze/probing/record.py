@@ -20,7 +20,8 @@ from analyze.labels.bank import Label
 from analyze.probing.label import Probe, Probed, probe_label
 from analyze.scores.fingerprint import fingerprint
 from train.errors import BadInput
-from train.files import canonical_json, publishing, read_manifest, verify
+from train.files import canonical_json, publishing, verify
+from train.parquet import read_parquet, write_parquet
 
 FORMAT_VERSION = 1
 TABLE = "probes.parquet"
@@ -118,7 +119,7 @@ def matching_probes(directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
     manifest = _checked(directory)
     if canonical_json(manifest.get("settings")) != canonical_json(settings):
         return pl.DataFrame(schema=SCHEMA)
-    return pl.read_parquet(directory / TABLE)
+    return read_parquet(directory / TABLE)
 
 
 def write_probes(directory: Path, rows: pl.DataFrame, settings: dict[str, Any], meta: ActivationsMeta) -> None:
@@ -126,7 +127,7 @@ def write_probes(directory: Path, rows: pl.DataFrame, settings: dict[str, Any], 
     place = {key: getattr(meta, key) for key in PLACE}
     facts = {"kind": "probes", "format_version": FORMAT_VERSION, "settings": settings, "place": place}
     with publishing(directory, facts, replace=True) as aside:
-        rows.write_parquet(aside / TABLE)
+        write_parquet(rows, aside / TABLE)
 
 
 def read_probes(root: Path) -> pl.DataFrame | None:
@@ -137,15 +138,14 @@ def read_probes(root: Path) -> pl.DataFrame | None:
     """
     frames = []
     for directory in find_directories(root, "probes"):
-        verify(directory)
         place = _checked(directory)["place"]
-        rows = pl.read_parquet(directory / TABLE)
+        rows = read_parquet(directory / TABLE)
         frames.append(rows.select(*(pl.lit(place[key]).alias(key) for key in PLACE), pl.all()))
     return pl.concat(frames, how="vertical_relaxed") if frames else None
 
 
 def _checked(directory: Path) -> dict[str, Any]:
-    manifest = read_manifest(directory)
+    manifest = verify(directory)
     if manifest.get("kind") != "probes" or manifest.get("format_version") != FORMAT_VERSION:
         raise BadInput(f"{directory}: not probes of format version {FORMAT_VERSION}; remove it and probe again")
     return manifest

@@ -14,6 +14,7 @@ from analyze.report.base import Part, Study
 from analyze.scores import PRIMARY
 from train.errors import BadInput
 from train.files import write_atomic
+from train.parquet import read_parquet
 
 PARTS: Registry[Part] = Registry("analyze.report", "PART", order=lambda part: part.order)
 """Every part by name: the PART of each module of this package."""
@@ -58,9 +59,9 @@ def _as_compared(results: Path) -> pl.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        return pl.read_parquet(path, columns=["variant", "seeds", "reference", "primaries"])
-    except (OSError, pl.exceptions.PolarsError) as failure:
-        raise BadInput(f"{path}: cannot be read ({failure}); compare again") from None
+        return read_parquet(path, columns=["variant", "seeds", "reference", "primaries"])
+    except BadInput as failure:
+        raise BadInput(f"{failure}; compare again") from None
 
 
 def _cells(results: Path, before: pl.DataFrame | None) -> list[Cell]:

@@ -11,7 +11,8 @@ from analyze.scores import PRIMARY, SCORES
 from analyze.scores.base import Verdict
 from analyze.scores.store import read_scores
 from train.errors import BadInput
-from train.files import found_or_made, manifest_hash, read_manifest
+from train.files import found_or_made, manifest_hash, verify
+from train.parquet import read_parquet, write_parquet
 
 BEFORE, AFTER = 12, 6
 """Tokens shown before and after the peak of an example."""
@@ -76,7 +77,7 @@ def keep_passages(directory: Path) -> Path:
         rows = read_scores(scores)[0].filter(pl.col("null") == "none")
         shown = shown_neurons(rows, acts.meta.layer, SCORES[PRIMARY].verdict)
         table = around_examples(acts, [neuron for group in shown.values() for neuron in group])
-        table.write_parquet(aside / "passages.parquet")
+        write_parquet(table, aside / "passages.parquet")
 
     found_or_made(final, {"kind": "passages", "scores_hash": manifest_hash(scores)}, make)
     return final
@@ -93,6 +94,6 @@ def read_passages(acts: Activations, neurons: list[int]) -> pl.DataFrame:
     except BadInput as failure:
         if acts.directory is None or not (kept := beside(acts.directory, "passages")).is_dir():
             raise
-        if read_manifest(kept).get("scores_hash") != manifest_hash(beside(acts.directory, "scores")):
+        if verify(kept).get("scores_hash") != manifest_hash(beside(acts.directory, "scores")):
             raise BadInput(f"{kept}: kept for other scores than lie beside it; collect again") from failure
-        return pl.read_parquet(kept / "passages.parquet")
+        return read_parquet(kept / "passages.parquet")

@@ -19,6 +19,7 @@ from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import read_manifest
+from train.filesystem import require_features
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def score_directory(
     settings = _settings(names, seed, nulls)
     found, replaced = scores_are_current(directory, settings), set()
     if not found:
+        require_features(directory.parent)
         start = time.perf_counter()
         acts = open_activations(directory)
         replaced = _names_before(directory) - {*names, *nulls}

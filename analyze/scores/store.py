@@ -10,6 +10,7 @@ from analyze.activations.directory import beside, find_directories
 from analyze.activations.store import FORMAT_VERSION, read_meta
 from train.errors import BadInput
 from train.files import canonical_json, manifest_hash, publishing, verify
+from train.parquet import read_parquet, write_parquet
 
 
 def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any], seconds: float) -> Path:
@@ -31,7 +32,7 @@ def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any]
     }
     final = beside(directory, "scores")
     with publishing(final, facts, replace=True) as aside:
-        scores.write_parquet(aside / "scores.parquet")
+        write_parquet(scores, aside / "scores.parquet")
     return final
 
 
@@ -47,7 +48,7 @@ def read_scores(directory: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     manifest = verify(directory)
     if manifest.get("kind") != "scores" or manifest.get("format_version") != FORMAT_VERSION:
         raise BadInput(f"{directory}: not scores of format version {FORMAT_VERSION}; score again")
-    return pl.read_parquet(directory / "scores.parquet"), manifest
+    return read_parquet(directory / "scores.parquet"), manifest
 
 
 def scores_are_current(directory: Path, settings: dict[str, Any]) -> bool:
@@ -55,6 +56,7 @@ def scores_are_current(directory: Path, settings: dict[str, Any]) -> bool:
     scores = beside(directory, "scores")
     if not scores.is_dir():
         return False
+    verify(directory)
     manifest = verify(scores)
     same = manifest.get("activations_hash") == manifest_hash(directory)
     return same and canonical_json(manifest.get("settings")) == canonical_json(settings)

@@ -25,7 +25,8 @@ from analyze.validation.parsed_text import ParsedText
 from analyze.validation.plant import Corpus
 from train.data.tokens import TokenFile
 from train.errors import BadInput, did_you_mean
-from train.files import canonical_json, found_or_made, manifest_hash, verify
+from train.files import canonical_json, found_or_made, manifest_hash
+from train.parquet import write_parquet
 
 VALIDITIES = "validities.json"
 CACHE = "measured"
@@ -73,7 +74,6 @@ def truth(
     measurement = _Measurement(held_out, part, [SCORES[name] for name in names or SCORES], toys, out / CACHE, say)
     final = out / "validity"
     if found_or_made(final, measurement.facts(), measurement.write):
-        verify(final)
         say(f"found {final}")
     if to_publish:
         measured = json.loads((final / VALIDITIES).read_text(encoding="utf-8"))
@@ -121,10 +121,10 @@ class _Measurement:
         judged = validities(corpus, admitted, self.scores, measured, list(self.toys), self.say)
         inputs = {"data": self.held_out.data_hash, "admitted": admitted.hash}
         text = page(judged, everything, references(admitted), inputs)
-        table(judged).write_parquet(directory / "validity.parquet")
+        write_parquet(table(judged), directory / "validity.parquet")
         (directory / "validity.md").write_text(text, encoding="utf-8")
         (directory / VALIDITIES).write_bytes(canonical_json([as_json(validity) for validity in judged]))
-        refused(everything).write_parquet(directory / "refused.parquet")
+        write_parquet(refused(everything), directory / "refused.parquet")
 
 
 def refused(everything: Admitted) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from analyze.validation.admission import Admitted
 from analyze.validation.design import MAIN, PLANTED_HASH
 from analyze.validation.plant import Corpus, PlantedSet, planted_sets
 from train.files import canonical_json, write_atomic
+from train.parquet import read_parquet
 
 MEASURE_VERSION = 1
 """Counts up when a change here changes numbers."""
@@ -101,7 +102,7 @@ def _cached(score: NeuronScore, planted: PlantedSet, path: Path, say: Callable[[
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, buffer.getvalue())
         say(f"{planted.name}: {score.name} of {len(planted.k)} neurons in {time.perf_counter() - start:.1f} s")
-    table = pl.read_parquet(path)
+    table = read_parquet(path)
     return Scored(table["value"].to_numpy(), table["mono"].to_numpy() if "mono" in table.columns else None)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from train.files import publishing, sha256
+from train.files import publishing
+from train.hashes import sha256
 
 
 def seal_data(

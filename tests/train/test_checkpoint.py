@@ -19,7 +19,8 @@ from train import load
 from train.checkpoint import open_step, save_checkpoint, step_directory, steps
 from train.config import ModelConfig, WidenPlan
 from train.errors import BadInput, EnvironmentProblem, PolysemError
-from train.files import MANIFEST, RECORD, manifest_hash, sha256
+from train.files import MANIFEST, RECORD, manifest_hash
+from train.hashes import sha256
 from train.lineage import Lineage
 from train.model import Transformer
 from train.widening.widen import widen

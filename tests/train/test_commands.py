@@ -15,7 +15,8 @@ from tests.train.fixtures import small_run
 from train.checkpoint import load, step_directory
 from train.configfile import to_toml
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped, exit_with_one_line
-from train.files import MANIFEST, locked, sha256
+from train.files import MANIFEST, locked
+from train.hashes import sha256
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,17 +14,17 @@ from tests.train.faults import CALLS, DISK_ERRORS, at_most, disk_error, failing_
 from train.errors import BadInput, EnvironmentProblem
 from train.files import (
     MANIFEST,
+    discard,
     found_or_made,
-    hashed,
     locked,
     publishing,
     read_manifest,
     remove_directory,
-    require_space,
-    sha256_file,
     verify,
     write_atomic,
 )
+from train.filesystem import require_space, unique_number
+from train.hashes import hashed, sha256_file
 
 
 def publish(final: Path, text: str, replace: bool = False) -> None:
@@ -150,8 +151,7 @@ def test_a_hash_taken_before_is_sealed_and_not_taken_again(tmp_path, monkeypatch
     known = {"a.bin": hashed(tmp_path / "work")}
     asked = []
     monkeypatch.setattr("train.files.sha256_file", lambda path: asked.append(path.name) or sha256_file(path))
-    with publishing(tmp_path / "out", known=known) as aside:
-        os.link(tmp_path / "work", aside / "a.bin")
+    with publishing(tmp_path / "out", known=known, adopted={"a.bin": tmp_path / "work"}) as aside:
         (aside / "b.bin").write_bytes(b"other")
     assert asked == ["b.bin"]
     assert set(verify(tmp_path / "out")["files"]) == {"a.bin", "b.bin"}
@@ -177,9 +177,73 @@ def test_no_hash_is_sealed_of_what_a_file_was_before(tmp_path, monkeypatch, kind
     elif kind == "exchanged":
         (tmp_path / "other").write_bytes(text)
         (tmp_path / "other").replace(work)
-    with publishing(tmp_path / "out", known=known) as aside:
-        os.link(work, aside / "a.bin")
+    with publishing(tmp_path / "out", known=known, adopted={"a.bin": work}):
+        pass
     verify(tmp_path / "out")
+
+
+@pytest.mark.parametrize("error", DISK_ERRORS)
+def test_an_adopted_file_is_sealed_or_back_where_it_was_whatever_call_fails(tmp_path, error):
+    final, work, number = tmp_path / "result", tmp_path / "work", 0
+    while True:
+        number += 1
+        discard(final)
+        work.write_bytes(b"hours of work")
+        with failing_call(number, disk_error(error)) as made:
+            try:
+                with publishing(final, adopted={"a.bin": work}):
+                    pass
+            except OSError:
+                pass
+        assert final.exists() != work.exists()
+        assert ((final / "a.bin") if final.exists() else work).read_bytes() == b"hours of work"
+        if len(made) < number:
+            break
+    assert number > 8
+
+
+PUBLISHER = """
+import sys, time
+from pathlib import Path
+from train.errors import BadInput
+from train.files import publishing, verify
+final, replace, me = Path(sys.argv[1]), sys.argv[2] == "replace", sys.argv[3]
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(60):
+    try:
+        with publishing(final, {"says": f"{me}-{turn}"}, replace=replace) as aside:
+            (aside / "a.txt").write_text(f"{me}-{turn}")
+    except BadInput as failure:
+        assert "is already there" in str(failure)
+        print("refused", flush=True)
+        break
+"""
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_of_processes_that_publish_one_directory_at_once_none_fails_and_none_is_lost(tmp_path, replace):
+    final = tmp_path / "result"
+    words = [sys.executable, "-c", PUBLISHER, str(final), "replace" if replace else "once"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with ExitStack() as stack:
+        publishers = [
+            stack.enter_context(subprocess.Popen([*words, str(each)], text=True, **pipes)) for each in range(4)
+        ]
+        for publisher in publishers:
+            assert publisher.stdout is not None
+            assert publisher.stdout.readline() == "ready\n"
+        for publisher in publishers:
+            assert publisher.stdin is not None
+            publisher.stdin.write("go\n")
+            publisher.stdin.flush()
+        ended = [publisher.communicate(timeout=60) for publisher in publishers]
+    assert [(publisher.returncode, error) for publisher, (_, error) in zip(publishers, ended)] == [(0, "")] * 4
+    said = verify(final)["says"]
+    assert (final / "a.txt").read_text() == said
+    assert said.endswith("-59" if replace else "-0")
+    assert [output for output, _ in ended].count("refused\n") == (0 if replace else 4)
+    assert beside(final) == []
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "link", "dangling"])
@@ -218,16 +282,16 @@ def test_a_result_may_have_any_name(tmp_path, name):
 
 
 def test_leftovers_of_a_dead_process_with_the_same_id_do_no_harm(tmp_path):
-    """In containers every process has the same small number."""
+    """A process that is started again in its container has the same small number."""
     final = tmp_path / "result"
     publish(final, "old")
     for kind in ("tmp", "del"):
-        (tmp_path / f".{kind}-result-{os.getpid()}").mkdir()
-        (tmp_path / f".{kind}-result-{os.getpid()}" / "part").write_text("half")
+        (tmp_path / f".{kind}-result-{unique_number()}").mkdir()
+        (tmp_path / f".{kind}-result-{unique_number()}" / "part").write_text("half")
     publish(final, "new", replace=True)
     assert says(final) == "new"
-    (tmp_path / f".del-result-{os.getpid()}").mkdir()
-    (tmp_path / f".del-result-{os.getpid()}" / "part").write_text("half")
+    (tmp_path / f".del-result-{unique_number()}").mkdir()
+    (tmp_path / f".del-result-{unique_number()}" / "part").write_text("half")
     remove_directory(final)
     assert list(tmp_path.iterdir()) == []
 

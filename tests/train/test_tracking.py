@@ -29,9 +29,21 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path, broken):
 
 def test_lines_of_a_kind_come_by_step_and_the_later_of_two_counts(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    lines = [*LINES, {"kind": "train", "step": 1, "loss": 2.0}]
+    lines = [line | {"tokens": 1, "loss": 1.0} for line in (*LINES, {"kind": "train", "step": 1, "more": 2.0})]
     path.write_text("\n".join(map(json.dumps, lines)))
     assert read_metrics(path, "train") == [lines[3], lines[2]]
+
+
+@pytest.mark.parametrize("key", ["step", "tokens", "loss"])
+@pytest.mark.parametrize("value", [None, "1", []])
+def test_a_line_without_its_numbers_is_named_where_somebody_asks_for_its_kind(tmp_path, key, value):
+    path = tmp_path / "metrics.jsonl"
+    whole = {"kind": "eval", "step": 1, "tokens": 16, "loss": 2.0}
+    path.write_text(json.dumps(whole) + "\n" + json.dumps(whole | {key: value}) + "\n")
+    assert len(read_metrics(path)) == 2
+    assert read_metrics(path, "train") == []
+    with pytest.raises(BadInput, match=rf"metrics\.jsonl: line 2: key '{key}' is missing or is no number"):
+        read_metrics(path, "eval")
 
 
 @pytest.mark.parametrize("torn", ["", '{"kind": "tr', '{"kind": "train", "step": 1}'])

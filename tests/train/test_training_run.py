@@ -18,7 +18,8 @@ from train.checkpoint import step_directory, steps
 from train.configfile import to_toml
 from train.data.tokens import TokenFile
 from train.errors import BadInput, Diverged, Stopped
-from train.files import MANIFEST, RECORD, seal, sha256
+from train.files import MANIFEST, RECORD, seal
+from train.hashes import sha256
 from train.tracking import read_metrics
 from train.training_run import run
 

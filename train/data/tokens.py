@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from train.data.tokenizer import BOS_ID
 from train.errors import BadInput
-from train.files import manifest_hash, read_manifest, sha256_file, verify
+from train.files import manifest_hash, read_manifest, verify, verify_file
+from train.hashes import sha256_file
+from train.parquet import read_parquet
 
 FORMAT_VERSION = 1
 SPLITS: tuple[str, str] = ("fit", "eval")
@@ -63,16 +65,19 @@ class TokenFile:
     n_tokens: int
     tokenizer_sha256: str
     data_hash: str
+    _verified: list[int] = field(default_factory=list, init=False, repr=False)
+    """Of each state of the stream that was hashed, when it had last been written (ns); none: hashes do not matter."""
 
     @classmethod
     def open(
-        cls, directory: str | Path, split: str = "fit", n_ctx: int | None = None, check_hashes: bool = False
+        cls, directory: str | Path, split: str = "fit", n_ctx: int | None = None, check_hashes: bool = True
     ) -> "TokenFile":
         """Open a split; sizes, counts and the tokenizer must be those of the manifest.
 
         Args:
             n_ctx: tokens in a row; default: as prepared.
-            check_hashes: also hash every file of the directory.
+            check_hashes: hash every file of the directory, once a process; ids that were changed to others that are
+                as good show in nothing else.
 
         Raises:
             BadInput: anything that does not fit.
@@ -80,9 +85,12 @@ class TokenFile:
         directory = Path(directory)
         if split not in SPLITS:
             raise BadInput(f"{directory}: no split {split!r}; there are fit and eval")
-        manifest = read_data_manifest(directory)
-        if check_hashes:
-            verify(directory)
+        try:
+            manifest = read_data_manifest(directory)
+        except BadInput as failure:
+            if directory.is_dir():
+                raise
+            raise BadInput(f"{failure}; `python -m train prepare` makes a data directory") from None
         try:
             tokens = cls(
                 directory=directory,
@@ -104,7 +112,10 @@ class TokenFile:
             raise BadInput(f"{tokenizer}: not there")
         if sha256_file(tokenizer) != tokens.tokenizer_sha256:
             raise BadInput(f"{tokenizer}: not the tokenizer of these tokens: its hash is not the manifest's")
-        _ = tokens._handle
+        written = os.fstat(tokens._handle).st_mtime_ns
+        if check_hashes:
+            verify(directory)
+            tokens._verified.append(written)
         return tokens
 
     @property
@@ -139,6 +150,7 @@ class TokenFile:
 
     def rows_at(self, seed: int, first: int, count: int) -> Int[Tensor, "count row"]:
         """Training rows `first` to `first + count` of the endless sequence of epochs: [count, n_ctx + 1]."""
+        self._require_unchanged()
         counter = np.arange(first, first + count)
         epoch, within = counter // self.n_rows, (counter % self.n_rows).astype(np.uint64)
         order = np.empty(count, dtype=np.int64)
@@ -157,6 +169,7 @@ class TokenFile:
             BadInput: rows that are not there.
         """
         self._check_rows(first, count)
+        self._require_unchanged()
         stream = self._read(first * self.n_ctx, count * self.n_ctx)
         return self._with_bos(stream.reshape(count, self.n_ctx))
 
@@ -168,6 +181,7 @@ class TokenFile:
         """
         if first < 0 or count < 0 or first + count > self.n_tokens:
             raise BadInput(f"{self._path}: no tokens {first} to {first + count}; there are {self.n_tokens}")
+        self._require_unchanged()
         stream = self._read(first, count)
         self._check_ids(stream)
         return stream
@@ -189,12 +203,7 @@ class TokenFile:
 
     @cached_property
     def _documents(self) -> pl.DataFrame:
-        path = self.directory / "documents.parquet"
-        try:
-            table = pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as failure:
-            raise BadInput(f"{path}: cannot be read ({failure})") from None
-        return table.filter(pl.col("split") == self.split)
+        return read_parquet(self.directory / "documents.parquet").filter(pl.col("split") == self.split)
 
     @cached_property
     def _extents(self) -> tuple[np.ndarray, np.ndarray]:
@@ -204,6 +213,13 @@ class TokenFile:
     def _check_rows(self, first: int, count: int) -> None:
         if first < 0 or count < 0 or first + count > self.n_rows:
             raise BadInput(f"{self._path}: no rows {first} to {first + count}; there are {self.n_rows}")
+
+    def _require_unchanged(self) -> None:
+        """Hash the stream again if it has been written since it was opened: a run may take days."""
+        written = os.fstat(self._handle).st_mtime_ns
+        if self._verified and written != self._verified[-1]:
+            verify_file(self._path)
+            self._verified.append(written)
 
     def _read(self, first: int, count: int) -> np.ndarray:
         size, offset = count * self._dtype.itemsize, first * self._dtype.itemsize

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from train.configfile import load_config, to_toml
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
-from train.files import MANIFEST, locked, publishing, require_space, verify
+from train.files import MANIFEST, locked, publishing, verify
+from train.filesystem import require_space
 from train.interrupt import Interruptible
 from train.toys.arms.run import train_arms
 from train.toys.arms.store import ToyArm, arms_directory

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from train.errors import BadInput
+from train.parquet import read_parquet, write_parquet
 from train.toys.config import ToyConfig
 
 Schema = dict[str, Any]
@@ -53,7 +54,7 @@ def write_table(table: pl.DataFrame, schema: Schema, path: Path) -> None:
     """
     further = [name for name in table.columns if name not in schema]
     columns = [pl.col(name).cast(kind) for name, kind in schema.items()]
-    table.select(*columns, *further).write_parquet(path, compression="zstd")
+    write_parquet(table.select(*columns, *further), path)
 
 
 def read_table(path: Path, schema: Schema, n_rows: int | None = None) -> pl.DataFrame:
@@ -65,10 +66,7 @@ def read_table(path: Path, schema: Schema, n_rows: int | None = None) -> pl.Data
     Raises:
         BadInput: not parquet; other columns or types; another number of rows; a number that is missing or not finite.
     """
-    try:
-        table = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as failure:
-        raise BadInput(f"{path}: not a readable parquet file ({failure})") from None
+    table = read_parquet(path)
     for name, kind in schema.items():
         if table.schema.get(name) != kind:
             raise BadInput(f"{path}: column '{name}' is {table.schema.get(name, 'missing')}, not {kind.__name__}")

@@ -8,7 +8,8 @@ from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory
 from train.config import WidenPlan
 from train.data.tokens import TokenFile
 from train.errors import BadInput
-from train.files import locked, require_space
+from train.files import locked
+from train.filesystem import require_space
 from train.locate import find_data
 from train.memory import free_memory, to_widen
 from train.provenance import code_facts, start_facts, tokens_seen

@@ -15,7 +15,7 @@ from analyze.activations.store import Activations
 from analyze.activations.token_sample import document_halves
 from tests.analyze.data import seal_data
 from train.data.tokens import TokenFile
-from train.files import sha256
+from train.hashes import sha256
 
 N_CTX = 16
 D_VOCAB = 50

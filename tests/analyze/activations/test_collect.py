@@ -21,7 +21,8 @@ from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
-from train.files import manifest_hash, sha256
+from train.files import manifest_hash
+from train.hashes import sha256
 from train.model import Transformer
 
 
@@ -183,12 +184,13 @@ def test_an_interrupted_pass_leaves_nothing_behind(tokens: TokenFile, tmp_path: 
 
 def test_leftovers_of_a_killed_process_are_removed(tokens: TokenFile, tmp_path: Path) -> None:
     left = tmp_path / "out" / ".tmp-L0.mid.sample-999999999"
-    ours = tmp_path / "out" / f".tmp-L0.mid.sample-{os.getppid()}"
+    # Another container's, say, where a living process has this number; none that lives writes here without the lock.
+    other = tmp_path / "out" / f".tmp-L0.mid.sample-{os.getppid()}"
     left.mkdir(parents=True)
-    ours.mkdir()
+    other.mkdir()
+    (left / "sample.safetensors").write_bytes(b"half")
     collect_source(FakeSource(), tokens, tmp_path / "out" / "L0.mid", say=quiet)
-    assert not left.exists()
-    assert ours.exists()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["L0.mid", "L0.mid.sample"]
 
 
 def test_an_existing_equal_result_is_found_at_once(tokens: TokenFile, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from analyze.activations.source import CheckpointSource
 from tests.analyze.activations.collected import D_VOCAB, N_CTX, write_data
 from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
-from train.files import manifest_hash, sha256
+from train.files import manifest_hash
+from train.hashes import sha256
 from train.model import Transformer
 from train.data.tokens import TokenFile
 

@@ -116,6 +116,47 @@ def test_a_collection_that_was_killed_goes_on_from_its_last_state(
     assert manifest_hash(beside(out, "sample")) == manifest_hash(tmp_path / "a" / "L0.mid.sample")
 
 
+DYING_AT_THE_END = KILLED.replace(
+    "tokens = TokenFile",
+    """
+import analyze.activations.collect as collect
+import train.files
+died, real = sys.argv.pop(), train.files.seal
+
+def seal(directory, *rest):
+    if directory.name.startswith(".tmp-L0.mid.sample") == (died == "sealing the sample"):
+        if not directory.name.startswith(".tmp-state"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    real(directory, *rest)
+
+train.files.seal = seal
+tokens = TokenFile""",
+    1,
+).replace("out, at, sample = sys.argv[1:]", "out, at, sample = sys.argv[1:5]")
+
+
+@pytest.mark.parametrize("sample_tokens", [0, 300])
+@pytest.mark.parametrize("died", ["sealing the sample", "sealing the rest"])
+def test_killed_after_the_sample_moved_to_its_place_a_collection_goes_on_with_it(
+    tokens: TokenFile, tmp_path: Path, sample_tokens: int, died: str
+) -> None:
+    out, n_all = tmp_path / "b" / "L0.mid", -(-tokens.n_rows // 4)
+    words = [sys.executable, "-c", DYING_AT_THE_END, str(tokens.directory), str(out), "-1", str(sample_tokens), died]
+    ended = subprocess.run(words, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.count("Error")) == (-signal.SIGKILL, 0)
+    assert not (out.parent / ".unfinished-L0.mid" / "sample.safetensors").exists()
+    assert beside(out, "sample").exists() == (died == "sealing the rest")
+    said: list[str] = []
+    rest = FakeSource()
+    collect_in_chunks(rest, tokens, out, sample_tokens=sample_tokens or None, say=said.append)
+    assert any("goes on at" in line for line in said)
+    assert len(rest.calls) < n_all
+    collect_in_chunks(FakeSource(), tokens, tmp_path / "a" / "L0.mid", sample_tokens=sample_tokens or None, say=quiet)
+    for name in ("L0.mid", "L0.mid.sample"):
+        assert manifest_hash(out.parent / name) == manifest_hash(tmp_path / "a" / name)
+    assert sorted(path.name for path in out.parent.iterdir()) == ["L0.mid", "L0.mid.sample"]
+
+
 def stopped_at(tokens: TokenFile, out: Path) -> Path:
     """A collection stopped after a few micro-batches; the directory of what it left."""
     with pytest.raises(Stopped):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -156,11 +157,13 @@ def test_missing_rows_are_refused(prepared: Path) -> None:
 
 
 def test_a_file_cut_short_is_refused_at_opening_and_while_reading(copy: Path) -> None:
-    tokens = TokenFile.open(copy)
+    tokens, unchecked = TokenFile.open(copy), TokenFile.open(copy, check_hashes=False)
     size = (copy / "tokens-fit.bin").stat().st_size
     os.truncate(copy / "tokens-fit.bin", size - 2 * N_CTX)
-    with pytest.raises(BadInput, match=r"tokens-fit\.bin: cut short"):
+    with pytest.raises(BadInput, match=rf"tokens-fit\.bin: {size - 2 * N_CTX} bytes where the manifest says {size}"):
         tokens.plain_rows(tokens.n_rows - 2, 2)
+    with pytest.raises(BadInput, match=r"tokens-fit\.bin: cut short"):
+        unchecked.plain_rows(tokens.n_rows - 2, 2)
     with pytest.raises(BadInput, match=f"{size - 2 * N_CTX} bytes where the manifest's counts need {size}"):
         TokenFile.open(copy)
     (copy / "tokens-fit.bin").unlink()
@@ -172,13 +175,29 @@ def test_an_id_outside_of_the_vocabulary_is_refused_and_a_changed_file_is_found_
     data = bytearray((copy / "tokens-fit.bin").read_bytes())
     data[0:2] = b"\xff\xff"
     (copy / "tokens-fit.bin").write_bytes(bytes(data))
-    tokens = TokenFile.open(copy)
+    tokens = TokenFile.open(copy, check_hashes=False)
     with pytest.raises(BadInput, match="token id 65535 where the vocabulary ends at 2"):
         tokens.plain_rows(0, 1)
     with pytest.raises(BadInput, match="token id 65535"):
         tokens.stream(0, 1)
     with pytest.raises(BadInput, match="tampered or damaged"):
-        TokenFile.open(copy, check_hashes=True)
+        TokenFile.open(copy)
+
+
+@pytest.mark.parametrize("read", [lambda t: t.rows(0, 0, 4), lambda t: t.plain_rows(0, 2), lambda t: t.stream(0, 9)])
+def test_ids_that_change_while_a_run_reads_them_are_found(copy: Path, read: Callable[[TokenFile], object]) -> None:
+    path, tokens = copy / "tokens-fit.bin", TokenFile.open(copy)
+    before = path.read_bytes()
+    read(tokens)
+    os.utime(path, ns=(0, 0))  # touched, not changed
+    read(tokens)
+    ids = np.frombuffer(before, "<u2").copy()
+    ids[0] = ids[1]
+    path.write_bytes(ids.tobytes())
+    with pytest.raises(BadInput, match=r"tokens-fit\.bin: content does not match its hash"):
+        read(tokens)
+    path.write_bytes(before)
+    read(tokens)
 
 
 def test_another_tokenizer_is_refused(copy: Path) -> None:
