@@ -1,6 +1,7 @@
 """Where things live: imports go down only, between files and between folders, and no circle is left."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -129,3 +130,17 @@ def test_transformer_lens_is_imported_in_one_file_at_most(package: str):
 
 def test_few_files_lie_flat():
     assert len(list((ROOT / "analyze").glob("*.py"))) <= 12
+
+
+def test_no_file_but_one_gives_polars_a_path():
+    """It would take brackets for a pattern and `~` for a home: tables are read and written by `train.parquet`."""
+    calls = re.compile(r"\b(?:pl|polars)\.(?:read|scan)_\w+\(|\.(?:write|sink)_(?:parquet|csv|ipc|ndjson|json|excel)\(")
+    harmless = re.compile(r"\.read_bytes\(\)|BytesIO|write_csv\(\)|write_parquet\((?:buffer|parquet|file)\)")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for folder in ("train", "analyze", "scripts", "benchmarks")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if calls.search(line) and not harmless.search(line)
+    ]
+    assert not found

@@ -188,7 +188,7 @@ def test_files_without_labels_are_refused(data: TokenFile, tmp_path: Path):
         ("own.jsonl", "{", "row 1: not valid JSON"),
         ("own.jsonl", "[1]", "row 1: not an object"),
         ("own.jsonl", '{"label": "a"}', "row 1: column 'document' is missing"),
-        ("own.parquet", "x", "cannot be read"),
+        ("own.parquet", "x", "not a readable parquet file"),
         ("own.csv", "", "cannot be read"),
         ("own.py", "x = (", "cannot be run"),
         ("own.py", "x = 1", "makes no family"),
