@@ -1,5 +1,7 @@
 """What every command line shares: arguments that all commands have, leftover words, one line for a failure."""
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -40,9 +42,17 @@ def run_command(program: str, description: str, commands: Mapping[str, type[Comm
         commands: by the names that users type.
     """
     kinds: Any = Union[tuple(Annotated[kind, subcommand(name)] for name, kind in commands.items())]  # noqa: UP007
-    command, words = tyro.cli(kinds, prog=program, description=description, return_unknown_args=True)
+    args = [_with_home(word) for word in sys.argv[1:]]
+    command, words = tyro.cli(kinds, prog=program, description=description, args=args, return_unknown_args=True)
     name = next(name for name, kind in commands.items() if isinstance(command, kind))
     exit_with_one_line(lambda: _run(command, name, words), command.debug)
+
+
+def _with_home(word: str) -> str:
+    """`--out=~/x` with the home directory in it: some shells put it there only where the word begins with `~`."""
+    option, equals, path = word.partition("=")
+    is_home = option.startswith("--") and (path == "~" or path.startswith("~/"))
+    return f"{option}{equals}{os.path.expanduser(path)}" if is_home else word
 
 
 def _run(command: Command, name: str, words: list[str]) -> None:

@@ -1,0 +1,190 @@
+"""Every path that a user may give under names that other programs take for patterns, options, addresses or markup."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+import pytest
+
+from tests.commands import Command
+from tests.conftest import once
+from tests.train.fixtures import write_text
+from train.config import RunConfig
+from train.configfile import load_config
+from train.files import read_manifest
+from train.parquet import read_parquet
+
+NEIGHBOURS = {"x[1]": "x1", "br*": "brother", "wh?t": "what"}
+"""Names that are patterns, and the name of a neighbour that each matches."""
+NAMES = (
+    *NEIGHBOURS,
+    "-x",
+    "--help",
+    "~",
+    "s3:two words\nand 'quotes\" $(touch pwned); %s {0} <b>&amp;#1%20?",
+    "m\u00fcn-u\u0308-\u6f22\u5b57-\U0001f986",
+    "x" * 200,
+)
+
+
+def quoted(path: object) -> str:
+    return json.dumps(str(path), ensure_ascii=False)
+
+
+def write_inputs(place: Path) -> None:
+    """Texts, a DATA.toml, a RUN.toml and a STUDY.toml that name one another."""
+    (place / "texts").mkdir(parents=True)
+    for index in range(120):
+        path = write_text(place / "texts" / f"{index:03}.txt", 2)
+        path.write_text(f"Number {index}. {path.read_text()}")
+    (place / "data.toml").write_text(
+        'name = "d"\nd_vocab = 300\nn_ctx = 16\neval_share = 0.6\n[[sources]]\nkind = "files"\nweight = 1\n'
+        f"paths = [{quoted(place / 'texts' / '*.txt')}]\n",
+        encoding="utf-8",
+    )
+    model = 'act = "gelu_new"\nd_model = 8\nn_heads = 2\nn_ctx = 16\nmlp_ratio = 2\n[optim]\nlr = 1e-2\n'
+    train = '[train]\ntokens = 640\nrows_per_step = 4\neval_every = 5\ncheckpoint_every = 10\ndevice = "cpu"\n'
+    (place / "run.toml").write_text(
+        f"data = {quoted(place / 'data.toml')}\n[model]\n{model}warmup_tokens = 64\n{train}", encoding="utf-8"
+    )
+    (place / "study.toml").write_text(
+        f'base = {quoted(place / "run.toml")}\nseeds = [0]\nprimaries = ["k_eff"]\n[variants.gelu]\n'
+        '[arms.wide]\nstart = "gelu"\nwiden = { layers = [0], factor = 2, noise = "zero_sum", sigma = 0.1 }\n'
+        '[analysis]\nscores = ["k_eff"]\nnulls = ["rotated"]\n',
+        encoding="utf-8",
+    )
+
+
+def as_word(path: str) -> str:
+    """A path as a user types it where a word that begins with a dash is an option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def commands(place: Path, out: Callable[[str], list[str]], train: Command, analyze: Command) -> None:
+    """The whole line, a command a stage, in directories of `place`.
+
+    Args:
+        out: the words that say --out of a directory of `place`.
+    """
+    word = as_word(str(place))
+    data, run, results = f"{word}/d", f"{word}/gelu-s0", f"{word}/results"
+    lines: list[tuple[Command, list[str]]] = [
+        (train, ["prepare", f"{word}/data.toml", *out("d")]),
+        (train, ["run", f"{word}/run.toml", *out("gelu-s0"), "--data", data]),
+        (train, ["widen", run, "--layers", "0", "--factor", "2", "--data", data, *out("wide-s0")]),
+        (analyze, ["collect", run, "--data", data, *out("results")]),
+        (analyze, ["collect", f"{run}/step-000000000/", "--data", data, *out("results")]),
+        (analyze, ["score", results, "--scores", "k_eff", "--nulls", "rotated"]),
+        (analyze, ["probe", results, *out("probes"), "--families", "casing", "--k", "1", "--shifts", "1"]),
+        (analyze, ["compare", results, *out("results")]),
+        (analyze, ["report", results]),
+        (analyze, ["fission", f"{word}/wide-s0", "--data", data, *out("results")]),
+        (analyze, ["labels", "--data", data, *out("labels")]),
+        (train, ["status", word]),
+    ]
+    for command, words in lines:
+        said = command(*words)
+        assert (said.code, said.err) == (0, ""), (words, said)
+
+
+def numbers(results: Path) -> pl.DataFrame:
+    """Every scored row below a directory, in order."""
+    tables = [read_parquet(path) for path in sorted(results.rglob("scores.parquet"))]
+    return pl.concat(tables)
+
+
+def weights(run: Path) -> str:
+    return read_manifest(run / "step-000000010")["files"]["model.safetensors"]["sha256"]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What comes out under names that nobody could take for anything else."""
+
+    def make(root: Path) -> None:
+        from analyze import collect, score
+        from train import prepare, run
+
+        write_inputs(root)
+        prepare(root / "data.toml", root / "d")
+        config = load_config(RunConfig, root / "run.toml", ["--data", str(root / "d")])
+        directory = run(config, root / "gelu-s0").directory
+        for step in (directory, directory / "step-000000000"):
+            collect(step, root / "d", root / "results", say=lambda line: None)
+        score(root / "results", ["k_eff"], nulls=["rotated"])
+
+    return once(tmp_path_factory, "plain-names", make)
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of a hard name, by its path from the working directory, with inputs, and beside it a neighbour."""
+    monkeypatch.chdir(tmp_path)
+    name = request.param
+    write_inputs(Path(name))
+    if name in NEIGHBOURS:
+        shutil.copytree(plain, NEIGHBOURS[name])
+    return Path(name)
+
+
+def check(place: Path, plain: Path, results: Path, run: Path) -> None:
+    """The numbers of the plain names, and nothing outside of `place` but the neighbour."""
+    assert weights(run) == weights(plain / "gelu-s0")
+    assert numbers(results / "gelu-s0").equals(numbers(plain / "results"))
+    assert sorted(os.listdir()) == sorted({place.name, NEIGHBOURS.get(place.name, place.name)})
+
+
+@pytest.mark.parametrize("place", NAMES, indirect=True)
+def test_every_command_takes_paths_of_any_name(
+    place: Path, plain: Path, train_command: Command, analyze_command: Command
+) -> None:
+    # `--out=NAME` is the one word that may begin with anything; a slash at the end changes nothing.
+    here = "./" if str(place) == "~" else ""  # without it a home is meant
+    commands(place, lambda name: [f"--out={here}{place / name}/"], train_command, analyze_command)
+    check(place, plain, place / "results", place / "gelu-s0")
+    documents, wanted = (read_parquet(path / "d" / "documents.parquet").height for path in (place, plain))
+    assert documents == wanted
+    table = read_parquet(place / "results" / "comparison.parquet")
+    assert table["variant"].to_list() == ["gelu"]
+
+
+@pytest.mark.parametrize("place", ["br*", "-x", NAMES[-3], NAMES[-1]], indirect=True)
+def test_a_study_lies_under_any_name(place: Path, plain: Path, analyze_command: Command) -> None:
+    (place / "study.toml").rename(place / f"{place}.toml")
+    for turn in range(2):
+        said = analyze_command("study", f"{as_word(str(place))}/{place}.toml", f"--out={place}/{place}")
+        assert (said.code, said.err) == (0, "")
+        assert turn == 0 or said.out.count("found") == 9
+    out = place / place
+    check(place, plain, out / "results" / place, out / "checkpoints" / place / "gelu-s0")
+
+
+TOY = Path(__file__).parents[1] / "configs" / "toy" / "abs-20-10.toml"
+
+
+@pytest.mark.parametrize("place", ["br*", "-x", NAMES[-3], NAMES[-2]], indirect=True)
+def test_a_toy_and_its_pages_lie_under_any_name(place: Path, train_command: Command, analyze_command: Command) -> None:
+    word = as_word(str(place))
+    (place / f"{place}.toml").write_text(TOY.read_text())
+    toy = f"{word}/{place}"
+    small = ("--fit.steps", "20", "--fit.batch", "32")
+    assert train_command("toy", f"{word}/{place}.toml", f"--out={place}/{place}", *small).code == 0
+    assert "found" in train_command("toy", f"{word}/{place}.toml", f"--out={place}/{place}/", *small).out
+    assert analyze_command("toys", toy, f"--out={place}/pages").code == 0
+    links = re.findall(r'href="([^"#]+)"', (place / "pages" / "index.html").read_text(encoding="utf-8"))
+    assert [unquote(link) for link in links] == [f"{place}.html"]
+    assert (place / "pages" / f"{place}.html").is_file()
+
+
+def test_a_home_is_meant_where_a_shell_does_not_say_so(tmp_path, monkeypatch, plain, analyze_command) -> None:
+    """bash leaves `--out=~/x` as it stands; a directory named `~` is removed together with what is at home."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert analyze_command("compare", plain / "results", "--out=~/results").code == 0
+    assert (tmp_path / "home" / "results" / "comparison.md").is_file()
+    assert os.listdir() == ["home"]
