@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -gt 0 ] || set -- configs/toy/*.toml
 directories=()
 for config in "$@"; do
-    name=$(basename "$config" .toml)
+    name=$(basename -- "$config" .toml)
     .venv/bin/python -m train toy "$config" --out "checkpoints/toy/$name"
     directories+=("checkpoints/toy/$name")
 done

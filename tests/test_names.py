@@ -1,6 +1,5 @@
 """Every path that a user may give under names that other programs take for patterns, options, addresses or markup."""
 
-import json
 import os
 import re
 import shutil
@@ -13,9 +12,10 @@ import pytest
 
 from tests.commands import Command
 from tests.conftest import once
-from tests.train.fixtures import write_text
+from tests.inputs import write_inputs
 from train.config import RunConfig
 from train.configfile import load_config
+from train.errors import BadInput
 from train.files import read_manifest
 from train.parquet import read_parquet
 
@@ -30,34 +30,6 @@ NAMES = (
     "m\u00fcn-u\u0308-\u6f22\u5b57-\U0001f986",
     "x" * 200,
 )
-
-
-def quoted(path: object) -> str:
-    return json.dumps(str(path), ensure_ascii=False)
-
-
-def write_inputs(place: Path) -> None:
-    """Texts, a DATA.toml, a RUN.toml and a STUDY.toml that name one another."""
-    (place / "texts").mkdir(parents=True)
-    for index in range(120):
-        path = write_text(place / "texts" / f"{index:03}.txt", 2)
-        path.write_text(f"Number {index}. {path.read_text()}")
-    (place / "data.toml").write_text(
-        'name = "d"\nd_vocab = 300\nn_ctx = 16\neval_share = 0.6\n[[sources]]\nkind = "files"\nweight = 1\n'
-        f"paths = [{quoted(place / 'texts' / '*.txt')}]\n",
-        encoding="utf-8",
-    )
-    model = 'act = "gelu_new"\nd_model = 8\nn_heads = 2\nn_ctx = 16\nmlp_ratio = 2\n[optim]\nlr = 1e-2\n'
-    train = '[train]\ntokens = 640\nrows_per_step = 4\neval_every = 5\ncheckpoint_every = 10\ndevice = "cpu"\n'
-    (place / "run.toml").write_text(
-        f"data = {quoted(place / 'data.toml')}\n[model]\n{model}warmup_tokens = 64\n{train}", encoding="utf-8"
-    )
-    (place / "study.toml").write_text(
-        f'base = {quoted(place / "run.toml")}\nseeds = [0]\nprimaries = ["k_eff"]\n[variants.gelu]\n'
-        '[arms.wide]\nstart = "gelu"\nwiden = { layers = [0], factor = 2, noise = "zero_sum", sigma = 0.1 }\n'
-        '[analysis]\nscores = ["k_eff"]\nnulls = ["rotated"]\n',
-        encoding="utf-8",
-    )
 
 
 def as_word(path: str) -> str:
@@ -84,7 +56,7 @@ def commands(place: Path, out: Callable[[str], list[str]], train: Command, analy
         (analyze, ["compare", results, *out("results")]),
         (analyze, ["report", results]),
         (analyze, ["fission", f"{word}/wide-s0", "--data", data, *out("results")]),
-        (analyze, ["labels", "--data", data, *out("labels")]),
+        (analyze, ["labels", "--data", data, "--extra", f"{word}/own.csv", f"{word}/own.parquet", *out("labels")]),
         (train, ["status", word]),
     ]
     for command, words in lines:
@@ -188,3 +160,42 @@ def test_a_home_is_meant_where_a_shell_does_not_say_so(tmp_path, monkeypatch, pl
     assert analyze_command("compare", plain / "results", "--out=~/results").code == 0
     assert (tmp_path / "home" / "results" / "comparison.md").is_file()
     assert os.listdir() == ["home"]
+
+
+def test_a_run_that_is_named_like_a_step_is_refused_before_it_trains(plain: Path, tmp_path, train_command) -> None:
+    out = tmp_path / "step-000000007"
+    for words in (["run", plain / "run.toml", "--data", plain / "d"], ["widen", plain / "gelu-s0", "--layers", "0"]):
+        more = ["--factor", "2"] if words[0] == "widen" else []
+        assert train_command(*words, *more, "--out", out).is_refusal(2, str(out), "the name of a checkpoint's step")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["nope", "texts", "data.toml"])
+def test_what_is_no_data_directory_is_refused_with_the_command_that_makes_one(
+    plain: Path, tmp_path, analyze_command, name
+) -> None:
+    said = analyze_command("collect", plain / "gelu-s0", "--data", plain / name, "--out", tmp_path / "results")
+    assert said.is_refusal(2, f"{plain / name}", "`python -m train prepare` makes a data directory")
+    assert ("no such directory" in said.err) == (name == "nope")
+
+
+@pytest.mark.parametrize("kind", ["", ".scores"])
+def test_results_that_lost_a_manifest_are_refused_in_one_line(plain: Path, tmp_path, analyze_command, kind) -> None:
+    from analyze import load_scores
+
+    shutil.copytree(plain / "results", tmp_path / "results")
+    cell = tmp_path / "results" / "gelu-s0" / "step-000000010" / f"L0.mid{kind}"
+    (cell / "MANIFEST.json").unlink()
+    with pytest.raises(BadInput, match=rf"L0\.mid{kind}/MANIFEST\.json: not there"):
+        load_scores(tmp_path / "results")
+    for command in ("compare", "report"):
+        words = ["--out", tmp_path / "out"] if command == "compare" else []
+        said = analyze_command(command, tmp_path / "results", *words)
+        assert said.is_refusal(2, str(cell / "MANIFEST.json"), "not there")
+
+
+def test_a_log_without_a_step_is_refused_in_one_line(plain: Path, tmp_path, analyze_command) -> None:
+    shutil.copytree(plain / "results", tmp_path / "results")
+    log = tmp_path / "results" / "gelu-s0" / "metrics.jsonl"
+    log.write_text('{"kind": "eval", "loss": 1.0}\n' + log.read_text())
+    assert analyze_command("report", tmp_path / "results").is_refusal(2, f"{log}: line 1: key 'step' is missing")

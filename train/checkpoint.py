@@ -335,6 +335,16 @@ def verified_steps(run: Path) -> Iterator[Checkpoint]:
             print(f"warning: {one_line(str(failure))}; falling back to an earlier step", flush=True)
 
 
+def require_run_name(run: Path) -> None:
+    """Refuse a name that readers would take for a step of a run.
+
+    Raises:
+        BadInput: it is one.
+    """
+    if STEP_NAME.fullmatch(run.name):
+        raise BadInput(f"{run}: is the name of a checkpoint's step, not of a run; choose another --out")
+
+
 def load(path: str | Path) -> Checkpoint:
     """Open a checkpoint: a step's directory, or a run's, whose newest step that verifies is taken.
 

@@ -20,6 +20,10 @@ class BadInput(PolysemError):
     exit_code = 2
 
 
+class Damaged(BadInput):
+    """A file is not the one that was sealed; whoever can do without a missing file must not go on with this one."""
+
+
 class EnvironmentProblem(PolysemError):
     """The machine stands in the way: disk full, no permission, a package or a device that is missing."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout, lock_descriptor
 
-from train.errors import BadInput, EnvironmentProblem, is_text
+from train.errors import BadInput, Damaged, EnvironmentProblem, is_text
 from train.filesystem import fsync_path, make_readable, require_features, sync, unique_number
 from train.hashes import Hashed, known_sha256, sha256, sha256_file
 
@@ -266,7 +266,7 @@ def verify(directory: Path) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        BadInput: a file is missing, extra, a link, of another size or of another hash.
+        Damaged: a file is missing, extra, a link, of another size or of another hash.
     """
     manifest = read_manifest(directory)
     check_listing(directory, manifest)
@@ -279,11 +279,11 @@ def verify_file(path: Path) -> None:
     """As `verify`, of one file of a sealed directory: for large files, when they are read.
 
     Raises:
-        BadInput: it is not in the manifest beside it, or is not the file that the manifest names.
+        Damaged: it is not in the manifest beside it, or is not the file that the manifest names.
     """
     facts = read_manifest(path.parent)["files"].get(path.name)
     if facts is None:
-        raise BadInput(f"{path}: not named in its manifest")
+        raise Damaged(f"{path}: not named in its manifest")
     _check_size(path, facts)
     _check_hash(path, facts)
 
@@ -292,9 +292,9 @@ def _check_hash(path: Path, facts: dict[str, Any]) -> None:
     try:
         found = known_sha256(path)
     except OSError as failure:
-        raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+        raise Damaged(f"{path}: cannot be read ({failure.strerror})") from None
     if found != facts["sha256"]:
-        raise BadInput(
+        raise Damaged(
             f"{path}: content does not match its hash in the manifest (tampered or damaged); restore {path.parent}, or "
             "remove it and make it again"
         )
@@ -302,22 +302,22 @@ def _check_hash(path: Path, facts: dict[str, Any]) -> None:
 
 def _check_size(path: Path, facts: dict[str, Any]) -> None:
     if path.is_symlink() or not path.is_file():
-        raise BadInput(f"{path}: not a regular file")
+        raise Damaged(f"{path}: not a regular file")
     if path.stat().st_size != facts["bytes"]:
-        raise BadInput(f"{path}: {path.stat().st_size} bytes where the manifest says {facts['bytes']}")
+        raise Damaged(f"{path}: {path.stat().st_size} bytes where the manifest says {facts['bytes']}")
 
 
 def check_listing(directory: Path, manifest: dict[str, Any]) -> None:
     """Check the names, kinds and sizes of a directory's files against its manifest, without reading them.
 
     Raises:
-        BadInput: a file missing, extra, not regular or of another size.
+        Damaged: a file missing, extra, not regular or of another size.
     """
     named: dict[str, Any] = manifest["files"]
     with os.scandir(directory) as entries:
         present = {entry.name for entry in entries} - {MANIFEST}
     for name in sorted(set(named) ^ present):
-        raise BadInput(f"{directory / name}: {'missing' if name in named else 'not named in its manifest'}")
+        raise Damaged(f"{directory / name}: {'missing' if name in named else 'not named in its manifest'}")
     for name, facts in sorted(named.items()):
         _check_size(directory / name, facts)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from train.card import model_card
-from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory, steps, verified_steps
+from train.checkpoint import Checkpoint, load, require_run_name, save_checkpoint, step_directory, steps, verified_steps
 from train.config import RunConfig
 from train.configfile import differences, load_config, read_toml, to_toml, validate
 from train.data.baselines import fit_baselines
@@ -86,6 +86,7 @@ def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
     config = config if isinstance(config, RunConfig) else load_config(RunConfig, config)
     out = Path(out)
     out = out.resolve() if out.name in ("", "..") else out  # the run is called after its directory
+    require_run_name(out)
     accelerator = make_accelerator(config)
     data = _data(config, out)
     if not accelerator.is_main_process:

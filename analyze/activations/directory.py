@@ -69,7 +69,20 @@ def beside(directory: Path, kind: Kind) -> Path:
 
 
 def find_directories(root: Path, kind: Kind = "activations") -> list[Path]:
-    """Sealed directories of a kind anywhere under `root`, in order of their paths."""
+    """Directories of a kind anywhere under `root`, in order of their paths.
+
+    Those of a step count without a manifest too: whoever reads them says that it is gone.
+    """
     ending = "" if kind == "activations" else f".{kind}"
     found: Iterable[Path] = (path for hook in HOOKS for path in root.rglob(f"L[0-9]*.{hook}{ending}"))
-    return sorted(path for path in found if path.is_dir() and (path / "MANIFEST.json").is_file())
+    return sorted(
+        path for path in found if path.is_dir() and (_is_sealed(path) or STEP_NAME.fullmatch(path.parent.name))
+    )
+
+
+def _is_sealed(path: Path) -> bool:
+    return (path / "MANIFEST.json").is_file()
+
+
+def _is_of_a_step(path: Path) -> bool:
+    return STEP_NAME.fullmatch(path.parent.name) is not None

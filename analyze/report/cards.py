@@ -14,7 +14,7 @@ from analyze.scores.passages import AFTER, BEFORE
 from analyze.tables import visible
 from analyze.text.vocabulary import Vocabulary
 from train.data.tokenizer import load_tokenizer
-from train.errors import BadInput
+from train.errors import BadInput, Damaged
 
 LEVELS = 8
 
@@ -68,6 +68,8 @@ class Text:
         try:
             self._tokens = open_held_out(data_dir, data_hash, n_ctx)
             self._pieces = Vocabulary.of(load_tokenizer(Path(data_dir) / "tokenizer.json")).pieces
+        except Damaged:
+            raise
         except BadInput as failure:
             self.trouble = f"The text of examples is not shown: {failure}."
 

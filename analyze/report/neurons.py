@@ -16,7 +16,7 @@ from analyze.report.cards import Card, Example, Rule, Text, example_of
 from analyze.scores import SCORES
 from analyze.scores.passages import N_EXTREME, N_RANDOM, read_passages, shown_examples, shown_neurons
 from analyze.tables import number
-from train.errors import BadInput
+from train.errors import BadInput, Damaged
 
 _MOST_RULES = 4
 
@@ -92,6 +92,8 @@ class CellCards:
         neurons = [neuron for group in self.shown.values() for neuron in group]
         try:
             table = read_passages(self.activations, neurons)
+        except Damaged:
+            raise
         except BadInput as failure:
             self.troubles.append(f"Only peaks are highlighted: {failure}.")
             return {}

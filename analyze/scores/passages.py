@@ -10,7 +10,7 @@ from analyze.activations.store import SCORED, Activations, open_activations
 from analyze.scores import PRIMARY, SCORES
 from analyze.scores.base import Verdict
 from analyze.scores.store import read_scores
-from train.errors import BadInput
+from train.errors import BadInput, Damaged
 from train.files import found_or_made, manifest_hash, verify
 from train.parquet import read_parquet, write_parquet
 
@@ -91,6 +91,8 @@ def read_passages(acts: Activations, neurons: list[int]) -> pl.DataFrame:
     """
     try:
         return around_examples(acts, neurons)
+    except Damaged:
+        raise
     except BadInput as failure:
         if acts.directory is None or not (kept := beside(acts.directory, "passages")).is_dir():
             raise

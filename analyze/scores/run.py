@@ -4,21 +4,24 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from analyze.activations.collect import recorded_settings
 from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.activations.source import hooks_of
-from analyze.activations.store import drop_sample, open_activations, read_meta
+from analyze.activations.store import Activations, drop_sample, open_activations, read_meta
 from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls
 from analyze.scores import SCORES, checked_names
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.passages import keep_passages
 from analyze.scores.store import read_scores, scores_are_current, write_scores
-from analyze.scores.table import score_with_null
+from analyze.scores.table import score_with_null, with_matched
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
-from train.files import read_manifest
+from train.files import manifest_hash, read_manifest
 from train.filesystem import require_features
 
 
@@ -34,7 +37,7 @@ class Scored:
     without: tuple[str, ...] = ()
     """Requested nulls that the activations do not allow."""
     replaced: tuple[str, ...] = ()
-    """Scores and nulls that stood there before and were not requested: they are gone."""
+    """Scores and nulls that stood there before and are gone: nulls that were not requested, scores of other code."""
 
     def line(self) -> str:
         """The outcome in one line."""
@@ -55,7 +58,8 @@ def score(
 ) -> list[Scored]:
     """Score every neuron of collected activations, and nulls of them, unless these very scores stand there.
 
-    A directory holds one table: scores and nulls that stood there and are not requested go.
+    A directory holds one table. Scores that stand there, made by today's code with these nulls, stay beside those that
+    are requested; nulls that are not requested go.
 
     Args:
         directories: activations directories, or directories that hold some at any depth.
@@ -100,7 +104,7 @@ def score_directory(
     drop_samples: bool = False,
     nulls: Iterable[str] = DEFAULT_NULLS,
 ) -> Scored:
-    """Score one activations directory, beside its nulls, unless that is done. Other scores that stand there go.
+    """Score one activations directory, beside its nulls, unless that is done. Scores that stand there stay if they fit.
 
     Args:
         names: which of SCORES; by default all that are not optional.
@@ -112,14 +116,15 @@ def score_directory(
         BadInput: an unknown score or null, or a deleted sample where scores must be made.
     """
     names, nulls = checked_names(names), checked_nulls(nulls)
-    settings = _settings(names, seed, nulls)
+    settings = _with_kept(directory, names, seed, nulls)
     found, replaced = scores_are_current(directory, settings), set()
     if not found:
         require_features(directory.parent)
         start = time.perf_counter()
         acts = open_activations(directory)
-        replaced = _names_before(directory) - {*names, *nulls}
-        table = score_with_null(acts, names, seed, nulls)
+        before = _settings_before(directory)
+        replaced = {*before.get("scores", ()), *before.get("nulls", ())} - {*settings["scores"], *nulls}
+        table = _table(acts, directory, settings)
         write_scores(directory, table, settings, time.perf_counter() - start)
     sealed = beside(directory, "scores")
     scores, facts = read_scores(sealed)
@@ -148,7 +153,7 @@ def scored_step(
         names: as for `score_directory`; the seed of the nulls is 0.
         nulls: likewise.
     """
-    settings = _settings(checked_names(names), 0, checked_nulls(nulls))
+    names, nulls = checked_names(names), checked_nulls(nulls)
     opened = load(checkpoint)
     tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
     wanted = [
@@ -162,23 +167,63 @@ def scored_step(
         meta = read_meta(directory)
         collected = recorded_settings(tokens, meta.n_neurons, sample_tokens=sample_tokens, max_neurons=max_neurons)
         is_same = (meta.checkpoint_hash, meta.data_hash, meta.settings) == (opened.hash, tokens.data_hash, collected)
-        if not is_same or not scores_are_current(directory, settings):
+        if not is_same:
+            return []
+        if not scores_are_current(directory, _with_kept(directory, names, 0, nulls)):
             return []
     return wanted
 
 
-def _names_before(directory: Path) -> set[str]:
-    """The scores and nulls that stand beside an activations directory; none where they cannot be read."""
+def _settings_before(directory: Path) -> dict[str, Any]:
+    """The settings of the scores that stand beside an activations directory; none where there are no such scores."""
     sealed = beside(directory, "scores")
-    settings = read_manifest(sealed).get("settings", {}) if sealed.is_dir() else {}
-    return {*settings.get("scores", ()), *settings.get("nulls", ())}
+    return read_manifest(sealed).get("settings", {}) if sealed.is_dir() else {}
 
 
-def _settings(names: list[str], seed: int, nulls: list[str]) -> dict[str, object]:
-    """What scores depend on beside the activations; `code` has the fingerprints of scores, nulls and table."""
+def _fitting(directory: Path, seed: int, nulls: list[str]) -> list[str]:
+    """The scores beside an activations directory that today's code would make of it with these nulls, in order."""
+    before = _settings_before(directory)
+    if before.get("null_seed") != seed or not set(nulls) <= set(before.get("nulls", ())):
+        return []
+    if read_manifest(beside(directory, "scores")).get("activations_hash") != manifest_hash(directory):
+        return []
+    known = [name for name in before.get("scores", ()) if name in SCORES]
+    then, code = before.get("code", {}), _code(known, nulls)
+    if any(then.get(name) != code[name] for name in ("table", *(null for null in nulls if null in code))):
+        return []
+    return [name for name in known if then.get(name) == code[name]]
+
+
+def _with_kept(directory: Path, names: list[str], seed: int, nulls: list[str]) -> dict[str, Any]:
+    """The settings of the table to make: what is requested, and the scores that stand there and fit."""
+    kept = _fitting(directory, seed, nulls)
+    names = [*kept, *(name for name in names if name not in kept)]
+    return {"scores": names, "nulls": nulls, "null_seed": seed, "code": _code(names, nulls)}
+
+
+def _table(acts: Activations, directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
+    """The table of some settings; where all the scores that stand there fit, they are not made again."""
+    names, seed, nulls = settings["scores"], settings["null_seed"], settings["nulls"]
+    kept = _fitting(directory, seed, nulls)
+    if not kept or kept != _settings_before(directory)["scores"]:
+        return score_with_null(acts, names, seed, nulls)
+    fresh = score_with_null(acts, [name for name in names if name not in kept], seed, nulls)
+    there = read_scores(beside(directory, "scores"))[0].filter(pl.col("null").is_in(["none", *nulls]))
+    if set(there["null"]) != set(fresh["null"]):
+        return score_with_null(acts, names, seed, nulls)  # a null could be made then and cannot be now, or the reverse
+    rows = ["neuron", "null"]
+    old = there.select(*rows, pl.exclude(*rows, *fresh.columns))
+    table = fresh.join(old, on=rows, how="left", maintain_order="left")
+    matched = [name for name in table.columns if name.endswith(("_null_mean", "_null_z"))]
+    made = [null for null in table["null"].unique(maintain_order=True) if null != "none"]
+    return with_matched(table.drop(matched), names, made[0] if made else None)
+
+
+def _code(names: list[str], nulls: list[str]) -> dict[str, str]:
+    """Fingerprints of what a table is made by: its scores, nulls, and `table`."""
     modules = {name: type(SCORES[name]).__module__ for name in names}
     modules |= {null: make.__module__ for null in nulls if (make := NULLS[null].make)}
     code = {name: fingerprint(module, deep=True) for name, module in modules.items()}
     # The table is of the scores and nulls above: others that the registries find do not make it older.
     code["table"] = fingerprint(score_with_null.__module__, deep=True, registries=False)
-    return {"scores": names, "nulls": nulls, "null_seed": seed, "code": code}
+    return code

@@ -14,8 +14,8 @@ from jaxtyping import Int, UInt64
 from torch import Tensor
 
 from train.data.tokenizer import BOS_ID
-from train.errors import BadInput
-from train.files import manifest_hash, read_manifest, verify, verify_file
+from train.errors import BadInput, Damaged
+from train.files import MANIFEST, manifest_hash, read_manifest, verify, verify_file
 from train.hashes import sha256_file
 from train.parquet import read_parquet
 
@@ -88,7 +88,7 @@ class TokenFile:
         try:
             manifest = read_data_manifest(directory)
         except BadInput as failure:
-            if directory.is_dir():
+            if (directory / MANIFEST).is_file():
                 raise
             raise BadInput(f"{failure}; `python -m train prepare` makes a data directory") from None
         try:
@@ -111,7 +111,7 @@ class TokenFile:
         if not tokenizer.is_file():
             raise BadInput(f"{tokenizer}: not there")
         if sha256_file(tokenizer) != tokens.tokenizer_sha256:
-            raise BadInput(f"{tokenizer}: not the tokenizer of these tokens: its hash is not the manifest's")
+            raise Damaged(f"{tokenizer}: not the tokenizer of these tokens: its hash is not the manifest's")
         written = os.fstat(tokens._handle).st_mtime_ns
         if check_hashes:
             verify(directory)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from train.checkpoint import Checkpoint, load, save_checkpoint, step_directory
+from train.checkpoint import Checkpoint, load, require_run_name, save_checkpoint, step_directory
 from train.config import WidenPlan
 from train.data.tokens import TokenFile
 from train.errors import BadInput
@@ -30,6 +30,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     to_widen(parent.config, config).require("widen: widening", free_memory(), "lower the factor or name fewer layers")
     run = parent.directory.resolve().parent
     target = out or run.with_name(f"{run.name}-x{plan.factor}")
+    require_run_name(target)
     rows = _receipt_rows(parent, data, config.n_ctx)
     with locked(target):
         # Names that begin with a dot are no results: the lock, and what a dead process left.

@@ -1,5 +1,6 @@
 """The table of scores with nulls, and z against the null rows that fire about as often."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from analyze import score, scores
 from analyze.activations.directory import beside
-from analyze.activations.store import Activations
+from analyze.activations.store import Activations, open_activations
 from analyze.nulls import NULLS, made_nulls
 from analyze.nulls.matching import match
 from analyze.scores import SCORES, default_names
@@ -186,13 +187,80 @@ def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("rate")
-def test_scores_that_a_new_table_does_not_hold_are_named(tmp_path: Path):
+def test_nulls_that_a_new_table_does_not_hold_are_named(tmp_path: Path):
     directory = collected(tmp_path).directory
     assert directory is not None
     score_directory(directory, ["rate", "output"], nulls=["rotated"])
     narrower = score_directory(directory, ["rate"], nulls=[])
-    assert narrower.line().endswith("no longer there: output, rotated")
+    assert narrower.line().endswith("no longer there: rotated")
     assert "no longer" not in score_directory(directory, ["rate"], nulls=[]).line()
+
+
+def made_at_once(directory: Path, names: list[str], nulls: list[str]) -> pl.DataFrame:
+    return score_with_null(open_activations(directory), names, 0, nulls)
+
+
+@pytest.mark.usefixtures("rate")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((["rate"], ["rotated"]), (["output"], ["rotated"])),
+        ((["rate"], ["rotated", "shifted"]), (["output"], ["shifted", "rotated"])),
+        ((["output"], ["rotated", "shifted"]), (["rate"], ["shifted"])),
+        ((["output"], ["rotated"]), (["rate"], [])),
+        ((["rate"], []), (["output"], [])),
+    ],
+)
+def test_scores_that_stand_there_stay_beside_new_ones_with_the_numbers_of_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: tuple, second: tuple
+):
+    directory = collected(tmp_path).directory
+    assert directory is not None
+    score_directory(directory, first[0], nulls=first[1])
+    with monkeypatch.context() as patch:
+        for name in first[0]:  # they are not made again
+            patch.setattr(SCORES[name], "table", None)
+        scored = score_directory(directory, second[0], nulls=second[1])
+    expected = made_at_once(directory, [*first[0], *second[0]], second[1])
+    table, facts = read_scores(scored.directory)
+    assert table.select(expected.columns).equals(expected)
+    assert facts["settings"]["scores"] == [*first[0], *second[0]]
+    for names in (first[0], second[0]):
+        assert score_directory(directory, names, nulls=second[1]).found
+
+
+@pytest.mark.usefixtures("rate")
+@pytest.mark.parametrize("change", ["code of the score", "code of the null", "code of the table", "seed", "more nulls"])
+def test_scores_that_stand_there_and_no_longer_fit_go_and_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    directory = collected(tmp_path).directory
+    assert directory is not None
+    code: dict[str, str] = {}
+    monkeypatch.setattr(scores_run, "fingerprint", lambda module, deep, registries=True: code.get(module, module))
+    score_directory(directory, ["rate"], nulls=["rotated"])
+    changed = {
+        "code of the score": ConstantScore.__module__,
+        "code of the null": "analyze.nulls.rotation",
+        "code of the table": "analyze.scores.table",
+    }
+    if change in changed:
+        code[changed[change]] = "changed"
+    nulls = ["rotated", "shifted"] if change == "more nulls" else ["rotated"]
+    scored = score_directory(directory, ["output"], nulls=nulls, seed=int(change == "seed"))
+    assert scored.replaced == ("rate",)
+    assert "rate" not in read_scores(scored.directory)[0].columns
+
+
+@pytest.mark.usefixtures("rate")
+def test_scores_of_other_activations_do_not_stay(tmp_path: Path):
+    directory = collected(tmp_path).directory
+    assert directory is not None
+    score_directory(directory, ["rate"], nulls=[])
+    shutil.rmtree(directory)
+    collected(tmp_path, seed=1)
+    scored = score_directory(directory, ["output"], nulls=[])
+    assert (scored.found, scored.replaced) == (False, ("rate",))
 
 
 @pytest.mark.usefixtures("rate")

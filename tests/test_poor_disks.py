@@ -1,0 +1,83 @@
+"""Results on file systems that lack something: exFAT, cloud mounts, shares of other machines."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Command
+from tests.inputs import write_inputs
+from tests.train.faults import disk_error
+from train import filesystem
+from train.files import verify
+
+ROOT = Path(__file__).parents[1]
+TOY = ("toy", ROOT / "configs" / "toy" / "abs-20-10.toml", "--fit.steps", "10", "--fit.batch", "32")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(filesystem, "_tried", set())
+    write_inputs(tmp_path)
+    return tmp_path
+
+
+def lines(place: Path, train: Command, analyze: Command) -> list[tuple[Command, list[object]]]:
+    """Every stage that works for long, in order."""
+    data = place / "d"
+    return [
+        (train, ["prepare", place / "data.toml", "--out", data]),
+        (train, ["run", place / "run.toml", "--data", data, "--out", place / "run"]),
+        (train, ["widen", place / "run", "--layers", "0", "--factor", "2", "--data", data, "--out", place / "wide"]),
+        (analyze, ["collect", place / "run", "--data", data, "--out", place / "results"]),
+        (analyze, ["score", place / "results", "--scores", "rule_share", "--nulls", "rotated"]),
+        (analyze, ["probe", place / "results", "--out", place / "probes", "--families", "casing", "--shifts", "1"]),
+        (analyze, ["fission", place / "wide", "--data", data, "--out", place / "results"]),
+        (train, [*TOY, "--out", place / "toy"]),
+        (analyze, ["study", place / "study.toml", "--out", place / "study"]),
+    ]
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOTSUP])
+def test_every_stage_does_without_links_modes_times_and_forced_directories(
+    place: Path, monkeypatch: pytest.MonkeyPatch, train_command: Command, analyze_command: Command, error: int
+) -> None:
+    fsync = os.fsync
+
+    def of_files(handle: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            disk_error(error)()
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    for call in ("link", "symlink", "chmod", "utime"):
+        monkeypatch.setattr(os, call, lambda *_, **__: disk_error(error)())
+    for command, words in lines(place, train_command, analyze_command):
+        said = command(*words)
+        assert (said.code, said.err) == (0, ""), (words, said)
+    verify(next((place / "results").rglob("L0.mid.sample")))
+
+
+def test_every_stage_that_works_for_long_names_what_is_missing_before_it_works(
+    place: Path, monkeypatch: pytest.MonkeyPatch, train_command: Command, analyze_command: Command
+) -> None:
+    """One directory after the other comes to lie on a file system that cannot rename directories."""
+    rename = os.rename
+
+    def of_files(old: str, new: str) -> None:
+        if os.path.isdir(old):
+            disk_error(errno.ENOTSUP)()
+        rename(old, new)
+
+    for command, words in lines(place, train_command, analyze_command):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", of_files)
+            patch.setattr(filesystem, "_tried", set())
+            before = sorted(path for path in place.rglob("*") if path.is_file() and path.name != ".lock")
+            said = command(*words)
+            assert said.is_refusal(3, str(place), "cannot rename a directory", "choose a directory on another one")
+            assert sorted(path for path in place.rglob("*") if path.is_file() and path.name != ".lock") == before
+        filesystem._tried.clear()
+        said = command(*words)
+        assert (said.code, said.err) == (0, ""), (words, said)
