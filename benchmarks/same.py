@@ -74,8 +74,7 @@ def columns(path: Path) -> Iterator[tuple[str, np.ndarray | list]]:
     if path.suffix == ".json":
         yield from leaves(json.loads(path.read_bytes()), "")
         return
-    with path.open("rb") as file:
-        table = read_parquet(file)
+    table = read_parquet(path)
     for name in table.columns:
         if not any(word in name for word in IGNORED):
             column = table[name]

@@ -30,7 +30,7 @@ class Score(Command):
     directories: Positional[tuple[Path, ...]]
     """activations directories, or directories that hold some at any depth"""
     scores: Annotated[tuple[str, ...], arg(help_behavior_hint=_score_names)] = ("all",)
-    """which scores; all: those that are not optional"""
+    """which scores; all: those that are not optional. Others that stand there, of the same code and nulls, stay"""
     nulls: Annotated[tuple[str, ...], arg(help_behavior_hint=_null_names)] = ("w_in_rotated", "rotated")
     """which nulls to score beside the neurons; z is against the first that can be made"""
     seed: int = 0
