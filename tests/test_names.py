@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -134,6 +136,15 @@ def test_a_study_lies_under_any_name(place: Path, plain: Path, analyze_command: 
         assert turn == 0 or said.out.count("found") == 9
     out = place / place
     check(place, plain, out / "results" / place, out / "checkpoints" / place / "gelu-s0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["-x"], indirect=True)
+def test_a_launcher_is_given_words_that_are_no_options(place: Path, plain: Path, analyze_command: Command) -> None:
+    launch = f"--launch={shlex.quote(sys.executable)}"
+    said = analyze_command("study", f"./{place}/study.toml", f"--out={place}", launch)
+    assert (said.code, said.err) == (0, "")
+    check(place, plain, place / "results" / "study", place / "checkpoints" / "study" / "gelu-s0")
 
 
 TOY = Path(__file__).parents[1] / "configs" / "toy" / "abs-20-10.toml"

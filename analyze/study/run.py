@@ -122,7 +122,9 @@ def _train(config: RunConfig, out: Path, record: Path, launch: str) -> str:
     record.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(record, to_toml(config).encode())
     if launch:
-        command = [*shlex.split(launch), "-m", "train", "run", str(record), "--out", str(out)]
+        # Words that begin with a dash would be options.
+        word = f"./{record}" if str(record).startswith("-") else str(record)
+        command = [*shlex.split(launch), "-m", "train", "run", word, f"--out={out}"]
         # The launcher that stands beside this Python, whether or not its environment is activated.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         code = subprocess.run(command, check=False, env={**os.environ, "PATH": path}).returncode
