@@ -81,3 +81,22 @@ def test_every_stage_that_works_for_long_names_what_is_missing_before_it_works(
         filesystem._tried.clear()
         said = command(*words)
         assert (said.code, said.err) == (0, ""), (words, said)
+
+
+@pytest.mark.parametrize("error", [errno.EBUSY, errno.ENOTEMPTY])
+def test_a_lock_that_cannot_be_deleted_while_it_is_open_stops_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, train_command: Command, analyze_command: Command, error: int
+) -> None:
+    """NFS and FUSE keep a file that is open under another name in its directory, which then cannot be deleted."""
+    real = os.unlink
+
+    def unlink(path: str, *, dir_fd: int | None = None) -> None:
+        if Path(path).name == ".lock":
+            disk_error(error)()
+        real(path, dir_fd=dir_fd)
+
+    todo = lines(place, train_command, analyze_command)
+    monkeypatch.setattr(os, "unlink", unlink)
+    for command, words in (*todo[:2], todo[3], todo[-2]):
+        said = command(*words)
+        assert (said.code, said.err) == (0, ""), (words, said)

@@ -102,11 +102,14 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Delete a directory so that a crash leaves it whole or under a name that nobody reads."""
+    """Delete a directory so that a crash leaves it whole or under a name that nobody reads.
+
+    On network file systems and FUSE a file that somebody has open stays for as long, under that name.
+    """
     aside = _hidden(path, "del")
     discard(aside)  # of a dead process of the same number: in a container all have it
     path.rename(aside)
-    shutil.rmtree(aside)
+    discard(aside)
 
 
 def clear_leftovers(final: Path) -> None:
@@ -363,6 +366,9 @@ def locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        # Whoever deleted all that is in it may not have been able to delete the lock, which was open.
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def is_locked(directory: Path) -> bool:

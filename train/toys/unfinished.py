@@ -94,8 +94,8 @@ class Unfinished:
                 discard(path)
 
     def remove(self) -> None:
-        """Delete all of it."""
-        remove_directory(self.directory)
+        """Delete all of it; what a file system keeps of the lock goes with the lock."""
+        discard(self.directory)
 
 
 def require_same(before: ToyConfig, now: ToyConfig, who: str) -> bool:
