@@ -63,7 +63,7 @@ def has_hash(directory: Path, wanted: str) -> bool:
     """Whether a sealed directory with this hash lies there."""
     try:
         return (directory / MANIFEST).is_file() and manifest_hash(directory) == wanted
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # something else, or a damaged manifest
+    except (BadInput, OSError):  # something else, or a damaged manifest
         return False
 
 
