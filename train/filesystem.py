@@ -143,11 +143,12 @@ def require_features(directory: Path) -> None:
 
 
 def require_space(directory: Path, n_bytes: int) -> None:
-    """Fail early where the disk cannot take `n_bytes` more.
+    """Fail early where the disk cannot take `n_bytes` more, or cannot take a result at all.
 
     Raises:
-        EnvironmentProblem: too little free space.
+        EnvironmentProblem: too little free space, or see `require_features`.
     """
+    require_features(directory)
     free = shutil.disk_usage(directory).free
     if free < n_bytes:
         raise EnvironmentProblem(f"{directory}: {free / 1e6:.0f} MB free where {n_bytes / 1e6:.0f} MB are needed")
