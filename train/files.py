@@ -165,7 +165,8 @@ def publishing(
         _put(aside, final, before, replace)
     except BaseException:
         if os.path.lexists(before) and not os.path.lexists(final):
-            before.rename(final)
+            with suppress(OSError):  # another process has just put its result there
+                before.rename(final)
         for name, source in adopted.items():
             if (aside / name).exists() and not source.exists():
                 (aside / name).rename(source)  # before anything is discarded: it may be all there is

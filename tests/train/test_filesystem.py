@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.inputs import write_inputs
 from tests.train.faults import disk_error
 from train import filesystem
+from train.data.resolve import ensure_data
 from train.errors import EnvironmentProblem
 from train.files import locked, publishing, verify, write_atomic
 from train.filesystem import require_features
@@ -64,6 +66,15 @@ def test_a_missing_lock_is_missed_before_any_work(tmp_path, monkeypatch, error):
     monkeypatch.setattr(fcntl, "flock", lambda handle, how: disk_error(error)())
     with pytest.raises(EnvironmentProblem, match=r"run: cannot be locked \(.+\)"), locked(tmp_path / "run"):
         raise AssertionError("work has begun")
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, *UNSUPPORTED])
+def test_a_place_for_prepared_data_that_cannot_be_locked_is_named(tmp_path, monkeypatch, error):
+    write_inputs(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", lambda handle, how: disk_error(error)())
+    with pytest.raises(EnvironmentProblem, match=r"prepared: cannot be locked \(.+\)"):
+        ensure_data(str(tmp_path / "data.toml"), tmp_path / "prepared")
+    assert not (tmp_path / "prepared" / "d").exists()
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])

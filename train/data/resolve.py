@@ -7,7 +7,8 @@ from filelock import FileLock
 from train.config import DataConfig
 from train.configfile import load_config
 from train.data.prepare import prepare
-from train.errors import BadInput
+from train.errors import BadInput, EnvironmentProblem
+from train.filesystem import require_features
 
 
 def ensure_data(data: str, root: str | Path = "data") -> Path:
@@ -18,6 +19,7 @@ def ensure_data(data: str, root: str | Path = "data") -> Path:
 
     Raises:
         BadInput: neither, or a result there that belongs to other inputs.
+        EnvironmentProblem: `root` cannot be written or locked.
     """
     path = Path(data)
     if path.is_dir():
@@ -26,6 +28,13 @@ def ensure_data(data: str, root: str | Path = "data") -> Path:
         raise BadInput(f"data: {data!r} is neither a prepared directory nor a DATA.toml")
     config = load_config(DataConfig, path)
     out = Path(root) / config.name
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent / f".{config.name}.lock"):
+    require_features(out.parent)
+    lock = FileLock(out.parent / f".{config.name}.lock", fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except OSError as failure:
+        raise EnvironmentProblem(f"{out.parent}: cannot be locked ({failure.strerror})") from None
+    try:
         return prepare(config, out).directory
+    finally:
+        lock.release()
