@@ -30,6 +30,8 @@ class Collect(Command):
     """of a wider layer take a random choice of so many; default: every neuron"""
     batch: int = 64
     """rows read at a time; does not change the result"""
+    checkpoints: tuple[Path, ...] = ()
+    """where to look first for what the checkpoint started from, if that has moved: runs, or directories of some"""
 
     def run(self, overrides: list[str]) -> None:
         """Collect, and print where each layer and hook lies."""
@@ -45,5 +47,6 @@ class Collect(Command):
             sample_tokens=self.sample_tokens,
             max_neurons=self.max_neurons,
             batch=self.batch,
+            checkpoints=self.checkpoints,
         ):
             print(directory)

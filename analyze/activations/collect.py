@@ -6,6 +6,7 @@ is collected, and in which order, is in passes.py; what it takes is in memory.py
 killed goes on from its last saved state (resume.py) and ends with the same bits.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 
 from analyze.activations.band_examples import N_IN_BAND
-from analyze.activations.directory import ResultDirectory, beside
+from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.activations.histograms import Histograms
+from analyze.activations.identity import RunIdentity, difference, identity_of
 from analyze.activations.memory import required
 from analyze.activations.moments import MIN_DOCUMENTS, combine
 from analyze.activations.passes import Passes
@@ -35,7 +37,7 @@ from analyze.activations.store import (
 from analyze.activations.token_sample import Plan, make_plan, sample_share
 from analyze.activations.token_sums import TOKEN_SUMS_FILE, write_token_sums
 from analyze.activations.top_examples import N_EXAMPLES
-from train.checkpoint import load
+from train.checkpoint import Checkpoint, load
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
 from train.files import MANIFEST, canonical_json, clear_leftovers, manifest_hash, publishing, read_manifest, verify
@@ -167,6 +169,7 @@ def collect(
     sample_tokens: int | None = None,
     max_neurons: int | None = None,
     batch: int = 64,
+    checkpoints: Iterable[Path | str] = (),
     say: Say = print,
 ) -> list[Path]:
     """Collect layers and hooks of a checkpoint into `out/<run>/step-<step>/L<layer>.<hook>`.
@@ -179,19 +182,23 @@ def collect(
         hooks: default: `mid`, and `post` where a mid LayerNorm makes it another value.
         max_tokens: as for `collect_source`; so are `sample_tokens`, `batch` and `say`.
         max_neurons: of a wider layer take a random choice of so many.
+        checkpoints: where to look first for what the checkpoint descends from (see `train.locate`).
 
     Returns:
         The activations directories, in order of layer and hook.
 
     Raises:
-        BadInput: a checkpoint, layer, hook or data that is not there or does not fit.
+        BadInput: a checkpoint, layer, hook or data that is not there or does not fit, or results of another run of
+            the same name.
     """
     opened = load(checkpoint)
+    identity = identity_of(opened, checkpoints)
+    _require_same_run(Path(out) / opened.state["run"], identity, opened)
     tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
     directories = []
     for layer in range(opened.config.n_layers) if layers is None else layers:
         for hook in hooks or hooks_of(opened.config):
-            source = CheckpointSource(opened, layer, hook, max_neurons)
+            source = CheckpointSource(opened, layer, hook, max_neurons, identity)
             target = ResultDirectory(Path(out), opened.state["run"], opened.step, layer, hook).path
             collect_source(
                 source, tokens, target, max_tokens=max_tokens, sample_tokens=sample_tokens, batch=batch, say=say
@@ -199,6 +206,21 @@ def collect(
             directories.append(target)
     copy_metrics(opened.directory.resolve().parent, Path(out) / opened.state["run"])
     return directories
+
+
+def _require_same_run(results: Path, identity: RunIdentity, opened: Checkpoint) -> None:
+    """Refuse to lay a run's results among those of another run that has its name.
+
+    Raises:
+        BadInput: naming both.
+    """
+    for directory in find_directories(results):
+        meta = read_meta(directory)
+        if meta.run_hash and meta.run_hash != identity.run_hash:
+            raise BadInput(
+                f"{opened.directory}: is another run than the {meta.run} whose step {meta.step} lies at {directory} "
+                f"({difference(meta.recipe, identity.recipe)}); choose another --out, or remove {results}"
+            )
 
 
 def recorded_settings(

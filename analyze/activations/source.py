@@ -1,6 +1,6 @@
 """Where activations come from: anything that has a SourceFacts and gives activations of tokens."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyze.activations.directory import HOOKS
+from analyze.activations.identity import RunIdentity, identity_of
 from analyze.activations.store import NeuronFacts
 from train.checkpoint import Checkpoint
 from train.config import ModelConfig, WidenPlan
@@ -53,12 +54,20 @@ class CheckpointSource:
     Args:
         max_neurons: of a wider layer take so many neurons at random, the same ones at every step of a run. The
             untrained null needs no more, since only its share of monosemantic neurons counts.
+        identity: of the checkpoint's run, where the caller has it.
 
     Raises:
         BadInput: this checkpoint has no such layer or hook.
     """
 
-    def __init__(self, checkpoint: Checkpoint, layer: int, hook: str = "mid", max_neurons: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        layer: int,
+        hook: str = "mid",
+        max_neurons: int | None = None,
+        identity: RunIdentity | None = None,
+    ) -> None:
         config = checkpoint.config
         if not 0 <= layer < config.n_layers:
             layers = ", ".join(map(str, range(config.n_layers)))
@@ -68,7 +77,7 @@ class CheckpointSource:
             known = ", ".join(hooks_of(config))
             raise BadInput(f"{checkpoint.directory}: no hook {hook!r}{note}; it has: {known}")
         self._chosen = choose_neurons(config.widths[layer], max_neurons, checkpoint.state["seed"])
-        self.facts = facts_of(checkpoint, layer, hook, self._chosen, max_neurons)
+        self.facts = facts_of(checkpoint, layer, hook, self._chosen, max_neurons, identity)
         self._layer, self._hook = layer, hook
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = checkpoint.model().to(self._device)
@@ -95,8 +104,10 @@ def facts_of(
     hook: str,
     chosen: Int[np.ndarray, "n"] | None = None,
     max_neurons: int | None = None,
+    identity: RunIdentity | None = None,
 ) -> SourceFacts:
     """The facts of one layer and hook of a checkpoint, of all its neurons or the chosen ones."""
+    identity = identity or identity_of(checkpoint)
     state, config, lineage = checkpoint.state, checkpoint.config, checkpoint.lineage
     evaluation = state["evaluation"] or {}
     if evaluation.get("step") != checkpoint.step:
@@ -127,6 +138,7 @@ def facts_of(
         max_neurons=max_neurons,
         parent=None if parent is None else np.asarray(parent, dtype=np.int32),
         scheme=None if lineage is None or parent is None else scheme_of(lineage.plan),
+        **asdict(identity),
     )
 
 

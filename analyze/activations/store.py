@@ -31,6 +31,8 @@ from train.parquet import read_parquet, write_parquet
 FORMAT_VERSION = 2
 SCORED, DEAD, RARE = 0, 1, 2
 STATUS_NAMES = ("scored", "dead", "rare")
+IDENTITY = frozenset({"run_hash", "start_hash", "root_hash", "train_data_hash", "recipe"})
+"""Keys of the meta that results of earlier versions lack; they are read from the checkpoint then."""
 HALVES = ("fit", "eval")
 """A score is fitted on the documents of one half and measured on those of the other."""
 
@@ -66,6 +68,13 @@ class NeuronFacts:
     n_ctx: int
     scheme: str | None = None
     """What made the copies of a widened layer differ at birth: "none", "zero_sum", ...; None: not widened."""
+    run_hash: str = ""
+    """Which run it is, whatever it is called; this and the next four as of `analyze.activations.identity.RunIdentity`.
+    Empty in results of earlier versions."""
+    start_hash: str | None = None
+    root_hash: str | None = None
+    train_data_hash: str = ""
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +230,7 @@ def read_meta(directory: Path) -> ActivationsMeta:
     except (OSError, ValueError) as failure:
         raise BadInput(f"{path}: cannot be read ({failure})") from None
     known = {field.name for field in fields(ActivationsMeta)}
-    for key in sorted(known ^ set(given)):
+    for key in sorted((known - IDENTITY) ^ (set(given) - IDENTITY)):
         raise BadInput(f"{path}: key {key!r} is {'missing' if key in known else 'unknown'}")
     return ActivationsMeta(**given)
 

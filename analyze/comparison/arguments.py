@@ -20,11 +20,13 @@ class Compare(Command):
     """variant that differences are taken to; default: the first"""
     primaries: tuple[str, ...] = ("k_eff",)  # (PRIMARY,), whose import is slow
     """scores named beforehand as the question; others are corrected as secondary"""
+    checkpoints: tuple[Path, ...] = ()
+    """where to look first for checkpoints, if they have moved; only results of earlier versions need them"""
 
     def run(self, overrides: list[str]) -> None:
         """Compare, and print the tables."""
         from analyze.comparison.command import compare
 
-        compare(self.directories, self.out, self.reference, self.primaries)
+        compare(self.directories, self.out, self.reference, self.primaries, self.checkpoints)
         print((self.out / "comparison.md").read_text())
         print(f"wrote {self.out}/comparison.md, .csv, .parquet")

@@ -13,7 +13,11 @@ from train.files import write_atomic
 
 
 def compare(
-    dirs: Iterable[Path | str], out: Path | str, reference: str | None = None, primaries: Sequence[str] = (PRIMARY,)
+    dirs: Iterable[Path | str],
+    out: Path | str,
+    reference: str | None = None,
+    primaries: Sequence[str] = (PRIMARY,),
+    checkpoints: Iterable[Path | str] = (),
 ) -> Comparison:
     """Compare all scored runs under `dirs` and write comparison.{md,csv,parquet} into `out`.
 
@@ -22,12 +26,13 @@ def compare(
         reference: variant that differences are taken to; default the first.
         primaries: scores whose contrasts are the planned tests (Holm); the others are corrected by
             Benjamini and Hochberg.
+        checkpoints: where to look first for the checkpoints of results of earlier versions.
 
     Raises:
-        BadInput: no scores, two runs of one variant and seed, runs on other data or another token sample,
+        BadInput: no scores, two runs or cells that claim one place, runs on other data or another token sample,
             or a reference or primary that is not there.
     """
-    comparison = comparison_of(find_cells(dirs), reference, primaries)
+    comparison = comparison_of(find_cells(dirs, checkpoints), reference, primaries)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     table, parquet = flattened(comparison), io.BytesIO()

@@ -6,7 +6,8 @@ from math import isfinite
 from pathlib import Path
 
 from analyze.comparison.controls import ArmResult, arms_with_controls
-from analyze.comparison.results import Cell, final_cells, require_same_tokens, untrained_among
+from analyze.comparison.relations import final_cells, roots_of, untrained_among
+from analyze.comparison.results import Cell, require_same_tokens
 from analyze.comparison.separation import Separation, separations
 from analyze.comparison.summary import CellSummary, ComparedScore, Rows, compared_scores, rows_of, summarize
 from analyze.comparison.variants import Results, VariantResult, over_seeds
@@ -61,7 +62,7 @@ def comparison_of(
     reference = next(iter(finals)) if reference is None else reference
     if reference not in finals:
         raise BadInput(f"reference: no variant {reference!r} among the runs{did_you_mean(reference, list(finals))}")
-    is_arm = {cell.meta.variant: cell.meta.start_run is not None for cell in cells}
+    is_arm = {cell.meta.variant: cell.meta.start_hash is not None for cell in cells}
     finals = dict(sorted(finals.items(), key=lambda item: (item[0] != reference, is_arm[item[0]])))
     scores = compared_scores(next(iter(finals[reference].values()))[0].scores().columns)
     known = [score.name for score in scores]
@@ -87,7 +88,7 @@ def comparison_of(
     rows = [row for places in results.values() for row in places.values()]
     return Comparison(
         results,
-        arms_with_controls(rows),
+        arms_with_controls(rows, roots_of(cells)),
         scores,
         reference,
         tuple(primaries),

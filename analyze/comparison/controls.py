@@ -42,11 +42,15 @@ class ArmResult:
         return any(over.n for score in self.scores.values() for over in score.over.values())
 
 
-def arms_with_controls(rows: Sequence[VariantResult]) -> tuple[ArmResult, ...]:
-    """Parents and, behind each, the variants that start from it."""
-    roots = {row.meta.root_variant for row in rows if row.is_arm}
-    kept = sorted((row for row in rows if row.meta.root_variant in roots), key=_order)
-    return tuple(_arm(row, kept) for row in kept)
+def arms_with_controls(rows: Sequence[VariantResult], roots: Mapping[str, str | None]) -> tuple[ArmResult, ...]:
+    """Parents and, behind each, the variants that descend from it.
+
+    Args:
+        roots: of each run, the run from scratch that it descends from, both by their hashes.
+    """
+    ancestors = {roots[meta.run_hash] for row in rows if row.is_arm for meta in row.metas}
+    kept = [row for row in rows if row.is_arm or any(meta.run_hash in ancestors for meta in row.metas)]
+    return tuple(_arm(row, kept) for row in sorted(kept, key=_order))
 
 
 def _order(row: VariantResult) -> tuple[str, Place, bool, int, bool, str]:
@@ -79,7 +83,7 @@ def _control(name: str, row: VariantResult, rows: Sequence[VariantResult]) -> Va
     if row.meta.factor == 1 or not row.is_arm:
         return None
     for other in rows:
-        if other is row or other.start_runs != row.start_runs or other.place != row.place:
+        if other is row or other.starts != row.starts or other.place != row.place:
             continue
         if name == "narrow" and other.meta.factor == 1:
             return other

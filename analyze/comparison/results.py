@@ -1,16 +1,19 @@
 """Which scores lie under results directories: the run, step, layer and hook of each, and its source."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import polars as pl
 
 from analyze.activations.directory import ResultDirectory, find_directories
-from analyze.activations.store import ActivationsMeta
+from analyze.activations.identity import identity_of
+from analyze.activations.store import IDENTITY, ActivationsMeta
 from analyze.scores.store import read_scores
+from train.checkpoint import open_step
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest
+from train.locate import find_step
 
 
 @dataclass(frozen=True, order=True)
@@ -34,6 +37,8 @@ class Cell:
     """Of the scores' manifest."""
     tokens_hash: str
     """Of the sample of tokens that was scored."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Nulls and scores that were asked for and could not be made, and what they need."""
 
     @property
     def place(self) -> Place:
@@ -58,16 +63,21 @@ Finals = dict[str, dict[Place, tuple[Cell, ...]]]
 """Variant -> place -> the last step of each of its seeds, in their order."""
 
 
-def find_cells(dirs: Iterable[Path | str]) -> list[Cell]:
+def find_cells(dirs: Iterable[Path | str], checkpoints: Iterable[Path | str] = ()) -> list[Cell]:
     """Every `.scores` directory under `dirs`, in the order of `dirs` and then of variant, seed and step.
 
+    Args:
+        checkpoints: where to look first for checkpoints, which say which run results of earlier versions are of.
+
     Raises:
-        BadInput: none there, or scores made from other activations than lie beside them.
+        BadInput: none there, scores made from other activations than lie beside them, or results of an earlier
+            version whose checkpoint is nowhere.
     """
+    checkpoints = list(checkpoints)
     roots = [Path(directory) for directory in dirs]
     cells: dict[Path, Cell] = {}
     for root in roots:
-        below = [_cell(directory) for directory in find_directories(root, "scores")]
+        below = [_identified(_cell(directory), checkpoints) for directory in find_directories(root, "scores")]
         below.sort(key=lambda cell: (cell.meta.variant, cell.meta.seed, cell.meta.step, cell.place))
         for cell in below:
             cells.setdefault(cell.path.resolve(), cell)
@@ -83,7 +93,7 @@ def _cell(path: Path) -> Cell:
         raise BadInput(f"{path}: holds no scores; score again")
     known = {key.name for key in fields(ActivationsMeta)}
     # A default here would pass an arm for a variant from scratch. Scores older than `scheme` are as good.
-    missing = known - given.keys() - {"scheme"}
+    missing = known - given.keys() - {"scheme"} - IDENTITY
     if missing:
         raise BadInput(f"{path}: does not say {', '.join(sorted(missing))}; score again")
     activations = directory.path
@@ -93,53 +103,23 @@ def _cell(path: Path) -> Cell:
         raise BadInput(f"{path}: made from other activations than lie beside it; score again")
     meta = ActivationsMeta(**{key: value for key, value in given.items() if key in known})
     tokens = read_manifest(activations)["files"].get("tokens.parquet", {}).get("sha256", "")
-    return Cell(directory, meta, manifest_hash(path), tokens)
+    return Cell(directory, meta, manifest_hash(path), tokens, manifest.get("without", {}))
 
 
-def final_cells(cells: Sequence[Cell]) -> Finals:
-    """The cells of every run's last step.
-
-    Raises:
-        BadInput: two runs of one variant and seed.
-    """
-    last: dict[Path, int] = {}
-    owner: dict[tuple[str, int], Path] = {}
-    for cell in cells:
-        meta, run = cell.meta, cell.directory.run_directory.resolve()
-        last[run] = max(meta.step, last.get(run, 0))
-        other = owner.setdefault((meta.variant, meta.seed), run)
-        if other != run:
-            raise BadInput(f"{run}: is variant {meta.variant!r} with seed {meta.seed}, and so is {other}")
-    table: dict[str, dict[Place, list[Cell]]] = {}
-    for cell in cells:
-        if cell.meta.step == last[cell.directory.run_directory.resolve()]:
-            table.setdefault(cell.meta.variant, {}).setdefault(cell.place, []).append(cell)
-    return {
-        variant: {
-            place: tuple(sorted(by_seed, key=lambda cell: cell.meta.seed)) for place, by_seed in sorted(places.items())
-        }
-        for variant, places in table.items()
-    }
-
-
-def untrained_among(cells: Sequence[Cell]) -> Callable[[Cell], Cell | None]:
-    """A function to the untrained network among `cells` that a cell's weights descend from.
-
-    It returns None for that network itself, and where it is not there.
-    """
-    untrained = {
-        (cell.meta.variant, cell.meta.seed, cell.place): cell
-        for cell in cells
-        if cell.meta.step == 0 and cell.meta.start_run is None
-    }
-
-    def untrained_of(cell: Cell) -> Cell | None:
-        root, seed, place = cell.meta.root_variant, cell.meta.seed, cell.place
-        # A network without a mid LayerNorm has one hook, `mid`, that stands for both.
-        birth = untrained.get((root, seed, place)) or untrained.get((root, seed, Place(place.layer, "mid")))
-        return None if birth is cell else birth
-
-    return untrained_of
+def _identified(cell: Cell, checkpoints: Sequence[Path | str]) -> Cell:
+    """A cell that knows its run; of an earlier version it is read from the checkpoint."""
+    meta = cell.meta
+    if meta.run_hash:
+        return cell
+    step = None
+    if meta.checkpoint_dir:
+        step = find_step(meta.checkpoint_hash, meta.checkpoint_dir, beside=cell.path, given=checkpoints)
+    if step is None:
+        raise BadInput(
+            f"{cell.path}: was collected by an earlier version, which did not record which run it is of, and the "
+            f"checkpoint is not at {meta.checkpoint_dir or 'any place'}; give --checkpoints, or collect and score again"
+        )
+    return replace(cell, meta=replace(meta, **asdict(identity_of(open_step(step), checkpoints))))
 
 
 def require_same_tokens(cells: Sequence[Cell]) -> None:

@@ -65,21 +65,21 @@ def separations(cells: Mapping[str, Mapping[Place, tuple[CellSummary, ...]]], re
     scratch = {
         variant: places
         for variant, places in cells.items()
-        if all(each.cell.meta.start_run is None for seeds in places.values() for each in seeds)
+        if all(each.cell.meta.start_hash is None for seeds in places.values() for each in seeds)
     }
     sides = [*(null.name for null in shown_nulls()), REFERENCE]
     rows = []
     for variant, places in scratch.items():
         for place, seeds in places.items():
             partners = () if variant == reference else reference_at(scratch, reference, place) or ()
-            by_seed = {each.seed: each.own for each in partners}
+            twins = {each.twin: each.own for each in partners}
             for score in SCORES:
                 for side in sides:
                     pairs = [
                         superiority(own.own.ranks[score], other.ranks[score])
                         for own in seeds
                         if own.cell.meta.step > 0
-                        and (other := by_seed.get(own.seed) if side == REFERENCE else own.nulls.get(side))
+                        and (other := twins.get(own.twin) if side == REFERENCE else own.nulls.get(side))
                         and _both_have(own.own, other, score)
                     ]
                     if pairs:

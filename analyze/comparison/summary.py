@@ -109,6 +109,11 @@ class CellSummary:
         """Of the run."""
         return self.cell.meta.seed
 
+    @property
+    def twin(self) -> tuple[int, str]:
+        """Seed and training data: runs of two variants that share both saw the same rows in the same order."""
+        return self.cell.meta.seed, self.cell.meta.train_data_hash
+
 
 def summarize(cell: Cell, scores: Sequence[ComparedScore], untrained: Rows | None) -> CellSummary:
     """The figures of one cell and of its nulls.

@@ -9,6 +9,7 @@ from analyze.comparison.separation import REFERENCE
 from analyze.comparison.summary import ComparedScore
 from analyze.comparison.wording import doubts, glossary, null_of_z, tests_made, unjudged, with_interval
 from analyze.nulls import NULLS, shown_nulls
+from analyze.scores import SCORES
 from analyze.scores.validity import may_lead, validity_line
 from analyze.tables import Table, count, number, percent, plain
 
@@ -86,9 +87,19 @@ def chance(comparison: Comparison) -> Table:
     return Table.of(
         "Against chance",
         "Per cent of judged neurons called monosemantic, each cluster of duplicates counted once; excess in "
-        "percentage points, paired by seed [95 % t interval over seeds].",
+        f"percentage points, paired by seed [95 % t interval over seeds].{_not_allowed(comparison)}",
         rows,
     )
+
+
+def _not_allowed(comparison: Comparison) -> str:
+    """Why nulls and scores that were asked for are not there; empty where all are."""
+    titles = {name: each.title for name, each in (*NULLS.items(), *SCORES.items())}
+    reasons: dict[str, list[str]] = {}
+    for row in comparison.rows:
+        for name, needs in {key: value for each in row.cells for key, value in each.cell.without.items()}.items():
+            reasons.setdefault(f"{titles.get(name, name)} needs {needs}", []).append(str(row))
+    return "".join(f" NA: {reason}: {', '.join(rows)}." for reason, rows in reasons.items())
 
 
 def models(comparison: Comparison) -> Table:

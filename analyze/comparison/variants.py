@@ -113,7 +113,12 @@ class VariantResult:
     @property
     def is_arm(self) -> bool:
         """Whether it starts from a checkpoint."""
-        return bool(self.start_runs)
+        return any(self.starts)
+
+    @property
+    def starts(self) -> tuple[str | None, ...]:
+        """Hash of the checkpoint that each of its runs starts from."""
+        return tuple(meta.start_hash for meta in self.metas)
 
     @property
     def start_runs(self) -> tuple[str, ...]:
@@ -181,14 +186,14 @@ def _mean(values: Iterable[float | None]) -> Estimate:
 
 
 def _summary(cells: Sequence[CellSummary], partners: Sequence[CellSummary], name: str) -> ScoreSummary:
-    """One score over seeds; `partners` are the reference's cells, paired by seed."""
+    """One score over seeds; `partners` are the reference's cells, paired with their twins."""
 
     def estimate(figure: Callable[[ScoreInCell], float]) -> Estimate:
         return mean_interval([float(figure(each.scores[name])) for each in cells])
 
     called = [each.own.called[name] for each in cells]
-    by_seed = {each.seed: each for each in partners}
-    pairs = [(each, by_seed[each.seed]) for each in cells if each.seed in by_seed]
+    twins = {each.twin: each for each in partners}
+    pairs = [(each, twins[each.twin]) for each in cells if each.twin in twins]
     # Each cluster of duplicates counts once, so that copies do not move a difference.
     shares = [(own.own.called[name].share, other.own.called[name].share) for own, other in pairs]
     p = sign_flip_if_enough([own - other for own, other in shares])

@@ -100,6 +100,11 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         f"Evaluation loss more than 0.1 nats from {comparison.reference}'s, and shares change with training",
         lambda row: abs(row.eval_loss.mean - reference.eval_loss.mean) > 0.1,
     )
+    twins = {each.twin for row in rows if row.variant == comparison.reference for each in row.cells}
+    doubt(
+        f"Trained on other data than {comparison.reference} of the same seed, so not paired with it",
+        lambda row: any(each.twin not in twins and each.seed in {seed for seed, _ in twins} for each in row.cells),
+    )
     doubt("Seeds stand at different steps", lambda row: len({meta.step for meta in row.metas}) > 1)
     scratch = {row.tokens_seen for row in rows if not row.is_arm}
     if len(scratch) > 1:

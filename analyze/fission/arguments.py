@@ -20,6 +20,8 @@ class Fission(Command):
     """results directory; writes OUT/<run>/step-<step>/L<layer>.mid.fission/ and OUT/<run>/fission-L<layer>.md"""
     parent: Path | None = None
     """the parent's run or step (or the first ancestor's); default: found by its hash"""
+    checkpoints: tuple[Path, ...] = ()
+    """where to look first for what the runs descend from, if it has moved: runs, or directories of some"""
     layers: tuple[int, ...] | None = None
     """default: all that were widened"""
     steps: tuple[int, ...] | None = None
@@ -40,6 +42,7 @@ class Fission(Command):
                 layers=self.layers,
                 only=self.steps,
                 max_tokens=self.max_tokens,
+                checkpoints=self.checkpoints,
                 say=lambda line: print(line, flush=True),
             ):
                 print(f"\n{path.read_text(encoding='utf-8')}\nwrote {path}", flush=True)

@@ -18,6 +18,7 @@ import torch
 from analyze.activations.collect import check_data
 from analyze.activations.directory import ResultDirectory
 from analyze.activations.duplicates import DUPLICATE
+from analyze.activations.identity import run_hash_of
 from analyze.activations.source import CheckpointSource
 from analyze.activations.token_sample import concatenated
 from analyze.fission.coactivation import (
@@ -32,7 +33,7 @@ from analyze.fission.coactivation import (
 from analyze.fission.families import chosen_parents, members_of, strongest, tree
 from analyze.fission.lineage import Descent, descent_of, weight_figures, widened_layers
 from analyze.fission.merge_loss import write_splits
-from analyze.fission.store import FORMAT_VERSION, FissionMeta, as_markdown, read_run
+from analyze.fission.store import FORMAT_VERSION, FissionMeta, as_markdown, read_run, require_same_run
 from analyze.fission.verdicts import BEYOND_CHANCE, COVERS, FEW_TOKENS, VERDICTS, WITHIN, children_table, parents_table
 from train.checkpoint import STEP_NAME, Checkpoint, open_step, step_directory, steps
 from train.data.tokens import TokenFile
@@ -59,6 +60,7 @@ def fission(
     layers: Sequence[int] | None = None,
     only: Sequence[int] | None = None,
     max_tokens: int | None = None,
+    checkpoints: Sequence[Path | str] = (),
     say: Say = print,
 ) -> list[Path]:
     """Compare every saved step of a widened run with its parent, unless that is done, and write the run's tables.
@@ -72,6 +74,7 @@ def fission(
         only: steps to measure; default: all that are saved.
         max_tokens: read about this many tokens, spread evenly; default: all for the run's last step, and
             STEP_TOKENS for the others.
+        checkpoints: where to look first for what the run descends from (see `train.locate`).
         say: receives the lines that report progress.
 
     Returns:
@@ -83,13 +86,14 @@ def fission(
     directory, chosen = _steps_of(run, only)
     newest = open_step(step_directory(directory, chosen[-1]))
     tokens = TokenFile.open(data, split="eval", n_ctx=newest.config.n_ctx)
-    widened = widened_layers(newest)
+    widened, run_hash = widened_layers(newest), run_hash_of(newest)
+    require_same_run(out / newest.state["run"], newest.directory, run_hash)
     written = []
     for layer in widened if layers is None else layers:
-        descent = descent_of(newest, layer, parent)
+        descent = descent_of(newest, layer, parent, checkpoints)
         source = CheckpointSource(descent.parent, layer, HOOK)
         check_data(source.facts, tokens)
-        comparison = _LayerComparison(descent, source, tokens, max_tokens, say)
+        comparison = _LayerComparison(descent, source, tokens, max_tokens, run_hash, say)
         for step in chosen:
             checkpoint = newest if step == newest.step else open_step(step_directory(directory, step))
             comparison.measure(checkpoint, out, is_last=step == steps(directory)[-1])
@@ -117,12 +121,18 @@ class _LayerComparison:
     """One layer of a run, step after step, and its parent, which is measured once."""
 
     def __init__(
-        self, descent: Descent, parent: CheckpointSource, tokens: TokenFile, max_tokens: int | None, say: Say
+        self,
+        descent: Descent,
+        parent: CheckpointSource,
+        tokens: TokenFile,
+        max_tokens: int | None,
+        run_hash: str,
+        say: Say,
     ) -> None:
         if max_tokens is not None and max_tokens < 1:
             raise BadInput(f"--max-tokens: {max_tokens} must be at least 1")
         self._descent, self._parent, self._tokens, self._say = descent, parent, tokens, say
-        self._max_tokens = max_tokens
+        self._max_tokens, self._run_hash = max_tokens, run_hash
         self._parents: dict[int | None, tuple[TokenPass, FiringLevels]] = {}
 
     @cached_property
@@ -227,6 +237,7 @@ class _LayerComparison:
             n_ctx=self._tokens.n_ctx,
             checkpoint_hash=checkpoint.hash,
             parent_hash=descent.parent.hash,
+            run_hash=self._run_hash,
         )
 
     def _require_memory(self, n_neurons: int) -> None:

@@ -1,6 +1,6 @@
 """Which neuron was copied from which in a widening, and how far the weights of siblings have parted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from train.checkpoint import Checkpoint, open_step, step_directory, steps
 from train.errors import BadInput
 from train.files import manifest_hash
+from train.locate import find_step
 from train.model import Transformer
 
 
@@ -42,7 +43,9 @@ class WeightFigures:
     moved_out: Float[Tensor, "parent child"]
 
 
-def descent_of(child: Checkpoint, layer: int, parent: Path | None = None) -> Descent:
+def descent_of(
+    child: Checkpoint, layer: int, parent: Path | None = None, checkpoints: Iterable[Path | str] = ()
+) -> Descent:
     """The families of a widened layer.
 
     Args:
@@ -50,7 +53,8 @@ def descent_of(child: Checkpoint, layer: int, parent: Path | None = None) -> Des
         layer: one of `widened_layers(child)`.
         parent: the parent's run or step, if it has moved from where the child's record says; of several widenings
             the first ancestor may be given as well. Default: the direct parent, found by its hash where the
-            record says or among the runs next to the child's.
+            record says or beside the child (see `train.locate`).
+        checkpoints: where to look first for ancestors.
 
     Raises:
         BadInput: a layer that was not widened, or a parent or birth that is not there or is another checkpoint.
@@ -62,11 +66,11 @@ def descent_of(child: Checkpoint, layer: int, parent: Path | None = None) -> Des
     direct, first = lineage.parent_hash, lineage.widenings[0].parent_hash
     descends = lineage.parent_of(layer)
     if parent is None:
-        opened = _find(direct, child)
+        opened = _find(direct, child, checkpoints)
         if opened is None:
             raise BadInput(
                 f"{child.directory}: its parent ({str(direct)[:12]}) is neither at {_recorded(child)} nor among "
-                "the runs beside it; give --parent"
+                "the runs beside it; give --parent or --checkpoints"
             )
     else:
         opened = _given(parent, {direct, first}, child)
@@ -74,7 +78,9 @@ def descent_of(child: Checkpoint, layer: int, parent: Path | None = None) -> Des
             descends = lineage.root_of(layer)
     assert descends is not None
     n_parents = opened.config.widths[layer]
-    return Descent(layer, opened, birth_of(child), families_of(descends, n_parents), int((descends < 0).sum()))
+    return Descent(
+        layer, opened, birth_of(child, checkpoints), families_of(descends, n_parents), int((descends < 0).sum())
+    )
 
 
 def widened_layers(checkpoint: Checkpoint) -> tuple[int, ...]:
@@ -106,7 +112,7 @@ def families_of(parents: Int[np.ndarray, "neuron"], n_parents: int) -> Int[np.nd
     return with_parent[np.argsort(parents[with_parent], kind="stable")].reshape(n_parents, -1)
 
 
-def birth_of(child: Checkpoint) -> Checkpoint:
+def birth_of(child: Checkpoint, checkpoints: Iterable[Path | str] = ()) -> Checkpoint:
     """The step right after widening: step 0 of the run that widened the model, noise included.
 
     Raises:
@@ -122,7 +128,7 @@ def birth_of(child: Checkpoint) -> Checkpoint:
             if 0 not in steps(run):
                 raise BadInput(f"{step_directory(run, 0)}: not there; how far children have moved is measured from it")
             return open_step(step_directory(run, 0))
-        earlier = _find(start["hash"], child)
+        earlier = _find(start["hash"], child, checkpoints)
         if earlier is None:
             raise BadInput(
                 f"{_recorded(child)}: not there; {run} goes on from it, and how far children have moved is "
@@ -136,19 +142,13 @@ def _recorded(child: Checkpoint) -> str:
     return "a place that is not recorded" if start is None else str(start["directory"])
 
 
-def _find(wanted: str | None, child: Checkpoint) -> Checkpoint | None:
-    """The step with this manifest hash: where `child` says that it started, or in the runs next to its own."""
-    for place in _places(child):
-        if (place / "MANIFEST.json").is_file() and manifest_hash(place) == wanted:
-            return open_step(place)
-    return None
-
-
-def _places(child: Checkpoint) -> Iterator[Path]:
+def _find(wanted: str | None, child: Checkpoint, checkpoints: Iterable[Path | str]) -> Checkpoint | None:
+    """The step with this hash: where `child` says that it started, or beside it."""
     start = child.state["start"]
-    if start is not None:
-        yield Path(start["directory"])
-    yield from sorted(child.directory.resolve().parent.parent.glob("*/step-*"))
+    # A widening of long ago did not start where this run did.
+    recorded = start["directory"] if start is not None and start["hash"] == wanted else ""
+    place = None if wanted is None else find_step(wanted, recorded, beside=child.directory, given=checkpoints)
+    return None if place is None else open_step(place)
 
 
 def _given(path: Path, wanted: set[str | None], child: Checkpoint) -> Checkpoint:

@@ -16,7 +16,7 @@ from analyze.tables import Table
 from train.config import WidenPlan
 from train.configfile import validate
 from train.errors import BadInput
-from train.files import verify
+from train.files import read_manifest, verify
 from train.parquet import read_parquet
 
 FORMAT_VERSION = 1
@@ -52,6 +52,8 @@ class FissionMeta(BaseModel):
     n_ctx: int
     checkpoint_hash: str
     parent_hash: str
+    run_hash: str = ""
+    """Which run it is (`analyze.activations.identity`); empty in results of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,44 @@ def find_fission(results: Path) -> list[Fission]:
 
 
 def read_run(results: Path, layer: int) -> list[Fission]:
-    """One layer of one run, in order of its steps."""
-    return [step for step in find_fission(results) if step.meta.layer == layer]
+    """One layer of one run, in order of its steps.
+
+    Raises:
+        BadInput: steps of two runs that share the name.
+    """
+    steps = [step for step in find_fission(results) if step.meta.layer == layer]
+    require_one_run(steps)
+    return steps
+
+
+def require_same_run(results: Path, step: Path, run_hash: str) -> None:
+    """Refuse to lay a run's steps among those of another run that has its name.
+
+    Raises:
+        BadInput: naming both.
+    """
+    for directory in find_directories(results, "fission"):
+        before = read_manifest(directory).get("meta", {}).get("run_hash")
+        if before and before != run_hash:
+            raise BadInput(
+                f"{step}: is another run than the one of its name that {directory} was measured on; choose another "
+                f"--out, or remove {results}"
+            )
+
+
+def require_one_run(steps: Sequence[Fission]) -> None:
+    """Refuse steps of two runs as those of one.
+
+    Raises:
+        BadInput: naming two of them.
+    """
+    known = [step for step in steps if step.meta.run_hash]
+    for step in known[1:]:
+        if step.meta.run_hash != known[0].meta.run_hash:
+            raise BadInput(
+                f"{known[0].directory} and {step.directory}: share the name {step.meta.run} and are of different runs; "
+                "remove one, or measure it with another --out"
+            )
 
 
 def as_markdown(steps: Sequence[Fission]) -> str:

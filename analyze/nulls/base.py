@@ -40,3 +40,7 @@ class Null:
     make: Callable[[Activations, int], Activations | None] | None
     """From activations and a seed, and nothing else; it returns None where the activations do not allow the null.
     `make` itself is None for a null that is no function of trained activations."""
+    needs: str = "a neuron that is not dead"
+    """What activations must have to allow it: the reason where there is none."""
+    reads_weights: bool = False
+    """Whether it reads the checkpoint, which must be there then."""

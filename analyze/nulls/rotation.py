@@ -48,4 +48,5 @@ NULL = Null(
     order=1,
     shown=True,
     make=rotated,
+    needs="two neurons that are not dead",
 )

@@ -52,4 +52,5 @@ NULL = Null(
     order=3,
     shown=False,
     make=shifted,
+    needs=f"a neuron that is not dead, and a sample of more than {2 * LEAST_SHIFT:,} tokens",
 )

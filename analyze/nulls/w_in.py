@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.activations.provenance import held_out, origin_of
+from analyze.activations.provenance import held_out, require_origin
 from analyze.activations.sample import blocks
 from analyze.activations.store import Activations
 from analyze.nulls.base import Null, NullStyle
@@ -65,15 +65,15 @@ def w_in_rotated(
     the median |ln(rate / wanted)| over the rows. Neurons that were not turned keep their weights, and their part in
     the softmax and the LayerNorm.
 
-    None where fewer than two neurons are alive or the checkpoint is gone (see `origin_of`).
+    None where fewer than two neurons are alive or the activations name no checkpoint.
 
     Memory: 4 x d_model bytes a sampled token, 2 x 512 for what is kept, and four fp32 copies of a block of 256
     neurons; where neurons are coupled also 2 x FITTED_TOKENS + 16 x CHUNK bytes a turned one.
 
     Raises:
-        BadInput: the data directory has gone or is not the one that was collected on.
+        BadInput: the checkpoint or the data are in none of the places that `train.locate` looks in.
     """
-    origin, hook = origin_of(acts), acts.meta.hook
+    origin, hook = require_origin(acts, "w_in_rotated", "--nulls"), acts.meta.hook
     if origin is None:
         return None
     model = origin.checkpoint.model()
@@ -294,4 +294,6 @@ NULL = Null(
     order=2,
     shown=True,
     make=w_in_rotated,
+    needs="two neurons that are not dead, of a checkpoint",
+    reads_weights=True,
 )

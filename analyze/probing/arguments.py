@@ -26,6 +26,8 @@ class Probe(Command):
     """labels moved along the corpus that say what chance is"""
     extra: tuple[Path, ...] = ()
     """your own labels, as for `labels`"""
+    data: tuple[Path, ...] = ()
+    """where to look first for the text, if it has moved: data directories, or directories of some; found by hash"""
 
     def run(self, overrides: list[str]) -> None:
         """Probe, and print the tables."""
@@ -39,6 +41,7 @@ class Probe(Command):
             ks=self.k,
             shifts=self.shifts,
             extra=self.extra,
+            data=self.data,
             say=lambda line: print(line, flush=True),
         )
         print(f"\n{written.markdown.read_text(encoding='utf-8')}\nwrote {written.markdown}, probes.parquet, figures/")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from analyze.activations.provenance import located
 from analyze.activations.store import Activations, open_activations, read_meta
 from analyze.figures import styles_of
 from analyze.labels.bank import LabelBank, bank_of
@@ -24,6 +25,7 @@ from analyze.probing.record import (
     label_hash,
     matching_probes,
     read_probes,
+    require_same_run,
     rows_of,
     settings_of,
     write_probes,
@@ -63,6 +65,7 @@ def probe(
     ks: Sequence[int] = KS,
     shifts: int = SHIFTS,
     extra: Sequence[Path] = (),
+    data: Sequence[Path] = (),
     save_every: float = 30.0,
     say: Say = print,
 ) -> Written:
@@ -75,6 +78,7 @@ def probe(
         ks: numbers of neurons.
         shifts: how many shifted labels each probe is compared with.
         extra: the user's own labels, as `analyze.labels.bank.bank_on` takes them.
+        data: where to look first for the text, if it has moved (see `train.locate`).
         save_every: seconds after which new probes are saved; a stop loses no more than these.
         say: takes lines about progress.
 
@@ -89,12 +93,14 @@ def probe(
         raise BadInput(f"--shifts: {shifts}; at least 1 shifted label says what chance is")
     by_place: dict[Path, Path] = {}
     for directory in activations_under(list(directories)):
-        final = directory_of(out, read_meta(directory))
+        meta = read_meta(directory)
+        final = directory_of(out, meta)
+        require_same_run(final, meta)
         if final in by_place:
             raise BadInput(f"{directory}: same run, step, layer and hook as {by_place[final]}; give them another --out")
         by_place[final] = directory
     for final, directory in by_place.items():
-        acts = open_activations(directory)
+        acts = located(open_activations(directory), data)
         bank = bank_of(acts, extra)
         _probe_layer(acts, bank, chosen_labels(bank, labels, families), final, settings)
     return write_tables(out)

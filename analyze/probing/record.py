@@ -122,10 +122,25 @@ def matching_probes(directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
     return read_parquet(directory / TABLE)
 
 
+def require_same_run(directory: Path, meta: ActivationsMeta) -> None:
+    """Refuse to replace the probes of another run that has the same name.
+
+    Raises:
+        BadInput: naming both.
+    """
+    before = _checked(directory).get("run_hash") if directory.is_dir() else ""
+    if before and meta.run_hash and before != meta.run_hash:
+        raise BadInput(
+            f"{directory}: holds probes of another run called {meta.run} than {meta.checkpoint_dir}; choose another "
+            "--out, or remove it"
+        )
+
+
 def write_probes(directory: Path, rows: pl.DataFrame, settings: dict[str, Any], meta: ActivationsMeta) -> None:
     """Seal the probes of one directory of activations, in place of earlier ones."""
     place = {key: getattr(meta, key) for key in PLACE}
     facts = {"kind": "probes", "format_version": FORMAT_VERSION, "settings": settings, "place": place}
+    facts["run_hash"] = meta.run_hash
     with publishing(directory, facts, replace=True) as aside:
         write_parquet(rows, aside / TABLE)
 

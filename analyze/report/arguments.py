@@ -16,9 +16,13 @@ class Report(Command):
     """results directory"""
     reference: str | None = None
     """variant that differences are taken to; default: as compared"""
+    data: tuple[Path, ...] = ()
+    """where to look first for the text, if it has moved: data directories, or directories of some; found by hash"""
+    checkpoints: tuple[Path, ...] = ()
+    """the same for checkpoints, which only results of earlier versions need"""
 
     def run(self, overrides: list[str]) -> None:
         """Write the page, and print where it lies."""
         from analyze.report.page import report
 
-        print(f"wrote {report(self.directory, self.reference)}")
+        print(f"wrote {report(self.directory, self.reference, data=self.data, checkpoints=self.checkpoints)}")

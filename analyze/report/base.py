@@ -18,6 +18,8 @@ class Study:
     results: Path
     comparison: Comparison
     styles: Styles
+    data: tuple[Path, ...] = ()
+    """Where to look first for the text, if it has moved."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Cards of single neurons: what is known of one, and its examples with the text around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Any
 from jaxtyping import Int
 from numpy import ndarray
 
-from analyze.activations.provenance import open_held_out
+from analyze.activations.provenance import located_data, open_held_out
+from analyze.activations.store import ActivationsMeta
+from analyze.fission.store import FissionMeta
 from analyze.scores.passages import AFTER, BEFORE
 from analyze.tables import visible
 from analyze.text.vocabulary import Vocabulary
@@ -61,13 +63,17 @@ class Card:
 
 
 class Text:
-    """The held-out text that activations were collected on; without it there is a `trouble`."""
+    """The held-out text that activations were collected on; without it there is a `trouble`.
 
-    def __init__(self, data_dir: str, data_hash: str, n_ctx: int) -> None:
+    It is looked for as in `train.locate`: in the given places, where it lay, and beside the results.
+    """
+
+    def __init__(self, meta: ActivationsMeta | FissionMeta, beside: Path, given: Iterable[Path] = ()) -> None:
         self.trouble: str | None = None
         try:
-            self._tokens = open_held_out(data_dir, data_hash, n_ctx)
-            self._pieces = Vocabulary.of(load_tokenizer(Path(data_dir) / "tokenizer.json")).pieces
+            directory = located_data(meta.data_dir, meta.data_hash, beside, given)
+            self._tokens = open_held_out(directory, meta.data_hash, meta.n_ctx)
+            self._pieces = Vocabulary.of(load_tokenizer(directory / "tokenizer.json")).pieces
         except Damaged:
             raise
         except BadInput as failure:

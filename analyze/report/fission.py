@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
@@ -14,6 +15,7 @@ from analyze.report.base import Part, Section, Study
 from analyze.report.cards import Card, Example, Text, example_of
 from analyze.report.fission_figures import Arm, arms_of, divergence_figure, verdict_figure
 from analyze.tables import Table, count, number, percent
+from train.errors import BadInput
 
 TITLES = {
     MOST: f"The parent with the {MOST}",
@@ -67,10 +69,23 @@ def _section(study: Study) -> Section | None:
     arms, styles = arms_of(find_fission(study.results), study.styles), study.styles
     if not arms:
         return None
-    cards = [arm_cards(arm, styles[arm.variant].colour) for arm in arms]
+    _require_compared(study, arms)
+    cards = [arm_cards(arm, styles[arm.variant].colour, study.data) for arm in arms]
     families = render("fission.html.j2", rule=RULE, arms=cards)
     figures = (divergence_figure(arms, styles), verdict_figure(arms))
     return Section("fission", "Who became what", "Who became what", (*figures, arms_table(arms), families))
+
+
+def _require_compared(study: Study, arms: Sequence[Arm]) -> None:
+    """Refuse copies of another run than was scored under the same variant and seed."""
+    compared = {(each.cell.meta.variant, each.seed): each.cell for row in study.comparison.rows for each in row.cells}
+    for end in (end for arm in arms for end in arm.ends if end.meta.run_hash):
+        cell = compared.get((end.meta.variant, end.meta.seed))
+        if cell is not None and cell.meta.run_hash != end.meta.run_hash:
+            raise BadInput(
+                f"{end.directory} and {cell.path}: share variant {end.meta.variant!r} and seed {end.meta.seed} and are "
+                "of different runs; run fission again, or remove it"
+            )
 
 
 def arms_table(arms: Sequence[Arm]) -> Table:
@@ -110,12 +125,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def arm_cards(arm: Arm, colour: str) -> ArmCards:
+def arm_cards(arm: Arm, colour: str, data: tuple[Path, ...] = ()) -> ArmCards:
     """Single parents with their children, at the last step of the first seed."""
     end = arm.ends[0]
     meta = end.meta
     facts = f"{meta.run}, step {meta.step:,}, from {meta.parent_run}, {plan_line(meta.plan)}"
-    text = Text(meta.data_dir, meta.data_hash, meta.n_ctx)
+    text = Text(meta, end.directory, data)
     if end.examples is None:
         trouble = "This is not the run's last step, so no examples were kept; measure the last one."
         return ArmCards(str(arm), colour, facts, trouble, ())

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from analyze.figures import Figure, Styles, apart, label, look, name_lines, svg_of
-from analyze.fission.store import Fission
+from analyze.fission.store import Fission, require_one_run
 from analyze.tables import visible
 
 if TYPE_CHECKING:
@@ -52,11 +52,18 @@ class Arm:
 
 
 def arms_of(measured: Sequence[Fission], variants: Iterable[str]) -> tuple[Arm, ...]:
-    """What was measured of these variants, in their order."""
+    """What was measured of these variants, in their order.
+
+    Raises:
+        BadInput: two runs of one variant and seed.
+    """
     arms: dict[tuple[str, int], Arm] = {}
     for step in sorted(measured, key=lambda step: step.meta.step):
         key = step.meta.variant, step.meta.layer
         arms.setdefault(key, Arm(*key, {})).seeds.setdefault(step.meta.seed, []).append(step)
+    for arm in arms.values():
+        for steps in arm.seeds.values():
+            require_one_run(steps)
     return tuple(arm for variant in variants for arm in arms.values() if arm.variant == variant)
 
 

@@ -29,7 +29,7 @@ def loss_figure(study: Study) -> Figure | None:
             run = each.cell.directory.run_directory
             train, evaluation = _points(run, "train"), _points(run, "eval")
             if train.size or evaluation.size:
-                curves.append(Curve(row.variant, train, evaluation, each.cell.meta.start_run is not None))
+                curves.append(Curve(row.variant, train, evaluation, each.cell.meta.start_hash is not None))
     if not curves:
         return None
     unigram = _shared([row.unigram_loss for row in study.comparison.rows])

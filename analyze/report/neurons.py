@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -57,7 +58,7 @@ def _variant_cards(study: Study, variant: str) -> VariantCards:
     groups: list[Group] = []
     troubles: list[str] = []
     for cell in cells:
-        cards = CellCards(cell, study.comparison.primary, study.comparison.scores)
+        cards = CellCards(cell, study.comparison.primary, study.comparison.scores, study.data)
         groups += cards.groups()
         troubles += [trouble for trouble in cards.troubles if trouble not in troubles]
     meta = cells[0].meta
@@ -75,10 +76,12 @@ def shown_cells(places: Mapping[Place, VariantResult]) -> list[Cell]:
 class CellCards:
     """Cards of one cell: opens its activations once."""
 
-    def __init__(self, cell: Cell, primary: ComparedScore, scores: tuple[ComparedScore, ...]) -> None:
+    def __init__(
+        self, cell: Cell, primary: ComparedScore, scores: tuple[ComparedScore, ...], data: tuple[Path, ...] = ()
+    ) -> None:
         self.cell, self.primary = cell, primary
         self.others = [SCORES[score.name] for score in scores if score != primary]
-        self.text = Text(cell.meta.data_dir, cell.meta.data_hash, cell.meta.n_ctx)
+        self.text = Text(cell.meta, cell.path, data)
         self.rows = cell.neurons()
         self.activations = open_activations(cell.directory.path)
         self.troubles = [] if self.text.trouble is None else [self.text.trouble]

@@ -20,7 +20,14 @@ PARTS: Registry[Part] = Registry("analyze.report", "PART", order=lambda part: pa
 """Every part by name: the PART of each module of this package."""
 
 
-def report(results_dir: Path | str, reference: str | None = None, primaries: Sequence[str] | None = None) -> Path:
+def report(
+    results_dir: Path | str,
+    reference: str | None = None,
+    primaries: Sequence[str] | None = None,
+    *,
+    data: Sequence[Path | str] = (),
+    checkpoints: Sequence[Path | str] = (),
+) -> Path:
     """Write report.html and figures/*.svg into a results directory; the page opens without a network.
 
     Where a comparison lies there, its variants and seeds are reported, in its order.
@@ -28,6 +35,8 @@ def report(results_dir: Path | str, reference: str | None = None, primaries: Seq
     Args:
         reference, primaries: as of `compare`; default: those of the comparison.parquet that lies there, else
             the first variant and PRIMARY.
+        data: where to look first for the text, if it has moved (see `train.locate`).
+        checkpoints: as of `compare`.
 
     Returns:
         The path of report.html.
@@ -37,12 +46,12 @@ def report(results_dir: Path | str, reference: str | None = None, primaries: Seq
     """
     results = Path(results_dir)
     before = _as_compared(results)
-    cells = _cells(results, before)
+    cells = _cells(results, before, checkpoints)
     if before is not None:
         reference = before["reference"][0] if reference is None else reference
         primaries = before["primaries"][0].split() if primaries is None else primaries
     comparison = comparison_of(cells, reference, (PRIMARY,) if primaries is None else primaries)
-    study = Study(results, comparison, styles_of(list(comparison.results)))
+    study = Study(results, comparison, styles_of(list(comparison.results)), tuple(map(Path, data)))
     sections = [section for part in PARTS.values() if (section := part.make(study)) is not None]
     (results / "figures").mkdir(exist_ok=True)
     for figure in (figure for section in sections for figure in section.figures):
@@ -64,9 +73,9 @@ def _as_compared(results: Path) -> pl.DataFrame | None:
         raise BadInput(f"{failure}; compare again") from None
 
 
-def _cells(results: Path, before: pl.DataFrame | None) -> list[Cell]:
+def _cells(results: Path, before: pl.DataFrame | None, checkpoints: Sequence[Path | str]) -> list[Cell]:
     """The cells under `results`: those that were compared, in that order, or all."""
-    cells = find_cells([results])
+    cells = find_cells([results], checkpoints)
     if before is None:
         return cells
     order = {

@@ -37,6 +37,10 @@ class Score(Command):
     """of the nulls"""
     drop_samples: bool = False
     """delete the whole activations once scored; collect makes them again"""
+    data: tuple[Path, ...] = ()
+    """where to look first for the text, if it has moved: data directories, or directories of some; found by hash"""
+    checkpoints: tuple[Path, ...] = ()
+    """where to look first for the checkpoints, if they have moved: runs, or directories of some; found by hash"""
 
     def run(self, overrides: list[str]) -> None:
         """Score, and print a line a directory."""
@@ -48,6 +52,8 @@ class Score(Command):
             nulls=self.nulls,
             seed=self.seed,
             drop_samples=self.drop_samples,
+            data=self.data,
+            checkpoints=self.checkpoints,
             say=lambda line: print(line, flush=True),
         )
 

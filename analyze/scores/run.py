@@ -1,8 +1,8 @@
 """Scores activations directories on disk: once, and again when the activations, the settings or the code change."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,23 @@ import polars as pl
 
 from analyze.activations.collect import recorded_settings
 from analyze.activations.directory import ResultDirectory, beside, find_directories
+from analyze.activations.provenance import located, origin_of, require_origin
 from analyze.activations.source import hooks_of
 from analyze.activations.store import Activations, drop_sample, open_activations, read_meta
 from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls
 from analyze.scores import SCORES, checked_names
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.passages import keep_passages
-from analyze.scores.store import read_scores, scores_are_current, write_scores
+from analyze.scores.store import not_made, read_scores, scores_are_current, write_scores
 from analyze.scores.table import score_with_null, with_matched
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest
 from train.filesystem import require_features
+
+CHECKPOINT = "its checkpoint, which was not found: see --checkpoints"
+"""What a score of the weights lacks that was not named and whose checkpoint was nowhere."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,16 @@ class Scored:
     """Whether its scores were there already."""
     n_neurons: int
     seconds: float
-    without: tuple[str, ...] = ()
-    """Requested nulls that the activations do not allow."""
+    without: Mapping[str, str] = field(default_factory=dict)
+    """Requested nulls and scores that could not be made, and what they need."""
     replaced: tuple[str, ...] = ()
     """Scores and nulls that stood there before and are gone: nulls that were not requested, scores of other code."""
 
     def line(self) -> str:
         """The outcome in one line."""
         did = "found" if self.found else "wrote"
-        without = f"; cannot be made of it: {', '.join(self.without)}" if self.without else ""
+        reasons = [f"{null} (needs {needs})" for null, needs in self.without.items()]
+        without = f"; cannot be made of it: {', '.join(reasons)}" if reasons else ""
         gone = f"; no longer there: {', '.join(self.replaced)}" if self.replaced else ""
         return f"{did} {self.directory}: {self.n_neurons:,} neurons, {self.seconds:.1f} s{without}{gone}"
 
@@ -54,6 +59,8 @@ def score(
     nulls: Iterable[str] = DEFAULT_NULLS,
     seed: int = 0,
     drop_samples: bool = False,
+    data: Iterable[Path | str] = (),
+    checkpoints: Iterable[Path | str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Scored]:
     """Score every neuron of collected activations, and nulls of them, unless these very scores stand there.
@@ -67,15 +74,18 @@ def score(
         nulls: which of NULLS to score beside the neurons; z is against the first that can be made.
         seed: of the nulls.
         drop_samples: delete the samples of whole activations once scores stand; `collect` makes them again.
+        data, checkpoints: where to look first for what has moved (see `train.locate`).
         say: takes a line for each directory as soon as it is scored.
 
     Raises:
-        BadInput: an unknown score or null, no such directory, or a deleted sample where scores must be made.
+        BadInput: an unknown score or null, no such directory, a deleted sample where scores must be made, or data or
+            a checkpoint that a requested null or score reads and that are nowhere.
     """
+    data, checkpoints = list(data), list(checkpoints)
     paths = [directories] if isinstance(directories, (str, Path)) else directories
     scored = []
     for directory in activations_under(paths):
-        scored.append(score_directory(directory, scores, seed, drop_samples, nulls))
+        scored.append(score_directory(directory, scores, seed, drop_samples, nulls, data, checkpoints))
         say(scored[-1].line())
     return scored
 
@@ -103,6 +113,8 @@ def score_directory(
     seed: int = 0,
     drop_samples: bool = False,
     nulls: Iterable[str] = DEFAULT_NULLS,
+    data: Iterable[Path | str] = (),
+    checkpoints: Iterable[Path | str] = (),
 ) -> Scored:
     """Score one activations directory, beside its nulls, unless that is done. Scores that stand there stay if they fit.
 
@@ -111,29 +123,33 @@ def score_directory(
         seed: of the nulls.
         drop_samples: delete the sample of whole activations once scores stand; `collect` makes it again.
         nulls: which of NULLS; z is against the first that can be made.
+        data, checkpoints: as for `score`.
 
     Raises:
-        BadInput: an unknown score or null, or a deleted sample where scores must be made.
+        BadInput: as `score`.
     """
-    names, nulls = checked_names(names), checked_nulls(nulls)
-    settings = _with_kept(directory, names, seed, nulls)
-    found, replaced = scores_are_current(directory, settings), set()
+    asked = [] if names is None else list(names)
+    names, nulls = checked_names(None if names is None else asked), checked_nulls(nulls)
+    again = _found_again(directory, asked, data, checkpoints)
+    settings = _with_kept(directory, names, seed, nulls, again)
+    found, replaced = not again and scores_are_current(directory, settings), set()
     if not found:
         require_features(directory.parent)
         start = time.perf_counter()
-        acts = open_activations(directory)
-        before = _settings_before(directory)
+        acts = located(open_activations(directory), data, checkpoints)
+        before, kept = _settings_before(directory), _fitting(directory, seed, nulls, again)
+        _require_weights(acts, [name for name in asked if name != "all" and name not in kept], nulls)
         replaced = {*before.get("scores", ()), *before.get("nulls", ())} - {*settings["scores"], *nulls}
-        table = _table(acts, directory, settings)
-        write_scores(directory, table, settings, time.perf_counter() - start)
+        table, kept = _table(acts, directory, settings, kept)
+        without = _without(acts, table, settings, kept, directory)
+        write_scores(directory, table, settings, time.perf_counter() - start, without)
     sealed = beside(directory, "scores")
     scores, facts = read_scores(sealed)
     if drop_samples:
         keep_passages(directory)  # before the sample goes: what the report highlights
         drop_sample(directory)
-    made = set(scores["null"].unique())
-    without = tuple(null for null in nulls if null not in made)
-    return Scored(sealed, found, facts["meta"]["n_neurons"], facts["seconds"], without, tuple(sorted(replaced)))
+    n_neurons, without = facts["meta"]["n_neurons"], not_made(facts, scores)
+    return Scored(sealed, found, n_neurons, facts["seconds"], without, tuple(sorted(replaced)))
 
 
 def scored_step(
@@ -174,14 +190,65 @@ def scored_step(
     return wanted
 
 
+def _require_weights(acts: Activations, names: list[str], nulls: list[str]) -> None:
+    """Refuse before the long work a null, or a score that was named, whose checkpoint is nowhere.
+
+    A score that only `all` asks for is NA then, until the checkpoint is found.
+    """
+    for null in nulls:
+        if NULLS[null].reads_weights:
+            require_origin(acts, null, "--nulls")
+    for name in names:
+        if "weights" in SCORES[name].needs:
+            require_origin(acts, name, "--scores")
+
+
+def _found_again(
+    directory: Path, asked: list[str], data: Iterable[Path | str], checkpoints: Iterable[Path | str]
+) -> set[str]:
+    """The scores of the weights that stand there without figures, whose checkpoint is found by now.
+
+    Raises:
+        BadInput: one of them is asked for by its name, and the checkpoint is still nowhere.
+    """
+    lacking = {name for name, needs in _without_before(directory).items() if needs == CHECKPOINT}
+    if not lacking:
+        return set()
+    acts = located(open_activations(directory), data, checkpoints)
+    _require_weights(acts, [name for name in asked if name in lacking], [])
+    return set() if origin_of(acts) is None else lacking
+
+
+def _without_before(directory: Path) -> dict[str, str]:
+    sealed = beside(directory, "scores")
+    return read_manifest(sealed).get("without", {}) if sealed.is_dir() else {}
+
+
+def _without(
+    acts: Activations, table: pl.DataFrame, settings: dict[str, Any], kept: list[str], directory: Path
+) -> dict[str, str]:
+    """What was asked for and could not be made, and what it needs."""
+    made = set(table["null"].unique())
+    without = {null: NULLS[null].needs for null in settings["nulls"] if null not in made}
+    without |= {name: needs for name, needs in _without_before(directory).items() if name in kept}
+    if acts.meta.checkpoint_dir and origin_of(acts) is None:
+        fresh = [name for name in settings["scores"] if name not in kept]
+        without |= {name: CHECKPOINT for name in fresh if "weights" in SCORES[name].needs}
+    return without
+
+
 def _settings_before(directory: Path) -> dict[str, Any]:
     """The settings of the scores that stand beside an activations directory; none where there are no such scores."""
     sealed = beside(directory, "scores")
     return read_manifest(sealed).get("settings", {}) if sealed.is_dir() else {}
 
 
-def _fitting(directory: Path, seed: int, nulls: list[str]) -> list[str]:
-    """The scores beside an activations directory that today's code would make of it with these nulls, in order."""
+def _fitting(directory: Path, seed: int, nulls: list[str], again: Container[str] = ()) -> list[str]:
+    """The scores beside an activations directory that today's code would make of it with these nulls, in order.
+
+    Args:
+        again: those that are to be made again all the same.
+    """
     before = _settings_before(directory)
     if before.get("null_seed") != seed or not set(nulls) <= set(before.get("nulls", ())):
         return []
@@ -191,32 +258,36 @@ def _fitting(directory: Path, seed: int, nulls: list[str]) -> list[str]:
     then, code = before.get("code", {}), _code(known, nulls)
     if any(then.get(name) != code[name] for name in ("table", *(null for null in nulls if null in code))):
         return []
-    return [name for name in known if then.get(name) == code[name]]
+    return [name for name in known if then.get(name) == code[name] and name not in again]
 
 
-def _with_kept(directory: Path, names: list[str], seed: int, nulls: list[str]) -> dict[str, Any]:
+def _with_kept(
+    directory: Path, names: list[str], seed: int, nulls: list[str], again: Container[str] = ()
+) -> dict[str, Any]:
     """The settings of the table to make: what is requested, and the scores that stand there and fit."""
-    kept = _fitting(directory, seed, nulls)
+    kept = _fitting(directory, seed, nulls, again)
     names = [*kept, *(name for name in names if name not in kept)]
     return {"scores": names, "nulls": nulls, "null_seed": seed, "code": _code(names, nulls)}
 
 
-def _table(acts: Activations, directory: Path, settings: dict[str, Any]) -> pl.DataFrame:
-    """The table of some settings; where all the scores that stand there fit, they are not made again."""
+def _table(
+    acts: Activations, directory: Path, settings: dict[str, Any], kept: list[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """The table of some settings, and the scores in it that were not made again: those that fit, where all do."""
     names, seed, nulls = settings["scores"], settings["null_seed"], settings["nulls"]
-    kept = _fitting(directory, seed, nulls)
     if not kept or kept != _settings_before(directory)["scores"]:
-        return score_with_null(acts, names, seed, nulls)
+        return score_with_null(acts, names, seed, nulls), []
     fresh = score_with_null(acts, [name for name in names if name not in kept], seed, nulls)
     there = read_scores(beside(directory, "scores"))[0].filter(pl.col("null").is_in(["none", *nulls]))
     if set(there["null"]) != set(fresh["null"]):
-        return score_with_null(acts, names, seed, nulls)  # a null could be made then and cannot be now, or the reverse
+        # A null could be made then and cannot be now, or the reverse.
+        return score_with_null(acts, names, seed, nulls), []
     rows = ["neuron", "null"]
     old = there.select(*rows, pl.exclude(*rows, *fresh.columns))
     table = fresh.join(old, on=rows, how="left", maintain_order="left")
     matched = [name for name in table.columns if name.endswith(("_null_mean", "_null_z"))]
     made = [null for null in table["null"].unique(maintain_order=True) if null != "none"]
-    return with_matched(table.drop(matched), names, made[0] if made else None)
+    return with_matched(table.drop(matched), names, made[0] if made else None), kept
 
 
 def _code(names: list[str], nulls: list[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Sealed tables of scores beside the activations they were made from: writes, reads and checks them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ from train.files import canonical_json, manifest_hash, publishing, verify
 from train.parquet import read_parquet, write_parquet
 
 
-def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any], seconds: float) -> Path:
+def write_scores(
+    directory: Path,
+    scores: pl.DataFrame,
+    settings: dict[str, Any],
+    seconds: float,
+    without: Mapping[str, str] | None = None,
+) -> Path:
     """Seal a table of scores beside the activations it was made from, replacing an older one.
 
     Args:
@@ -21,6 +28,7 @@ def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any]
         scores: one row a neuron, with column `null` ("none", or the kind of null the rows are of).
         settings: what the scores depend on beside the activations; JSON.
         seconds: how long scoring took.
+        without: nulls and scores that could not be made, and what they need.
     """
     facts = {
         "kind": "scores",
@@ -28,6 +36,7 @@ def write_scores(directory: Path, scores: pl.DataFrame, settings: dict[str, Any]
         "activations_hash": manifest_hash(directory),
         "settings": settings,
         "seconds": seconds,
+        "without": dict(without or {}),
         "meta": asdict(read_meta(directory)),
     }
     final = beside(directory, "scores")
@@ -51,6 +60,17 @@ def read_scores(directory: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     return read_parquet(directory / "scores.parquet"), manifest
 
 
+def not_made(manifest: dict[str, Any], scores: pl.DataFrame) -> dict[str, str]:
+    """The nulls and scores that were asked for and could not be made, and what they need."""
+    if "without" in manifest:
+        return manifest["without"]
+    made = set(scores["null"].unique())
+    # An earlier version did not say why, nor whether the checkpoint was only not found.
+    return {
+        null: "what was not found; score again" for null in manifest["settings"].get("nulls", ()) if null not in made
+    }
+
+
 def scores_are_current(directory: Path, settings: dict[str, Any]) -> bool:
     """Whether sealed scores stand beside `directory`, made from these activations with these settings."""
     scores = beside(directory, "scores")
@@ -67,7 +87,7 @@ def load_scores(results: Path | str) -> pl.DataFrame:
 
     Returns:
         One row a neuron and null, the columns of scores.parquet behind those of ActivationsMeta (without
-        `settings`) and `path`, the `.scores` directory relative to `results`.
+        `settings` and `recipe`) and `path`, the `.scores` directory relative to `results`.
 
     Raises:
         BadInput: no scores there, damaged ones, or ones made from other activations than lie beside them.
@@ -79,7 +99,7 @@ def load_scores(results: Path | str) -> pl.DataFrame:
         activations = beside(directory, "activations")
         if activations.is_dir() and manifest_hash(activations) != manifest["activations_hash"]:
             raise BadInput(f"{directory}: made from other activations than lie beside it; score again")
-        meta = {key: value for key, value in manifest["meta"].items() if key != "settings"}
+        meta = {key: value for key, value in manifest["meta"].items() if key not in ("settings", "recipe")}
         meta["path"] = str(directory.relative_to(root))
         literals = [pl.lit(value).alias(key) for key, value in meta.items()]
         frames.append(scores.select(*literals, pl.all()))

@@ -68,7 +68,7 @@ def test_a_random_choice_of_neurons_is_the_same_neurons(place, analyze_command):
             ("report", "PLACE/texts", "--referense", "x"),
             "'--referense' is not an option of `report`; did you mean '--ref",
         ),
-        (("report", "PLACE/texts", "--nope"), "`report`; known: --debug, --reference"),
+        (("report", "PLACE/texts", "--nope"), "`report`; known: --checkpoints, --data, --debug, --reference"),
     ],
 )
 def test_impossible_requests_are_refused_in_one_line(place, analyze_command, words, message):

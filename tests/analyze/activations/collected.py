@@ -58,7 +58,7 @@ class FakeSource:
             n_params=1,
             root_variant=name,
             checkpoint_hash=f"{name}{seed}",
-            checkpoint_dir=f"checkpoints/{name}",
+            checkpoint_dir="",
             n_ctx=n_ctx,
             tokenizer_sha256=sha256(b"{}"),
         )

@@ -164,7 +164,14 @@ def meta_of(data: Path, tokens: TokenSample, variant: str, seed: int, step: int,
         "sample_hash": None,
         "settings": {},
     }
-    return ActivationsMeta(**(facts | over))
+    facts |= over
+    identity = {
+        "run_hash": f"run of {facts['variant']}, seed {facts['seed']}",
+        "start_hash": facts["start_run"] and f"the last step of {facts['start_run']}",
+        "root_hash": f"run of {facts['root_variant']}, seed {facts['seed']}",
+        "train_data_hash": facts["data_hash"],
+    }
+    return ActivationsMeta(**(identity | facts))
 
 
 def write_cell(

@@ -190,6 +190,27 @@ def test_z_is_taken_against_the_first_null_that_was_made(put, tmp_path):
     assert [line.split("|")[-2].strip() for line in table.splitlines() if "K_eff" in line] == ["–", f"{z:.1f}"]
 
 
+@pytest.mark.parametrize(
+    ("other", "n"),
+    [
+        ({}, 1),
+        ({"run": "odd name", "run_hash": "r"}, 1),
+        ({"train_data_hash": "f" * 64}, 0),
+        ({"seed": 1}, 0),
+        ({"seed": 1, "run": "relu-s0"}, 0),
+    ],
+)
+def test_a_twin_shares_seed_and_training_data_whatever_it_is_called(put, tmp_path, other, n):
+    facts = {"seed": 0, "n_mono": 8} | other
+    put("gelu", 0, 4)
+    put("relu", facts.pop("seed"), facts.pop("n_mono"), **facts)
+    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
+    assert k_eff(comparison, "relu").difference.n == n
+    assert ("reference" in {each.side for each in comparison.separations}) == bool(n)
+    doubted = "Trained on other data than gelu of the same seed" in (tmp_path / "out" / "comparison.md").read_text()
+    assert doubted == ("train_data_hash" in other)
+
+
 def test_an_arm_is_compared_with_the_untrained_network_of_its_root(put, tmp_path):
     put("gelu", 0, 3, step=0)
     put("gelu", 0, 12)

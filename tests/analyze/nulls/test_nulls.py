@@ -18,6 +18,7 @@ from analyze.scores.table import score_table
 from tests.analyze.scores.scoring import activations_of
 from tests.train.fixtures import small_data, small_run
 from train.checkpoint import load
+from train.errors import BadInput
 from train.training_run import run
 
 
@@ -250,7 +251,10 @@ def test_a_layernorm_is_taken_over_the_turned_neurons_and_those_that_stay(traine
 
 def test_w_in_cannot_be_rotated_without_the_checkpoint(trained: Path, tmp_path: Path):
     acts = of(trained, "relu")
-    assert w_in_rotated(replace(acts, meta=replace(acts.meta, checkpoint_dir=str(tmp_path / "gone")))) is None
+    gone = replace(acts, meta=replace(acts.meta, checkpoint_dir=str(tmp_path / "gone")), directory=None)
+    with pytest.raises(BadInput, match=r"w_in_rotated reads the checkpoint .*--checkpoints.*--nulls"):
+        w_in_rotated(gone)
+    assert w_in_rotated(replace(gone, meta=replace(acts.meta, checkpoint_dir=""))) is None
 
 
 def test_w_in_rotated_follows_its_seed(trained: Path):

@@ -20,7 +20,7 @@ def made_up_data(directory: Path) -> Path:
 
 def activations_of(values: Float[np.ndarray, "t n"], data: Path, tokens: TokenSample) -> Activations:
     """Activations as `collect` would leave them, held in memory."""
-    meta = meta_of(data, tokens, "gelu", 0, 500, n_neurons=values.shape[1])
+    meta = meta_of(data, tokens, "gelu", 0, 500, n_neurons=values.shape[1], checkpoint_dir="")
     return activations_in_memory(torch.from_numpy(values.astype(np.float32)), tokens, meta)
 
 

@@ -175,11 +175,13 @@ def test_scores_on_disk_name_the_nulls_that_could_not_be_made(tmp_path: Path):
     assert directory is not None
     asked = ("rotated", "w_in_rotated")
     first = score_directory(directory, ["rate"], nulls=asked)
-    assert (first.found, first.without) == (False, ("w_in_rotated",))
-    assert "cannot be made of it: w_in_rotated" in first.line()
+    needs = {"w_in_rotated": "two neurons that are not dead, of a checkpoint"}
+    assert (first.found, first.without) == (False, needs)
+    assert "cannot be made of it: w_in_rotated (needs two neurons that are not dead, of a checkpoint)" in first.line()
     again = score_directory(directory, ["rate"], nulls=asked)
-    assert (again.found, again.without) == (True, ("w_in_rotated",))
+    assert (again.found, again.without) == (True, needs)
     table, facts = read_scores(first.directory)
+    assert facts["without"] == needs
     assert facts["settings"]["nulls"] == list(asked)
     assert set(table["null"]) == {"none", "rotated"}
     assert not score_directory(directory, ["rate"]).found
