@@ -17,7 +17,7 @@ FLOORS = {
         ("filesystem", "hashes"),
         ("activations", "files", "locate"),
         ("config", "configfile"),
-        ("model", "data", "lineage", "tracking", "processes", "tensors", "parquet"),
+        ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet"),
         ("lens", "loss", "optim", "checkpoint"),
         ("loop", "card", "status", "provenance"),
         ("memory",),

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -143,6 +143,13 @@ class Checkpoint:
             raise BadInput(f"{path}: key 'code' is missing")
         return code
 
+    @property
+    def inexact(self) -> list[str]:
+        """Why the same config, trained anew, need not give these very bits; empty where it does (`state["exact"]`)."""
+        path = self.directory / RECORD
+        reasons = _read_json(path).get("inexact") if path.exists() else []
+        return [str(reason) for reason in reasons] if isinstance(reasons, list) else []
+
     def tokenizer(self) -> "Tokenizer":
         """The tokenizer that the model was trained with."""
         from train.data.tokenizer import load_tokenizer
@@ -192,6 +199,7 @@ def save_checkpoint(
     tokenizer_json: bytes,
     lineage: Lineage | None,
     code: dict[str, Any] | None = None,
+    inexact: Sequence[str] = (),
 ) -> Path:
     """Write a step's directory whole, or not at all; it replaces the same step of an earlier start.
 
@@ -201,6 +209,7 @@ def save_checkpoint(
         state: the directories that it names (of the data, of the start) say where to look, not what the step is:
             they go into the record, and `open_step` puts them back.
         code: which polysem writes it (`train.provenance.code_facts`); recorded, not part of the hash.
+        inexact: why `exact` is false in the state; recorded, not part of the hash.
 
     Returns:
         The step's directory.
@@ -219,7 +228,7 @@ def save_checkpoint(
         (aside / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n")
         (aside / "tokenizer.json").write_bytes(tokenizer_json)
         _write_json(state, aside / "state.json")
-        _write_json({"code": code or {}, "directories": directories}, aside / RECORD)
+        _write_json({"code": code or {}, "directories": directories, "inexact": [*inexact]}, aside / RECORD)
         write_tensors(model.state_dict(), aside / "model.safetensors", {"format": "pt"})
         write_tensors(optimizer_state, aside / "optim.safetensors", {"format": "pt"})
         if lineage is not None:

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -68,7 +69,8 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     A failure that nobody foresaw is one line too, with exit code 1; `debug` prints the traceback before the line.
     """
     # SIGTERM unwinds like SIGINT, so that nothing half-written stays behind; training has its own handler.
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    if threading.current_thread() is threading.main_thread():  # no other may
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         main()
     except (Exception, KeyboardInterrupt) as failure:

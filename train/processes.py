@@ -1,13 +1,18 @@
 """The processes and devices that train one model, as the launcher started them."""
 
 import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from train.config import RunConfig
-from train.errors import BadInput, EnvironmentProblem
+from train.errors import BadInput, EnvironmentProblem, PolysemError
+from train.launchers import check_environment
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -15,29 +20,170 @@ if TYPE_CHECKING:
 PATIENCE = timedelta(seconds=30)
 """How long a process waits for another before it gives up: a dead one ends all of them."""
 
+_ONE_AT_A_TIME = threading.RLock()
+"""accelerate keeps its state in the process: runs in two threads take turns."""
 
-def make_accelerator(config: RunConfig) -> "Accelerator":
-    """The Accelerator that the config and the launcher ask for, checked.
+
+@contextmanager
+def accelerated(config: RunConfig) -> Iterator["Accelerator"]:
+    """The Accelerator that the config and the launcher ask for, for the length of the block.
+
+    accelerate's state belongs to the process and is made once. The block begins with a blank one and puts back what
+    was there, so that any number of runs, of any precision, and other people's Accelerators share a process. A second
+    run in another thread waits until the first is done.
 
     Raises:
-        EnvironmentProblem: fewer processes than the launcher announced.
+        EnvironmentProblem: the environment says otherwise than the config, a process did not come, or one was lost.
+        BadInput: rows that do not divide among processes and accumulation passes.
+    """
+    if not _ONE_AT_A_TIME.acquire(blocking=False):
+        print("waiting: another run trains in this process", file=sys.stderr, flush=True)
+        _ONE_AT_A_TIME.acquire()
+    try:
+        with _blank_state():
+            accelerator = make_accelerator(config)
+            with _lost_processes_named(accelerator.num_processes):
+                yield accelerator
+    finally:
+        _ONE_AT_A_TIME.release()
+
+
+@contextmanager
+def _blank_state() -> Iterator[None]:
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    # Objects that exist share these very dictionaries: they are emptied and filled, not replaced.
+    states: list[dict[str, Any]] = [kind._shared_state for kind in (AcceleratorState, GradientState, PartialState)]
+    before = [dict(state) for state in states]
+    for state in states:
+        state.clear()
+    try:
+        yield
+    finally:
+        for state, values in zip(states, before, strict=True):
+            state.clear()
+            state.update(values)
+
+
+@contextmanager
+def _lost_processes_named(n_processes: int) -> Iterator[None]:
+    """Of several processes, one that ends or hangs is a failure of the machine for the others."""
+    try:
+        yield
+    except RuntimeError as failure:
+        if n_processes > 1 and (isinstance(failure, torch.distributed.DistError) or "gloo" in str(failure)):
+            raise EnvironmentProblem(
+                f"another of the {n_processes} processes ended or did not answer for {PATIENCE.seconds} s ({failure})"
+            ) from None
+        raise
+
+
+def make_accelerator(config: RunConfig) -> "Accelerator":
+    """The Accelerator that the config and the launcher ask for, checked; `accelerated` cares for its state.
+
+    Raises:
+        EnvironmentProblem: see `accelerated`.
         BadInput: rows that do not divide among processes and accumulation passes.
     """
     from accelerate import Accelerator
-    from accelerate.utils import InitProcessGroupKwargs
-
-    accelerator = Accelerator(
-        cpu=config.train.device == "cpu" or not torch.cuda.is_available(),
-        mixed_precision="bf16" if config.train.precision == "bf16" else "no",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-        log_with="wandb" if config.train.wandb != "off" else None,
+    from accelerate.utils import (
+        DataLoaderConfiguration,
+        DynamoBackend,
+        GradientAccumulationPlugin,
+        InitProcessGroupKwargs,
+        TorchDynamoPlugin,
     )
-    announced = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != announced:
-        raise EnvironmentProblem(f"{announced} processes announced, accelerate runs {accelerator.num_processes}")
+
+    cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    warnings = check_environment(config, os.environ, cpu)
+    _check_torch(config)
+    precision = "bf16" if config.train.precision == "bf16" else "no"
+    try:
+        # What is not passed, accelerate takes from the environment.
+        accelerator = Accelerator(
+            device_placement=True,
+            cpu=cpu,
+            mixed_precision=precision,
+            # The loop divides by train.accumulate itself.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dataloader_config=DataLoaderConfiguration(split_batches=False, even_batches=True),
+            # The loop compiles, where train.compile says so.
+            dynamo_plugin=TorchDynamoPlugin(
+                backend=DynamoBackend.NO, mode="default", fullgraph=False, dynamic=False, use_regional_compilation=False
+            ),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
+    except PolysemError:
+        raise
+    except (RuntimeError, ValueError, ImportError, NotImplementedError, OSError) as failure:
+        raise EnvironmentProblem(_no_start(failure)) from None
+    _check_accelerator(accelerator, config, cpu)
+    for warning in warnings:
+        if accelerator.is_main_process:
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
     if config.train.rows_per_step % (config.train.accumulate * accelerator.num_processes):
         raise BadInput(
             f"train.rows_per_step: {config.train.rows_per_step} rows do not divide into train.accumulate = "
             f"{config.train.accumulate} x {accelerator.num_processes} processes"
         )
     return accelerator
+
+
+def _no_start(failure: Exception) -> str:
+    size = os.environ.get("WORLD_SIZE", "1")
+    if size == "1":
+        return f"accelerate does not start ({failure})"
+    where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    return (
+        f"WORLD_SIZE={size}: the processes did not meet at MASTER_ADDR:MASTER_PORT = {where} within "
+        f"{PATIENCE.seconds} s; start all of them, or unset WORLD_SIZE to train with one ({failure})"
+    )
+
+
+def _check_torch(config: RunConfig) -> None:
+    """Refuse settings of torch that a caller left behind and that would change the run's arithmetic."""
+    if torch.get_default_dtype() != torch.float32:
+        raise EnvironmentProblem(f"torch.set_default_dtype: is {torch.get_default_dtype()}, a run needs torch.float32")
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise EnvironmentProblem("torch.autocast: is on around the run, whose arithmetic is train.precision")
+    if not torch.is_grad_enabled():
+        raise EnvironmentProblem("torch.no_grad: is on around the run, which needs gradients")
+    chosen = torch.get_float32_matmul_precision()
+    if config.train.precision == "fp32" and chosen != "highest":
+        raise EnvironmentProblem(
+            f'torch.set_float32_matmul_precision: is "{chosen}", a run with train.precision = "fp32" needs "highest"'
+        )
+
+
+def _check_accelerator(accelerator: "Accelerator", config: RunConfig, cpu: bool) -> None:
+    """Hold what accelerate made against the run: whatever it takes from elsewhere in a later version is seen here."""
+    from accelerate.utils import DynamoBackend
+
+    announced = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != announced:
+        raise EnvironmentProblem(
+            f"WORLD_SIZE={announced}: processes announced, accelerate runs {accelerator.num_processes}"
+        )
+    state, kinds = accelerator.state, ("NO", "MULTI_CPU" if cpu else "MULTI_GPU")
+    device, devices = accelerator.device.type, ("cpu",) if cpu else ("cuda", "cpu")
+    is_launched_on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("", "0", "false")
+    if is_launched_on_cpu:
+        kinds = ("NO", "MULTI_CPU")
+    made = {
+        "distributed type": (str(accelerator.distributed_type.value), kinds),
+        "device": (device, devices),
+        "mixed precision": (state.mixed_precision, ("bf16" if config.train.precision == "bf16" else "no",)),
+        "dynamo backend": (str(getattr(state.dynamo_plugin, "backend", None)), (str(DynamoBackend.NO),)),
+        "gradient accumulation": (accelerator.gradient_accumulation_steps, (1,)),
+        "split batches": (accelerator.split_batches, (False,)),
+        "even batches": (accelerator.even_batches, (True,)),
+        "gradient scaler": (accelerator.scaler, (None,)),
+    }
+    for name, (value, expected) in made.items():
+        if value not in expected:
+            variable = (
+                "ACCELERATE_TORCH_DEVICE: " if name == "device" and "ACCELERATE_TORCH_DEVICE" in os.environ else ""
+            )
+            raise EnvironmentProblem(
+                f"{variable}accelerate runs with {name} = {value}, the run with {expected[0]}; see `accelerate env`"
+            )

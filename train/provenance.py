@@ -34,6 +34,7 @@ def run_facts(
     start: Checkpoint | None,
     model: Transformer,
     accelerator: "Accelerator",
+    inexact: list[str],
 ) -> dict[str, Any]:
     """The part of state.json that is the same at every step of a run.
 
@@ -42,6 +43,7 @@ def run_facts(
         fit: the training tokens.
         start: the checkpoint that the run starts from.
         model: the model as it trains, with its frozen parameters marked.
+        inexact: the reasons of `inexact_because`.
     """
     variant = config.variant or run.removesuffix(f"-s{config.seed}")
     same_data = start is not None and start.state["data"]["hash"] == fit.data_hash
@@ -58,9 +60,8 @@ def run_facts(
         "factor": (1 if start is None else start.state["factor"]) * (config.widen.factor if config.widen else 1),
         "data": {"hash": fit.data_hash, "directory": str(fit.directory), "tokenizer_sha256": fit.tokenizer_sha256},
         "config_sha256": config_hash(config),
-        # Compiled kernels may sum in another order from run to run.
-        "exact": not config.train.compile,
-        "environment": {**machine_facts(), "device": str(accelerator.device), "processes": accelerator.num_processes},
+        "exact": not inexact,
+        "environment": environment_facts(accelerator),
     }
 
 
@@ -71,6 +72,47 @@ def config_hash(config: RunConfig) -> str:
         table, name = key.split(".")
         del values[table][name]
     return sha256(canonical_json(values))
+
+
+def environment_facts(accelerator: "Accelerator") -> dict[str, Any]:
+    """The machine, the device and the number of processes that train."""
+    return {**machine_facts(), "device": str(accelerator.device), "processes": accelerator.num_processes}
+
+
+def inexact_because(
+    config: RunConfig, start: Checkpoint | None, resumed: Checkpoint | None, environment: dict[str, Any]
+) -> list[str]:
+    """Why one uninterrupted process need not give a run's very bits; empty where it does.
+
+    Args:
+        resumed: the run's own checkpoint that it goes on from.
+        environment: of the processes that train now, `environment_facts`.
+    """
+    reasons = [] if resumed is None else _inherited(resumed)
+    if config.train.compile:
+        reasons.append("train.compile: compiled kernels may sum in another order from run to run")
+    if environment["processes"] > 1:
+        reasons.append(f"{environment['processes']} processes: they sum in another order than one")
+    if start is not None and _inherited(start):
+        reasons.append(f"start: {start.state['run']} step {start.step} is not exact")
+    if resumed is not None:
+        before = resumed.state.get("environment") or {}
+        for key, now in environment.items():
+            was = before.get(key, now)
+            if str(was).split(":")[0] != str(now).split(":")[0]:  # cuda:1 computes as cuda:0 does
+                reasons.append(f"{key}: {was} up to step {resumed.step}, then {now}")
+    return list(dict.fromkeys(reasons))
+
+
+def _inherited(checkpoint: Checkpoint) -> list[str]:
+    """The reasons that a checkpoint hands on; earlier versions wrote none, and called several processes exact."""
+    reasons = checkpoint.inexact
+    n_processes = (checkpoint.state.get("environment") or {}).get("processes", 1)
+    if not reasons and n_processes > 1:
+        reasons = [f"{n_processes} processes: they sum in another order than one"]
+    if not reasons and not checkpoint.state.get("exact", True):
+        reasons = [f"step {checkpoint.step} is not exact"]
+    return reasons
 
 
 def machine_facts() -> dict[str, Any]:

@@ -2,21 +2,93 @@
 
 import json
 import os
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from train.errors import BadInput
+from train.config import RunConfig
+from train.errors import BadInput, one_line
 from train.filesystem import sync
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+CALL_SECONDS = 20.0
+"""How long a call of wandb may take: less than processes wait for one another."""
+
+FINISH_SECONDS = 120.0
+"""How long wandb may take to send what it still has, when the run is over."""
+
+
+class Mirror:
+    """The run in wandb. The first failure prints a warning; from then on nothing is sent.
+
+    wandb may raise, leave the process, hang or ask a question: each call runs in a thread of its own and for a limited
+    time, so that nothing of it reaches the run, and an interrupt that does reach the run is the user's.
+
+    Args:
+        config: of the run; `train.wandb` is "offline" or "online".
+        out: the run's directory; wandb writes below it.
+    """
+
+    def __init__(self, config: RunConfig, out: Path):
+        self.works = True
+        self._run: Any = None
+        self._hooks = (sys.stdout, sys.stderr, sys.excepthook, sys.exit)
+        self._try("did not start", lambda: self._start(config, out), CALL_SECONDS)
+
+    def _start(self, config: RunConfig, out: Path) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project="polysem",
+            name=out.name,
+            mode="online" if config.train.wandb == "online" else "offline",
+            dir=str(out),
+            config=config.model_dump(mode="json"),
+            settings=wandb.Settings(init_timeout=CALL_SECONDS / 2),  # it gives up before we do, and in order
+            reinit="create_new",  # a run that the caller has open in this process stays his
+        )
+
+    def log(self, numbers: dict[str, Any], step: int) -> None:
+        """Send numbers of a step."""
+        if self.works:
+            self._try("stopped", lambda: self._run.log(numbers, step=step), CALL_SECONDS)
+
+    def finish(self) -> None:
+        """Send the rest and hang up."""
+        if self._run is not None:
+            self._try("did not finish", self._run.finish, FINISH_SECONDS)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self.works = False
+        # wandb puts its own in their place, and takes them back only where all goes well.
+        sys.stdout, sys.stderr, sys.excepthook, sys.exit = self._hooks
+
+    def _try(self, what: str, call: Callable[[], None], seconds: float) -> None:
+        failures: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                call()
+            except BaseException as failure:  # SystemExit and KeyboardInterrupt too: they are wandb's here
+                failures.append(failure)
+
+        thread = threading.Thread(target=guarded, name="wandb", daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if thread.is_alive():
+            failures.append(TimeoutError(f"no answer for {seconds:.0f} s"))
+        worked = self.works
+        if failures:
+            self._hang_up()
+        if failures and worked:
+            reason = one_line(f"{type(failures[0]).__name__}: {failures[0]}", limit=300)
+            print(f"warning: wandb {what} ({reason}); metrics.jsonl is the record", flush=True)
 
 
 class Metrics:
     """Appends one JSON object a line; a resumed run first cuts what came after its checkpoint.
-
-    The mirror (wandb, through accelerate's trackers) can fail or hang up without touching the run: the first failure
-    prints a warning, and from then on nothing is sent there.
 
     Args:
         path: the metrics.jsonl.
@@ -24,7 +96,7 @@ class Metrics:
         mirror: takes the numbers too.
     """
 
-    def __init__(self, path: Path, step: int, mirror: "Accelerator | None"):
+    def __init__(self, path: Path, step: int, mirror: Mirror | None):
         self.path = path
         self.file = path.open("r+b" if path.exists() else "w+b")
         self.file.truncate(_length_up_to(self.file.read(), step) if step else 0)
@@ -35,14 +107,10 @@ class Metrics:
         """Append one line, and mirror its numbers."""
         self.file.write(json.dumps(values, allow_nan=False).encode() + b"\n")
         self.file.flush()
-        if self.mirror is None:
-            return
-        numbers = {f"{values['kind']}/{key}": value for key, value in values.items() if isinstance(value, int | float)}
-        try:
-            self.mirror.log(numbers, step=values["step"])
-        except Exception as failure:
-            print(f"warning: wandb stopped ({failure}); metrics.jsonl goes on", flush=True)
-            self.mirror = None
+        if self.mirror is not None:
+            kind, step = values["kind"], values["step"]
+            numbers = {f"{kind}/{key}": value for key, value in values.items() if isinstance(value, int | float)}
+            self.mirror.log(numbers, step)
 
     def sync(self) -> None:
         """Force the lines to disk."""
@@ -50,7 +118,7 @@ class Metrics:
         sync(self.file.fileno(), self.path)
 
     def close(self) -> None:
-        """Sync and close, and end the mirror."""
+        """Sync and close."""
         self.sync()
         self.file.close()
 

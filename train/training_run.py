@@ -22,9 +22,9 @@ from train.loop import Training, is_permanent, steps_of, train
 from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import build_optimizer
-from train.processes import make_accelerator
-from train.provenance import MAY_DIFFER, PATHS, code_facts, run_facts
-from train.tracking import Metrics
+from train.processes import accelerated
+from train.provenance import MAY_DIFFER, PATHS, code_facts, environment_facts, inexact_because, run_facts
+from train.tracking import Metrics, Mirror
 from train.widening.moments import initial_moments, moments_of, set_moments
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
 
@@ -74,25 +74,29 @@ class Inputs:
 def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
     """Train a model from a run's config, or go on where an earlier start of the same command stopped.
 
+    From Python it may be called in any thread, and any number of times; calls in several threads train one after
+    another. Only in the main thread do SIGINT and SIGTERM stop it in order.
+
     Args:
         config: a config, or the path of a RUN.toml.
         out: the run's directory, such as checkpoints/gelu-s0; its name is the run's.
 
     Raises:
         BadInput: the config does not fit its data, its start, or what `out` already holds.
-        EnvironmentProblem: `out` cannot be written, or the processes asked for are not there.
+        EnvironmentProblem: `out` cannot be written, the processes asked for are not there, or the environment asks for
+            other than the config (`train.launchers`).
         Diverged, Stopped: see `train.loop.train`.
     """
     config = config if isinstance(config, RunConfig) else load_config(RunConfig, config)
     out = Path(out)
     out = out.resolve() if out.name in ("", "..") else out  # the run is called after its directory
     require_run_name(out)
-    accelerator = make_accelerator(config)
-    data = _data(config, out)
-    if not accelerator.is_main_process:
-        return _run(config, out, data, accelerator)
-    with locked(out):
-        return _run(config, out, data, accelerator)
+    with accelerated(config) as accelerator:
+        data = _data(config, out)
+        if not accelerator.is_main_process:
+            return _run(config, out, data, accelerator)
+        with locked(out):
+            return _run(config, out, data, accelerator)
 
 
 def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -> Outcome:
@@ -111,7 +115,8 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     if is_main and resumed is None:
         require_space(out, 2 * 12 * model.config.n_params)
         write_atomic(out / "run.toml", to_toml(config).encode())
-    facts = run_facts(config, out.name, inputs.fit, inputs.start, model, accelerator)
+    inexact = inexact_because(config, inputs.start, resumed, environment_facts(accelerator))
+    facts = run_facts(config, out.name, inputs.fit, inputs.start, model, accelerator, inexact)
     if resumed is not None and "config_sha256" in resumed.state:
         # An equal config, as `_earlier` checked: a key that a later version adds makes it no other run.
         facts["config_sha256"] = resumed.state["config_sha256"]
@@ -125,22 +130,26 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         fit=inputs.fit,
         held_out=inputs.held_out,
         baselines=fit_baselines(inputs.fit),
-        save=partial(_save, facts=facts, tokenizer_json=tokenizer, lineage=lineage),
+        save=partial(_save, facts=facts, tokenizer_json=tokenizer, lineage=lineage, inexact=inexact),
         step=0 if resumed is None else resumed.step,
         first_row=facts["first_row"],
         evaluation=None if resumed is None else resumed.state["evaluation"],
     )
-    if is_main:
-        training.metrics = Metrics(out / "metrics.jsonl", training.step, _start_tracker(config, out, accelerator))
+    mirror = Mirror(config, out) if is_main and config.train.wandb != "off" else None
     try:
-        train(training)
+        if is_main:
+            training.metrics = Metrics(out / "metrics.jsonl", training.step, mirror)
+        try:
+            train(training)
+        finally:
+            if training.metrics is not None:
+                training.metrics.close()
+        accelerator.wait_for_everyone()
+        return _finish(Outcome(out, found=False, checkpoint=load(out)), config, data, is_main)
     finally:
-        if training.metrics is not None:
-            training.metrics.close()
-            if config.train.wandb != "off":
-                accelerator.end_training()
-    accelerator.wait_for_everyone()
-    return _finish(Outcome(out, found=False, checkpoint=load(out)), config, data, is_main)
+        # Last: whatever wandb does, the checkpoints and the card are written.
+        if mirror is not None:
+            mirror.finish()
 
 
 def _finish(outcome: Outcome, config: RunConfig, data: Path, is_main: bool) -> Outcome:
@@ -285,7 +294,9 @@ def _freeze(model: Transformer, config: RunConfig) -> None:
         parameter.requires_grad_(name in trained)
 
 
-def _save(training: Training, facts: dict[str, Any], tokenizer_json: bytes, lineage: Lineage | None) -> None:
+def _save(
+    training: Training, facts: dict[str, Any], tokenizer_json: bytes, lineage: Lineage | None, inexact: list[str]
+) -> None:
     """Write a checkpoint of the current step, and delete those that need no longer be kept.
 
     Raises:
@@ -303,7 +314,9 @@ def _save(training: Training, facts: dict[str, Any], tokenizer_json: bytes, line
         moments = moments_of(training.model, training.optimizer)
         training.metrics.sync()
         try:
-            save_checkpoint(training.directory, training.model, moments, state, tokenizer_json, lineage, code_facts())
+            save_checkpoint(
+                training.directory, training.model, moments, state, tokenizer_json, lineage, code_facts(), inexact
+            )
             _retain(training.directory, training.n_steps)
         except OSError as failure:
             problem = [f"{training.directory}: step {training.step} was not saved ({failure.strerror or failure})"]
@@ -321,18 +334,3 @@ def _retain(run_directory: Path, last: int) -> None:
     for step in present[:-2]:
         if not is_permanent(step) and step != last:
             remove_directory(step_directory(run_directory, step))
-
-
-def _start_tracker(config: RunConfig, out: Path, accelerator: "Accelerator") -> "Accelerator | None":
-    if config.train.wandb == "off":
-        return None
-    try:
-        accelerator.init_trackers(
-            "polysem",
-            config=config.model_dump(mode="json"),
-            init_kwargs={"wandb": {"mode": config.train.wandb, "dir": str(out), "name": out.name}},
-        )
-    except Exception as failure:
-        print(f"warning: wandb did not start ({failure}); metrics.jsonl is the record", flush=True)
-        return None
-    return accelerator

@@ -57,7 +57,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
         if not lineage.receipt.exact_promised:
             state["evaluation"] = None  # the parent's loss is the child's only where the copy is exact
         tokenizer = (parent.directory / "tokenizer.json").read_bytes()
-        save_checkpoint(target, model, {}, state, tokenizer, lineage, code_facts())
+        save_checkpoint(target, model, {}, state, tokenizer, lineage, code_facts(), parent.inexact)
     widths = " ".join(str(width) for width in config.widths)
     return f"wrote {step_directory(target, 0)}: widths {widths}; {lineage.receipt.line()}"
 

@@ -1,0 +1,144 @@
+"""wandb may fail in any way at any call: the run, its files and its exit code are those of a run without it."""
+
+import os
+import subprocess
+import sys
+import time
+from types import ModuleType
+
+import pytest
+
+from tests.train.fixtures import small_run
+from tests.train.test_training_run import command, losses, write_config
+from train.checkpoint import load, steps
+from train.errors import Diverged, Stopped
+from train.training_run import run
+
+CALLS = ("init", "log", "finish")
+
+
+class FakeWandb(ModuleType):
+    """A wandb whose `fails` raises, leaves or hangs; it counts the calls of the others."""
+
+    def __init__(self, fails: str = "", failure: BaseException | None = None):
+        super().__init__("wandb")
+        self.fails, self.failure = fails, failure
+        self.made: dict[str, int] = dict.fromkeys(CALLS, 0)
+
+    def Settings(self, **settings: object) -> dict[str, object]:
+        return settings
+
+    def _call(self, name: str) -> None:
+        self.made[name] += 1
+        if name == self.fails:
+            if self.failure is None:
+                time.sleep(60)
+            else:
+                raise self.failure
+
+    def init(self, **words: object) -> "FakeWandb":
+        self.stdout, sys.stdout = sys.stdout, sys.stderr  # wandb wraps both, and takes them back when it finishes
+        self._call("init")
+        return self
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        self._call("log")
+
+    def finish(self) -> None:
+        self._call("finish")
+        sys.stdout = self.stdout
+
+
+FAILURES = [
+    OSError("no network"),
+    RuntimeError("two\nlines"),
+    SystemExit(0),
+    SystemExit(7),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+@pytest.mark.parametrize("fails", CALLS)
+def test_whatever_wandb_raises_is_one_warning_and_changes_no_file(
+    finished, data, tmp_path, monkeypatch, capsys, fails, failure
+):
+    wandb = FakeWandb(fails, failure)
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    stdout, out = sys.stdout, tmp_path / "gelu-s0"
+    outcome = run(small_run(data, train__wandb="online"), out)
+    assert wandb.made[fails] == 1
+    assert sys.stdout is stdout
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: wandb did not") or warnings[0].startswith("warning: wandb stopped")
+    assert outcome.checkpoint.hash == load(finished).hash
+    assert losses(out) == losses(finished)
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in finished.iterdir())
+
+
+def test_a_wandb_that_works_gets_every_line_and_is_finished(data, tmp_path, monkeypatch, capsys):
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    out = run(small_run(data, train__wandb="offline"), tmp_path / "gelu-s0").directory
+    assert wandb.made == {"init": 1, "log": len(losses(out)), "finish": 1}
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_a_wandb_that_is_not_installed_or_broken_is_one_warning(finished, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # import raises
+    run(small_run(data, train__wandb="online"), tmp_path / "none" / "gelu-s0")
+    monkeypatch.delitem(sys.modules, "wandb")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "wandb.py").write_text("raise SystemExit('a broken wheel')\n")
+    monkeypatch.syspath_prepend(tmp_path / "broken")
+    run(small_run(data, train__wandb="online"), tmp_path / "broken" / "gelu-s0")
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert [warning.split("(")[0] for warning in warnings] == ["warning: wandb did not start "] * 2
+    for out in (tmp_path / "none" / "gelu-s0", tmp_path / "broken" / "gelu-s0"):
+        assert load(out).hash == load(finished).hash
+        assert (out / "README.md").exists()
+
+
+@pytest.mark.parametrize("fails", CALLS)
+def test_a_wandb_that_hangs_is_left(finished, data, tmp_path, monkeypatch, capsys, fails):
+    monkeypatch.setattr("train.tracking.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("train.tracking.FINISH_SECONDS", 0.3)
+    monkeypatch.setitem(sys.modules, "wandb", FakeWandb(fails))
+    out = run(small_run(data, train__wandb="online"), tmp_path / "gelu-s0").directory
+    assert capsys.readouterr().out.count("warning: wandb") == 1
+    assert load(out).hash == load(finished).hash
+
+
+@pytest.mark.parametrize("failure", [SystemExit(0), OSError("gone"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("error", [Diverged("loss nan"), Stopped("start again to go on")], ids=repr)
+def test_a_failing_finish_hides_no_exit_code(data, tmp_path, monkeypatch, train_command, error, failure):
+    def stops(training: object) -> None:
+        raise error
+
+    monkeypatch.setattr("train.training_run.train", stops)
+    monkeypatch.setitem(sys.modules, "wandb", FakeWandb("finish", failure))
+    config = write_config(data, tmp_path / "run.toml", train__wandb="online")
+    said = train_command("run", config, "--out", tmp_path / "gelu-s0")
+    assert said.is_refusal(error.exit_code, str(error))
+
+
+@pytest.mark.slow
+def test_the_real_wandb_without_a_key_is_one_warning_and_exit_0(finished, data, tmp_path):
+    config, out = write_config(data, tmp_path / "run.toml", train__wandb="online"), tmp_path / "gelu-s0"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    done = subprocess.run(
+        command(config, out),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+        env={**clean, "HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("warning: wandb did not start") == 1
+    assert load(out).hash == load(finished).hash
+    assert (out / "README.md").exists()
+    assert steps(out) == steps(finished)
