@@ -1,5 +1,6 @@
 """Work that several threads do at once, with results in order."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,15 +13,27 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+_lock = threading.Lock()
+_before: list[int] = []
+"""Torch's number of threads before each block that is open; the number is the process', whoever sets it."""
+
+
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Make torch use this thread alone: in small steps its other threads take more time to meet than they save."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Make torch use this thread alone: in small steps its other threads take more time to meet than they save.
+
+    Blocks of several callers may overlap: the last one to leave puts back what the first one found.
+    """
+    with _lock:
+        _before.append(torch.get_num_threads())
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _lock:
+            before = _before.pop()  # which of the open blocks' does not matter, except for the first
+            if not _before:
+                torch.set_num_threads(before)
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], n_threads: int) -> Generator[Result, None, None]:

@@ -1,6 +1,9 @@
+import asyncio
 import json
 import os
 import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +105,27 @@ def test_the_result_is_bit_identical_for_any_number_of_rows_at_once(tokens: Toke
         hashes.add((manifest_hash(out), manifest_hash(beside(out, "sample"))))
         assert set(source.calls) == {(4, N_CTX)}
     assert len(hashes) == 1
+
+
+def test_collecting_in_worker_threads_gives_the_same_result_and_leaves_torch_as_it_was(
+    tokens: TokenFile, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads(), signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def collected(name: str) -> tuple[str, str]:
+        out = tmp_path / name / "L0.mid"
+        collect_source(FakeSource(), tokens, out, say=quiet)
+        return manifest_hash(out), manifest_hash(beside(out, "sample"))
+
+    here = collected("here")
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(collected, "abc")) == [here] * 3
+
+    async def cell() -> tuple[str, str]:
+        return await asyncio.to_thread(collected, "beside")
+
+    assert asyncio.run(cell()) == here
+    assert (torch.get_num_threads(), signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_document_longer_than_many_micro_batches_gives_one_example(tmp_path: Path) -> None:
