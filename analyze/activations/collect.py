@@ -16,7 +16,7 @@ import torch
 from analyze.activations.band_examples import N_IN_BAND
 from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.activations.histograms import Histograms
-from analyze.activations.identity import RunIdentity, difference, identity_of
+from analyze.activations.identity import RunIdentity, difference, identity_of, identity_of_results
 from analyze.activations.memory import required
 from analyze.activations.moments import MIN_DOCUMENTS, combine
 from analyze.activations.passes import Passes
@@ -191,9 +191,9 @@ def collect(
         BadInput: a checkpoint, layer, hook or data that is not there or does not fit, or results of another run of
             the same name.
     """
-    opened = load(checkpoint)
+    opened, checkpoints = load(checkpoint), list(checkpoints)
     identity = identity_of(opened, checkpoints)
-    _require_same_run(Path(out) / opened.state["run"], identity, opened)
+    _require_same_run(Path(out) / opened.state["run"], identity, opened, checkpoints)
     tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
     directories = []
     for layer in range(opened.config.n_layers) if layers is None else layers:
@@ -208,7 +208,9 @@ def collect(
     return directories
 
 
-def _require_same_run(results: Path, identity: RunIdentity, opened: Checkpoint) -> None:
+def _require_same_run(
+    results: Path, identity: RunIdentity, opened: Checkpoint, checkpoints: Iterable[Path | str]
+) -> None:
     """Refuse to lay a run's results among those of another run that has its name.
 
     Raises:
@@ -216,10 +218,11 @@ def _require_same_run(results: Path, identity: RunIdentity, opened: Checkpoint) 
     """
     for directory in find_directories(results):
         meta = read_meta(directory)
-        if meta.run_hash and meta.run_hash != identity.run_hash:
+        other = identity_of_results(meta, directory, checkpoints)
+        if other is not None and other.run_hash != identity.run_hash:
             raise BadInput(
                 f"{opened.directory}: is another run than the {meta.run} whose step {meta.step} lies at {directory} "
-                f"({difference(meta.recipe, identity.recipe)}); choose another --out, or remove {results}"
+                f"({difference(other.recipe, identity.recipe)}); choose another --out, or remove {results}"
             )
 
 

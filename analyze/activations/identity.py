@@ -6,11 +6,12 @@ seeds of its variant.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from analyze.activations.store import ActivationsMeta
 from train.checkpoint import Checkpoint, open_step
 from train.config import RunConfig
 from train.configfile import differences, read_toml, validate
@@ -19,8 +20,9 @@ from train.files import canonical_json, sha256
 from train.locate import find_step
 from train.provenance import MAY_DIFFER, PATHS, config_hash
 
-NOT_RECIPE = MAY_DIFFER | PATHS | {"seed", "variant", "widen.seed", "train.accumulate", "train.checkpoint_every"}
-"""Keys in which the seeds of a variant may differ: the seed itself, names, paths, and how the same work is cut."""
+NOT_RECIPE = MAY_DIFFER | PATHS | {"seed", "variant", "widen.seed"}
+NOT_RECIPE |= {"train.accumulate", "train.checkpoint_every", "train.eval_every"}
+"""Keys in which the seeds of a variant may differ: the seed itself, names, paths, how the same work is cut."""
 
 SHOWN = 3
 """Keys that a message names."""
@@ -63,6 +65,27 @@ def identity_of(checkpoint: Checkpoint, checkpoints: Iterable[Path | str] = ()) 
         return RunIdentity(own, start["hash"], None, data_hash, None)
     earlier = identity_of(ancestor, checkpoints)
     return RunIdentity(own, start["hash"], earlier.root_hash, data_hash, _recipe(checkpoint, earlier))
+
+
+def identity_of_results(
+    meta: ActivationsMeta, beside: Path, checkpoints: Iterable[Path | str] = ()
+) -> RunIdentity | None:
+    """The identity of the run that results are of; where an earlier version did not record it, by the checkpoint.
+
+    None where that is in none of the places of `train.locate`.
+
+    Args:
+        beside: the results' directory.
+
+    Raises:
+        BadInput: the checkpoint is damaged.
+    """
+    if meta.run_hash:
+        return RunIdentity(**{field.name: getattr(meta, field.name) for field in fields(RunIdentity)})
+    if not meta.checkpoint_dir:
+        return None
+    place = find_step(meta.checkpoint_hash, meta.checkpoint_dir, beside=beside, given=checkpoints)
+    return None if place is None else identity_of(_opened(place, meta.checkpoint_hash), checkpoints)
 
 
 def run_hash_of(checkpoint: Checkpoint) -> str:

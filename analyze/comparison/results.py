@@ -7,13 +7,11 @@ from pathlib import Path
 import polars as pl
 
 from analyze.activations.directory import ResultDirectory, find_directories
-from analyze.activations.identity import identity_of
+from analyze.activations.identity import identity_of_results
 from analyze.activations.store import IDENTITY, ActivationsMeta
 from analyze.scores.store import read_scores
-from train.checkpoint import open_step
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest
-from train.locate import find_step
 
 
 @dataclass(frozen=True, order=True)
@@ -111,15 +109,13 @@ def _identified(cell: Cell, checkpoints: Sequence[Path | str]) -> Cell:
     meta = cell.meta
     if meta.run_hash:
         return cell
-    step = None
-    if meta.checkpoint_dir:
-        step = find_step(meta.checkpoint_hash, meta.checkpoint_dir, beside=cell.path, given=checkpoints)
-    if step is None:
+    identity = identity_of_results(meta, cell.path, checkpoints)
+    if identity is None:
         raise BadInput(
             f"{cell.path}: was collected by an earlier version, which did not record which run it is of, and the "
             f"checkpoint is not at {meta.checkpoint_dir or 'any place'}; give --checkpoints, or collect and score again"
         )
-    return replace(cell, meta=replace(meta, **asdict(identity_of(open_step(step), checkpoints))))
+    return replace(cell, meta=replace(meta, **asdict(identity)))
 
 
 def require_same_tokens(cells: Sequence[Cell]) -> None:

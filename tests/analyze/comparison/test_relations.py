@@ -3,6 +3,7 @@
 Twins stand in test_command.py.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from analyze.activations.collect import collect
 from analyze.activations.identity import identity_of
-from analyze.activations.store import read_meta
+from analyze.activations.store import IDENTITY, read_meta
 from analyze.comparison.command import compare
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.relations import roots_of, untrained_among
@@ -90,8 +91,7 @@ def forgetting(results: Path) -> None:
     """Make results those of a version that recorded no identity."""
     for scores in results.rglob("L0.mid.scores"):
         manifest, table = read_manifest(scores), (scores / "scores.parquet").read_bytes()
-        old = {"run_hash", "start_hash", "root_hash", "train_data_hash", "recipe"}
-        meta = {key: value for key, value in manifest["meta"].items() if key not in old}
+        meta = {key: value for key, value in manifest["meta"].items() if key not in IDENTITY}
         facts = {key: manifest[key] for key in ("kind", "format_version", "activations_hash", "settings")}
         with publishing(scores, facts | {"meta": meta}, replace=True) as aside:
             (aside / "scores.parquet").write_bytes(table)
@@ -139,10 +139,15 @@ def test_collecting_another_run_of_the_same_name_is_refused_and_names_both(
     results = scored(*first_and_last(runs / "gelu" / "m-s0"))
     shutil.rmtree(results / "m-s0" / "step-000000020")
     before = sorted(results.rglob("*"))
-    said = analyze_command("collect", runs / other / "m-s0", "--data", data, "--out", results)
+    words = ("collect", runs / other / "m-s0", "--data", data, "--out", results)
     key = {"relu": "model.act", "rate": "optim.lr"}[other]
-    assert said.is_refusal(2, str(runs / other / "m-s0"), str(results / "m-s0" / "step-000000000" / "L0.mid"), key)
+    there = str(results / "m-s0" / "step-000000000" / "L0.mid")
+    assert analyze_command(*words).is_refusal(2, str(runs / other / "m-s0"), there, key)
     assert sorted(results.rglob("*")) == before
+    meta = results / "m-s0" / "step-000000000" / "L0.mid" / "meta.json"
+    old = {name: value for name, value in json.loads(meta.read_text()).items() if name not in IDENTITY}
+    meta.write_text(json.dumps(old))
+    assert analyze_command(*words).is_refusal(2, str(runs / other / "m-s0"), there, key)
 
 
 @pytest.mark.parametrize("other", ["relu", "rate", "gelu/m-s1"])
