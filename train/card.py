@@ -26,6 +26,7 @@ def model_card(checkpoint: Checkpoint, config: RunConfig, data: Path) -> str:
     evaluation, before = state["evaluation"], state["tokens_before"]
     after = f" after {before:,} of the checkpoint it started from" if before else ""
     widened = "" if lineage is None else f"\nWidened: {lineage.receipt.line()}.\n"
+    inexact = f"\nNot exact to the last bit: {'; '.join(checkpoint.inexact)}.\n" if checkpoint.inexact else ""
     indented_config = to_toml(config).strip().replace("\n", "\n    ")
     return f"""\
 # {state["run"]}
@@ -39,7 +40,7 @@ trained by [polysem](https://pypi.org/project/polysem/) on {state["tokens"]:,} t
 | {evaluation["loss"]:.4f} | {evaluation["unigram"]:.4f} | {evaluation["bigram"]:.4f} |
 
 Step {checkpoint.step}, seed {state["seed"]}, manifest `{checkpoint.hash}`. Data `{state["data"]["hash"]}`.
-{widened}
+{widened}{inexact}
 Open it:
 
     from train import load

@@ -70,6 +70,11 @@ def check_environment(config: RunConfig, environ: Mapping[str, str], cpu: bool) 
     return _check_settings(config, environ)
 
 
+def wants_cpu(environ: Mapping[str, str]) -> bool:
+    """Whether the launcher, or a shell, asks accelerate for the CPU."""
+    return environ.get("ACCELERATE_USE_CPU", "").lower() in TRUE
+
+
 def _said(environ: Mapping[str, str], name: str) -> str:
     return f"{name}={environ[name]}"
 
@@ -133,9 +138,7 @@ def _check_processes(environ: Mapping[str, str], cpu: bool) -> None:
             f"{_said(environ, 'SLURM_STEP_NUM_TASKS')}: srun started several tasks, each of which would train the "
             "whole run; start torchrun in one task a node, or unset it where each task trains a run of its own"
         )
-    launched_on_cpu = (
-        all(name in environ for name in LAUNCHED) and environ.get("ACCELERATE_USE_CPU", "").lower() in TRUE
-    )
+    launched_on_cpu = all(name in environ for name in LAUNCHED) and wants_cpu(environ)
     if launched_on_cpu and environ.get("MASTER_ADDR") and environ.get("MASTER_PORT"):
         raise EnvironmentProblem(
             f"{_said(environ, 'MASTER_ADDR')}: several CPU processes were asked for, of which `accelerate launch` "

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from train.config import RunConfig
-from train.errors import BadInput, EnvironmentProblem, PolysemError
-from train.launchers import check_environment
+from train.errors import BadInput, EnvironmentProblem
+from train.launchers import check_environment, wants_cpu
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -94,7 +94,7 @@ def make_accelerator(config: RunConfig) -> "Accelerator":
         TorchDynamoPlugin,
     )
 
-    cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    cpu = config.train.device == "cpu" or wants_cpu(os.environ) or not torch.cuda.is_available()
     warnings = check_environment(config, os.environ, cpu)
     _check_torch(config)
     precision = "bf16" if config.train.precision == "bf16" else "no"
@@ -113,8 +113,6 @@ def make_accelerator(config: RunConfig) -> "Accelerator":
             ),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
-    except PolysemError:
-        raise
     except (RuntimeError, ValueError, ImportError, NotImplementedError, OSError) as failure:
         raise EnvironmentProblem(_no_start(failure)) from None
     _check_accelerator(accelerator, config, cpu)
@@ -132,7 +130,8 @@ def make_accelerator(config: RunConfig) -> "Accelerator":
 def _no_start(failure: Exception) -> str:
     size = os.environ.get("WORLD_SIZE", "1")
     if size == "1":
-        return f"accelerate does not start ({failure})"
+        said = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("ACCELERATE_")]
+        return f"{', '.join(['accelerate does not start', *said])} ({failure})"
     where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
     return (
         f"WORLD_SIZE={size}: the processes did not meet at MASTER_ADDR:MASTER_PORT = {where} within "
@@ -165,13 +164,9 @@ def _check_accelerator(accelerator: "Accelerator", config: RunConfig, cpu: bool)
             f"WORLD_SIZE={announced}: processes announced, accelerate runs {accelerator.num_processes}"
         )
     state, kinds = accelerator.state, ("NO", "MULTI_CPU" if cpu else "MULTI_GPU")
-    device, devices = accelerator.device.type, ("cpu",) if cpu else ("cuda", "cpu")
-    is_launched_on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("", "0", "false")
-    if is_launched_on_cpu:
-        kinds = ("NO", "MULTI_CPU")
     made = {
         "distributed type": (str(accelerator.distributed_type.value), kinds),
-        "device": (device, devices),
+        "device": (accelerator.device.type, ("cpu" if cpu else "cuda",)),
         "mixed precision": (state.mixed_precision, ("bf16" if config.train.precision == "bf16" else "no",)),
         "dynamo backend": (str(getattr(state.dynamo_plugin, "backend", None)), (str(DynamoBackend.NO),)),
         "gradient accumulation": (accelerator.gradient_accumulation_steps, (1,)),

@@ -110,6 +110,7 @@ def test_what_starts_from_an_inexact_step_is_not_exact_either(finished, data, tm
     child = run(small_run(data, start=str(parent)), tmp_path / "child-s0").checkpoint
     assert not child.state["exact"]
     assert child.inexact == ["start: gelu-s0 step 20 is not exact"]
+    assert "Not exact to the last bit: start: gelu-s0 step 20" in (tmp_path / "child-s0" / "README.md").read_text()
     widen_checkpoint(tmp_path / "child-s0", WidenPlan(layers=(0,), factor=2), data, tmp_path / "wide-s0")
     assert not load(tmp_path / "wide-s0").state["exact"]
     assert load(tmp_path / "wide-s0").inexact == child.inexact

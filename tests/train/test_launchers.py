@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.train.fixtures import small_run
-from tests.train.test_training_run import losses, weights, write_config
+from tests.train.test_training_run import command, losses, weights, write_config
 from train.checkpoint import load, step_directory, steps
 from train.errors import EnvironmentProblem
 from train.launchers import LAYOUT, check_environment
@@ -131,6 +132,8 @@ def test_a_refused_environment_leaves_nothing_behind(data, tmp_path, monkeypatch
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")
     monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
     assert train_command("run", config, "--out", out).is_refusal(3, "ACCELERATE_TORCH_DEVICE", "device = meta")
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "gpu7")
+    assert train_command("run", config, "--out", out).is_refusal(3, "ACCELERATE_TORCH_DEVICE=gpu7")
     assert not out.exists()
 
 
@@ -170,6 +173,31 @@ def test_a_peer_that_never_comes_is_one_line_and_soon(data, tmp_path, rank):
     assert len(errors) == 1
     assert "WORLD_SIZE=2: the processes did not meet at MASTER_ADDR:MASTER_PORT" in errors[0]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_peer_that_is_lost_on_the_way_is_one_line_and_the_steps_stay(data, tmp_path):
+    config, out = write_config(data, tmp_path / "run.toml", train__tokens=200_000 * 64), tmp_path / "gelu-s0"
+    environment = {**os.environ, **TWO, "MASTER_PORT": str(29900 + os.getpid() % 90)}
+    peers = [
+        subprocess.Popen(
+            command(config, out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    deadline = time.time() + 120
+    while len(steps(out)) < 4 and time.time() < deadline:
+        time.sleep(0.02)
+    peers[1].kill()
+    said = peers[0].communicate(timeout=120)[1]
+    peers[1].communicate()
+    assert peers[0].returncode == 3, said
+    assert said.strip().splitlines()[-1].startswith("error: another of the 2 processes ended or did not answer")
+    assert load(out).step > 0
 
 
 def launched(config: Path, out: Path, home: Path, *launcher: str) -> subprocess.CompletedProcess[str]:
