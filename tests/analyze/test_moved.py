@@ -22,13 +22,13 @@ PLAN = {"layers": [0], "factor": 2, "noise": "zero_sum", "sigma": 0.1}
 
 
 def made(root: Path) -> None:
-    """A project: data, a run and a run that widens it."""
-    data = small_data(root / "texts").rename(root / "small")
-    (root / "project" / "data").mkdir(parents=True)
-    data.rename(root / "project" / "data" / "small")
-    parent = run(small_run(root / "project" / "data" / "small"), root / "project" / "checkpoints" / "m-s0").directory
-    wide = small_run(root / "project" / "data" / "small", start=str(parent), widen=PLAN)
-    run(wide, root / "project" / "checkpoints" / "x2-s0")
+    """A project: data, a run and a run that widens it. It has moved since, so that no recorded path is there."""
+    built = root / "built"
+    (built / "data").mkdir(parents=True)
+    data = small_data(root / "texts").rename(built / "data" / "small")
+    parent = run(small_run(data), built / "checkpoints" / "m-s0").directory
+    run(small_run(data, start=str(parent), widen=PLAN), built / "checkpoints" / "x2-s0")
+    built.rename(root / "project")
 
 
 @pytest.fixture
@@ -191,3 +191,18 @@ def test_from_python_moved_results_find_what_they_came_from(project: Path, tmp_p
     origin = origin_of(acts)
     assert origin is not None
     assert origin.checkpoint.directory == root / "checkpoints" / "m-s0" / "step-000000020"
+
+
+def test_a_widened_run_whose_parent_lies_elsewhere_is_followed_from_the_place_that_is_named(
+    project: Path, tmp_path: Path, analyze_command: Command
+):
+    (tmp_path / "elsewhere").mkdir()
+    (project / "checkpoints" / "m-s0").rename(tmp_path / "elsewhere" / "renamed")
+    words = ("--data", project / "data" / "small", "--out", project / "results" / "mine")
+    fission = ("fission", project / "checkpoints" / "x2-s0", *words)
+    assert analyze_command(*fission).is_refusal(2, "its parent", "--parent or --checkpoints")
+    parent = load(tmp_path / "elsewhere" / "renamed")
+    said = analyze_command(*fission, "--checkpoints", tmp_path / "elsewhere")
+    assert said.code == 0
+    assert f"{parent.state['run']} (step 20)" in said.out
+    assert analyze_command(*fission, "--checkpoints", tmp_path / "typo").is_refusal(2, "--checkpoints", "typo")

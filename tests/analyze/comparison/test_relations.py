@@ -312,3 +312,15 @@ def test_copies_of_two_runs_of_one_name_are_refused(runs: Path, data: Path, tmp_
     fission(runs / "gelu" / "x2-s0", data, tmp_path / "out", only=[0, 20], say=lambda _: None)
     with pytest.raises(BadInput, match=r"x2-s0.*is another run than the one of its name"):
         fission(other, data, tmp_path / "out", parent=runs / "gelu" / "m-s0", only=[8], say=lambda _: None)
+
+
+def test_probes_of_two_runs_of_one_name_are_refused_and_the_first_stay(
+    runs: Path, scored: Callable[..., Path], analyze_command: Command, tmp_path: Path
+):
+    dirs = [scored(load(runs / name / "m-s0").directory, out=name) for name in ("gelu", "relu")]
+    words = ("--out", tmp_path / "probes", "--families", "position in row", "--k", 1)
+    assert analyze_command("probe", dirs[0], *words).code == 0
+    before = (tmp_path / "probes" / "probes.parquet").read_bytes()
+    said = analyze_command("probe", dirs[1], *words)
+    assert said.is_refusal(2, "L0.mid.probes", "another run called m-s0", str(runs / "relu" / "m-s0"))
+    assert (tmp_path / "probes" / "probes.parquet").read_bytes() == before
