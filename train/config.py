@@ -148,6 +148,13 @@ class SourceConfig(Section):
     """`files`: the key of a .jsonl line that holds the text."""
     packages: Several[str] = ("networkx", "sympy")
     """`python`: installed distributions whose .py files are read (tests left out)."""
+    content: Literal["auto", "code", "prose"] = "auto"
+    """What the documents are, which decides how brackets, quotes and sentences are read. `auto`: Wikipedia is prose,
+    Python packages are code; a file's ending or the language of a .jsonl line decides, else the text itself."""
+    language_field: str | None = None
+    """`files`: the key of a .jsonl line that names its language ("python", "markdown", "en"), for `content`."""
+    encoding: str = "utf-8"
+    """`files`: of texts that do not begin with a byte order mark."""
 
     @model_validator(mode="after")
     def _files_need_paths(self) -> "SourceConfig":
@@ -163,10 +170,14 @@ class DataConfig(Section):
     sources: Several[SourceConfig] = Field(min_length=1)
     d_vocab: int = Field(default=4096, ge=258, le=2**20)
     """Size of the byte-level BPE vocabulary, BOS included (256 bytes + BOS + merges)."""
+    min_frequency: int = Field(default=2, ge=1, le=MAX_COUNT)
+    """Pairs of tokens seen less often in the training text are not merged into words."""
     n_ctx: int = Field(default=256, ge=2, le=2**24)
     """Tokens a row that a model reads; a row holds one more, the last target."""
     eval_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of documents (by hash of their text) held out for evaluation and scoring."""
+    allow_more_held_out: bool = False
+    """Take held-out text that is larger than the training text."""
     invalid_utf8: Literal["strict", "replace"] = "strict"
     drop_duplicates: bool = True
 

