@@ -27,6 +27,7 @@ NAMES = (
     *NEIGHBOURS,
     "-x",
     "--help",
+    "~",
     "s3:two words\nand 'quotes\" $(touch pwned); %s {0} <b>&amp;#1%20?",
     "m\u00fcn-u\u0308-\u6f22\u5b57-\U0001f986",
     "x" * 200,

@@ -13,14 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout, lock_descriptor
 
 from train.errors import BadInput, Damaged, EnvironmentProblem, is_text
-from train.filesystem import (
-    fsync_path,
-    make_readable,
-    require_features,
-    require_space,  # noqa: F401
-    sync,
-    unique_number,
-)
+from train.filesystem import fsync_path, make_readable, require_features, sync, unique_number
 from train.hashes import Hashed, known_sha256, sha256, sha256_file
 
 MANIFEST = "MANIFEST.json"

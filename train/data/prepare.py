@@ -29,7 +29,10 @@ from train.data.corpora import (
 from train.data.tokenizer import BOS_ID, train_tokenizer
 from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
 from train.errors import BadInput
-from train.files import publishing, require_space, sha256_file, verify
+from train.files import publishing, verify
+from train.filesystem import require_space
+from train.hashes import sha256_file
+from train.parquet import write_parquet
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -250,7 +253,7 @@ def _pack(
                 f"sources: {n_tokens[split]} {split} tokens are fewer than one row of n_ctx = {config.n_ctx}; "
                 "give more text or a smaller n_ctx"
             )
-    table.write_parquet(directory / "documents.parquet")
+    write_parquet(table, directory / "documents.parquet")
     n_documents = {split: part.height for split, part in splits.items()}
     return {"d_vocab": tokenizer.get_vocab_size(), "n_tokens": n_tokens, "n_documents": n_documents}
 
