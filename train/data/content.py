@@ -7,10 +7,9 @@ Content = Literal["code", "prose", "unknown"]
 CONTENTS: tuple[Content, ...] = ("code", "prose", "unknown")
 
 CODE_ENDINGS = frozenset(
-    ("py", "pyi", "js", "jsx", "ts", "tsx", "c", "h", "cc", "cpp", "hpp", "cs", "java", "go", "rs", "rb", "sh", "bash")
-    + ("sql", "php", "swift", "kt", "scala", "lua", "pl", "r", "jl")
-)
-PROSE_ENDINGS = frozenset(("md", "markdown", "rst", "adoc"))
+    ["py", "pyi", "js", "jsx", "ts", "tsx", "c", "h", "cc", "cpp", "hpp", "cs", "java", "go", "rs", "rb", "sh", "bash"]
+) | frozenset(["sql", "php", "swift", "kt", "scala", "lua", "pl", "r", "jl"])
+PROSE_ENDINGS = frozenset(["md", "markdown", "rst", "adoc"])
 _PIECE = re.compile(r":\d+$")
 
 
