@@ -75,6 +75,8 @@ def _variant(result: VariantResult) -> dict[str, Value | Estimate]:
         "rare_share": result.rare_share,
         "dense_share": result.dense_share,
         "always_on_share": result.always_on_share,
+        "median_firing_rate": result.firing_rate,
+        "peak_lr": _listed(f"{rate:g}" for rate in result.peak_rates),
     }
 
 

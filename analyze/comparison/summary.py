@@ -99,6 +99,8 @@ class CellSummary:
     rare_share: float
     dense_share: float
     always_on_share: float
+    firing_rate: float
+    """Median over scored neurons of the share of tokens on which a neuron fires."""
     scores: dict[str, ScoreInCell]
     own: Rows
     nulls: dict[str, Rows]
@@ -141,6 +143,7 @@ def summarize(cell: Cell, scores: Sequence[ComparedScore], untrained: Rows | Non
         rare_share=float(np.mean(status == RARE)),
         dense_share=_mean(own["dense"]),
         always_on_share=_mean(own["always_on"]),
+        firing_rate=_median(own.filter(pl.col("status") == SCORED)["firing_rate"]),
         scores={score.name: _score_in_cell(own, score) for score in scores},
         own=rows_of(own, scores),
         nulls=nulls,

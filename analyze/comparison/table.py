@@ -7,7 +7,7 @@ from analyze.comparison.controls import CONTROLS
 from analyze.comparison.results import Place
 from analyze.comparison.separation import REFERENCE
 from analyze.comparison.summary import ComparedScore
-from analyze.comparison.wording import doubts, glossary, null_of_z, tests_made, unjudged, with_interval
+from analyze.comparison.wording import doubts, glossary, null_of_z, rate_of, tests_made, unjudged, with_interval
 from analyze.nulls import NULLS, shown_nulls
 from analyze.scores import SCORES
 from analyze.scores.validity import may_lead, validity_line
@@ -45,7 +45,9 @@ def headline(comparison: Comparison, score: ComparedScore) -> Table:
                 ("seeds", str(row.n_seeds)),
                 ("eval loss", with_interval(row.eval_loss, nats)),
                 ("neurons", count(row.meta.n_neurons)),
+                ("peak rate", rate_of(row)),
                 ("dead %", percent(row.dead_share)),
+                ("firing %", percent(row.firing_rate)),
                 (f"median {score.title}", number(summary.median)),
                 ("mono % of scored", with_interval(summary.share, percent)),
                 ("mono % of all", percent(summary.share_all)),
@@ -60,8 +62,9 @@ def headline(comparison: Comparison, score: ComparedScore) -> Table:
         if may_lead(score.name)
         else f"What {score.title} calls monosemantic: a description, by a score that has not passed",
         f"{validity_line(score.name)}. Mean over seeds [95 % t interval over seeds]. Loss: nats a token, held out. "
-        "Median and difference count each cluster of duplicates once; difference: percentage points of the share of "
-        "scored, paired by seed.",
+        "Peak rate: of learning. Firing: per cent of tokens on which the median scored neuron fires. Median and "
+        "difference count each cluster of duplicates once; difference: percentage points of the share of scored, "
+        "paired by seed.",
         rows,
     )
 
@@ -78,6 +81,8 @@ def chance(comparison: Comparison) -> Table:
                 (
                     ("variant", str(row)),
                     ("score", score.title),
+                    ("dead %", percent(row.dead_share)),
+                    ("firing %", percent(row.firing_rate)),
                     ("trained %", percent(summary.once_share.mean)),
                     *((f"{title} %", percent(null.share)) for title, null in by_null),
                     *((f"excess over {title}", with_interval(null.excess, signed)) for title, null in by_null),
@@ -86,8 +91,9 @@ def chance(comparison: Comparison) -> Table:
             )
     return Table.of(
         "Against chance",
-        "Per cent of judged neurons called monosemantic, each cluster of duplicates counted once; excess in "
-        f"percentage points, paired by seed [95 % t interval over seeds].{_not_allowed(comparison)}",
+        "Per cent of judged neurons called monosemantic, each cluster of duplicates counted once; dead: per cent of "
+        "all neurons; firing: per cent of tokens on which the median scored neuron fires; excess in percentage "
+        f"points, paired by seed [95 % t interval over seeds].{_not_allowed(comparison)}",
         rows,
     )
 
@@ -120,6 +126,7 @@ def models(comparison: Comparison) -> Table:
             ("rare %", percent(row.rare_share)),
             ("dense %", percent(row.dense_share)),
             ("always on %", percent(row.always_on_share)),
+            ("firing %", percent(row.firing_rate)),
         ]
         for score, decides in deciding:
             cells.append((f"median {decides.column}", number(row.scores[score.name].judged_by)))

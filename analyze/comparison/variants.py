@@ -1,5 +1,6 @@
 """A variant's layer and hook over its seeds: means with intervals, excess over chance, differences to the reference."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
@@ -89,6 +90,8 @@ class VariantResult:
     rare_share: float
     dense_share: float
     always_on_share: float
+    firing_rate: float
+    """Median over scored neurons of the share of tokens on which a neuron fires, mean over seeds."""
     scores: dict[str, ScoreSummary]
     """By the name of the score."""
 
@@ -124,6 +127,12 @@ class VariantResult:
     def start_runs(self) -> tuple[str, ...]:
         """Names of the runs that its runs start from."""
         return tuple(Path(meta.start_run).name for meta in self.metas if meta.start_run)
+
+    @property
+    def peak_rates(self) -> tuple[float, ...]:
+        """Peak learning rates of its runs, sorted, each once; empty where their configs are not known."""
+        recipes = [json.loads(meta.recipe) for meta in self.metas if meta.recipe is not None]
+        return tuple(sorted({recipe["optim"]["lr"] for recipe in recipes}))
 
     @property
     def tokens_seen(self) -> int:
@@ -169,6 +178,7 @@ def over_seeds(
                 rare_share=_mean(each.rare_share for each in own).mean,
                 dense_share=_mean(each.dense_share for each in own).mean,
                 always_on_share=_mean(each.always_on_share for each in own).mean,
+                firing_rate=_mean(each.firing_rate for each in own).mean,
                 scores={score.name: _summary(own, partners or (), score.name) for score in scores},
             )
     planned = [score.name for score in scores if score.name in primaries]

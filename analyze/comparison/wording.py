@@ -31,6 +31,24 @@ def unjudged(score: ComparedScore) -> str:
     return "" if decides is None else f"{decides.column} below {decides.least}"
 
 
+def rate_of(row: VariantResult) -> str:
+    """The peak learning rates of a variant's runs; NA where results of earlier versions do not say."""
+    return ", ".join(f"{rate:g}" for rate in row.peak_rates) or "NA"
+
+
+def rate_doubt(comparison: Comparison) -> str:
+    """That shares depend on the learning rate, and at which rates these runs were trained."""
+    rates = {str(row): rate_of(row) for row in comparison.rows if not row.is_arm}
+    which = (
+        "these results do not say at which rates their runs were trained"
+        if set(rates.values()) == {"NA"}
+        else f"here all have a peak of {next(iter(rates.values()))}, and are compared at that rate alone"
+        if len(set(rates.values())) == 1
+        else f"peaks here: {', '.join(f'{name} {rate}' for name, rate in rates.items())}"
+    )
+    return f"The learning rate moves these shares as much as an activation does (docs/rates.md); {which}."
+
+
 def tests_made(comparison: Comparison) -> str:
     """Which tests were made, or why none was."""
     n, m = max(row.n_seeds for row in comparison.rows), comparison.n_tests
@@ -62,7 +80,7 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
     """What in these numbers should make a reader doubt them, one sentence each."""
     rows, primary = comparison.rows, comparison.primary
     reference = next(row for row in rows if row.variant == comparison.reference)
-    reasons: list[str] = []
+    reasons = [rate_doubt(comparison)]
 
     def doubt(sentence: str, applies: Callable[[VariantResult], bool]) -> None:
         named = ", ".join(str(row) for row in rows if applies(row))
@@ -134,6 +152,11 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
             "a neuron is scored if it is neither dead (range at most 1e-6 of the layer's median range) nor rare (fires "
             "in fewer than 30 documents). `mono % of scored` leaves out, beside these, neurons that the score does not "
             "judge (NA); `mono % of all` divides by every neuron of the layer.",
+        ),
+        (
+            "firing",
+            "a neuron fires where it lies above 0.1 x its 99.99th percentile. The median share of tokens stands beside "
+            "shares of monosemantic neurons, since both fall and rise with the learning rate, as the dead share does.",
         ),
         (
             "duplicates once",

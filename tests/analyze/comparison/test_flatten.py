@@ -11,7 +11,7 @@ from tests.analyze.activations.synthetic import made_up_scores, meta_of, sampled
 VARIANT = (
     "variant layer hook act root_variant factor start_runs n_seeds seeds runs steps tokens_seen score_manifests "
     "checkpoint_hashes data_hash n_params n_neurons eval_loss eval_loss_low eval_loss_high unigram_loss bigram_loss "
-    "dead_share rare_share dense_share always_on_share"
+    "dead_share rare_share dense_share always_on_share median_firing_rate peak_lr"
 )
 OVER_SEEDS = "median n_judged na_share mono_share_all single_token_share"
 SHARES = (
@@ -22,8 +22,8 @@ SHARES = (
 NULL = "share share_low share_high n excess excess_low excess_high z"
 CONTRAST = "difference difference_low difference_high difference_n cliffs_delta p"
 STRINGS = (
-    "variant hook act root_variant start_runs seeds runs steps score_manifests checkpoint_hashes data_hash reference "
-    "primaries k_eff_mono_share_by_seed rule_share_mono_share_by_seed"
+    "variant hook act root_variant start_runs seeds runs steps score_manifests checkpoint_hashes data_hash peak_lr "
+    "reference primaries k_eff_mono_share_by_seed rule_share_mono_share_by_seed"
 )
 COUNTS = "layer factor n_seeds tokens_seen n_params n_neurons k_eff_difference_n rule_share_difference_n"
 
