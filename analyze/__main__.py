@@ -12,7 +12,7 @@ from analyze.labels.arguments import PrintLabels
 from analyze.probing.arguments import Probe
 from analyze.report.arguments import Report
 from analyze.scores.arguments import ListScores, Score
-from analyze.study.arguments import Study
+from analyze.study.arguments import Rates, Study
 from analyze.toys.arguments import Toys
 from analyze.validation.arguments import Truth
 from train.commandline import Command, run_command
@@ -29,6 +29,7 @@ COMMANDS: dict[str, type[Command]] = {
     "report": Report,
     "toys": Toys,
     "study": Study,
+    "rates": Rates,
 }
 
 

@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze study`."""
+"""The arguments of `python -m analyze study` and `rates`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,3 +30,32 @@ class Study(Command):
         from analyze.study.run import run_study
 
         run_study(self.config, self.out, overrides, self.launch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates(Command):
+    """Train a study's variants at several peak learning rates, score each, and write which rate a rule chooses.
+
+    The rule: the lowest held-out loss with at most 5 % of the neurons dead. Run again, it goes on where it stopped.
+    """
+
+    study: Positional[Path] = Path("configs/study/rates.toml")
+    """a study's TOML, whose variants are trained and whose seeds are left alone"""
+    rates: tuple[float, ...] = (6e-3, 1.2e-2, 2.4e-2, 4.8e-2)
+    """peak rates to try"""
+    seed: int = 1000
+    """must not be one of the study's"""
+    tokens: int | None = None
+    """of each run; default: as the study's base run"""
+    variants: tuple[str, ...] = ()
+    """only these, and no page: to share the work among processes; default: all"""
+    out: Path = Path()
+    """where data/, checkpoints/sweep-<study>/ and results/sweep-<study>/ are written"""
+    page: Path = Path("docs/rates.md")
+    """the Markdown page to write; its figure lies beside it"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Run what is not done; write the page."""
+        from analyze.study.sweep import Sweep, sweep
+
+        sweep(Sweep(self.study, self.rates, self.variants, self.seed, self.tokens, self.out, self.page))
