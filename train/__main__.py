@@ -6,6 +6,7 @@ if __name__ == "__main__":
     with_allocator_settings()
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -36,7 +37,10 @@ class Prepare(Command):
         from train.data.prepare import prepare
 
         config = load_config(DataConfig, self.config, overrides)
-        print(prepare(config, self.out or Path("data") / config.name).line())
+        prepared = prepare(config, self.out or Path("data") / config.name)
+        print(prepared.line(), *prepared.notes(), sep="\n", flush=True)
+        for warning in prepared.warnings():
+            print(warning, file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)

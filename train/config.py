@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field
 from pydantic_core import PydanticCustomError
 
 from train.errors import BadInput
+from train.textfiles import check_encoding
 
 if TYPE_CHECKING:
     from train.activations import Activation
@@ -154,7 +155,12 @@ class SourceConfig(Section):
     language_field: str | None = None
     """`files`: the key of a .jsonl line that names its language ("python", "markdown", "en"), for `content`."""
     encoding: str = "utf-8"
-    """`files`: of texts that do not begin with a byte order mark."""
+    """`files`: of texts that do not begin with a byte order mark, by Python's names ("utf-16-le", "cp1252")."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        return check_encoding(name)
 
     @model_validator(mode="after")
     def _files_need_paths(self) -> "SourceConfig":

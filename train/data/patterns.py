@@ -10,9 +10,16 @@ def matching(pattern: str) -> list[str]:
     """The files that a pattern names, sorted, as the pattern spells them.
 
     `*`, `?` and `[...]` match within a name, `**` matches folders at any depth. Many names hold brackets: a folder or
-    file of exactly this name is taken for it, wherever in the pattern it stands, and nothing else is.
+    file of exactly this name is taken for it, wherever in the pattern it stands, and nothing else is. `~` at the
+    beginning is a home directory and stays in the names, so that they do not depend on the machine; a folder of this
+    name is `./~`.
     """
-    return sorted(name for name in set(_expanded("", pattern)) if os.path.isfile(name))
+    user, _, _ = _split(pattern)
+    home = os.path.expanduser(user) if user.startswith("~") else user
+    if home == user:
+        return sorted(name for name in set(_expanded("", pattern)) if os.path.isfile(name))
+    found = _expanded("", home + pattern[len(user) :])
+    return sorted(user + name[len(home) :] for name in set(found) if os.path.isfile(name))
 
 
 def _expanded(before: str, pattern: str) -> list[str]:

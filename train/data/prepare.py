@@ -1,6 +1,7 @@
 """From a DATA.toml to a sealed directory of tokens: read, mix, split, fit the tokenizer, pack."""
 
 import hashlib
+import json
 import sys
 from array import array
 from collections.abc import Iterator
@@ -26,10 +27,11 @@ from train.data.corpora import (
     source_credit,
     source_files,
 )
+from train.data.notes import notes, vocabulary_facts, warnings
 from train.data.tokenizer import BOS_ID, train_tokenizer
 from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
 from train.errors import BadInput
-from train.files import publishing, verify
+from train.files import RECORD, publishing, read_json, verify
 from train.filesystem import require_space
 from train.hashes import sha256_file
 from train.parquet import write_parquet
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 TOKENIZER_CHARS = 500_000_000
 """At most so many characters fit the tokenizer: a fair sample, since documents lie in hash order."""
+
+_MAX_RECORD_BYTES = 2**20
 
 _DOCUMENTS_SCHEMA = {
     "split": pl.String,
@@ -61,6 +65,16 @@ class Prepared:
     directory: Path
     found: bool
     facts: dict[str, Any]
+    record: dict[str, Any] = field(default_factory=dict)
+    """How it went, which the data's hash leaves out; empty for data that older versions prepared."""
+
+    def notes(self) -> list[str]:
+        """What was left out, replaced or met, and how much of the vocabulary training sees."""
+        return notes(self.facts, self.record)
+
+    def warnings(self) -> list[str]:
+        """What makes losses on held-out text doubtful."""
+        return warnings(self.record)
 
     def line(self) -> str:
         """The outcome in one line."""
@@ -110,8 +124,12 @@ def prepare(
                     spool.add(number, document, content_of(document, source))
             chosen = _mixture(spool, [source.weight for source in config.sources])
             _require_both_splits(spool, chosen, config)
+            _require_more_training_text(spool, chosen, config)
             packed = _pack(spool, chosen, config, aside, show, limits)
         spool_path.unlink()
+        counted = {name: getattr(decoder, name) for name in ("n_nul", "first_nul", "n_null")}
+        record = {**counted, "vocabulary": vocabulary_facts(aside, packed["d_vocab"])}
+        (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         (aside / "data.toml").write_text(to_toml(config), encoding="utf-8")
         facts |= {
             "kind": "data",
@@ -125,7 +143,7 @@ def prepare(
             "sources": _describe_sources(config, spool, chosen, hashes),
             **packed,
         }
-    return Prepared(out, False, read_data_manifest(out))
+    return Prepared(out, False, read_data_manifest(out), record)
 
 
 @dataclass
@@ -230,6 +248,16 @@ def _require_both_splits(spool: _Spool, chosen: np.ndarray, config: DataConfig) 
                 f"sources: no {split} documents: all {len(chosen)} fall on the other side of "
                 f"eval_share = {config.eval_share}; give more text or another eval_share"
             )
+
+
+def _require_more_training_text(spool: _Spool, chosen: np.ndarray, config: DataConfig) -> None:
+    n_chars, is_eval = np.array(spool.n_chars)[chosen], np.array(spool.is_eval, dtype=bool)[chosen]
+    held_out, fit = int(n_chars[is_eval].sum()), int(n_chars[~is_eval].sum())
+    if held_out > fit and not config.allow_more_held_out:
+        raise BadInput(
+            f"eval_share: {held_out:,} characters of held-out text are more than the {fit:,} of training text; "
+            "give a smaller eval_share or more documents, or set allow_more_held_out = true"
+        )
 
 
 def _pack(
@@ -360,7 +388,7 @@ def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepar
     if said:
         raise BadInput(f"{out}: was prepared otherwise: {said[0]}; choose another --out or remove it")
     verify(out)
-    return Prepared(out, True, facts)
+    return Prepared(out, True, facts, read_json(out / RECORD, _MAX_RECORD_BYTES) if RECORD in facts["files"] else {})
 
 
 def _by_source(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The data of a run: a prepared directory, or a DATA.toml, which is prepared on first use."""
 
+import sys
 from pathlib import Path
 
 from filelock import FileLock
@@ -35,6 +36,9 @@ def ensure_data(data: str, root: str | Path = "data") -> Path:
     except OSError as failure:
         raise EnvironmentProblem(f"{out.parent}: cannot be locked ({failure.strerror})") from None
     try:
-        return prepare(config, out).directory
+        prepared = prepare(config, out)
     finally:
         lock.release()
+    for warning in [] if prepared.found else prepared.warnings():
+        print(warning, file=sys.stderr)
+    return prepared.directory

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import train.data.corpora
@@ -23,6 +23,8 @@ from train.data.corpora import (
     source_files,
 )
 from train.errors import BadInput, EnvironmentProblem
+
+WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 
 
 def read(*paths: str | Path, field: str = "text", replace: bool = False, limits: Limits = LIMITS) -> list[Document]:
@@ -89,6 +91,7 @@ def test_bytes_that_are_not_utf8_are_refused_with_their_place(tmp_path: Path, na
 def test_decoding_in_blocks_equals_decoding_at_once_and_counts_replacements(
     data: bytes, size: int, at_start: bool
 ) -> None:
+    assume(not data.startswith(WIDE_MARKS))
     decoder, offset = Decoder(replace=True), 0 if at_start else 5
     blocks = iter([data[i : i + size] for i in range(0, len(data), size)])
     text = "".join(decoder.stream(blocks, "file", offset))
@@ -101,6 +104,7 @@ def test_decoding_in_blocks_equals_decoding_at_once_and_counts_replacements(
 
 @given(data=st.binary(min_size=1, max_size=40), size=st.integers(1, 7))
 def test_the_place_of_a_bad_byte_is_the_same_in_blocks_of_any_size(data: bytes, size: int) -> None:
+    assume(not data.startswith(WIDE_MARKS))
     try:
         data.decode()
     except UnicodeDecodeError as failure:
@@ -126,7 +130,7 @@ def test_a_lone_surrogate_in_json_is_refused_or_replaced_and_counted(tmp_path: P
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ('{"other": "x"}', "key 'text' is missing"),
-        ('"text"', "key 'text' is missing"),
+        ('"text"', "str where an object is needed"),
         ('{"text": 3}', "key 'text' holds int where text is needed"),
     ],
 )

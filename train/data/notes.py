@@ -1,0 +1,70 @@
+"""What preparing left out, replaced or met, and how much of the vocabulary the training text shows a model."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.data.tokens import SPLITS, token_dtype
+
+RARE = 10
+"""An id seen fewer times in training is one that a model can hardly learn."""
+MOST_RARE = 0.05
+"""Share of held-out tokens with rare ids from which on there is a warning."""
+_CHUNK = 2**22
+
+
+def vocabulary_facts(directory: Path, d_vocab: int) -> dict[str, Any]:
+    """How often training sees the ids: `never` and `rare` (fewer than RARE times, never included) count ids,
+    `held_out_rare` is the share of held-out tokens whose ids are rare.
+
+    Args:
+        directory: with the streams of both splits.
+    """
+    counts = {}
+    for split in SPLITS:
+        stream = np.memmap(directory / f"tokens-{split}.bin", token_dtype(d_vocab), mode="r")
+        counts[split] = np.zeros(d_vocab, np.int64)
+        for start in range(0, len(stream), _CHUNK):
+            counts[split] += np.bincount(stream[start : start + _CHUNK], minlength=d_vocab)
+    rare = counts["fit"] < RARE
+    return {
+        "never": int((counts["fit"] == 0).sum()),
+        "rare": int(rare.sum()),
+        "held_out_rare": round(float(counts["eval"][rare].sum() / counts["eval"].sum()), 6),
+    }
+
+
+def notes(facts: dict[str, Any], record: dict[str, Any]) -> list[str]:
+    """Lines on what was left out, replaced or met; nothing on what did not occur."""
+    said = [
+        (facts["n_replaced"], "bytes or surrogates that are no text were replaced by U+FFFD"),
+        (facts["n_empty"], "blank documents were left out"),
+        (record.get("n_null", 0), "lines of JSON whose text is null were left out"),
+        (record.get("n_nul", 0), f"NUL characters were kept, the first in {record.get('first_nul')}"),
+    ]
+    lines = [f"  {count:,} {what}" for count, what in said if count]
+    made, asked = facts["d_vocab"], facts["config"]["d_vocab"]
+    if made < asked:
+        least = facts["config"]["min_frequency"]
+        lines.append(
+            f"  the text supports {made:,} of the {asked:,} ids asked for (pairs seen at least {least} times); "
+            f"d_vocab is {made:,}"
+        )
+    if vocabulary := record.get("vocabulary"):
+        lines.append(
+            f"  of {made:,} ids, training never sees {vocabulary['never']:,} and sees {vocabulary['rare']:,} fewer "
+            f"than {RARE} times: {vocabulary['held_out_rare']:.2%} of held-out tokens"
+        )
+    return lines
+
+
+def warnings(record: dict[str, Any]) -> list[str]:
+    """What makes losses on held-out text doubtful."""
+    share = record.get("vocabulary", {}).get("held_out_rare", 0)
+    if share <= MOST_RARE:
+        return []
+    return [
+        f"warning: {share:.1%} of held-out tokens are ids that training sees fewer than {RARE} times; "
+        "give more text, a smaller d_vocab or a larger min_frequency"
+    ]
