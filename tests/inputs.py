@@ -20,7 +20,8 @@ def write_inputs(place: Path) -> None:
         path = write_text(place / "texts" / f"{index:03}.txt", 2)
         path.write_text(f"Number {index}. {path.read_text()}")
     (place / "data.toml").write_text(
-        'name = "d"\nd_vocab = 300\nn_ctx = 16\neval_share = 0.6\nallow_more_held_out = true\n[[sources]]\nkind = "files"\nweight = 1\n'
+        'name = "d"\nd_vocab = 300\nn_ctx = 16\neval_share = 0.6\nallow_more_held_out = true\n'
+        '[[sources]]\nkind = "files"\nweight = 1\n'
         f"paths = [{quoted(place / 'texts' / '*.txt')}]\n",
         encoding="utf-8",
     )

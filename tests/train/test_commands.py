@@ -324,7 +324,7 @@ def test_data_that_changed_under_a_run_is_refused(command, data, tmp_path):
     assert command("run", config, "--out", out).code == 0
     before = tree(out)
     manifest = json.loads((own / MANIFEST).read_bytes())
-    (own / MANIFEST).write_text(json.dumps(manifest))
+    (own / MANIFEST).write_text(json.dumps(manifest | {"n_empty": manifest["n_empty"] + 1}))
     assert command("run", config, "--out", out).is_refusal(2, "has changed since")
     edit_bytes(own / "tokens-fit.bin", lambda tokens: tokens.pop())
     assert command("run", config, "--out", out).is_refusal(2, "tokens-fit.bin")
