@@ -86,12 +86,12 @@ class Pattern(NamedTuple):
 
 
 def pattern_family(family: str, patterns: Sequence[Pattern], prose_only: bool = False) -> Family:
-    """A family of regular expressions, each matched on its own against every document or all but Python."""
+    """A family of regular expressions, each matched on its own against every document, or those of prose."""
     labels = [Label(pattern.name, family, pattern.truth, pattern.causal, pattern.note) for pattern in patterns]
     compiled = [re.compile(pattern.regex, re.MULTILINE) for pattern in patterns]
 
     def spans(passage: Passage) -> Iterator[Span]:
-        if prose_only and passage.is_python:
+        if prose_only and passage.content != "prose":
             return
         for label, regex in zip(labels, compiled):
             group = "at" if "at" in regex.groupindex else 0

@@ -8,20 +8,9 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from analyze.text.stream import Stream
+from train.data.content import Content
 
-_CODE_BYTES = np.isin(np.arange(256), list(b"()[]{}=_<>#\\/*+|&^~;@"))
-_CODE_SHARE = 0.04
-_CODE_FILES = (".py", ".js", ".ts", ".c", ".h", ".cc", ".cpp", ".java", ".go", ".rs", ".rb", ".sh", ".sql")
 EARLY = 8
-
-
-def looks_like_code(text: bytes, path: str | None = None) -> bool:
-    """Whether a document is code: by its file name's ending, else by its share of code symbols."""
-    # A piece of a file is named with the line that it begins at: `graph.py:2041`.
-    if path is not None and re.sub(r":\d+$", "", path.lower()).endswith(_CODE_FILES):
-        return True
-    return bool(text) and float(_CODE_BYTES[np.frombuffer(text, np.uint8)].mean()) > _CODE_SHARE
-
 
 _CODE_EVENT = re.compile(rb'\\.|"""|\'\'\'|["\'#\n]|[(\[{]|[)\]}]', re.DOTALL)
 _PROSE_EVENT = re.compile('["\n(\\[)\\]]|“|”'.encode())
@@ -57,38 +46,39 @@ def _nesting(text: bytes, code: bool) -> list[tuple[int, int]]:
     return changes
 
 
-def context_states(stream: Stream, code: Sequence[bool] | None = None) -> dict[str, Bool[ndarray, "s"]]:
+def context_states(stream: Stream, content: Sequence[Content] | None = None) -> dict[str, Bool[ndarray, "s"]]:
     """What each document says BEFORE each of its tokens: a phrase ("inside brackets") -> where it is true.
 
-    Separators are in no state.
+    Separators are in no state. Where it is unknown whether a document is code, its tokens are in none that takes
+    lexing: neither in code nor in prose, neither inside nor outside brackets; lines and rows begin in any text.
 
     Args:
-        code: whether each document is code; by default as `looks_like_code` says.
+        content: of each document; by default as the stream says.
     """
-    if code is None:
-        code = [looks_like_code(b"".join(stream.pieces_of(index)), path) for index, path in enumerate(stream.paths)]
+    content = stream.content if content is None else content
     n = len(stream)
-    is_code, nesting = np.zeros(n, bool), np.zeros(n, np.int64)
+    is_code, is_prose, nesting = np.zeros(n, bool), np.zeros(n, bool), np.zeros(n, np.int64)
     line_start, sentence_start = np.zeros(n, bool), np.zeros(n, bool)
     for index, (start, length) in enumerate(zip(stream.starts.tolist(), stream.lengths.tolist())):
         inside, pieces = slice(start, start + length), stream.pieces_of(index)
         text = b"".join(pieces)
         begin = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])])[:-1].astype(np.int64)
-        changes = np.array(_nesting(text, code[index]))
-        is_code[inside] = code[index]
-        nesting[inside] = changes[np.searchsorted(changes[:, 0], begin, side="right") - 1, 1]
+        is_code[inside], is_prose[inside] = content[index] == "code", content[index] == "prose"
+        if content[index] != "unknown":
+            changes = np.array(_nesting(text, content[index] == "code"))
+            nesting[inside] = changes[np.searchsorted(changes[:, 0], begin, side="right") - 1, 1]
         line_start[inside], sentence_start[inside] = _starts(text, begin)
-    known = stream.document >= 0
+    known = is_code | is_prose
     return {
         "in code": is_code,
-        "in prose": known & ~is_code,
+        "in prose": is_prose,
         "inside brackets": nesting % 2 > 0,
         "outside brackets": known & (nesting % 2 == 0),
         "inside quotation marks": nesting // 2 % 2 > 0,
         "in a comment": nesting // 4 > 0,
         "at the start of a line": line_start,
-        "at the start of a sentence": sentence_start & ~is_code,
-        f"among the first {EARLY} tokens of the row": known & (stream.row_position <= EARLY),
+        "at the start of a sentence": sentence_start & is_prose,
+        f"among the first {EARLY} tokens of the row": (stream.document >= 0) & (stream.row_position <= EARLY),
     }
 
 

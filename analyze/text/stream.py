@@ -15,6 +15,8 @@ from numpy import ndarray
 from analyze.activations.provenance import held_out, open_held_out
 from analyze.activations.store import Activations
 from analyze.text.vocabulary import Vocabulary
+from train.data.classify import classify
+from train.data.content import Content, content_by_name
 from train.data.tokenizer import load_tokenizer
 from train.data.tokens import TokenFile
 from train.errors import BadInput
@@ -42,11 +44,14 @@ class Passage:
     topic: str | None = None
     path_or_title: str | None = None
     sha256: str = ""
+    content: Content = "unknown"
+    """Where it is unknown, or code in another language than Python, nothing that takes lexing is said of it."""
 
     @property
     def is_python(self) -> bool:
-        """By its file name; "a/b.py:120" is the piece of the file that begins at line 120."""
-        return self.path_or_title is not None and _PYTHON_NAME.search(self.path_or_title) is not None
+        """By its file name, unless the data say prose; "a/b.py:120" is the piece that begins at line 120."""
+        named = self.path_or_title is not None and _PYTHON_NAME.search(self.path_or_title) is not None
+        return named and self.content != "prose"
 
     def lines(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of every line without its "\\n"; the last may be empty. Only "\\n" ends a line."""
@@ -89,6 +94,8 @@ class Stream:
     topics: Sequence[str | None] = ()
     hashes: Sequence[str] = ()
     """sha256 of each document's text."""
+    contents: Sequence[Content] = ()
+    """What the prepared data take each document for; empty: as `content` makes it out."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -122,6 +129,21 @@ class Stream:
         return [self.vocabulary.pieces[token] for token in self.ids[start : start + length].tolist()]
 
     @cached_property
+    def content(self) -> tuple[Content, ...]:
+        """What each document is: as the data say, else (data of earlier versions) by its name, else by its text."""
+        if len(self.contents):
+            return tuple(self.contents)
+        return tuple(self._made_out(index) for index in range(len(self.starts)))
+
+    def _made_out(self, index: int) -> Content:
+        by_name = content_by_name(self.paths[index])
+        if by_name != "unknown":
+            return by_name
+        if len(self.sources) and self.sources[index].partition("-")[0] == "wiki":
+            return "prose"
+        return classify(b"".join(self.pieces_of(index)).decode("utf-8", errors="replace"))
+
+    @cached_property
     def passages(self) -> tuple[Passage, ...]:
         """The documents as text."""
         return tuple(self._passage(index) for index in range(len(self.starts)))
@@ -131,7 +153,7 @@ class Stream:
         text = b"".join(pieces).decode("utf-8", errors="surrogateescape")
         sizes = np.array([len(piece) for piece in pieces], np.int64)
         about = (self.sources[index], self.topics[index], self.paths[index], self.hashes[index])
-        return Passage(text, _last_characters(text, sizes), index, *about)
+        return Passage(text, _last_characters(text, sizes), index, *about, self.content[index])
 
     @cached_property
     def _text_starts(self) -> Int[ndarray, "documents"]:
@@ -199,6 +221,7 @@ def stream_of(data: TokenFile) -> Stream:
         sources=documents["source"].to_list(),
         topics=documents["topic"].to_list(),
         hashes=documents["sha256"].to_list(),
+        contents=documents["content"].to_list() if "content" in documents.columns else (),
     )
 
 

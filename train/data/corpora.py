@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from train.config import SourceConfig
-from train.data.content import Content, content_by_name
+from train.data.classify import classify
+from train.data.content import Content, content_by_language, content_by_name
 from train.data.patterns import matching
 from train.errors import BadInput, EnvironmentProblem
 from train.textfiles import Decoder, json_lines
@@ -53,6 +54,8 @@ class Document:
     topic: str | None = None
     group: str | None = None
     """Documents of one group fall on the same side of the fit / eval split; None: the text decides alone."""
+    language: object = None
+    """What the config's `language_field` holds; not always text."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def read_documents(
                 for line, piece in python_pieces(decoder.decode(path.read_bytes(), name)):
                     yield Document(piece, f"{name}:{line}", group=name)
             elif name.lower().endswith(".jsonl"):
-                yield from _json_lines(path, name, source.field, decoder, limits)
+                yield from _json_lines(path, name, source, decoder, limits)
             else:
                 yield from _text_parts(path, name, decoder, limits.block_bytes)
         except OSError as failure:
@@ -123,7 +126,7 @@ def read_documents(
 
 
 def content_of(document: Document, source: SourceConfig) -> Content:
-    """What a document is: as the config says, else by its source's kind, its file's name."""
+    """What a document is: as the config says, else by its source's kind, its language, its file's name, its text."""
     if source.content != "auto":
         return source.content
     match source.kind:
@@ -132,7 +135,9 @@ def content_of(document: Document, source: SourceConfig) -> Content:
         case "python":
             return "code"
         case "files":
-            return content_by_name(document.title)
+            said = content_by_language(document.language)
+            said = content_by_name(document.title) if said == "unknown" else said
+            return classify(document.text) if said == "unknown" else said
 
 
 def _distribution(name: str) -> importlib.metadata.Distribution:
@@ -232,7 +237,8 @@ def _part_end(buffer: str, start: int) -> int:
     return limit
 
 
-def _json_lines(path: Path, name: str, field: str, decoder: Decoder, limits: Limits) -> Iterator[Document]:
+def _json_lines(path: Path, name: str, source: SourceConfig, decoder: Decoder, limits: Limits) -> Iterator[Document]:
+    field = source.field
     for number, value in json_lines(path, name, decoder, limits.json_line_bytes, limits.block_bytes):
         place = f"{name}:{number}"
         if field not in value:
@@ -241,7 +247,8 @@ def _json_lines(path: Path, name: str, field: str, decoder: Decoder, limits: Lim
         if text is None:
             decoder.n_null += 1
         elif isinstance(text, str):
-            yield Document(decoder.clean(text, place), place)
+            language = value.get(source.language_field) if source.language_field else None
+            yield Document(decoder.clean(text, place), place, language=language)
         else:
             what = "an array of objects" if isinstance(text, list) and text and isinstance(text[0], dict) else None
             raise BadInput(

@@ -66,7 +66,10 @@ def _all_spans(passage: Passage) -> Iterator[Span]:
 
 
 def _spans(passage: Passage) -> Iterator[Span]:
-    return known_spans(passage, _all_spans(passage)) if passage.is_python else _all_spans(passage)
+    if passage.is_python:
+        return known_spans(passage, _all_spans(passage))
+    # Where strings and comments begin is not known of other code, nor whether an unknown text has any.
+    return _all_spans(passage) if passage.content == "prose" else iter(())
 
 
 FAMILY = span_family([*_BRACKETS, *_LAST], _spans)

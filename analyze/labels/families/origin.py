@@ -25,8 +25,8 @@ _FEWEST = 0.15
 
 
 def language_of(passage: Passage) -> str | None:
-    """The language of prose by its commonest words; None for Python and for what has too few of them."""
-    if passage.is_python:
+    """The language of prose by its commonest words; None for code and for what has too few of them."""
+    if passage.content == "code":
         return None
     words = [word.lower() for word in _WORD.findall(passage.text)]
     if not words:

@@ -76,7 +76,7 @@ def _abbreviated(text: str, stop: int) -> bool:
 
 
 def _spans(passage: Passage) -> Iterator[Span]:
-    if passage.is_python:
+    if passage.content != "prose":
         return
     text, ending = passage.text, set()
     for number, (start, stop) in enumerate(sentences_of(text)):

@@ -10,6 +10,7 @@ from analyze.labels.base import Family, Label
 from analyze.labels.families import FAMILIES
 from analyze.text.stream import Stream
 from analyze.text.vocabulary import Vocabulary
+from train.data.content import Content, content_by_name
 
 BOS = b"<|bos|>"
 
@@ -22,14 +23,21 @@ def stream_of(
     training: Sequence[Sequence[bytes | str]] = (),
     n_ctx: int = 64,
     more: Sequence[bytes] = (),
+    contents: Sequence[Content] | None = None,
 ) -> Stream:
-    """A stream whose documents are these tokens; `more`: tokens of the vocabulary that need not occur."""
+    """A stream whose documents are these tokens, prose unless their names or `contents` say otherwise.
+
+    Args:
+        more: tokens of the vocabulary that need not occur.
+    """
     plain = [[_bytes(piece) for piece in document] for document in documents]
     trained = [[_bytes(piece) for piece in document] for document in training]
     pieces = [BOS, *sorted({piece for document in (*plain, *trained, more) for piece in document})]
     number = {piece: index for index, piece in enumerate(pieces)}
     lengths = np.array([len(document) for document in plain], np.int64)
     n = len(plain)
+    if contents is None:
+        contents = ["code" if content_by_name(path) == "code" else "prose" for path in paths or [None] * n]
     return Stream(
         ids=_joined(plain, number),
         starts=np.cumsum(lengths + 1) - lengths - 1,
@@ -41,6 +49,7 @@ def stream_of(
         topics=topics or [None] * n,
         paths=paths or [None] * n,
         hashes=[f"{index:064x}" for index in range(n)],
+        contents=contents,
     )
 
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models
 from analyze.activations.store import TokenSample
 from analyze.rules.grammar import FEWEST_TOKENS, Grammar
 from analyze.rules.views import token_views
-from analyze.text.context_states import context_states, looks_like_code
+from analyze.text.context_states import context_states
 from analyze.text.stream import Stream
 from analyze.text.vocabulary import Vocabulary, byte_of_character, in_backticks
 from tests.analyze.scores.scoring import activations_of, covered
@@ -28,7 +28,7 @@ def states_of(pieces: list[bytes], code: bool) -> dict[str, list[bool]]:
     vocabulary = Vocabulary((b"<|bos|>", *pieces))
     ids = np.append(np.arange(1, len(pieces) + 1), 0)
     stream = Stream(ids, np.array([0]), np.array([len(pieces)]), vocabulary, 256, paths=[None])
-    return {name: state[:-1].tolist() for name, state in context_states(stream, [code]).items()}
+    return {name: state[:-1].tolist() for name, state in context_states(stream, ["code" if code else "prose"]).items()}
 
 
 def test_byte_level_tokens_stand_for_their_bytes():
@@ -72,13 +72,6 @@ def test_a_triple_quoted_string_spans_lines_and_may_hold_quotes():
 def test_a_sentence_starts_after_a_full_stop_and_a_space_not_within_a_number():
     states = states_of([b"Pi", b" is", b" 3", b".", b"1", b".", b" It", b" is"], code=False)
     assert states["at the start of a sentence"] == [True] + [False] * 5 + [True, False]
-
-
-def test_code_is_distinguished_from_prose():
-    assert looks_like_code(b"def f(x):\n    return x[0] + {1: 2}\n")
-    assert looks_like_code(b"A docstring with no symbols in it", "networkx/classes/graph.py:2041")
-    assert not looks_like_code(b"The river (in the north) flows past the city, they say.")
-    assert looks_like_code(b"plain words", "a/b.py")
 
 
 def test_a_context_state_does_not_look_ahead():

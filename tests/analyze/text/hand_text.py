@@ -31,6 +31,7 @@ def hand_text(order: np.ndarray | None = None) -> Grammar:
         starts=np.arange(N_DOCUMENTS) * (LENGTH + 1),
         lengths=np.full(N_DOCUMENTS, LENGTH),
         paths=["a.txt" if d % 2 == 0 else "a.py" for d in range(N_DOCUMENTS)],
+        contents=["prose" if d % 2 == 0 else "code" for d in range(N_DOCUMENTS)],
         vocabulary=vocabulary,
         n_ctx=10_000,
     )
