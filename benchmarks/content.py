@@ -9,6 +9,7 @@ differ a little from machine to machine. The table is of sources that fitted not
 
 import argparse
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from train.data.classify import FEATURES, MODEL, classify, features  # noqa: E40
 
 NEITHER = "neither"
 PENALTY = 1.0
+N_MIXTURES = 80
 SYMBOLS, SYMBOL_SHARE = frozenset(b"()[]{}=_<>#\\/*+|&^~;@"), 0.04
 
 
@@ -36,6 +38,7 @@ def fit(corpus: list[Text]) -> None:
     from sklearn.linear_model import LogisticRegression
 
     chosen = [text for text in corpus if text.is_fit and " with much code" not in text.kind]
+    chosen += _mixtures(chosen)
     x = np.stack([features(text.text) for text in chosen])
     truth = np.array([text.truth if text.truth in ("code", "prose") else NEITHER for text in chosen])
     scale = x.std(axis=0) + 1e-3
@@ -54,6 +57,20 @@ def fit(corpus: list[Text]) -> None:
         if name != NEITHER
     }
     MODEL.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
+def _mixtures(corpus: list[Text]) -> list[Text]:
+    """Prose with some code after it: a third to a half of it code, which is neither; less, which is prose."""
+    draw = random.Random(0)
+    prose, code = ([text for text in corpus if text.truth == truth] for truth in ("prose", "code"))
+    made = []
+    for truth, least, most in ((None, 0.3, 0.5), ("prose", 0.05, 0.15)):
+        for _ in range(N_MIXTURES):
+            begin, end = draw.choice(prose).text, draw.choice(code).text
+            share = draw.uniform(least, most)
+            n_code = int(len(begin) * share / (1 - share))
+            made.append(Text("mixture", truth, "made", f"{begin}\n\n{end[:n_code]}\n"))
+    return made
 
 
 def table(corpus: list[Text]) -> str:

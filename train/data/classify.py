@@ -19,7 +19,7 @@ MOST_CHARS = 16_000
 """So much of a text decides."""
 WIDTH, LONGEST_LINE = 80, 2_000
 FEWEST_WORDS = 4
-SURE_CODE, SURE_PROSE = 0.97, 0.8
+SURE_CODE, SURE_PROSE = 0.8, 0.7
 """Probabilities from which on a text is called code or prose."""
 MODEL = Path(__file__).with_suffix(".json")
 

@@ -74,7 +74,7 @@ def test_a_table_of_words_is_no_code():
     assert classify("| name | km | where |\n| --- | ---: | :--- |\n" + rows) != "code"
 
 
-@pytest.mark.parametrize(("n_prose", "n_code", "never"), [(1, 8, "prose"), (1, 2, "prose")])
+@pytest.mark.parametrize(("n_prose", "n_code", "never"), [(60, 1, "code"), (1, 8, "prose"), (1, 2, "prose")])
 def test_a_mixture_is_never_called_what_little_of_it_is(n_prose: int, n_code: int, never: Content):
     for prose in (PROSE["plain"], PROSE["Markdown"], PROSE["HTML"]):
         for code in (CODE["JavaScript"], CODE["Python"], CODE["shell"]):
@@ -143,7 +143,7 @@ def prepared(tmp_path: Path, lines: Sequence[Mapping[str, object]], **keys: obje
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     source = SourceConfig.model_validate({"kind": "files", "weight": 1, "paths": (str(path),)} | keys)
-    data = DataConfig(name="t", sources=(source,), d_vocab=300, n_ctx=8, eval_share=0.5)
+    data = DataConfig(name="t", sources=(source,), d_vocab=300, n_ctx=8, eval_share=0.5, allow_more_held_out=True)
     result = prepare(data, tmp_path / "out")
     table = pl.read_parquet(tmp_path / "out" / "documents.parquet")
     counted = dict(table["content"].value_counts().iter_rows())
