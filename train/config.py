@@ -1,5 +1,6 @@
 """What a TOML file may hold: frozen, typed tables that refuse unknown keys."""
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
@@ -37,12 +38,38 @@ MAX_COUNT = 2**53
 """Of tokens, rows and steps: rates and times are floats, which count exactly up to here."""
 
 
+UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path in a TOML file, where no shell puts the home directory for `~`; a folder of this name is `./~`."""
+
+
 class Section(BaseModel):
     """A frozen table of a TOML file that refuses unknown keys and silent conversions."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_floats_are_ints(cls, values: Any) -> Any:
+        """`tokens = 3e6` is TOML's float: a whole one is taken where only an integer fits."""
+        if not isinstance(values, dict):
+            return values
+        kinds = {name: _numbers_in(field.annotation) for name, field in cls.model_fields.items()}
+        return {key: _whole(value) if kinds.get(key) == {int} else value for key, value in values.items()}
+
+
+def _numbers_in(annotation: Any) -> set[type]:
+    """Which of int and float a key may hold, alone or in a list."""
+    if annotation in (int, float):
+        return {annotation}
+    return set().union(*map(_numbers_in, getattr(annotation, "__args__", ())))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(map(_whole, value))
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_COUNT else value
 
 
 class ModelConfig(Section):
@@ -325,14 +352,14 @@ INEXACT = {
 class RunConfig(Section):
     """A RUN.toml: a model trained from scratch, or one that starts from a checkpoint."""
 
-    data: str
+    data: UserPath
     """A DATA.toml, or a directory that `train prepare` wrote."""
     seed: int = Field(default=0, ge=0)
     """Of the initial weights, the order of rows and the noise of widening."""
     variant: str | None = None
     """What comparison tables call it; default: the run directory's name without its `-s<seed>`."""
     model: ModelSpec | None = None
-    start: str | None = None
+    start: UserPath | None = None
     """A run or step directory to start from instead of fresh weights."""
     trainable: str | None = None
     """Glob over parameter names; everything else is frozen and stays bit-identical. Default: the widened

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from train.errors import BadInput, did_you_mean, is_text
+from train.textfiles import read_text
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -106,15 +107,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Raises:
         BadInput: not there, not readable, not UTF-8 or not TOML (with the line).
     """
-    path = Path(path)
+    text = read_text(Path(path))
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file") from None
-    except OSError as failure:
-        raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: not UTF-8 text") from None
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as failure:  # overlong numbers and deep arrays raise no TOMLDecodeError
         raise BadInput(f"{path}: not valid TOML: {failure}") from None
 

@@ -1,10 +1,12 @@
 """The one reader of the user's text files: plain text, JSON lines, CSV and TOML, in whatever Unicode they are."""
 
 import codecs
+import csv
+import io
 import json
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +170,38 @@ def read_text(path: Path) -> str:
         return Decoder().decode(data, str(path))
     except BadInput:
         raise BadInput(f"{path}: not UTF-8 text; save it as UTF-8") from None
+
+
+def csv_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """The columns of a CSV and its rows; an empty cell is None. Blank lines, form feeds between rows and commas at the
+    ends of lines do no harm.
+
+    Raises:
+        BadInput: see `read_text`; no first line of names, a name twice, a row with more cells, a quote that never ends.
+    """
+    text = read_text(path).replace("\f", "")
+    try:
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as failure:
+        raise BadInput(f"{path}: cannot be read ({failure})") from None
+    head, *rows = [line for line in lines if any(cell.strip() for cell in line)] or [[]]
+    names = _without_empty_end([name.strip() for name in head])
+    if not names:
+        raise BadInput(f"{path}: cannot be read (there is no line with the names of columns)")
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"{path}: column {name!r} stands twice")
+    table = []
+    for number, row in enumerate(rows, start=1):
+        cells = _without_empty_end(row)
+        if len(cells) > len(names):
+            raise BadInput(f"{path}: row {number}: {len(cells)} cells where there are {len(names)} columns")
+        table.append(dict(zip_longest(names, (cell or None for cell in cells))))
+    return names, table
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    return cells[: max((at for at, cell in enumerate(cells, start=1) if cell), default=0)]
 
 
 def json_lines(

@@ -18,18 +18,17 @@ A .py file is run, and every family that it makes is added:
 """
 
 import importlib.util
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import polars as pl
 
 from analyze.labels.base import TRUTHS, Family, Label, Labelled, Truth
 from analyze.text.stream import Passage, Stream
 from train.errors import BadInput, did_you_mean, is_text
 from train.parquet import read_parquet
+from train.textfiles import Decoder, csv_table, json_lines
 
 COLUMNS = ("label", "document", "start", "stop")
 KINDS = (".csv", ".jsonl", ".parquet", ".py")
@@ -71,11 +70,14 @@ def extra_families(path: Path | str) -> tuple[Family, ...]:
             the text are an error later, when the labels are read from it.
     """
     path = Path(path)
-    if path.suffix not in KINDS:
-        raise BadInput(f"{path}: labels are read from {', '.join(KINDS)}")
+    if path.suffix.lower() not in KINDS:
+        hint = (
+            f"; write an object a line: jq -c '.[]' {str(path)!r} > new.jsonl" if path.suffix.lower() == ".json" else ""
+        )
+        raise BadInput(f"{path}: labels are read from {', '.join(KINDS)}{hint}")
     if not path.is_file():
         raise BadInput(f"{path}: no such file")
-    if path.suffix == ".py":
+    if path.suffix.lower() == ".py":
         return _python(path)
     rows = _rows(path)
     if not rows:
@@ -128,28 +130,22 @@ def _of_function(stream: Stream, spans: UserSpans, family: str, truth: Truth, ca
 
 
 def _rows(path: Path) -> list[Row]:
-    try:
-        if path.suffix == ".jsonl":
-            return list(_json_rows(path))
-        is_csv = path.suffix == ".csv"
-        table = pl.read_csv(path.read_bytes(), infer_schema=False) if is_csv else read_parquet(path)
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as failure:
-        raise BadInput(f"{path}: cannot be read ({failure})") from None
+    kind = path.suffix.lower()
+    if kind == ".jsonl":
+        return list(_json_rows(path))
+    if kind == ".csv":
+        names, rows = csv_table(path)
+        _check_columns(path, 0, names)
+        return cast(list[Row], rows)
+    table = read_parquet(path)
     _check_columns(path, 0, table.columns)
     return table.rows(named=True)
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as failure:
-                raise BadInput(f"{path}: row {number}: not valid JSON ({failure})") from None
-            if not isinstance(row, dict):
-                raise BadInput(f"{path}: row {number}: not an object with the keys {', '.join(COLUMNS)}")
-            _check_columns(path, number, list(row))
-            yield row
+    for number, row in json_lines(path, str(path), Decoder()):
+        _check_columns(path, number, list(row))
+        yield row
 
 
 def _check_columns(path: Path, number: int, names: list[str]) -> None:

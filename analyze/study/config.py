@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from analyze.nulls import DEFAULT_NULLS
 from analyze.scores import PRIMARY
-from train.config import Section, Several
+from train.config import Section, Several, UserPath
 from train.errors import did_you_mean
 
 
@@ -32,7 +32,7 @@ class StudyConfig(Section):
     their `start` names a variant, whose run with the same seed they start from.
     """
 
-    base: str
+    base: UserPath
     seeds: Several[int] = Field(min_length=1)
     primaries: Several[str] = (PRIMARY,)
     """Scores that the study is about; chosen before it ran."""

@@ -175,7 +175,7 @@ def test_merging_combines_two_tables_and_changes_neither():
         (["--train.rows-per-step", "4"], "unknown key 'train.rows-per-step'; did you mean 'rows_per_step'?"),
         (["--zzzz", "1"], "unknown key 'zzzz'; known: data, model"),
         (["--train.tokens", "many"], "train.tokens: Input should be a valid integer, got 'many'"),
-        (["--train.tokens", "4e6"], "train.tokens: Input should be a valid integer, got 4000000.0"),
+        (["--train.tokens", "4e-6"], "train.tokens: Input should be a valid integer, got 4e-06"),
         (["--train.tokens", "true"], "train.tokens: Input should be a valid integer, got True"),
         (["--train.tokens", "0"], "train.tokens: Input should be greater than 0, got 0"),
         (["--train.tokens", "9" * 400], "train.tokens: Input should be"),
@@ -234,7 +234,7 @@ def test_an_impossible_plan_is_refused(changes, message):
     [
         (b"data = ", "not valid TOML"),
         (b"a = 1\na = 2\n", "not valid TOML: Cannot overwrite a value"),
-        (b"\xff\xfe", "not UTF-8 text"),
+        (b"\xff", "not UTF-8 text"),
         (b"a = " + b"[" * 100_000, "not valid TOML"),
         (b"a = " + b"9" * 5000, "not valid TOML"),
         (b'a = "\0"', "not valid TOML"),

@@ -182,11 +182,23 @@ def test_a_table_that_does_not_fit_is_refused_with_file_row_and_key(said: str, d
     assert "\n" not in str(failure.value)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "CSV", "JSONL"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_of_spans_may_have_a_mark_and_blank_lines(kind: str, encoding: str, data: TokenFile, tmp_path: Path):
+    text = f"{HEAD[:-1]},\r\nmine,0,0,20,\r\n\r\n"
+    if kind.lower() == "jsonl":
+        text = '{"label": "mine", "document": 0, "start": 0, "stop": 20}\r\n\r\n \n'
+    (tmp_path / f"own.{kind}").write_bytes(text.encode(encoding))
+    found = bank_on(data, [tmp_path / f"own.{kind}"])
+    assert len(found.positions[found.index("mine")]) == len(stream_of(data).passages[0].tokens_of(0, 20)) > 0
+
+
 def test_files_without_labels_are_refused(data: TokenFile, tmp_path: Path):
     for name, text, said in (
         ("own.txt", "x", "labels are read from"),
-        ("own.jsonl", "{", "row 1: not valid JSON"),
-        ("own.jsonl", "[1]", "row 1: not an object"),
+        ("own.jsonl", "{", "own.jsonl:1: not valid JSON"),
+        ("own.jsonl", "[1]", "own.jsonl:1: a JSON array where every line must be an object"),
+        ("own.json", "[]", "labels are read from .csv, .jsonl, .parquet, .py; write an object a line: jq -c"),
         ("own.jsonl", '{"label": "a"}', "row 1: column 'document' is missing"),
         ("own.parquet", "x", "not a readable parquet file"),
         ("own.csv", "", "cannot be read"),
