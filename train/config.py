@@ -1,13 +1,12 @@
 """What a TOML file may hold: frozen, typed tables that refuse unknown keys."""
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from train.errors import BadInput
-from train.textfiles import check_encoding
+from train.textfiles import check_encoding, with_home
 
 if TYPE_CHECKING:
     from train.activations import Activation
@@ -38,8 +37,8 @@ MAX_COUNT = 2**53
 """Of tokens, rows and steps: rates and times are floats, which count exactly up to here."""
 
 
-UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
-"""A path in a TOML file, where no shell puts the home directory for `~`; a folder of this name is `./~`."""
+UserPath = Annotated[str, AfterValidator(with_home)]
+"""A path in a TOML file, in which `~` is the home directory unless a folder of this name is there."""
 
 
 class Section(BaseModel):

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from itertools import chain, zip_longest
@@ -30,6 +31,12 @@ MOST_REPLACED = 0.1
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _MARK = "polysem.mark"
 codecs.register_error(_MARK, lambda error: ("\udfff", error.end) if isinstance(error, UnicodeDecodeError) else ("?", 0))
+
+
+def with_home(path: str) -> str:
+    """`~/x` of a TOML file, where no shell puts the home directory in, as a path; a folder `~` that is there wins."""
+    first = path.split("/", 1)[0]
+    return os.path.expanduser(path) if first.startswith("~") and not os.path.lexists(first) else path
 
 
 def check_encoding(name: str) -> str:

@@ -112,21 +112,26 @@ def test_endings_may_be_capitals(tmp_path: Path, name: str) -> None:
 def test_home_directories_in_a_file_and_folders_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, here = tmp_path / "ho[m]e", tmp_path / "here"
     monkeypatch.setenv("HOME", str(home))
-    for place in (home, here / "~"):
-        place.mkdir(parents=True)
-        (place / "x.txt").write_text(place.name)
+    here.mkdir()
     monkeypatch.chdir(here)
+
+    def fill(place: Path) -> None:
+        place.mkdir()
+        (place / "x.txt").write_text(place.name)
 
     def texts(pattern: str) -> list[tuple[str, str]]:
         source = SourceConfig(kind="files", weight=1.0, paths=(pattern,))
         return [(each.title, each.text) for each in read_documents(source, source_files(source), Decoder())]
 
+    fill(home)
+    values = read_toml(_written(here / "run.toml", RUN))
     assert texts("~/*.txt") == texts("~/x.txt") == [("~/x.txt", home.name)]
-    assert texts("./~/*.txt") == [("./~/x.txt", "~")]
-    assert texts("*/x.txt") == [("~/x.txt", "~")]
-    values = {**read_toml(_written(here / "run.toml", RUN)), "data": "~/d"}
-    assert validate(RunConfig, values, "x").data == str(home / "d")
+    assert validate(RunConfig, values | {"data": "~/d"}, "x").data == str(home / "d")
     assert validate(RunConfig, values | {"data": "./~/d"}, "x").data == "./~/d"
+    fill(here / "~")
+    assert texts("~/*.txt") == texts("*/x.txt") == [("~/x.txt", "~")]
+    assert texts("./~/*.txt") == [("./~/x.txt", "~")]
+    assert validate(RunConfig, values | {"data": "~/d"}, "x").data == "~/d"
 
 
 def _written(path: Path, text: str) -> Path:

