@@ -1,4 +1,4 @@
-"""The commands that make checkpoints: prepare | run | widen | toy | status."""
+"""The commands that make checkpoints: prepare | documents | run | widen | toy | status."""
 
 from train.launch import with_allocator_settings
 
@@ -41,6 +41,22 @@ class Prepare(Command):
         print(prepared.line(), *prepared.notes(), sep="\n", flush=True)
         for warning in prepared.warnings():
             print(warning, file=sys.stderr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents(Command):
+    """Show what the documents of prepared data are taken for, code or prose: counts, and a page of samples."""
+
+    data: Positional[Path]
+    """prepared data, such as data/default"""
+    out: Path | None = None
+    """page to write; default documents-<name>.html"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Write the page, and print the counts."""
+        from train.data.page import documents_page
+
+        print(documents_page(self.data, self.out or Path(f"documents-{self.data.resolve().name}.html")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +161,14 @@ class Status(Command):
         print(status(self.directory))
 
 
-COMMANDS: dict[str, type[Command]] = {"prepare": Prepare, "run": Run, "widen": Widen, "toy": Toy, "status": Status}
+COMMANDS: dict[str, type[Command]] = {
+    "prepare": Prepare,
+    "documents": Documents,
+    "run": Run,
+    "widen": Widen,
+    "toy": Toy,
+    "status": Status,
+}
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def tree(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", [None, "prepare", "run", "widen", "status"])
+@pytest.mark.parametrize("name", [None, "prepare", "documents", "run", "widen", "status"])
 def test_every_command_explains_itself(command, name):
     said = command(*([name] if name else []), "--help")
     assert said.code == 0

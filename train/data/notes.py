@@ -44,6 +44,10 @@ def notes(facts: dict[str, Any], record: dict[str, Any]) -> list[str]:
         (record.get("n_nul", 0), f"NUL characters were kept, the first in {record.get('first_nul')}"),
     ]
     lines = [f"  {count:,} {what}" for count, what in said if count]
+    for source in facts["sources"]:
+        if source["kind"] == "files" and "content" in source:
+            counts = ", ".join(f"{count:,} {content}" for content, count in source["content"].items())
+            lines.append(f"  documents of {source['name']}: {counts}; `python -m train documents` shows some of each")
     made, asked = facts["d_vocab"], facts["config"]["d_vocab"]
     if made < asked:
         least = facts["config"]["min_frequency"]

@@ -4,7 +4,9 @@
 # ruff: noqa: E501
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +16,9 @@ from train.config import DataConfig, SourceConfig
 from train.data.classify import FEATURES, classify, features
 from train.data.content import Content, content_by_language, content_by_name
 from train.data.corpora import Document, content_of, python_pieces
+from train.data.page import documents_page
 from train.data.prepare import prepare
+from train.errors import BadInput
 
 PROSE = {
     "WikiText": " = Valkyria Chronicles = \n \n The game began development in 2010 , carrying over a large portion of the work "
@@ -180,3 +184,39 @@ def test_without_names_each_text_is_taken_for_what_it_reads_like(tmp_path: Path)
     lines = [{"text": text} for text in (*PROSE.values(), *CODE.values(), NEITHER["JSON"], NEITHER["CSV"])]
     found = prepared(tmp_path, lines)["content"].to_list()
     assert found == ["prose"] * len(PROSE) + ["code"] * len(CODE) + ["unknown"] * 2
+
+
+HOSTILE = "<script>alert(1)</script> & the river of the town was in the \u202enorth of it, as they say.\n"
+
+
+def test_a_page_shows_counts_and_samples_of_every_content_escaped_and_leaves_the_data_as_they_are(tmp_path: Path):
+    prepared(tmp_path, [{"text": text} for text in (HOSTILE, PROSE["plain"], CODE["shell"], NEITHER["CSV"])])
+    data, out = tmp_path / "out", tmp_path / "page.html"
+    before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+    said = documents_page(data, out)
+    page = out.read_text(encoding="utf-8")
+    assert [line.strip() for line in said.splitlines()[1:]] == ["files: 1 code", "files: 2 prose", "files: 1 unknown"]
+    assert "<tr><td>files</td><td>1</td><td>2</td><td>1</td></tr>" in page
+    assert all(escape(text.strip()) in page for text in (PROSE["plain"], CODE["shell"], NEITHER["CSV"]))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; the river" in page
+    assert "\\u202enorth" in page
+    assert not re.search(r"<script|https?://|src=|href=|\u202e", page)
+    assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("place", ["out/page.html", "out", "nowhere/page.html"])
+def test_the_page_lies_outside_of_the_sealed_data(tmp_path: Path, place: str):
+    prepared(tmp_path, [{"text": text} for text in (*PROSE.values(), *CODE.values())])
+    with pytest.raises(BadInput, match="not a place for the page"):
+        documents_page(tmp_path / "out", tmp_path / place)
+    assert not (tmp_path / place).is_file()
+
+
+def test_preparing_says_what_files_were_taken_for(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    texts = [*PROSE.values(), *CODE.values(), NEITHER["CSV"]]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    source = SourceConfig(kind="files", weight=1, paths=(str(path),))
+    keys = {"d_vocab": 300, "n_ctx": 8, "eval_share": 0.5, "allow_more_held_out": True}
+    result = prepare(DataConfig(name="t", sources=(source,), **keys), tmp_path / "data")
+    assert any("documents of files: 5 code, 8 prose, 1 unknown;" in line for line in result.notes())
