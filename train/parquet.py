@@ -24,7 +24,8 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFra
     """
     try:
         return pl.read_parquet(BytesIO(path.read_bytes()), columns=None if columns is None else list(columns))
-    except (OSError, ValueError, pl.exceptions.PolarsError) as failure:
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as failure:
+        # Of some damaged files polars panics, which is no Exception.
         reason = failure.strerror if isinstance(failure, OSError) and failure.strerror else failure
         raise BadInput(f"{path}: not a readable parquet file ({reason})") from None
 

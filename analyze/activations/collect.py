@@ -316,8 +316,16 @@ def take_back(sample: Path, sealed: dict[str, Any], work: WorkDirectory) -> None
         return
     aside = (path for path in sample.parent.iterdir() if path.name.startswith(f".tmp-{sample.name}-"))
     for place in (sample, *aside):
-        is_sealed = (place / MANIFEST).is_file()
+        is_sealed = (place / MANIFEST).is_file() and (place == sample or _has_manifest(place))
         is_ours = not is_sealed or {key: read_manifest(place).get(key) for key in sealed} == sealed
         if is_ours and (place / SAMPLE_FILE).is_file():
             (place / SAMPLE_FILE).rename(work.path / SAMPLE_FILE)
             return
+
+
+def _has_manifest(aside: Path) -> bool:
+    """Whether a directory in the making has a whole manifest: a power failure can leave an empty one."""
+    try:
+        return bool(read_manifest(aside))
+    except BadInput:
+        return False

@@ -29,7 +29,12 @@ def _expanded(before: str, pattern: str) -> list[str]:
     part, separator, rest = _split(pattern)
     here = before + part
     if part == _RECURSIVE:
-        return glob.glob(glob.escape(before) + pattern, recursive=True)
+        folders = glob.glob(f"{glob.escape(before)}{part}", recursive=True)
+        if not separator:
+            return folders
+        # `**` alone stands for no folder too.
+        below = sorted({before, *(f"{each}{separator}" for each in folders if each != before and os.path.isdir(each))})
+        return [name for each in below for name in _expanded(each, rest)]
     if not glob.has_magic(part) or os.path.lexists(here):
         named = [here] if os.path.lexists(here) or not part else []
     else:
