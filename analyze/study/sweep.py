@@ -42,7 +42,7 @@ nothing about how much seeds differ. Made again by
 
     {command}
 
-on {machine}, torch {torch}, {threads} threads. Not run on a GPU.
+on {machine}, torch {torch}, {threads} threads, {device}.
 """
 
 
@@ -133,6 +133,7 @@ def _write_page(asked: Sweep, points: dict[str, list[RatePoint]], tokens: int, s
         machine=f"{platform.machine()}, {platform.system()}",
         torch=torch.__version__,
         threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
     )
     asked.page.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(figure, rates_figure(points, title).encode())

@@ -1,5 +1,6 @@
 """Results that move: data and checkpoints are found by their hashes, or one line says how to name their place."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -29,6 +30,12 @@ def made(root: Path) -> None:
     parent = run(small_run(data), built / "checkpoints" / "m-s0").directory
     run(small_run(data, start=str(parent), widen=PLAN), built / "checkpoints" / "x2-s0")
     built.rename(root / "project")
+
+
+def made_other(data: Path) -> None:
+    """Make a copy of prepared data other data, by a fact of its manifest: its hash is another."""
+    manifest = json.loads((data / "MANIFEST.json").read_text())
+    (data / "MANIFEST.json").write_text(json.dumps(manifest | {"n_duplicates": manifest["n_duplicates"] + 1}))
 
 
 @pytest.fixture
@@ -91,7 +98,7 @@ def test_data_that_lie_elsewhere_are_named_or_found_by_the_variable(
     assert said.is_refusal(2, "data/small: not there", DATA_VARIABLE, "--data")
     assert not list(project.rglob("*.scores"))
     other = shutil.copytree(data, tmp_path / "other")
-    (other / "MANIFEST.json").write_text((other / "MANIFEST.json").read_text() + "\n")
+    made_other(other)
     assert analyze_command("score", project / "results", *QUICK, "--data", other).is_refusal(2, "--data")
     said = analyze_command("score", project / "results", *QUICK, "--data", tmp_path / "typo")
     assert said.is_refusal(2, "--data", "typo: no such directory")
@@ -118,7 +125,7 @@ def test_a_directory_of_other_data_at_the_old_path_is_not_taken(
 ):
     shutil.move(project / "data" / "small", tmp_path / "right")
     other = shutil.copytree(tmp_path / "right", project / "data" / "small")
-    (other / "MANIFEST.json").write_text((other / "MANIFEST.json").read_text() + "\n")
+    made_other(other)
     assert analyze_command("score", project / "results", *QUICK).is_refusal(2, "--data", "hash")
     assert analyze_command("score", project / "results", *QUICK, "--data", other, tmp_path / "right").code == 0
 

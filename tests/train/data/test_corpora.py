@@ -104,7 +104,8 @@ def test_decoding_in_blocks_equals_decoding_at_once_and_counts_replacements(
 
 @given(data=st.binary(min_size=1, max_size=40), size=st.integers(1, 7))
 def test_the_place_of_a_bad_byte_is_the_same_in_blocks_of_any_size(data: bytes, size: int) -> None:
-    assume(not data.startswith(WIDE_MARKS))
+    # Bytes with NULs may look like UTF-16, which is named instead.
+    assume(not data.startswith(WIDE_MARKS) and b"\0" not in data)
     try:
         data.decode()
     except UnicodeDecodeError as failure:
