@@ -226,7 +226,7 @@ def test_noise_too_large_for_fp32_to_cancel_is_refused_with_an_explanation():
         ({"layers": []}, "layers: give a list"),
         ({"layers": [0.5]}, "layers: give a list"),
         ({"layers": [True]}, "layers: give a list"),
-        ({"factor": 2.0}, "factor: Input should be a valid integer"),
+        ({"factor": 2.5}, "factor: Input should be a valid integer"),
         ({"factor": 0}, "factor: .* greater than or equal to 1"),
         ({"factor": 101}, "factor: .* less than or equal to 100"),
         ({"sigma": -0.1}, "sigma: .* greater than or equal to 0"),
