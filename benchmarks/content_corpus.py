@@ -74,12 +74,17 @@ def texts() -> list[Text]:
 def _files(endings: Iterable[str], most: int = 6_000) -> Iterator[tuple[str, str]]:
     """(source, text) of files in an order that mixes the folders."""
     paths = {path for place in PLACES for ending in endings for path in place.rglob(f"*.{ending}")}
-    for path in sorted(paths, key=lambda path: sha256(str(path).encode()).digest())[:most]:
+    for path in sorted(paths, key=_mixed)[:most]:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue
         yield _source(path), text
+
+
+def _mixed(path: Path) -> bytes:
+    """A key that mixes the folders; for packages the same wherever the environment lies."""
+    return sha256(str(path.relative_to(SITE) if path.is_relative_to(SITE) else path).encode()).digest()
 
 
 def _source(path: Path) -> str:
@@ -231,7 +236,7 @@ def table(title: str, sentences: list[str], draw: random.Random) -> str:
 
 def _code() -> Iterator[Text]:
     for package in PYTHON:
-        for path in sorted((SITE / package).rglob("*.py"), key=lambda path: sha256(str(path).encode()).digest())[:60]:
+        for path in sorted((SITE / package).rglob("*.py"), key=_mixed)[:60]:
             pieces = [
                 piece for _, piece in python_pieces(path.read_text(encoding="utf-8", errors="ignore")) if piece.strip()
             ]

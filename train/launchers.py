@@ -119,7 +119,11 @@ def _check_processes(environ: Mapping[str, str], cpu: bool) -> None:
         if not 0 <= rank < size:
             raise EnvironmentProblem(f"{_said(environ, 'RANK')}: is none of {_said(environ, 'WORLD_SIZE')} processes")
         return
-    mpi = [name for name in MPI if _number(environ, name, 1) > 1]
+    sizes = {name: _number(environ, name, 1) for name in MPI if name in environ}
+    if len(set(sizes.values())) > 1:  # accelerate takes the first, whatever the others say
+        said = ", ".join(_said(environ, name) for name in sizes)
+        raise EnvironmentProblem(f"{said}: contradict one another; unset those that another launcher left")
+    mpi = [name for name, size in sizes.items() if size > 1]
     if mpi and cpu and MPI[mpi[0]] in environ and environ.get("MASTER_ADDR") and not telling:
         return  # mpirun's processes, such as `accelerate launch --mpirun_hostfile` starts
     if telling:

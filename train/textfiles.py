@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from train.errors import BadInput
@@ -81,7 +82,8 @@ class Decoder:
             head = b""
             while len(head) < _HEAD_BYTES and (block := next(blocks, b"")):
                 head += block
-            encoding, skip = self._encoding_of(head, path)
+            # An empty file is in any encoding, and says so by no mark.
+            encoding, skip = self._encoding_of(head, path) if head else ("utf-8", 0)
             offset, blocks = skip, chain([head[skip:]] if head[skip:] else [], blocks)
         name = codecs.lookup(encoding).name
         decoder = codecs.getincrementaldecoder(encoding)(_MARK if self.replace else "strict")
@@ -180,8 +182,8 @@ def read_text(path: Path) -> str:
 
 
 def csv_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
-    """The columns of a CSV and its rows; an empty cell is None. Blank lines, form feeds between rows and commas at the
-    ends of lines do no harm.
+    """The columns of a CSV and its rows; an empty cell is None. Blank lines and commas at the ends of lines do no harm;
+    form feeds are dropped.
 
     Raises:
         BadInput: see `read_text`; no first line of names, a name twice, a row with more cells, a quote that never ends.
@@ -191,7 +193,7 @@ def csv_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as failure:
         raise BadInput(f"{path}: cannot be read ({failure})") from None
-    head, *rows = [line for line in lines if any(cell.strip() for cell in line)] or [[]]
+    head, *rows = [cells for cells in lines if any(map(str.strip, cells))] or [[]]
     names = _without_empty_end([name.strip() for name in head])
     if not names:
         raise BadInput(f"{path}: cannot be read (there is no line with the names of columns)")
@@ -244,7 +246,8 @@ def json_lines(
 
 
 def _array(name: str) -> str:
-    return f"a JSON array where every line must be an object; write an item a line: jq -c '.[]' {name!r} > new.jsonl"
+    how = f"jq -c '.[]' {quote(name)} > new.jsonl"
+    return f"a JSON array where every line must be an object; write an item a line: {how}"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def rate_of(row: VariantResult) -> str:
 
 def rate_doubt(comparison: Comparison) -> str:
     """That shares depend on the learning rate, and at which rates these runs were trained."""
-    rates = {str(row): rate_of(row) for row in comparison.rows if not row.is_arm}
+    from_scratch = [row for row in comparison.rows if not row.is_arm] or comparison.rows
+    rates = {str(row): rate_of(row) for row in from_scratch}
     which = (
         "these results do not say at which rates their runs were trained"
         if set(rates.values()) == {"NA"}

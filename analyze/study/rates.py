@@ -10,7 +10,8 @@ MOST_DEAD = 0.05
 """Share of dead neurons at which a rate is passed over."""
 
 RULE = (
-    "The rate with the lowest held-out loss among those that leave at most 5 % of the neurons dead; one rate for all: "
+    f"The rate with the lowest held-out loss among those that leave at most {100 * MOST_DEAD:g} % of the neurons dead; "
+    "one rate for all: "
     "the rate with the lowest mean loss over the variants, among those at which every variant keeps to this."
 )
 
@@ -33,6 +34,13 @@ class RatePoint:
     """The same of W_in rotated."""
     judged: float
     """Neurons with a verdict, clusters once."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.variant} {self.rate:g}: loss {number(self.loss, 3)}, dead {percent(self.dead)} %, firing "
+            f"{percent(self.firing)} %, mono {percent(self.share)} % of {number(self.judged, 0)} judged, "
+            f"W_in rotated {percent(self.null)} %"
+        )
 
     @property
     def allowed(self) -> bool:

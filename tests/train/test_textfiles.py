@@ -1,6 +1,7 @@
 """The readers of the user's files: marks, blank lines, line ends and wrong shapes, one format after the other."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,12 @@ def test_the_cases_of_the_issue(tmp_path: Path) -> None:
     assert load_config(DataConfig, _written(tmp_path / "data.toml", smoke)).name == "smoke"
     for text in ('{"a": 1}\n\n', '\ufeff{"a": 1}\n'):
         assert objects(_written(tmp_path / "spans.jsonl", text)) == [(1, {"a": 1})]
+
+
+def test_the_advice_for_an_array_quotes_any_name_for_the_shell(tmp_path: Path) -> None:
+    name = str(tmp_path / "it's $HOME.jsonl")
+    Path(name).write_text('[{"text": "a"}, {"text": "b"}]')
+    with pytest.raises(BadInput) as failure:
+        list(json_lines(Path(name), name, Decoder()))
+    words = shlex.split(str(failure.value).partition("a line: ")[2])
+    assert words == ["jq", "-c", ".[]", name, ">", "new.jsonl"]

@@ -1,14 +1,12 @@
 """From a DATA.toml to a sealed directory of tokens: read, mix, split, fit the tokenizer, pack."""
 
-import hashlib
 import json
 import sys
-from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -16,18 +14,10 @@ from tqdm import tqdm
 
 from train.config import DataConfig
 from train.configfile import differences, load_config, to_toml
-from train.data.content import CONTENTS, Content
-from train.data.corpora import (
-    LIMITS,
-    Decoder,
-    Document,
-    Limits,
-    content_of,
-    read_documents,
-    source_credit,
-    source_files,
-)
+from train.data.content import CONTENTS
+from train.data.corpora import LIMITS, Decoder, Limits, content_of, read_documents, source_credit, source_files
 from train.data.notes import notes, vocabulary_facts, warnings
+from train.data.spool import Spool
 from train.data.tokenizer import BOS_ID, train_tokenizer
 from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
 from train.errors import BadInput
@@ -117,7 +107,7 @@ def prepare(
     with publishing(out, facts) as aside:
         spool_path = aside / ".spool"
         with spool_path.open("w+b") as handle:
-            spool = _Spool(handle, config.eval_share, config.drop_duplicates)
+            spool = Spool(handle, config.eval_share, config.drop_duplicates)
             for number, source in enumerate(config.sources):
                 documents = read_documents(source, files[number], decoder, limits)
                 for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
@@ -146,74 +136,6 @@ def prepare(
     return Prepared(out, False, read_data_manifest(out), record)
 
 
-@dataclass
-class _Spool:
-    """The documents of all sources: texts in a file on disk, all that chooses among them in memory."""
-
-    handle: BinaryIO
-    eval_share: float
-    drop_duplicates: bool
-    n_duplicates: int = 0
-    n_empty: int = 0
-    offset: array = field(default_factory=lambda: array("Q"))
-    n_bytes: array = field(default_factory=lambda: array("Q"))
-    n_chars: array = field(default_factory=lambda: array("Q"))
-    source: array = field(default_factory=lambda: array("H"))
-    order: array = field(default_factory=lambda: array("Q"))
-    is_eval: array = field(default_factory=lambda: array("B"))
-    digests: bytearray = field(default_factory=bytearray)
-    content: array = field(default_factory=lambda: array("B"))
-    titles: list[str] = field(default_factory=list)
-    topics: list[str | None] = field(default_factory=list)
-    seen: dict[bytes, bool] = field(default_factory=dict)
-    end: int = 0
-
-    def add(self, source: int, document: Document, content: Content) -> None:
-        """Add a document, unless it is blank or (where the config drops duplicates) a copy."""
-        stripped = document.text.strip()
-        if not stripped:
-            self.n_empty += 1
-            return
-        key = hashlib.sha256(stripped.encode()).digest()
-        is_eval = self.seen.get(key)
-        if is_eval is not None:
-            self.n_duplicates += 1
-            if self.drop_duplicates:
-                return
-        else:
-            group = key if document.group is None else document.group.encode()
-            is_eval = _hash64(b"split", group) / 2**64 < self.eval_share
-            # A copy falls on the side of the first, whatever file it comes from.
-            self.seen[key] = is_eval
-        data = document.text.encode()
-        self.handle.write(data)
-        self.offset.append(self.end)
-        self.end += len(data)
-        self.n_bytes.append(len(data))
-        self.n_chars.append(len(document.text))
-        self.source.append(source)
-        self.order.append(_hash64(b"order", key))
-        self.is_eval.append(is_eval)
-        self.digests += hashlib.sha256(data).digest()
-        self.content.append(CONTENTS.index(content))
-        self.titles.append(document.title)
-        self.topics.append(document.topic)
-
-    def text(self, index: int) -> str:
-        """The text of a document."""
-        self.handle.seek(self.offset[index])
-        return self.handle.read(self.n_bytes[index]).decode()
-
-    def sha256(self, index: int) -> str:
-        """Hex digest of a document's text."""
-        return self.digests[32 * index : 32 * index + 32].hex()
-
-
-def _hash64(purpose: bytes, key: bytes) -> int:
-    """64 bits of a hash: choices made with different purposes are independent."""
-    return int.from_bytes(hashlib.sha256(b"polysem " + purpose + b"\0" + key).digest()[:8], "big")
-
-
 def _hash(path: Path) -> str:
     try:
         return sha256_file(path)
@@ -221,7 +143,7 @@ def _hash(path: Path) -> str:
         raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
 
 
-def _mixture(spool: _Spool, weights: list[float]) -> np.ndarray:
+def _mixture(spool: Spool, weights: list[float]) -> np.ndarray:
     """The chosen documents in hash order: as many characters as the sources can give at their shares."""
     if not spool.titles:
         raise BadInput(f"sources: no text in them ({spool.n_empty} blank documents)")
@@ -240,7 +162,7 @@ def _mixture(spool: _Spool, weights: list[float]) -> np.ndarray:
     return order[taken[order]]
 
 
-def _require_both_splits(spool: _Spool, chosen: np.ndarray, config: DataConfig) -> None:
+def _require_both_splits(spool: Spool, chosen: np.ndarray, config: DataConfig) -> None:
     n_eval = int(np.array(spool.is_eval)[chosen].sum())
     for split, count in (("eval", n_eval), ("fit", len(chosen) - n_eval)):
         if not count:
@@ -250,7 +172,7 @@ def _require_both_splits(spool: _Spool, chosen: np.ndarray, config: DataConfig) 
             )
 
 
-def _require_more_training_text(spool: _Spool, chosen: np.ndarray, config: DataConfig) -> None:
+def _require_more_training_text(spool: Spool, chosen: np.ndarray, config: DataConfig) -> None:
     n_chars, is_eval = np.array(spool.n_chars)[chosen], np.array(spool.is_eval, dtype=bool)[chosen]
     held_out, fit = int(n_chars[is_eval].sum()), int(n_chars[~is_eval].sum())
     if held_out > fit and not config.allow_more_held_out:
@@ -261,7 +183,7 @@ def _require_more_training_text(spool: _Spool, chosen: np.ndarray, config: DataC
 
 
 def _pack(
-    spool: _Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool, limits: Limits
+    spool: Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool, limits: Limits
 ) -> dict[str, Any]:
     """Fit the tokenizer, write the streams and the table of documents; return the counts."""
     bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
@@ -286,7 +208,7 @@ def _pack(
     return {"d_vocab": tokenizer.get_vocab_size(), "n_tokens": n_tokens, "n_documents": n_documents}
 
 
-def _sample(spool: _Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
+def _sample(spool: Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
     """The texts that fit the tokenizer."""
     n_chars = 0
     for index in chosen.tolist():
@@ -300,7 +222,7 @@ def _sample(spool: _Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
 
 
 def _write_streams(
-    spool: _Spool, batches: Iterator[list[int]], tokenizer: "Tokenizer", directory: Path, bar: tqdm
+    spool: Spool, batches: Iterator[list[int]], tokenizer: "Tokenizer", directory: Path, bar: tqdm
 ) -> list[int]:
     """Append each document's tokens and a separator to its split's stream; return the documents' tokens."""
     dtype, lengths = token_dtype(tokenizer.get_vocab_size()), []
@@ -315,7 +237,7 @@ def _write_streams(
     return lengths
 
 
-def _batches(spool: _Spool, chosen: np.ndarray, least_chars: int) -> Iterator[list[int]]:
+def _batches(spool: Spool, chosen: np.ndarray, least_chars: int) -> Iterator[list[int]]:
     """The chosen documents, so many at a time that they have `least_chars` together."""
     batch, n_chars = [], 0
     for index in chosen.tolist():
@@ -328,7 +250,7 @@ def _batches(spool: _Spool, chosen: np.ndarray, least_chars: int) -> Iterator[li
         yield batch
 
 
-def _documents_table(spool: _Spool, chosen: np.ndarray, lengths: list[int], sources: list[str]) -> pl.DataFrame:
+def _documents_table(spool: Spool, chosen: np.ndarray, lengths: list[int], sources: list[str]) -> pl.DataFrame:
     """documents.parquet: a row for each chosen document, in the order of the streams."""
     indices = chosen.tolist()
     columns = {
@@ -355,7 +277,7 @@ def _source_names(config: DataConfig) -> list[str]:
 
 
 def _describe_sources(
-    config: DataConfig, spool: _Spool, chosen: np.ndarray, hashes: list[dict[str, str]]
+    config: DataConfig, spool: Spool, chosen: np.ndarray, hashes: list[dict[str, str]]
 ) -> list[dict[str, Any]]:
     n_chars, source = np.array(spool.n_chars, dtype=np.int64)[chosen], np.array(spool.source)[chosen]
     content = np.array(spool.content)[chosen]

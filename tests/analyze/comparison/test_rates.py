@@ -19,13 +19,13 @@ def put(tmp_path: Path):
     data = write_data(tmp_path / "data", n_documents=12)
     tokens = sampled_tokens(data)
 
-    def write(variant: str, seed: int, lr: float | None, status: list[int], firing: list[float]) -> None:
+    def write(variant: str, seed: int, lr: float | None, status: list[int], firing: list[float], **over) -> None:
         n = len(status)
         table = made_up_scores(n, np.full(n, 1.0), np.random.default_rng(0)).with_columns(
             status=pl.Series(status), firing_rate=pl.Series(firing)
         )
         recipe = None if lr is None else json.dumps({"optim": {"lr": lr}})
-        meta = replace(meta_of(data, tokens, variant, seed, 500, n_neurons=n), recipe=recipe)
+        meta = replace(meta_of(data, tokens, variant, seed, 500, n_neurons=n, **over), recipe=recipe)
         write_cell(tmp_path / "results", tokens, meta, table)
 
     return write
@@ -73,3 +73,9 @@ def test_results_that_do_not_say_their_rate_have_none(put, tmp_path):
     put("gelu", 0, None, STATES, FIRING)
     assert compare([tmp_path / "results"], tmp_path / "out").rows[0].peak_rates == ()
     assert "do not say" in first_doubt(tmp_path)
+
+
+def test_a_comparison_of_arms_alone_names_their_rates(put, tmp_path):
+    put("relu-x10", 0, 0.002, STATES, FIRING, start_hash="f" * 64, start_run="relu-s0")
+    compare([tmp_path / "results"], tmp_path / "out")
+    assert "all have a peak of 0.002" in first_doubt(tmp_path)

@@ -112,3 +112,11 @@ def test_a_corpus_of_utf16_files_is_that_of_its_text(tmp_path: Path) -> None:
         for path in (tmp_path / "wide", tmp_path / "plain")
     ]
     assert read_back[0] == read_back[1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32", "utf-16-le"])
+def test_an_empty_file_is_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.txt").write_bytes(b"")
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    assert read(tmp_path / "a.txt", encoding=encoding) == [""]
+    assert read(tmp_path / "a.jsonl", encoding=encoding) == []

@@ -1,0 +1,77 @@
+"""The documents of all sources on their way into prepared data: which are kept, their order, and their side."""
+
+import hashlib
+from array import array
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from train.data.content import CONTENTS, Content
+from train.data.corpora import Document
+
+
+@dataclass
+class Spool:
+    """The documents of all sources: texts in a file on disk, all that chooses among them in memory."""
+
+    handle: BinaryIO
+    eval_share: float
+    drop_duplicates: bool
+    n_duplicates: int = 0
+    n_empty: int = 0
+    offset: array = field(default_factory=lambda: array("Q"))
+    n_bytes: array = field(default_factory=lambda: array("Q"))
+    n_chars: array = field(default_factory=lambda: array("Q"))
+    source: array = field(default_factory=lambda: array("H"))
+    order: array = field(default_factory=lambda: array("Q"))
+    is_eval: array = field(default_factory=lambda: array("B"))
+    digests: bytearray = field(default_factory=bytearray)
+    content: array = field(default_factory=lambda: array("B"))
+    titles: list[str] = field(default_factory=list)
+    topics: list[str | None] = field(default_factory=list)
+    seen: dict[bytes, bool] = field(default_factory=dict)
+    end: int = 0
+
+    def add(self, source: int, document: Document, content: Content) -> None:
+        """Add a document, unless it is blank or (where the config drops duplicates) a copy."""
+        stripped = document.text.strip()
+        if not stripped:
+            self.n_empty += 1
+            return
+        key = hashlib.sha256(stripped.encode()).digest()
+        is_eval = self.seen.get(key)
+        if is_eval is not None:
+            self.n_duplicates += 1
+            if self.drop_duplicates:
+                return
+        else:
+            group = key if document.group is None else document.group.encode()
+            is_eval = _hash64(b"split", group) / 2**64 < self.eval_share
+            # A copy falls on the side of the first, whatever file it comes from.
+            self.seen[key] = is_eval
+        data = document.text.encode()
+        self.handle.write(data)
+        self.offset.append(self.end)
+        self.end += len(data)
+        self.n_bytes.append(len(data))
+        self.n_chars.append(len(document.text))
+        self.source.append(source)
+        self.order.append(_hash64(b"order", key))
+        self.is_eval.append(is_eval)
+        self.digests += hashlib.sha256(data).digest()
+        self.content.append(CONTENTS.index(content))
+        self.titles.append(document.title)
+        self.topics.append(document.topic)
+
+    def text(self, index: int) -> str:
+        """The text of a document."""
+        self.handle.seek(self.offset[index])
+        return self.handle.read(self.n_bytes[index]).decode()
+
+    def sha256(self, index: int) -> str:
+        """Hex digest of a document's text."""
+        return self.digests[32 * index : 32 * index + 32].hex()
+
+
+def _hash64(purpose: bytes, key: bytes) -> int:
+    """64 bits of a hash: choices made with different purposes are independent."""
+    return int.from_bytes(hashlib.sha256(b"polysem " + purpose + b"\0" + key).digest()[:8], "big")
