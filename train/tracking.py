@@ -45,7 +45,9 @@ class Mirror:
             mode="online" if config.train.wandb == "online" else "offline",
             dir=str(out),
             config=config.model_dump(mode="json"),
-            settings=wandb.Settings(init_timeout=CALL_SECONDS / 2),  # it gives up before we do, and in order
+            # It gives up before we do, and in order. It leaves standard output alone: a call that we no longer wait
+            # for would put back, at whatever time, what stood there when it began.
+            settings=wandb.Settings(init_timeout=CALL_SECONDS / 2, console="off"),
             reinit="create_new",  # a run that the caller has open in this process stays his
         )
 

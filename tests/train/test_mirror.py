@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import time
+import threading
 from types import ModuleType
 
 import pytest
@@ -18,12 +18,14 @@ CALLS = ("init", "log", "finish")
 
 
 class FakeWandb(ModuleType):
-    """A wandb whose `fails` raises, leaves or hangs; it counts the calls of the others."""
+    """A wandb whose `fails` raises, leaves, or hangs until `released`; it counts the calls of the others."""
 
     def __init__(self, fails: str = "", failure: BaseException | None = None):
         super().__init__("wandb")
         self.fails, self.failure = fails, failure
         self.made: dict[str, int] = dict.fromkeys(CALLS, 0)
+        self.released = threading.Event()
+        self.stdout = None
 
     def Settings(self, **settings: object) -> dict[str, object]:
         return settings
@@ -32,12 +34,13 @@ class FakeWandb(ModuleType):
         self.made[name] += 1
         if name == self.fails:
             if self.failure is None:
-                time.sleep(60)
+                assert self.released.wait(60)
             else:
                 raise self.failure
 
-    def init(self, **words: object) -> "FakeWandb":
-        self.stdout, sys.stdout = sys.stdout, sys.stderr  # wandb wraps both, and takes them back when it finishes
+    def init(self, settings: dict[str, object], **words: object) -> "FakeWandb":
+        if settings.get("console") != "off":
+            self.stdout, sys.stdout = sys.stdout, sys.stderr  # wandb wraps both, and takes them back when it finishes
         self._call("init")
         return self
 
@@ -46,7 +49,8 @@ class FakeWandb(ModuleType):
 
     def finish(self) -> None:
         self._call("finish")
-        sys.stdout = self.stdout
+        if self.stdout is not None:
+            sys.stdout = self.stdout
 
 
 FAILURES = [
@@ -102,13 +106,24 @@ def test_a_wandb_that_is_not_installed_or_broken_is_one_warning(finished, data, 
 
 
 @pytest.mark.parametrize("fails", CALLS)
-def test_a_wandb_that_hangs_is_left(finished, data, tmp_path, monkeypatch, capsys, fails):
+def test_a_wandb_that_hangs_is_left_and_changes_nothing_when_it_wakes(
+    finished, data, tmp_path, monkeypatch, capsys, fails
+):
     monkeypatch.setattr("train.tracking.CALL_SECONDS", 0.3)
     monkeypatch.setattr("train.tracking.FINISH_SECONDS", 0.3)
-    monkeypatch.setitem(sys.modules, "wandb", FakeWandb(fails))
+    wandb, before = FakeWandb(fails), set(threading.enumerate())
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    stdout = sys.stdout
     out = run(small_run(data, train__wandb="online"), tmp_path / "gelu-s0").directory
     assert capsys.readouterr().out.count("warning: wandb") == 1
     assert load(out).hash == load(finished).hash
+    with monkeypatch.context() as later:
+        later.setattr(sys, "stdout", sys.stderr)  # whatever stands there by then
+        wandb.released.set()
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)
+        assert sys.stdout is sys.stderr
+    assert sys.stdout is stdout
 
 
 @pytest.mark.parametrize("failure", [SystemExit(0), OSError("gone"), KeyboardInterrupt()], ids=repr)
