@@ -69,6 +69,30 @@ def at_edge(rate: float | None, points: Sequence[RatePoint]) -> bool:
     return rate in (min(point.rate for point in points), max(point.rate for point in points))
 
 
+def spread_line(points: Mapping[str, Sequence[RatePoint]], score: str) -> str:
+    """By how much the rate moves the share of each variant, beside how much variants differ at one rate; a sentence.
+
+    Only rates with at most 5 % dead, at which a share exists.
+    """
+    allowed = {name: [point for point in each if point.allowed and point.judged] for name, each in points.items()}
+    allowed = {name: each for name, each in allowed.items() if each}
+    if not allowed:
+        return f"No rate was tried at which {score} may be compared."
+    by_rate: dict[float, list[RatePoint]] = {}
+    for each in allowed.values():
+        for point in each:
+            by_rate.setdefault(point.rate, []).append(point)
+    moved = ", ".join(f"{name} {_range(each)}" for name, each in allowed.items())
+    between = ", ".join(f"{_range(each)} at {rate:g}" for rate, each in sorted(by_rate.items()) if len(each) > 1)
+    across = f" Across variants at one rate: {between}." if between else ""
+    return f"Share called monosemantic by {score}, lowest to highest over these rates: {moved}.{across}"
+
+
+def _range(points: Sequence[RatePoint]) -> str:
+    shares = [point.share for point in points]
+    return f"{percent(min(shares))} to {percent(max(shares))} %"
+
+
 def rates_table(points: Mapping[str, Sequence[RatePoint]], score: str) -> Table:
     """Every variant at every rate; its chosen rate is marked."""
     rows = []

@@ -15,7 +15,7 @@ from analyze.nulls import DEFAULT_NULLS
 from analyze.scores import PRIMARY, SCORES
 from analyze.scores.run import score_directory, scored_step
 from analyze.study.plan import load_study
-from analyze.study.rates import RULE, RatePoint, best_rate, common_rate, rates_figure, rates_table
+from analyze.study.rates import RULE, RatePoint, best_rate, common_rate, rates_figure, rates_table, spread_line
 from train.config import RunConfig
 from train.configfile import merge, validate
 from train.data.resolve import ensure_data
@@ -31,6 +31,8 @@ The rule, written before the runs: {rule}
 {chosen}
 
 {common}
+
+Rate beside activation. {spread}
 
 ![Share, dead share, firing rate and loss against the peak rate]({figure})
 
@@ -124,6 +126,7 @@ def _write_page(asked: Sweep, points: dict[str, list[RatePoint]], tokens: int, s
         rule=RULE,
         chosen="; ".join(f"{name}: **{_said(best_rate(each))}**" for name, each in points.items()) + ".",
         common=f"One rate for all: **{_said(common)}**.",
+        spread=spread_line(points, title),
         figure=figure.name,
         table=rates_table(points, title).markdown(),
         tokens=tokens,

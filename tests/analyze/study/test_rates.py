@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from analyze.study.rates import RatePoint, at_edge, best_rate, common_rate, rates_figure, rates_table
+from analyze.study.rates import RatePoint, at_edge, best_rate, common_rate, rates_figure, rates_table, spread_line
 from tests.commands import Command
 
 ROOT = Path(__file__).parents[3]
 
 
-def point(rate: float, loss: float, dead: float = 0.0, variant: str = "relu") -> RatePoint:
-    return RatePoint(variant, rate, loss, dead, firing=0.1, share=0.2, null=0.1, judged=200.0)
+def point(rate: float, loss: float, dead: float = 0.0, variant: str = "relu", share: float = 0.2) -> RatePoint:
+    return RatePoint(variant, rate, loss, dead, firing=0.1, share=share, null=0.1, judged=200.0)
 
 
 def test_the_lowest_loss_wins_where_neurons_live():
@@ -57,6 +57,18 @@ def test_the_figure_names_every_variant_and_leaves_out_what_diverged():
     svg = rates_figure(points, "K_eff")
     for text in ("relu", "gelu", "W_in rotated", "Dead", "firing rate"):
         assert text in svg
+
+
+def test_the_page_says_how_far_the_rate_moves_the_share_and_how_far_the_variant_does():
+    points = {
+        "relu": [point(0.006, 4.5, share=0.05), point(0.012, 4.4, share=0.2), point(0.024, 4.3, dead=0.7, share=0.9)],
+        "gelu": [point(0.006, 4.5, share=0.04), point(0.012, 4.4, share=0.07)],
+    }
+    assert spread_line(points, "K_eff") == (
+        "Share called monosemantic by K_eff, lowest to highest over these rates: relu 5.0 to 20.0 %, gelu 4.0 to 7.0 %. "
+        "Across variants at one rate: 4.0 to 5.0 % at 0.006, 7.0 to 20.0 % at 0.012."
+    )
+    assert "No rate" in spread_line({"relu": [point(0.024, 4.3, dead=0.7)]}, "K_eff")
 
 
 @pytest.fixture
