@@ -44,7 +44,7 @@ nothing about how much seeds differ. Made again by
 
     {command}
 
-on {machine}, torch {torch}, {threads} threads, {device}.
+on {machine}, torch {torch}, {threads}, {device}.
 """
 
 
@@ -135,7 +135,7 @@ def _write_page(asked: Sweep, points: dict[str, list[RatePoint]], tokens: int, s
         command=_command(asked, tokens),
         machine=f"{platform.machine()}, {platform.system()}",
         torch=torch.__version__,
-        threads=torch.get_num_threads(),
+        threads="1 thread" if (n := torch.get_num_threads()) == 1 else f"{n} threads",
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
     )
     asked.page.parent.mkdir(parents=True, exist_ok=True)
