@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "train": (
         ("errors", "interrupt", "launch"),
-        ("commandline", "textfiles"),
+        ("commandline", "compressed", "textfiles"),
         ("filesystem", "hashes"),
         ("activations", "files", "locate"),
         ("config", "configfile"),

@@ -1,8 +1,17 @@
 """What a TOML file may hold: frozen, typed tables that refuse unknown keys."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from train.errors import BadInput
@@ -163,25 +172,60 @@ class ModelSpec(Section):
         return ModelConfig(d_vocab=d_vocab, **given)
 
 
-class SourceConfig(Section):
-    """One part of a corpus. `wiki` and `python` make the embedded default; `files` are the user's own."""
+class Grown(Section):
+    """A table that got keys after data had been prepared from it.
 
-    kind: Literal["wiki", "python", "files"]
+    Keys in `later` are left out of what is written where they have their defaults, so that the hashes of data that was
+    prepared before stay what they are.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: Any) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            key: value
+            for key, value in handler(self).items()
+            if key not in self.later or getattr(self, key) != fields[key].default
+        }
+
+
+class SourceConfig(Grown):
+    """One part of a corpus. `wiki` and `python` make the embedded default; `files` and `hub` are the user's own."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"dataset", "subset", "split", "revision", "stream", "max_documents"})
+
+    kind: Literal["wiki", "python", "files", "hub"]
     weight: float = Field(gt=0)
     """Share of the corpus' characters, relative to the other sources' weights."""
     paths: Several[str] = ()
-    """`files`: .txt and .jsonl paths or globs, relative to the working directory."""
+    """`files`: .txt, .jsonl, .csv and .parquet paths, globs or folders, relative to the working directory; .gz and .zst
+    of .txt, .jsonl and .csv too."""
     field: str = "text"
-    """`files`: the key of a .jsonl line that holds the text."""
+    """`files`, `hub`: the key or column that holds the text; "meta.text" is the key text within meta."""
     packages: Several[str] = ("networkx", "sympy")
     """`python`: installed distributions whose .py files are read (tests left out)."""
     content: Literal["auto", "code", "prose"] = "auto"
     """What the documents are, which decides how brackets, quotes and sentences are read. `auto`: Wikipedia is prose,
     Python packages are code; a file's ending or the language of a .jsonl line decides, else the text itself."""
     language_field: str | None = None
-    """`files`: the key of a .jsonl line that names its language ("python", "markdown", "en"), for `content`."""
+    """`files`, `hub`: the key that names a text's language ("python", "markdown", "en"), for `content`."""
     encoding: str = "utf-8"
     """`files`: of texts that do not begin with a byte order mark, by Python's names ("utf-16-le", "cp1252")."""
+
+    dataset: UserPath | None = None
+    """`hub`: the name of a data set ("allenai/c4"), or a folder that the `datasets` library opens."""
+    subset: str | None = None
+    """`hub`: what `datasets` calls the name of a configuration ("en")."""
+    split: str = "train"
+    """`hub`: the split to read."""
+    revision: str | None = None
+    """`hub`: a commit, tag or branch of the data set; the commit that was read is recorded."""
+    stream: bool = True
+    """`hub`: read as it arrives. Otherwise the whole data set is downloaded first."""
+    max_documents: int | None = Field(default=None, ge=1, le=MAX_COUNT)
+    """`hub`: read no further than so many documents."""
 
     @field_validator("encoding")
     @classmethod
@@ -192,10 +236,15 @@ class SourceConfig(Section):
     def _files_need_paths(self) -> "SourceConfig":
         if (self.kind == "files") != bool(self.paths):
             raise ValueError("paths: needed by kind = 'files', and by no other kind")
+        if (self.kind == "hub") != bool(self.dataset):
+            raise ValueError("dataset: needed by kind = 'hub', and by no other kind")
+        for key in ("subset", "split", "revision", "stream", "max_documents"):
+            if self.kind != "hub" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key}: only kind = 'hub' reads it")
         return self
 
 
-class DataConfig(Section):
+class DataConfig(Grown):
     """A DATA.toml: where text comes from and how it becomes tokens."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

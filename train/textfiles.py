@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from train.compressed import file_blocks
 from train.errors import BadInput
 
 _MARKS = (
@@ -70,6 +71,12 @@ class Decoder:
         self.n_replaced = self.n_nul = self.n_null = 0
         self.first_nul = ""
         """The first file with a NUL in it."""
+        self.left_out: dict[str, int] = {}
+        """Reason -> how many documents of tables could not be used."""
+
+    def leave_out(self, reason: str, count: int = 1) -> None:
+        """Count documents that cannot be used."""
+        self.left_out[reason] = self.left_out.get(reason, 0) + count
 
     def decode(self, data: bytes, path: str, offset: int = 0) -> str:
         """Text of the bytes at `offset` of the file `path`."""
@@ -226,23 +233,22 @@ def json_lines(
         BadInput: a line that is no JSON object or names a key twice, or a file that is one JSON array.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        texts = decoder.stream(iter(lambda: file.read(block_bytes), b""), name)
-        for number, line in enumerate(_lines(texts, name, most_bytes), start=1):
-            if not line.strip():
-                continue
-            place = f"{name}:{number}"
-            try:
-                value = json.loads(line, object_pairs_hook=_object)
-            except (ValueError, RecursionError) as failure:
-                if number == 1 and line.lstrip().startswith("["):
-                    raise BadInput(f"{place}: {_array(name)}") from None
-                raise BadInput(f"{place}: not valid JSON ({failure})") from None
-            if isinstance(value, list):
-                raise BadInput(f"{place}: {_array(name)}")
-            if not isinstance(value, dict):
-                raise BadInput(f"{place}: {type(value).__name__} where an object is needed, such as {{...}}")
-            yield number, value
+    texts = decoder.stream(file_blocks(path, name, block_bytes), name)
+    for number, line in enumerate(_lines(texts, name, most_bytes), start=1):
+        if not line.strip():
+            continue
+        place = f"{name}:{number}"
+        try:
+            value = json.loads(line, object_pairs_hook=_object)
+        except (ValueError, RecursionError) as failure:
+            if number == 1 and line.lstrip().startswith("["):
+                raise BadInput(f"{place}: {_array(name)}") from None
+            raise BadInput(f"{place}: not valid JSON ({failure})") from None
+        if isinstance(value, list):
+            raise BadInput(f"{place}: {_array(name)}")
+        if not isinstance(value, dict):
+            raise BadInput(f"{place}: {type(value).__name__} where an object is needed, such as {{...}}")
+        yield number, value
 
 
 def _array(name: str) -> str:

@@ -1,7 +1,8 @@
-"""Where text comes from: embedded Wikipedia paragraphs, Python files of installed packages, local files."""
+"""Where text comes from: embedded Wikipedia paragraphs, Python files of packages, local files, shards of the hub."""
 
 import importlib.metadata
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+from train.compressed import file_blocks, unpacked_name
 from train.config import SourceConfig
 from train.data.classify import classify
 from train.data.content import Content, content_by_language, content_by_name
+from train.data.document import LIMITS, Document, Limits
 from train.data.patterns import matching
+from train.data.tables import at_path, csv_documents, parquet_documents, shard_documents
 from train.errors import BadInput, EnvironmentProblem
 from train.textfiles import Decoder, json_lines, with_home
 
@@ -24,37 +28,12 @@ WHOLE_FILE_BYTES = 2**14
 MIN_PART_CHARS, MAX_PART_CHARS = 1_000, 16_000
 MIN_PIECE_CHARS, MAX_PIECE_CHARS = 500, 2_000
 
+ENDINGS = (".txt", ".jsonl", ".csv", ".parquet")
+PACKED_ENDINGS = (".txt", ".jsonl", ".json", ".csv")
+"""Of files that may be packed. Data sets of the hub call their JSON lines .json.gz."""
+
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _TOP_LEVEL = re.compile(r"(?:def |class |async def |@)")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What bounds the memory of preparing; of two that suffice, the results are equal."""
-
-    block_bytes: int = 2**20
-    """Of a file that is read at a time."""
-    json_line_bytes: int = 2**24
-    """Of the longest .jsonl line: an endless line must not fill the memory."""
-    batch_chars: int = 2**20
-    """Of documents that are tokenized at a time."""
-
-
-LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text and where it comes from."""
-
-    text: str
-    title: str
-    """Title of an article, or path (and line) of a file."""
-    topic: str | None = None
-    group: str | None = None
-    """Documents of one group fall on the same side of the fit / eval split; None: the text decides alone."""
-    language: object = None
-    """What the config's `language_field` holds; not always text."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +45,10 @@ class Credit:
 
 
 def source_files(source: SourceConfig) -> dict[str, Path]:
-    """The files of a source, sorted: a name that does not depend on the machine -> the path.
+    """The files of a local source, sorted: a name that does not depend on the machine -> the path.
 
     Raises:
-        BadInput: a pattern that nothing matches, or a file that is neither .txt nor .jsonl.
+        BadInput: a pattern that nothing matches, or a file whose ending says nothing that is read.
         EnvironmentProblem: a package is not installed.
     """
     match source.kind:
@@ -79,6 +58,8 @@ def source_files(source: SourceConfig) -> dict[str, Path]:
             return _python_files(source.packages)
         case "files":
             return _matched_files(source.paths)
+        case "hub":
+            raise ValueError("the files of a hub source are its shards (train.data.hub)")
 
 
 def source_credit(source: SourceConfig) -> Credit:
@@ -95,6 +76,8 @@ def source_credit(source: SourceConfig) -> Credit:
             return Credit("; ".join(licences), f"source of {', '.join(versions)}")
         case "files":
             return Credit("not stated", "local files")
+        case "hub":
+            return Credit("not stated", f"{source.dataset}, split {source.split}, read by datasets")
 
 
 def read_documents(
@@ -116,8 +99,14 @@ def read_documents(
             elif source.kind == "python":
                 for line, piece in python_pieces(decoder.decode(path.read_bytes(), name)):
                     yield Document(piece, f"{name}:{line}", group=name)
-            elif name.lower().endswith(".jsonl"):
+            elif source.kind == "hub":
+                yield from shard_documents(path)
+            elif unpacked_name(name).endswith((".jsonl", ".json")):
                 yield from _json_lines(path, name, source, decoder, limits)
+            elif unpacked_name(name).endswith(".csv"):
+                yield from csv_documents(path, name, source.field, source.language_field, decoder, limits)
+            elif name.lower().endswith(".parquet"):
+                yield from parquet_documents(path, name, source.field, source.language_field, decoder, limits)
             else:
                 yield from _text_parts(path, name, decoder, limits.block_bytes)
         except OSError as failure:
@@ -133,7 +122,7 @@ def content_of(document: Document, source: SourceConfig) -> Content:
             return "prose"
         case "python":
             return "code"
-        case "files":
+        case "files" | "hub":
             said = content_by_language(document.language)
             said = content_by_name(document.title) if said == "unknown" else said
             return classify(document.text) if said == "unknown" else said
@@ -191,35 +180,46 @@ def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for pattern in patterns:
         matched = matching(pattern)
+        if not matched and os.path.isdir(with_home(pattern)):
+            matched = [name for name in matching(f"{pattern.rstrip('/')}/**") if _is_read(name)]
         if not matched:
             raise BadInput(f"paths: no file matches {pattern!r}")
         for name in matched:
             if name.lower().endswith(".json"):
                 how = f"write an object a line: jq -c '.[]' {name!r} > new.jsonl"
                 raise BadInput(f"{name}: .json where .jsonl is needed (matched by paths {pattern!r}); {how}")
-            if not name.lower().endswith((".txt", ".jsonl")):
-                raise BadInput(f"{name}: neither .txt nor .jsonl (matched by paths {pattern!r})")
+            if not _is_read(name):
+                known = ".txt, .jsonl, .csv, also .gz or .zst of these, and .parquet"
+                raise BadInput(f"{name}: its ending is none that is read ({known}; matched by paths {pattern!r})")
             files[name] = Path(with_home(name) if pattern.startswith("~") else name)
     return dict(sorted(files.items()))
 
 
+def _is_read(name: str) -> bool:
+    if unpacked_name(name) != name.lower():
+        return unpacked_name(name).endswith(PACKED_ENDINGS)
+    return name.lower().endswith(ENDINGS)
+
+
 def _text_parts(path: Path, name: str, decoder: Decoder, block_bytes: int) -> Iterator[Document]:
     """A small .txt as one document, a larger one in parts of whole paragraphs; holds a block at a time."""
-    if path.stat().st_size <= WHOLE_FILE_BYTES:
-        yield Document(decoder.decode(path.read_bytes(), name), name)
+    blocks, head = file_blocks(path, name, block_bytes), b""
+    while len(head) <= WHOLE_FILE_BYTES and (block := next(blocks, b"")):
+        head += block
+    if len(head) <= WHOLE_FILE_BYTES:
+        yield Document(decoder.decode(head, name), name)
         return
-    with path.open("rb") as file:
-        texts = decoder.stream(iter(lambda: file.read(block_bytes), b""), name)
-        buffer, line = "", 1
-        # Until the file's end, cut only where a whole part lies ahead, so that cuts do not depend on the blocks.
-        for text, ahead in chain(zip(texts, repeat(MAX_PART_CHARS)), [("", 0)]):
-            buffer, start = buffer + text, 0
-            while len(buffer) - start > ahead:
-                stop = _part_end(buffer, start)
-                yield Document(buffer[start:stop].strip("\n"), f"{name}:{line}")
-                line += buffer.count("\n", start, stop)
-                start = stop
-            buffer = buffer[start:]
+    texts = decoder.stream(chain([head], blocks), name)
+    buffer, line = "", 1
+    # Until the file's end, cut only where a whole part lies ahead, so that cuts do not depend on the blocks.
+    for text, ahead in chain(zip(texts, repeat(MAX_PART_CHARS)), [("", 0)]):
+        buffer, start = buffer + text, 0
+        while len(buffer) - start > ahead:
+            stop = _part_end(buffer, start)
+            yield Document(buffer[start:stop].strip("\n"), f"{name}:{line}")
+            line += buffer.count("\n", start, stop)
+            start = stop
+        buffer = buffer[start:]
 
 
 def _part_end(buffer: str, start: int) -> int:
@@ -240,13 +240,13 @@ def _json_lines(path: Path, name: str, source: SourceConfig, decoder: Decoder, l
     field = source.field
     for number, value in json_lines(path, name, decoder, limits.json_line_bytes, limits.block_bytes):
         place = f"{name}:{number}"
-        if field not in value:
+        there, text = at_path(value, field)
+        if not there:
             raise BadInput(f"{place}: key {field!r} is missing; set field to the key that holds the text{_keys(value)}")
-        text = value[field]
         if text is None:
             decoder.n_null += 1
         elif isinstance(text, str):
-            language = value.get(source.language_field) if source.language_field else None
+            language = at_path(value, source.language_field)[1] if source.language_field else None
             yield Document(decoder.clean(text, place), place, language=language)
         else:
             what = "an array of objects" if isinstance(text, list) and text and isinstance(text[0], dict) else None

@@ -37,12 +37,14 @@ def vocabulary_facts(directory: Path, d_vocab: int) -> dict[str, Any]:
 
 def notes(facts: dict[str, Any], record: dict[str, Any]) -> list[str]:
     """Lines on what was left out, replaced or met; nothing on what did not occur."""
+    in_rows = any(name.endswith((".parquet", ".csv")) for source in facts["sources"] for name in source["files"])
     said = [
         (facts["n_replaced"], "bytes or surrogates that are no text were replaced by U+FFFD"),
         (facts["n_empty"], "blank documents were left out"),
-        (record.get("n_null", 0), "lines of JSON whose text is null were left out"),
+        (record.get("n_null", 0), f"{'rows' if in_rows else 'lines of JSON'} whose text is null were left out"),
         (record.get("n_nul", 0), f"NUL characters were kept, the first in {record.get('first_nul')}"),
     ]
+    said += [(count, f"documents of tables were left out: {why}") for why, count in record.get("left_out", {}).items()]
     lines = [f"  {count:,} {what}" for count, what in said if count]
     for source in facts["sources"]:
         if source["kind"] == "files" and "content" in source:

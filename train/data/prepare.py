@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from train.config import DataConfig
+from train.config import DataConfig, SourceConfig
 from train.configfile import differences, load_config, to_toml
 from train.data.content import CONTENTS
 from train.data.corpora import LIMITS, Decoder, Limits, content_of, read_documents, source_credit, source_files
+from train.data.hub import Shards, folder_hash, read_shards
 from train.data.notes import notes, vocabulary_facts, warnings
 from train.data.spool import Spool
 from train.data.tokenizer import BOS_ID, train_tokenizer
@@ -23,7 +24,7 @@ from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_
 from train.errors import BadInput
 from train.files import RECORD, publishing, read_json, verify
 from train.filesystem import require_space
-from train.hashes import sha256_file
+from train.hashes import known_sha256, sha256_file
 from train.parquet import write_parquet
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 TOKENIZER_CHARS = 500_000_000
 """At most so many characters fit the tokenizer: a fair sample, since documents lie in hash order."""
+
+SHARDS = "shards"
+"""Beside prepared data: what was read of the hub."""
 
 _MAX_RECORD_BYTES = 2**20
 
@@ -95,14 +99,18 @@ def prepare(
     """
     config = config if isinstance(config, DataConfig) else load_config(DataConfig, config)
     out = Path(out)
-    files = [source_files(source) for source in config.sources]
-    hashes = [{name: _hash(path) for name, path in of_source.items()} for of_source in files]
+    local = [{} if source.kind == "hub" else source_files(source) for source in config.sources]
     if out.exists():
-        return _find(config, out, hashes)
+        return _find(config, out, [_hashes(files) for files in local])
     show = sys.stderr.isatty() if progress is None else progress
     out.parent.mkdir(parents=True, exist_ok=True)
+    shards = _read_hub(config, out.parent / SHARDS, limits, show)
+    files = [shards[number].files if number in shards else each for number, each in enumerate(local)]
+    hashes = [_hashes(each) for each in files]
     require_space(out.parent, 3 * sum(path.stat().st_size for each in files for path in each.values()))
     decoder = Decoder(replace=config.invalid_utf8 == "replace")
+    for each in shards.values():
+        each.count_into(decoder)
     facts: dict[str, Any] = {}
     with publishing(out, facts) as aside:
         spool_path = aside / ".spool"
@@ -118,6 +126,7 @@ def prepare(
             packed = _pack(spool, chosen, config, aside, show, limits)
         spool_path.unlink()
         counted = {name: getattr(decoder, name) for name in ("n_nul", "first_nul", "n_null")}
+        counted |= {"left_out": decoder.left_out} if decoder.left_out else {}
         record = {**counted, "vocabulary": vocabulary_facts(aside, packed["d_vocab"])}
         (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
         (aside / "data.toml").write_text(to_toml(config), encoding="utf-8")
@@ -130,17 +139,31 @@ def prepare(
             "n_duplicates": spool.n_duplicates,
             "n_empty": spool.n_empty,
             "n_replaced": decoder.n_replaced,
-            "sources": _describe_sources(config, spool, chosen, hashes),
+            "sources": _describe_sources(config, spool, chosen, hashes, shards),
             **packed,
         }
     return Prepared(out, False, read_data_manifest(out), record)
 
 
+def _hashes(files: dict[str, Path]) -> dict[str, str]:
+    return {name: _hash(path) for name, path in files.items()}
+
+
 def _hash(path: Path) -> str:
     try:
-        return sha256_file(path)
+        return known_sha256(path)
     except OSError as failure:
         raise BadInput(f"{path}: cannot be read ({failure.strerror})") from None
+
+
+def _read_hub(config: DataConfig, root: Path, limits: Limits, show: bool) -> dict[int, Shards]:
+    """The shards of each hub source, by its number."""
+    replace = config.invalid_utf8 == "replace"
+    return {
+        number: read_shards(source, root, None, replace, limits, progress=show)
+        for number, source in enumerate(config.sources)
+        if source.kind == "hub"
+    }
 
 
 def _mixture(spool: Spool, weights: list[float]) -> np.ndarray:
@@ -277,7 +300,7 @@ def _source_names(config: DataConfig) -> list[str]:
 
 
 def _describe_sources(
-    config: DataConfig, spool: Spool, chosen: np.ndarray, hashes: list[dict[str, str]]
+    config: DataConfig, spool: Spool, chosen: np.ndarray, hashes: list[dict[str, str]], shards: dict[int, Shards]
 ) -> list[dict[str, Any]]:
     n_chars, source = np.array(spool.n_chars, dtype=np.int64)[chosen], np.array(spool.source)[chosen]
     content = np.array(spool.content)[chosen]
@@ -294,6 +317,7 @@ def _describe_sources(
                 "n_documents": int((source == number).sum()),
                 "content": dict(zip(CONTENTS, np.bincount(content[source == number], minlength=3).tolist())),
                 "files": hashes[number],
+                **(shards[number].facts if number in shards else {}),
             }
         )
     return described
@@ -305,8 +329,11 @@ def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepar
     changes = differences(_by_source(facts.get("config", {})), _by_source(config.model_dump(mode="json")))
     said = [f"key '{key}' was {old!r} and is now {new!r}" for key, (old, new) in changes.items()]
     if not said:
-        before = [source["files"] for source in facts["sources"]]
-        said = [line for old, new in zip(before, hashes) for line in _changed_files(old, new)]
+        said = [
+            line
+            for source, old, new in zip(config.sources, facts["sources"], hashes)
+            for line in (_changed_folder(source, old) if source.kind == "hub" else _changed_files(old["files"], new))
+        ]
     if said:
         raise BadInput(f"{out}: was prepared otherwise: {said[0]}; choose another --out or remove it")
     verify(out)
@@ -323,3 +350,10 @@ def _changed_files(old: dict[str, str], new: dict[str, str]) -> Iterator[str]:
     for name, (before, now) in differences(old, new).items():
         what = "is new" if before is None else "is gone" if now is None else "has changed"
         yield f"source file {name} {what}"
+
+
+def _changed_folder(source: SourceConfig, old: dict[str, Any]) -> Iterator[str]:
+    """A hub source is a commit, which does not change; a folder that is gone does no harm."""
+    folder = Path(str(source.dataset))
+    if folder.is_dir() and folder_hash(folder) != old["revision"]:
+        yield f"the folder {folder} has changed"

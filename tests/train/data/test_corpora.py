@@ -150,8 +150,8 @@ def test_a_line_of_jsonl_without_an_end_does_not_fill_the_memory(tmp_path: Path)
 def test_a_pattern_that_matches_nothing_and_a_file_of_another_kind_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no file matches '.*/none\*\.txt'"):
         texts(tmp_path / "none*.txt")
-    (tmp_path / "a.csv").write_text("a,b")
-    with pytest.raises(BadInput, match=r"a\.csv: neither \.txt nor \.jsonl"):
+    (tmp_path / "a.doc").write_text("a,b")
+    with pytest.raises(BadInput, match=r"a\.doc: its ending is none that is read \(\.txt, \.jsonl"):
         texts(tmp_path / "*")
 
 
