@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = {
     "train": (
-        ("errors", "interrupt", "launch"),
+        ("cores", "errors", "interrupt", "launch"),
         ("commandline", "compressed", "textfiles"),
         ("filesystem", "hashes"),
         ("activations", "files", "locate"),
