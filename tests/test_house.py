@@ -15,7 +15,7 @@ FLOORS = {
         ("cores", "errors", "interrupt", "launch"),
         ("commandline", "compressed", "textfiles"),
         ("filesystem", "hashes"),
-        ("activations", "files", "locate"),
+        ("activations", "attention", "files", "locate"),
         ("config", "configfile"),
         ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet"),
         ("lens", "loss", "optim", "checkpoint"),

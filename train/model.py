@@ -14,6 +14,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from train.attention import causal_attention
 from train.config import ModelConfig
 from train.errors import BadInput
 
@@ -46,7 +47,7 @@ class Attention(nn.Module):
         weight = torch.cat((self.q.weight, self.k.weight, self.v.weight))
         bias = torch.cat((self.q.bias, self.k.bias, self.v.bias))
         q, k, v = rearrange(F.linear(x, weight, bias), "b p (qkv h d) -> qkv b h p d", qkv=3, h=self.n_heads)
-        z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        z = causal_attention(q, k, v)
         return self.o(rearrange(z, "b h p d -> b p (h d)"))
 
 
