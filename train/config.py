@@ -187,8 +187,12 @@ class Grown(Section):
         return {
             key: value
             for key, value in handler(self).items()
-            if key not in self.later or getattr(self, key) != fields[key].default
+            if (key not in self.later or getattr(self, key) != fields[key].default) and key not in self._unsaid()
         }
+
+    def _unsaid(self) -> frozenset[str]:
+        """Further keys that say nothing here."""
+        return frozenset()
 
 
 class SourceConfig(Grown):
@@ -247,6 +251,8 @@ class SourceConfig(Grown):
 class DataConfig(Grown):
     """A DATA.toml: where text comes from and how it becomes tokens."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"tokenizer", "tokenizer_revision", "bos", "digits", "tokens"})
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     sources: Several[SourceConfig] = Field(min_length=1)
     d_vocab: int = Field(default=4096, ge=258, le=2**20)
@@ -261,6 +267,30 @@ class DataConfig(Grown):
     """Take held-out text that is larger than the training text."""
     invalid_utf8: Literal["strict", "replace"] = "strict"
     drop_duplicates: bool = True
+    tokens: int | None = Field(default=None, gt=0, le=MAX_COUNT)
+    """Stop with the document with which there are so many training tokens; the mixture stays what weights say."""
+    tokenizer: str | None = None
+    """A tokenizer.json, or a folder with one, or "hf:NAME" for one of the hub. Default: one fitted on this text."""
+    tokenizer_revision: str | None = None
+    """Commit, tag or branch of a tokenizer of the hub."""
+    bos: str | None = None
+    """The token of `tokenizer` that begins rows and parts documents; "add" adds one. Default: one of a known name."""
+    digits: Literal["auto", "split", "keep"] = "auto"
+    """Whether every digit is a token. `auto`: split in a tokenizer that is fitted here, as it is in any other."""
+
+    @model_validator(mode="after")
+    def _keys_of_tokenizers(self) -> "DataConfig":
+        for key in ("tokenizer_revision", "bos"):
+            if getattr(self, key) is not None and self.tokenizer is None:
+                raise ValueError(f"{key}: only a config with `tokenizer` reads it")
+        if self.tokenizer_revision is not None and not str(self.tokenizer).startswith("hf:"):
+            raise ValueError("tokenizer_revision: only a tokenizer of the hub (hf:NAME) has revisions")
+        return self
+
+    def _unsaid(self) -> frozenset[str]:
+        # The tokenizer's own size, unless the config insists on one.
+        said = self.tokenizer is None or "d_vocab" in self.model_fields_set
+        return frozenset() if said else frozenset({"d_vocab"})
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from train.config import ModelConfig
-from train.data.tokenizer import BOS
+from train.data.tokenizer import BOS_ID
 from train.model import Transformer
 
 if TYPE_CHECKING:
@@ -82,12 +82,13 @@ def _hf_tokenizer(tokenizer: "Tokenizer", n_ctx: int) -> Any:
 
     own = Tokenizer.from_str(tokenizer.to_str())
     # TransformerLens wants a tokenizer that prepends BOS by itself; it looks any other up by name on a hub.
-    own.post_processor = TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, own.token_to_id(BOS))])  # pyright: ignore[reportAttributeAccessIssue]
+    bos = own.id_to_token(BOS_ID)
+    own.post_processor = TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, BOS_ID)])  # pyright: ignore[reportAttributeAccessIssue]
     return PreTrainedTokenizerFast(
         tokenizer_object=own,
-        bos_token=BOS,
-        eos_token=BOS,
-        pad_token=BOS,
+        bos_token=bos,
+        eos_token=bos,
+        pad_token=bos,
         model_max_length=n_ctx,
         name_or_path="polysem",
         add_bos_token=True,

@@ -50,13 +50,21 @@ def notes(facts: dict[str, Any], record: dict[str, Any]) -> list[str]:
         if source["kind"] == "files" and "content" in source:
             counts = ", ".join(f"{count:,} {content}" for content, count in source["content"].items())
             lines.append(f"  documents of {source['name']}: {counts}; `python -m train documents` shows some of each")
-    made, asked = facts["d_vocab"], facts["config"]["d_vocab"]
+    made, asked = facts["d_vocab"], facts["config"].get("d_vocab", 0)
     if made < asked:
         least = facts["config"]["min_frequency"]
         lines.append(
             f"  the text supports {made:,} of the {asked:,} ids asked for (pairs seen at least {least} times); "
             f"d_vocab is {made:,}"
         )
+    if tokenizer := facts.get("tokenizer"):
+        digits = "every digit is a token" if tokenizer["digits"] == "split" else "digits are as it cuts them"
+        lines.append(f"  tokenizer {tokenizer['name']}: {made:,} ids, {tokenizer['bos']} is BOS and id 0, {digits}")
+        if tokenizer["normalizes"]:
+            lines.append("  this tokenizer changes text before it cuts it (its `normalizer`)")
+    wanted, given = facts["config"].get("tokens"), facts["n_tokens"]["fit"]
+    if wanted is not None and given < wanted:
+        lines.append(f"  the sources give {given:,} of the {wanted:,} training tokens asked for")
     if vocabulary := record.get("vocabulary"):
         lines.append(
             f"  of {made:,} ids, training never sees {vocabulary['never']:,} and sees {vocabulary['rare']:,} fewer "

@@ -1,15 +1,14 @@
 """From a DATA.toml to a sealed directory of tokens: read, mix, split, fit the tokenizer, pack."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from tqdm import tqdm
 
 from train.config import DataConfig, SourceConfig
@@ -18,38 +17,25 @@ from train.data.content import CONTENTS
 from train.data.corpora import LIMITS, Decoder, Limits, content_of, read_documents, source_credit, source_files
 from train.data.hub import Shards, folder_hash, read_shards
 from train.data.notes import notes, vocabulary_facts, warnings
+from train.data.packing import pack
+from train.data.readymade import HUB, ready_made, tokenizer_file
 from train.data.spool import Spool
-from train.data.tokenizer import BOS_ID, train_tokenizer
-from train.data.tokens import FORMAT_VERSION, SPLITS, read_data_manifest, token_dtype
+from train.data.tokens import FORMAT_VERSION, read_data_manifest
 from train.errors import BadInput
 from train.files import RECORD, publishing, read_json, verify
 from train.filesystem import require_space
 from train.hashes import known_sha256, sha256_file
-from train.parquet import write_parquet
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-TOKENIZER_CHARS = 500_000_000
-"""At most so many characters fit the tokenizer: a fair sample, since documents lie in hash order."""
+    pass
 
 SHARDS = "shards"
 """Beside prepared data: what was read of the hub."""
 
-_MAX_RECORD_BYTES = 2**20
+CHARS_A_TOKEN = 6
+"""More than prose and code have in vocabularies of up to 100,000; shorter tokens only leave text over."""
 
-_DOCUMENTS_SCHEMA = {
-    "split": pl.String,
-    "index": pl.Int32,
-    "source": pl.String,
-    "topic": pl.String,
-    "path_or_title": pl.String,
-    "start": pl.Int64,
-    "length": pl.Int64,
-    "n_chars": pl.Int64,
-    "sha256": pl.String,
-    "content": pl.String,
-}
+_MAX_RECORD_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -104,6 +90,7 @@ def prepare(
         return _find(config, out, [_hashes(files) for files in local])
     show = sys.stderr.isatty() if progress is None else progress
     out.parent.mkdir(parents=True, exist_ok=True)
+    ready = None if config.tokenizer is None else ready_made(config)
     shards = _read_hub(config, out.parent / SHARDS, limits, show)
     files = [shards[number].files if number in shards else each for number, each in enumerate(local)]
     hashes = [_hashes(each) for each in files]
@@ -120,10 +107,10 @@ def prepare(
                 documents = read_documents(source, files[number], decoder, limits)
                 for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
                     spool.add(number, document, content_of(document, source))
-            chosen = _mixture(spool, [source.weight for source in config.sources])
+            chosen = _mixture(spool, [source.weight for source in config.sources], config.tokens is not None)
             _require_both_splits(spool, chosen, config)
             _require_more_training_text(spool, chosen, config)
-            packed = _pack(spool, chosen, config, aside, show, limits)
+            chosen, packed = pack(spool, chosen, config, ready, aside, show, limits, _source_names(config))
         spool_path.unlink()
         counted = {name: getattr(decoder, name) for name in ("n_nul", "first_nul", "n_null")}
         counted |= {"left_out": decoder.left_out} if decoder.left_out else {}
@@ -141,7 +128,7 @@ def prepare(
             "n_replaced": decoder.n_replaced,
             "sources": _describe_sources(config, spool, chosen, hashes, shards),
             **packed,
-        }
+        } | ({} if ready is None else {"tokenizer": ready.facts})
     return Prepared(out, False, read_data_manifest(out), record)
 
 
@@ -160,14 +147,27 @@ def _read_hub(config: DataConfig, root: Path, limits: Limits, show: bool) -> dic
     """The shards of each hub source, by its number."""
     replace = config.invalid_utf8 == "replace"
     return {
-        number: read_shards(source, root, None, replace, limits, progress=show)
+        number: read_shards(source, root, _most_chars(config, source), replace, limits, progress=show)
         for number, source in enumerate(config.sources)
         if source.kind == "hub"
     }
 
 
-def _mixture(spool: Spool, weights: list[float]) -> np.ndarray:
-    """The chosen documents in hash order: as many characters as the sources can give at their shares."""
+def _most_chars(config: DataConfig, source: SourceConfig) -> int | None:
+    """Characters of a source that surely suffice for the tokens asked for; a stream may have no end."""
+    if config.tokens is None:
+        return None
+    share = source.weight / sum(each.weight for each in config.sources)
+    return math.ceil(config.tokens / (1 - config.eval_share) * share * CHARS_A_TOKEN)
+
+
+def _mixture(spool: Spool, weights: list[float], in_step: bool) -> np.ndarray:
+    """The chosen documents: as many characters as the sources can give at their shares, each source's in hash order.
+
+    Args:
+        in_step: of every beginning of the documents the sources have their shares, so that packing can stop anywhere.
+            Otherwise all lie in hash order, in which a source that gives but a part of its text lies in front.
+    """
     if not spool.titles:
         raise BadInput(f"sources: no text in them ({spool.n_empty} blank documents)")
     n_chars, source = np.array(spool.n_chars, dtype=np.int64), np.array(spool.source, dtype=np.int64)
@@ -177,11 +177,14 @@ def _mixture(spool: Spool, weights: list[float]) -> np.ndarray:
         raise BadInput(f"sources: number {int(np.argmin(available)) + 1} has no text of its own")
     shares = np.array(weights) / sum(weights)
     total = (available / shares).min()
-    taken = np.zeros(len(n_chars), dtype=bool)
+    taken, place = np.zeros(len(n_chars), dtype=bool), np.zeros(len(n_chars))
     for number, share in enumerate(shares):
         mine = order[source[order] == number]
         before = np.cumsum(n_chars[mine]) - n_chars[mine]
         taken[mine[before < total * share - 0.5]] = True
+        place[mine] = before / share
+    if in_step:
+        order = order[np.argsort(place[order], kind="stable")]
     return order[taken[order]]
 
 
@@ -203,94 +206,6 @@ def _require_more_training_text(spool: Spool, chosen: np.ndarray, config: DataCo
             f"eval_share: {held_out:,} characters of held-out text are more than the {fit:,} of training text; "
             "give a smaller eval_share or more documents, or set allow_more_held_out = true"
         )
-
-
-def _pack(
-    spool: Spool, chosen: np.ndarray, config: DataConfig, directory: Path, show: bool, limits: Limits
-) -> dict[str, Any]:
-    """Fit the tokenizer, write the streams and the table of documents; return the counts."""
-    bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
-    with bar:
-        bar.set_description("fitting the tokenizer")
-        tokenizer = train_tokenizer(_sample(spool, chosen, bar), config.d_vocab, config.min_frequency)
-        tokenizer.save(str(directory / "tokenizer.json"))
-        bar.reset()
-        bar.set_description("packing")
-        lengths = _write_streams(spool, _batches(spool, chosen, limits.batch_chars), tokenizer, directory, bar)
-    table = _documents_table(spool, chosen, lengths, _source_names(config))
-    splits = {split: table.filter(pl.col("split") == split) for split in SPLITS}
-    n_tokens = {split: int(part["length"].sum()) + part.height for split, part in splits.items()}
-    for split in SPLITS:
-        if n_tokens[split] < config.n_ctx:
-            raise BadInput(
-                f"sources: {n_tokens[split]} {split} tokens are fewer than one row of n_ctx = {config.n_ctx}; "
-                "give more text or a smaller n_ctx"
-            )
-    write_parquet(table, directory / "documents.parquet")
-    n_documents = {split: part.height for split, part in splits.items()}
-    return {"d_vocab": tokenizer.get_vocab_size(), "n_tokens": n_tokens, "n_documents": n_documents}
-
-
-def _sample(spool: Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
-    """The texts that fit the tokenizer."""
-    n_chars = 0
-    for index in chosen.tolist():
-        if spool.is_eval[index]:
-            continue
-        if n_chars >= TOKENIZER_CHARS:
-            return
-        n_chars += spool.n_chars[index]
-        bar.update(spool.n_chars[index])
-        yield spool.text(index)
-
-
-def _write_streams(
-    spool: Spool, batches: Iterator[list[int]], tokenizer: "Tokenizer", directory: Path, bar: tqdm
-) -> list[int]:
-    """Append each document's tokens and a separator to its split's stream; return the documents' tokens."""
-    dtype, lengths = token_dtype(tokenizer.get_vocab_size()), []
-    with ExitStack() as stack:
-        streams = [stack.enter_context((directory / f"tokens-{split}.bin").open("wb")) for split in SPLITS]
-        for batch in batches:
-            for index, encoding in zip(batch, tokenizer.encode_batch_fast([spool.text(index) for index in batch])):
-                ids = encoding.ids
-                streams[spool.is_eval[index]].write(np.array([*ids, BOS_ID], dtype).tobytes())
-                lengths.append(len(ids))
-                bar.update(spool.n_chars[index])
-    return lengths
-
-
-def _batches(spool: Spool, chosen: np.ndarray, least_chars: int) -> Iterator[list[int]]:
-    """The chosen documents, so many at a time that they have `least_chars` together."""
-    batch, n_chars = [], 0
-    for index in chosen.tolist():
-        batch.append(index)
-        n_chars += spool.n_chars[index]
-        if n_chars >= least_chars:
-            yield batch
-            batch, n_chars = [], 0
-    if batch:
-        yield batch
-
-
-def _documents_table(spool: Spool, chosen: np.ndarray, lengths: list[int], sources: list[str]) -> pl.DataFrame:
-    """documents.parquet: a row for each chosen document, in the order of the streams."""
-    indices = chosen.tolist()
-    columns = {
-        "split": [SPLITS[spool.is_eval[index]] for index in indices],
-        "source": [sources[spool.source[index]] for index in indices],
-        "topic": [spool.topics[index] for index in indices],
-        "path_or_title": [spool.titles[index] for index in indices],
-        "length": lengths,
-        "n_chars": [spool.n_chars[index] for index in indices],
-        "sha256": [spool.sha256(index) for index in indices],
-        "content": [CONTENTS[spool.content[index]] for index in indices],
-    }
-    with_separator = pl.col("length") + 1
-    table = pl.DataFrame(columns).with_columns(
-        index=pl.int_range(pl.len()).over("split"), start=with_separator.cum_sum().over("split") - with_separator
-    )
-    return table.select(pl.col(name).cast(dtype) for name, dtype in _DOCUMENTS_SCHEMA.items())
 
 
 def _source_names(config: DataConfig) -> list[str]:
@@ -334,6 +249,9 @@ def _find(config: DataConfig, out: Path, hashes: list[dict[str, str]]) -> Prepar
             for source, old, new in zip(config.sources, facts["sources"], hashes)
             for line in (_changed_folder(source, old) if source.kind == "hub" else _changed_files(old["files"], new))
         ]
+    if not said and config.tokenizer and not config.tokenizer.startswith(HUB):
+        changed = sha256_file(tokenizer_file(config)[0]) != facts["tokenizer"]["sha256"]
+        said = [f"the tokenizer {config.tokenizer} has changed"] if changed else []
     if said:
         raise BadInput(f"{out}: was prepared otherwise: {said[0]}; choose another --out or remove it")
     verify(out)

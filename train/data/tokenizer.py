@@ -14,10 +14,13 @@ BOS_ID = 0
 """The trainer gives the first special token the first id."""
 
 
-def train_tokenizer(texts: Iterator[str], d_vocab: int, min_frequency: int = 2) -> "Tokenizer":
+def train_tokenizer(
+    texts: Iterator[str], d_vocab: int, min_frequency: int = 2, split_digits: bool = True
+) -> "Tokenizer":
     """Fit a byte-level BPE. The same texts in the same order give the same tokenizer.
 
-    Every byte has a token, so any text can be encoded, and digits stand alone, so numbers share tokens.
+    Every byte has a token, so any text can be encoded. Digits stand alone, so that numbers share tokens, unless
+    `split_digits` is false.
 
     Args:
         d_vocab: size with BOS and the 256 bytes; the result is smaller where the texts hold too few distinct pairs.
@@ -26,8 +29,9 @@ def train_tokenizer(texts: Iterator[str], d_vocab: int, min_frequency: int = 2) 
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = (
+        pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), bytes_]) if split_digits else bytes_
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

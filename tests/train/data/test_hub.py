@@ -197,3 +197,9 @@ def test_keys_of_the_hub_are_refused_elsewhere(tmp_path: Path) -> None:
         SourceConfig(kind="files", weight=1, paths=("a.txt",), split="test")
     with pytest.raises(ValueError, match="dataset: needed by kind = 'hub'"):
         SourceConfig(kind="hub", weight=1)
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs/data").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_ready_config_reads_and_is_named_as_its_file(path: Path) -> None:
+    config = load_config(DataConfig, path)
+    assert path.stem.removesuffix("-example") in (config.name, "files", "hub")

@@ -1,0 +1,171 @@
+"""Tokenizers that others made: a tokenizer.json by path or from the hub, made to fit prepared data.
+
+In prepared data id 0 is BOS. Where a tokenizer gives another id to its BOS, the two ids are exchanged in the copy that
+lies beside the tokens; nothing else about it changes. What it would add around a text (templates, padding, truncation)
+is left out: rows and separators are ours.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from train.config import DataConfig
+from train.data.tokenizer import BOS, BOS_ID
+from train.errors import BadInput, EnvironmentProblem, one_line
+from train.hashes import sha256_file
+from train.textfiles import with_home
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+HUB = "hf:"
+FILE = "tokenizer.json"
+KNOWN = (BOS, "<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>", "[CLS]")
+"""Names under which tokenizers have a BOS, in the order in which they are taken."""
+_NEVER = -1e9
+"""Score of a Unigram piece that no text becomes."""
+
+
+@dataclass(frozen=True)
+class ReadyMade:
+    """A tokenizer whose BOS is id 0, and where it comes from."""
+
+    tokenizer: "Tokenizer"
+    facts: dict[str, Any]
+
+
+def tokenizer_file(config: DataConfig) -> tuple[Path, str | None]:
+    """The file that `config.tokenizer` names, and its commit where it comes from the hub.
+
+    Raises:
+        BadInput: no such file, name or revision.
+        EnvironmentProblem: the hub cannot be reached and the file is not in its cache.
+    """
+    name = str(config.tokenizer)
+    if not name.startswith(HUB):
+        path = Path(with_home(name))
+        path = path / FILE if path.is_dir() else path
+        if not path.is_file():
+            raise BadInput(f"tokenizer: {path}: no such file; write {HUB}{name} for a name on the hub")
+        return path, None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    repository = name.removeprefix(HUB)
+    try:
+        path = Path(hf_hub_download(repository, FILE, revision=config.tokenizer_revision))
+    except RevisionNotFoundError:
+        said = f"{repository} has no revision {config.tokenizer_revision!r}"
+        raise BadInput(f"tokenizer_revision: {said}") from None
+    except LocalEntryNotFoundError as failure:
+        said = f"the hub cannot be reached for {repository}, and its {FILE} is not in the cache"
+        raise EnvironmentProblem(f"tokenizer: {said} ({one_line(str(failure), 200)})") from None
+    except (RepositoryNotFoundError, EntryNotFoundError, HFValidationError) as failure:
+        raise BadInput(f"tokenizer: no {FILE} at {repository} on the hub ({one_line(str(failure), 200)})") from None
+    except OSError as failure:
+        raise EnvironmentProblem(f"tokenizer: {repository}: {one_line(str(failure), 200)}") from None
+    return path, path.parent.name
+
+
+def ready_made(config: DataConfig) -> ReadyMade:
+    """The tokenizer that `config.tokenizer` names, with its BOS as id 0 and digits as the config says.
+
+    Raises:
+        BadInput: not a tokenizer, no BOS, ids with gaps, another size than `d_vocab` asks for; see `tokenizer_file`.
+    """
+    path, commit = tokenizer_file(config)
+    tokenizer = _opened(path)
+    bos = _bos(tokenizer, config, path)
+    tokenizer.add_special_tokens([bos])
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    size = len(ids)
+    if sorted(ids.values()) != list(range(size)):
+        raise BadInput(f"tokenizer: {path}: ids up to {max(ids.values())} for {size} tokens: ids must have no gaps")
+    if "d_vocab" in config.model_fields_set and config.d_vocab != size:
+        what = "has ids beyond the vocabulary" if config.d_vocab < size else "has fewer ids"
+        raise BadInput(f"d_vocab: {path} {what}: {size} with its BOS, not {config.d_vocab}; leave d_vocab out")
+    said = json.loads(tokenizer.to_str())
+    _exchange(said, {**ids}, bos, ids[bos])
+    if config.digits == "split":
+        _split_digits(said, path)
+    try:
+        own = _with_switch(json.dumps(said))
+    except Exception as failure:  # the library raises bare Exception
+        raise BadInput(f"tokenizer: {path}: cannot be made to fit ({one_line(str(failure), 200)})") from None
+    if own.token_to_id(bos) != BOS_ID or own.get_vocab_size() != size or BOS_ID in own.encode(bos).ids:
+        raise BadInput(f"tokenizer: {path}: text that spells {bos!r} would become a BOS; set bos to another token")
+    facts = {"name": config.tokenizer, "revision": commit, "sha256": sha256_file(path), "bos": bos}
+    facts |= {"exchanged": [BOS_ID, ids[bos]], "digits": config.digits, "normalizes": said["normalizer"] is not None}
+    return ReadyMade(own, facts)
+
+
+def _opened(path: Path) -> "Tokenizer":
+    try:
+        return _with_switch(path.read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise BadInput(f"tokenizer: {path}: cannot be read ({failure.strerror})") from None
+    except Exception as failure:  # the library raises bare Exception
+        raise BadInput(f"tokenizer: {path}: not a tokenizer ({one_line(str(failure), 200)})") from None
+
+
+def _with_switch(text: str) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _bos(tokenizer: "Tokenizer", config: DataConfig, path: Path) -> str:
+    if config.bos == "add":
+        return BOS
+    special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    if config.bos is not None:
+        if tokenizer.token_to_id(config.bos) is None:
+            raise BadInput(f"bos: {path} has no token {config.bos!r}{_choices(special)}")
+        return config.bos
+    if (found := next((name for name in KNOWN if name in special), None)) is None:
+        raise BadInput(f"bos: {path} has no BOS of a known name{_choices(special)}")
+    return found
+
+
+def _choices(special: list[str]) -> str:
+    of_these = f"one of its special tokens ({', '.join(map(repr, special[:6]))}), or " if special else ""
+    return f'; set bos to {of_these}"add", which adds {BOS}'
+
+
+def _exchange(said: dict[str, Any], ids: dict[str, int], bos: str, before: int) -> None:
+    """Give `bos` id 0 and its id to what had 0. Every token joins the model's own table, which alone keeps ids."""
+    first = next(token for token, index in ids.items() if index == BOS_ID)
+    ids[first], ids[bos] = before, BOS_ID
+    model = said["model"]
+    if isinstance(model["vocab"], list):
+        scores = dict(model["vocab"])
+        unknown = None if model.get("unk_id") is None else model["vocab"][model["unk_id"]][0]
+        in_order = sorted(ids, key=ids.__getitem__)
+        model["vocab"] = [[token, _NEVER if token == bos else scores.get(token, _NEVER)] for token in in_order]
+        model["unk_id"] = None if unknown is None else ids[unknown]
+    else:
+        model["vocab"] = ids
+    for token in said["added_tokens"]:
+        token["id"] = ids[token["content"]]
+    said["added_tokens"].sort(key=lambda token: token["id"])
+    said |= {"post_processor": None, "truncation": None, "padding": None}
+
+
+def _split_digits(said: dict[str, Any], path: Path) -> None:
+    before = said["pre_tokenizer"]
+    parts = [] if before is None else before["pretokenizers"] if before["type"] == "Sequence" else [before]
+    if any(part.get("add_prefix_space") or part["type"] == "Metaspace" for part in parts):
+        raise BadInput(
+            f'digits: {path} puts a blank before every piece, so that digits cannot be split; digits = "keep"'
+        )
+    digits = {"type": "Digits", "individual_digits": True}
+    said["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, *parts]}
