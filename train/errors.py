@@ -53,7 +53,11 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
 def is_text(text: str) -> bool:
     """Whether a string can be written as UTF-8: a command line or file name of other bytes cannot."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def one_line(text: str, limit: int = 2000) -> str:

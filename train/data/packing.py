@@ -1,6 +1,8 @@
 """Chosen documents into streams of tokens and their table."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,13 @@ from train.errors import BadInput
 from train.parquet import write_parquet
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 TOKENIZER_CHARS = 500_000_000
 """At most so many characters fit the tokenizer: a fair sample, since documents lie in hash order."""
+
+AHEAD = 2
+"""Batches that are encoded while another is written."""
 
 _DOCUMENTS_SCHEMA = {
     "split": pl.String,
@@ -103,9 +108,8 @@ def _write_streams(
     dtype, lengths, n_fit = token_dtype(tokenizer.get_vocab_size()), [], 0
     with ExitStack() as stack:
         streams = [stack.enter_context((directory / f"tokens-{split}.bin").open("wb")) for split in SPLITS]
-        for batch in batches:
-            texts = [spool.text(index) for index in batch]
-            for index, encoding in zip(batch, tokenizer.encode_batch_fast(texts, add_special_tokens=False)):
+        for batch, encodings in _encoded(spool, batches, tokenizer):
+            for index, encoding in zip(batch, encodings):
                 ids = encoding.ids
                 streams[spool.is_eval[index]].write(np.array([*ids, BOS_ID], dtype).tobytes())
                 lengths.append(len(ids))
@@ -114,6 +118,24 @@ def _write_streams(
                 if most_tokens is not None and n_fit >= most_tokens:
                     return lengths
     return lengths
+
+
+def _encoded(
+    spool: Spool, batches: Iterator[list[int]], tokenizer: "Tokenizer"
+) -> Iterator[tuple[list[int], list["Encoding"]]]:
+    """Each batch and its encodings. The library encodes the next batch on all cores while the last one is written."""
+
+    def encode(batch: list[int]) -> tuple[list[int], list["Encoding"]]:
+        return batch, tokenizer.encode_batch_fast([spool.text(index) for index in batch], add_special_tokens=False)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead: deque[Future[tuple[list[int], list[Encoding]]]] = deque()
+        for batch in batches:
+            ahead.append(pool.submit(encode, batch))
+            if len(ahead) > AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _batches(spool: Spool, chosen: np.ndarray, least_chars: int) -> Iterator[list[int]]:

@@ -1,6 +1,7 @@
 """The documents of all sources on their way into prepared data: which are kept, their order, and their side."""
 
 import hashlib
+import os
 from array import array
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -30,6 +31,7 @@ class Spool:
     topics: list[str | None] = field(default_factory=list)
     seen: dict[bytes, bool] = field(default_factory=dict)
     end: int = 0
+    unflushed: bool = False
 
     def add(self, source: int, document: Document, content: Content) -> None:
         """Add a document, unless it is blank or (where the config drops duplicates) a copy."""
@@ -37,7 +39,10 @@ class Spool:
         if not stripped:
             self.n_empty += 1
             return
-        key = hashlib.sha256(stripped.encode()).digest()
+        data = document.text.encode()
+        digest = hashlib.sha256(data).digest()
+        whole = len(stripped) == len(document.text)
+        key = digest if whole else hashlib.sha256(stripped.encode()).digest()
         is_eval = self.seen.get(key)
         if is_eval is not None:
             self.n_duplicates += 1
@@ -48,8 +53,8 @@ class Spool:
             is_eval = _hash64(b"split", group) / 2**64 < self.eval_share
             # A copy falls on the side of the first, whatever file it comes from.
             self.seen[key] = is_eval
-        data = document.text.encode()
         self.handle.write(data)
+        self.unflushed = True
         self.offset.append(self.end)
         self.end += len(data)
         self.n_bytes.append(len(data))
@@ -57,15 +62,17 @@ class Spool:
         self.source.append(source)
         self.order.append(_hash64(b"order", key))
         self.is_eval.append(is_eval)
-        self.digests += hashlib.sha256(data).digest()
+        self.digests += digest
         self.content.append(CONTENTS.index(content))
         self.titles.append(document.title)
         self.topics.append(document.topic)
 
     def text(self, index: int) -> str:
         """The text of a document."""
-        self.handle.seek(self.offset[index])
-        return self.handle.read(self.n_bytes[index]).decode()
+        if self.unflushed:
+            self.handle.flush()
+            self.unflushed = False
+        return os.pread(self.handle.fileno(), self.n_bytes[index], self.offset[index]).decode()
 
     def sha256(self, index: int) -> str:
         """Hex digest of a document's text."""
