@@ -16,6 +16,7 @@ FLOORS = {
         ("commandline", "compressed", "textfiles"),
         ("filesystem", "hashes"),
         ("activations", "attention", "files", "locate"),
+        ("study_progress",),
         ("config", "configfile"),
         ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet"),
         ("lens", "loss", "optim", "checkpoint"),

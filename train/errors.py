@@ -78,7 +78,7 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     try:
         main()
     except (Exception, KeyboardInterrupt) as failure:
-        message, code = _message_and_code(failure)
+        message, code = message_and_code(failure)
         if debug:
             traceback.print_exc()
         print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
@@ -86,7 +86,7 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     raise SystemExit(0)
 
 
-def _message_and_code(failure: BaseException) -> tuple[str, int]:
+def message_and_code(failure: BaseException) -> tuple[str, int]:
     """The line that a user reads, and the exit code."""
     what = f"{type(failure).__name__}: {failure}" if str(failure) else type(failure).__name__
     match failure:

@@ -5,10 +5,13 @@ from pathlib import Path
 from train.checkpoint import open_step, step_directory, steps
 from train.errors import BadInput, PolysemError, one_line
 from train.files import is_locked
+from train.study_progress import studies_below
 
 
 def status(directory: Path) -> str:
     """One line for every run below `directory`: step, tokens, held-out loss, bigram, whether it is running.
+
+    Before them a line for each study that runs, whose results lie below `directory` or beside such checkpoints.
 
     Raises:
         BadInput: no such directory.
@@ -22,7 +25,8 @@ def status(directory: Path) -> str:
     )
     lines = [f"{'run':36} {'step':>8} {'tokens':>12} {'held-out':>9} {'bigram':>7}  state"]
     lines += [_line(run, directory) for run in runs]
-    return "\n".join(lines) if runs else f"{directory}: no runs"
+    studies = studies_below(directory)
+    return "\n".join([*studies, *lines] if runs else studies or [f"{directory}: no runs"])
 
 
 def _line(run: Path, root: Path) -> str:

@@ -24,12 +24,14 @@ class Study(Command):
     """where data/, checkpoints/<study>/ and results/<study>/ are written"""
     launch: str = ""
     """what starts a training process, such as 'torchrun --nproc_per_node 2'; default: this process"""
+    jobs: int | None = None
+    """cores to use; changes no result. Default: all that this process may use"""
 
     def run(self, overrides: list[str]) -> None:
         """Run every stage that is not done."""
         from analyze.study.run import run_study
 
-        run_study(self.config, self.out, overrides, self.launch)
+        run_study(self.config, self.out, overrides, self.launch, self.jobs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,201 +1,112 @@
 """Run a whole study: prepare, train, widen and fine-tune, collect, score, follow copies, compare, report.
 
-Every stage does what one command of `python -m train` or `python -m analyze` does. A stage that finds its result, made
-from the same inputs, does not run again. Stop a study at any point; the same command goes on.
+What each stage does, and which waits for which, stands in stages.py; workers.py runs them, as many at a time as there
+are cores. A stage that finds its result, made from the same inputs, does not run again. Stop a study at any point; the
+same command goes on.
 """
 
 import json
-import os
-import resource
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
-from analyze.study.config import AnalysisConfig, StudyConfig
 from analyze.study.plan import PlannedRun, load_study, plan
-from train.config import RunConfig
-from train.configfile import to_toml
-from train.errors import PolysemError
-from train.files import locked, write_atomic
+from analyze.study.progress import Progress
+from analyze.study.stages import StudyDirectories, Training, n_stages, tasks_of
+from analyze.study.tasks import Task
+from analyze.study.workers import run_tasks
+from train.cores import usable_cores
+from train.errors import BadInput
+from train.files import canonical_json, locked, read_json, write_atomic
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A finished stage: a line of stages.json."""
-
-    stage: str
-    name: str
-    seconds: float
-    said: str
+THREADS_FILE = "training.json"
+"""In a study's results: how many threads each training takes, fixed when the study first began."""
 
 
-@dataclass
-class Stages:
-    """Prints one line a stage and keeps what each cost."""
-
-    total: int
-    finished: list[Stage] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, kind: str, name: str) -> Iterator[Say]:
-        """Time a stage; the yielded function takes what the line says behind the name."""
-        said: list[str] = []
-        start = time.perf_counter()
-        yield said.append
-        stage = Stage(kind, name, round(time.perf_counter() - start, 2), " ".join(said))
-        self.finished.append(stage)
-        number = f"[{len(self.finished):>{len(str(self.total))}}/{self.total}]"
-        print(f"{number} {kind:8} {name:24} {stage.seconds:7.1f} s  {stage.said}", flush=True)
-
-    def seconds_by_kind(self) -> dict[str, float]:
-        """Seconds of all stages of a kind, in the order of their first appearance."""
-        seconds: dict[str, float] = {}
-        for stage in self.finished:
-            seconds[stage.stage] = seconds.get(stage.stage, 0.0) + stage.seconds
-        return seconds
-
-
-@dataclass(frozen=True)
-class StudyDirectories:
-    """Where a study reads and writes."""
-
-    data: Path
-    checkpoints: Path
-    results: Path
-
-
-def run_study(path: Path, out: Path, words: list[str], launch: str = "") -> None:
+def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: int | None = None) -> None:
     """Do whatever of a study is not done yet, then print its table and where the report lies.
 
     Args:
         path: a STUDY.toml.
         out: where data/, checkpoints/<study>/ and results/<study>/ are written.
         words: overrides of the study's keys and of its base run's.
-        launch: what starts a training process, such as "torchrun --nproc_per_node 2"; empty: this process.
+        launch: what starts a training process, such as "torchrun --nproc_per_node 2"; trainings then run one after
+            another, with nothing beside them. Empty: trainings run in processes of this study.
+        jobs: cores to use; default: all that this process may use. It changes no result.
 
     Raises:
+        BadInput: a study or override that is not valid; `jobs` below 1.
         PolysemError: what stopped a stage; every stage before it stays.
     """
     from train.data.resolve import ensure_data
 
     study, base = load_study(path, words)
+    cores = usable_cores()
+    jobs = cores if jobs is None else jobs
+    if jobs < 1:
+        raise BadInput(f"--jobs {jobs}: must be at least 1")
+    if jobs > cores:
+        print(f"--jobs {jobs}: more than the {cores} cores that this process may use", flush=True)
     checkpoints, results = out / "checkpoints" / path.stem, out / "results" / path.stem
     planned = plan(study, base, checkpoints, str(path))
-    n_collected = sum(1 if run.is_arm else 2 for run in planned)
-    n_widened = sum(run.config.widen is not None for run in planned)
-    stages = Stages(total=1 + len(planned) + 2 * n_collected + n_widened + 2)
     start = time.perf_counter()
     with locked(results):
-        with stages.stage("prepare", base["data"]) as say:
-            directories = StudyDirectories(ensure_data(base["data"], out / "data"), checkpoints, results)
-            say(str(directories.data))
-        for run in planned:
-            _run_and_measure(stages, run, directories, study.analysis, launch)
-        _compare(stages, study, results, planned)
-    _close(stages, directories, planned, time.perf_counter() - start)
+        threads = _threads(results, planned, cores, launch)
+        with Progress(results, 3 + sum(map(n_stages, planned)), jobs) as progress:
+            with progress.stage("prepare", base["data"]) as say:
+                directories = StudyDirectories(ensure_data(base["data"], out / "data"), checkpoints, results)
+                say(str(directories.data))
+            tasks = tasks_of(study, planned, directories, Training(threads, launch, bool(launch) or _has_gpu()))
+            free = _free_memory(tasks, jobs)
+            run_tasks(tasks, jobs, free, progress.ended_stage, progress.changed, progress.text, progress.ended_task)
+        _close(progress, directories, planned, time.perf_counter() - start)
 
 
-def _run_and_measure(
-    stages: Stages, run: PlannedRun, directories: StudyDirectories, analysis: AnalysisConfig, launch: str
-) -> None:
-    out = directories.checkpoints / run.name
-    config = run.config.model_copy(update={"data": str(directories.data)})
-    with stages.stage("train", run.name) as say:
-        say(_train(config, out, directories.results / "configs" / f"{run.name}.toml", launch))
-    for step in (None,) if run.is_arm else (0, None):
-        _measure(stages, out, step, directories, analysis)
-    if config.widen is not None:
-        _follow_copies(stages, out, directories)
+def _threads(results: Path, planned: list[PlannedRun], cores: int, launch: str) -> int:
+    """Threads of each training: the cores shared among the runs that can train at once, fixed at the first start.
+
+    The last bits of weights depend on them, so a study goes on with those that it began with, whatever the machine.
+    """
+    path = results / THREADS_FILE
+    side_by_side = 1 if launch or _has_gpu() else sum(not run.is_arm for run in planned)
+    threads = max(1, cores // side_by_side)
+    if path.is_file():
+        recorded = read_json(path, 10_000)
+        before = recorded.get("threads") if isinstance(recorded, dict) else None
+        if not isinstance(before, int) or before < 1:
+            raise BadInput(f"{path}: key 'threads' must be a whole number of at least 1")
+        if before != threads and before > cores:
+            print(f"trainings keep the {before} threads that the study began with, on {cores} cores", flush=True)
+        return before
+    results.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, canonical_json({"threads": threads}))
+    return threads
 
 
-def _train(config: RunConfig, out: Path, record: Path, launch: str) -> str:
-    """Train in this process, or with a launcher; keep the run's file, so that it can be run by hand."""
-    from train.training_run import run
+def _has_gpu() -> bool:
+    """Whether trainings would share an accelerator; asked without making a context on it."""
+    import torch
 
-    record.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(record, to_toml(config).encode())
-    if launch:
-        # Words that begin with a dash would be options.
-        word = f"./{record}" if str(record).startswith("-") else str(record)
-        command = [*shlex.split(launch), "-m", "train", "run", word, f"--out={out}"]
-        # The launcher that stands beside this Python, whether or not its environment is activated.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        code = subprocess.run(command, check=False, env={**os.environ, "PATH": path}).returncode
-        if code:
-            failure = PolysemError(f"{shlex.join(command)}: exit code {code}")
-            failure.exit_code = code
-            raise failure
-    outcome = run(config, out)
-    evaluation = outcome.checkpoint.state["evaluation"]
-    margin = evaluation["loss"] - evaluation["bigram"]
-    found = "found, " if outcome.found and not launch else ""
-    side = "below" if margin < 0 else "above"
-    return f"{found}held-out {evaluation['loss']:.3f} nats, {abs(margin):.3f} {side} the bigram"
+    return torch.cuda.device_count() > 0 or torch.backends.mps.is_available()
 
 
-def _measure(
-    stages: Stages, run: Path, step: int | None, directories: StudyDirectories, analysis: AnalysisConfig
-) -> None:
-    """Collect and score one step of a run (None: the last), all layers and hooks; the samples go once scores stand."""
-    from analyze.activations.collect import collect
-    from analyze.scores.run import score_directory, scored_step
-    from train.checkpoint import step_directory
+def _free_memory(tasks: list[Task], jobs: int) -> int:
+    """Free bytes; says so where they suffice for fewer tasks at once than there are cores."""
+    from train.memory import free_memory
 
-    source = run if step is None else step_directory(run, step)
-    label = run.name if step is None else f"{run.name} untrained"
-    max_neurons = None if step is None else analysis.untrained_neurons
-    n_tokens, names, nulls = analysis.sample_tokens, analysis.scores, analysis.nulls
-    scored_before = scored_step(source, directories.data, directories.results, n_tokens, max_neurons, names, nulls)
-    with stages.stage("collect", label) as say:
-        activations = scored_before or collect(
-            source,
-            directories.data,
-            directories.results,
-            sample_tokens=n_tokens,
-            max_neurons=max_neurons,
-            say=lambda line: None,
+    free = free_memory()
+    largest = sorted((task.memory for task in tasks), reverse=True)[:jobs]
+    if sum(largest) > free:
+        fitting = next((n for n in range(len(largest), 1, -1) if sum(largest[:n]) <= free), 1)
+        print(
+            f"memory: the {len(largest)} largest stages side by side would need {sum(largest) / 1e9:.1f} GB and "
+            f"{free / 1e9:.1f} are free; of those, {fitting} at a time",
+            flush=True,
         )
-        say("found, scored" if scored_before else ", ".join(directory.name for directory in activations))
-    with stages.stage("score", label) as say:
-        drop = not analysis.keep_samples
-        scored = [score_directory(directory, names, drop_samples=drop, nulls=nulls) for directory in activations]
-        found = "found, " if all(each.found for each in scored) else ""
-        say(f"{found}{sum(each.n_neurons for each in scored):,} neurons")
+    return free
 
 
-def _follow_copies(stages: Stages, run: Path, directories: StudyDirectories) -> None:
-    """Say what the copies of a widened run became: at birth, at its last step, and at those between that move them."""
-    from analyze.fission.command import fission
-    from train.checkpoint import steps
-
-    saved, lines = steps(run), []
-    moving = [step for step in saved if step == 0 or 64 * step >= saved[-1]]
-    with stages.stage("fission", run.name) as say:
-        fission(run, directories.data, directories.results, only=moving, say=lines.append)
-        found = all(line.startswith("found") for line in lines)
-        say(f"{'found, ' if found else ''}{len(lines)} steps")
-
-
-def _compare(stages: Stages, study: StudyConfig, results: Path, planned: list[PlannedRun]) -> None:
-    from analyze.comparison.command import compare
-    from analyze.report.page import report
-
-    reference = study.reference or next(iter(study.variants))
-    with stages.stage("compare", results.name) as say:
-        compare([results / run.name for run in planned], results, reference, study.primaries)
-        say(f"{results}/comparison.md, .csv, .parquet")
-    with stages.stage("report", results.name) as say:
-        say(str(report(results, reference, study.primaries)))
-
-
-def _close(stages: Stages, directories: StudyDirectories, planned: list[PlannedRun], seconds: float) -> None:
+def _close(progress: Progress, directories: StudyDirectories, planned: list[PlannedRun], seconds: float) -> None:
     """Print the table, receipts, seconds a stage, memory and where the report lies; keep them in stages.json."""
     from train.checkpoint import load
 
@@ -205,9 +116,18 @@ def _close(stages: Stages, directories: StudyDirectories, planned: list[PlannedR
         lineage = load(directories.checkpoints / run.name).lineage
         if lineage is not None:
             print(f"receipt {run.name}: {lineage.receipt.line()}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    by_kind = ", ".join(f"{kind} {spent:.0f}" for kind, spent in stages.seconds_by_kind().items())
-    print(f"seconds: {by_kind}; {seconds:.0f} in all; peak memory {peak / 1e6:.0f} MB")
-    record = {"seconds": seconds, "peak_bytes": peak, "stages": [asdict(stage) for stage in stages.finished]}
+    by_kind = ", ".join(f"{kind} {spent:.0f}" for kind, spent in progress.seconds_by_kind().items())
+    peak = max((cost.peak_bytes for cost in progress.costs.values()), default=0)
+    print(
+        f"seconds: {by_kind}, on up to {progress.jobs} cores at once; {seconds:.0f} in all by the clock; largest "
+        f"peak memory of one stage's process {peak / 1e6:.0f} MB"
+    )
+    record = {
+        "seconds": seconds,
+        "jobs": progress.jobs,
+        "peak_bytes": peak,
+        "stages": [asdict(stage) for stage in progress.finished],
+        "processes": {key: asdict(cost) for key, cost in progress.costs.items()},
+    }
     write_atomic(results / "stages.json", json.dumps(record, indent=2).encode() + b"\n")
     print(f"table  {results / 'comparison.md'}\nreport {results / 'report.html'}")

@@ -1,0 +1,207 @@
+"""What each stage of a study does, as tasks for processes of their own, and which waits for which."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from analyze.study.config import AnalysisConfig, StudyConfig
+from analyze.study.estimates import (
+    PROGRAM,
+    measuring_bytes,
+    measuring_seconds,
+    shapes_of,
+    training_bytes,
+    training_seconds,
+)
+from analyze.study.plan import PlannedRun
+from analyze.study.tasks import Report, Task
+from train.config import ModelConfig, RunConfig
+from train.configfile import to_toml
+from train.errors import PolysemError
+from train.files import write_atomic
+
+CLOSING_SECONDS = 5.0
+"""Of the comparison and the report, roughly."""
+
+
+@dataclass(frozen=True)
+class StudyDirectories:
+    """Where a study reads and writes."""
+
+    data: Path
+    checkpoints: Path
+    results: Path
+
+
+def n_stages(run: PlannedRun) -> int:
+    """Lines that a run prints: train, collect and score of one or two steps, fission."""
+    return 1 + (2 if run.is_arm else 4) + (run.config.widen is not None)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a study trains its runs."""
+
+    threads: int
+    launch: str = ""
+    """What starts a training's processes; empty: it trains in the task's own."""
+    alone: bool = False
+    """Whether trainings must not run side by side: they share a GPU, or take every core."""
+
+
+def tasks_of(
+    study: StudyConfig, planned: list[PlannedRun], directories: StudyDirectories, training: Training
+) -> list[Task]:
+    """Every task of a study behind `prepare`, with what it waits for."""
+    from train.data.tokens import TokenFile
+
+    first = next(run.config.model for run in planned if run.config.model is not None)
+    shapes = shapes_of(planned, TokenFile.open(directories.data, split="eval", n_ctx=first.n_ctx).d_vocab)
+    tasks = [task for run in planned for task in _of_run(run, shapes[run.name], study, directories, training)]
+    last = Task(
+        "compare",
+        directories.results.name,
+        partial(_compare, study, directories.results, [run.name for run in planned]),
+        CLOSING_SECONDS,
+        2 * PROGRAM,
+        needs=tuple(task.key for task in tasks),
+    )
+    return [*tasks, last]
+
+
+def _of_run(
+    run: PlannedRun, shape: ModelConfig, study: StudyConfig, directories: StudyDirectories, training: Training
+) -> list[Task]:
+    """A run's training, what is measured of it, and what becomes of its copies."""
+    analysis = study.analysis
+    config = run.config.model_copy(update={"data": str(directories.data)})
+    out = directories.checkpoints / run.name
+    trained = Task(
+        "train",
+        run.name,
+        partial(_train, config, out, directories.results / "configs" / f"{run.name}.toml", training.launch),
+        training_seconds(config, shape),
+        training_bytes(config, shape),
+        needs=(f"train {Path(config.start).name}",) if config.start else (),
+        threads=training.threads,
+        exclusive="training" if training.alone else "",
+    )
+    tasks = [trained]
+    for step in (None,) if run.is_arm else (0, None):
+        label = run.name if step is None else f"{run.name} untrained"
+        n_neurons = sum(shape.widths) if step is None else min(sum(shape.widths), analysis.untrained_neurons)
+        tasks.append(
+            Task(
+                "measure",
+                label,
+                partial(_measure, out, step, label, directories, analysis),
+                measuring_seconds(n_neurons, analysis.sample_tokens, len(analysis.nulls)),
+                measuring_bytes(shape, n_neurons, analysis.sample_tokens),
+                needs=(trained.key,),
+            )
+        )
+    if config.widen is not None:
+        measured = tasks[-1]
+        follow = partial(_follow_copies, out, directories)
+        tasks.append(Task("fission", run.name, follow, measured.seconds, measured.memory, needs=(measured.key,)))
+    return tasks
+
+
+def _train(config: RunConfig, out: Path, record: Path, launch: str, report: Report) -> None:
+    """Train in this process, or with a launcher; keep the run's file, so that it can be run by hand."""
+    from train.training_run import run
+
+    with report.stage("train", out.name) as say:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(record, to_toml(config).encode())
+        if launch:
+            _launch(launch, record, out)
+        outcome = run(config, out)
+        evaluation = outcome.checkpoint.state["evaluation"]
+        margin = evaluation["loss"] - evaluation["bigram"]
+        found = "found, " if outcome.found and not launch else ""
+        side = "below" if margin < 0 else "above"
+        say(f"{found}held-out {evaluation['loss']:.3f} nats, {abs(margin):.3f} {side} the bigram")
+
+
+def _launch(launch: str, record: Path, out: Path) -> None:
+    """Train in processes that a launcher starts.
+
+    Raises:
+        PolysemError: the launcher's exit code.
+    """
+    # Words that begin with a dash would be options.
+    word = f"./{record}" if str(record).startswith("-") else str(record)
+    command = [*shlex.split(launch), "-m", "train", "run", word, f"--out={out}"]
+    # The launcher that stands beside this Python, whether or not its environment is activated.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with subprocess.Popen(command, env={**os.environ, "PATH": path}) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # as a terminal would: the trainings save, then it leaves
+            process.wait()
+            raise
+    if code:
+        failure = PolysemError(f"{shlex.join(command)}: exit code {code}")
+        failure.exit_code = code
+        raise failure
+
+
+def _measure(
+    run: Path, step: int | None, label: str, directories: StudyDirectories, analysis: AnalysisConfig, report: Report
+) -> None:
+    """Collect and score one step of a run (None: the last), all layers and hooks; the samples go once scores stand."""
+    from analyze.activations.collect import collect
+    from analyze.scores.run import score_directory, scored_step
+    from train.checkpoint import step_directory
+
+    source = run if step is None else step_directory(run, step)
+    max_neurons = None if step is None else analysis.untrained_neurons
+    n_tokens, names, nulls = analysis.sample_tokens, analysis.scores, analysis.nulls
+    scored_before = scored_step(source, directories.data, directories.results, n_tokens, max_neurons, names, nulls)
+    with report.stage("collect", label) as say:
+        activations = scored_before or collect(
+            source,
+            directories.data,
+            directories.results,
+            sample_tokens=n_tokens,
+            max_neurons=max_neurons,
+            say=lambda line: None,
+        )
+        say("found, scored" if scored_before else ", ".join(directory.name for directory in activations))
+    with report.stage("score", label) as say:
+        drop = not analysis.keep_samples
+        scored = [score_directory(directory, names, drop_samples=drop, nulls=nulls) for directory in activations]
+        found = "found, " if all(each.found for each in scored) else ""
+        say(f"{found}{sum(each.n_neurons for each in scored):,} neurons")
+
+
+def _follow_copies(run: Path, directories: StudyDirectories, report: Report) -> None:
+    """Say what the copies of a widened run became: at birth, at its last step, and at those between that move them."""
+    from analyze.fission.command import fission
+    from train.checkpoint import steps
+
+    saved, lines = steps(run), []
+    moving = [step for step in saved if step == 0 or 64 * step >= saved[-1]]
+    with report.stage("fission", run.name) as say:
+        fission(run, directories.data, directories.results, only=moving, say=lines.append)
+        found = all(line.startswith("found") for line in lines)
+        say(f"{'found, ' if found else ''}{len(lines)} steps")
+
+
+def _compare(study: StudyConfig, results: Path, runs: list[str], report: Report) -> None:
+    from analyze.comparison.command import compare
+    from analyze.report.page import report as write_report
+
+    reference = study.reference or next(iter(study.variants))
+    with report.stage("compare", results.name) as say:
+        compare([results / run for run in runs], results, reference, study.primaries)
+        say(f"{results}/comparison.md, .csv, .parquet")
+    with report.stage("report", results.name) as say:
+        say(str(write_report(results, reference, study.primaries)))
