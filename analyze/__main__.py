@@ -1,9 +1,9 @@
 """The commands that read checkpoints; the arguments of each live with its stage."""
 
-from train.launch import with_allocator_settings
+from train.launch import with_process_settings
 
 if __name__ == "__main__":
-    with_allocator_settings()
+    with_process_settings()
 
 from analyze.activations.arguments import Collect
 from analyze.comparison.arguments import Compare

@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from train.launch import with_allocator_settings
+from train.launch import with_process_settings
 
 if __name__ == "__main__":
-    with_allocator_settings()
+    with_process_settings()
 
 from analyze.__main__ import main
 

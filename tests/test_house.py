@@ -18,6 +18,7 @@ FLOORS = {
         ("activations", "attention", "files", "locate"),
         ("study_progress",),
         ("config", "configfile"),
+        ("precision",),
         ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet"),
         ("lens", "loss", "optim", "checkpoint"),
         ("loop", "card", "status", "provenance"),

@@ -1,9 +1,9 @@
 """The commands that make checkpoints: prepare | documents | run | widen | toy | status."""
 
-from train.launch import with_allocator_settings
+from train.launch import with_process_settings
 
 if __name__ == "__main__":
-    with_allocator_settings()
+    with_process_settings()
 
 import os
 import sys

@@ -331,8 +331,9 @@ class TrainConfig(Section):
     """Rows of all processes and accumulation steps together: the global batch."""
     accumulate: int = Field(default=1, gt=0)
     """Forward-backward passes a step; each takes rows_per_step / accumulate / processes rows."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is autocast over fp32 master weights. Twins must share it: never chosen by a stopwatch."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """bf16 is autocast over fp32 master weights. `auto`: bf16 where the processor or GPU multiplies it, else fp32;
+    settled when a run or study begins, recorded, and kept when it goes on. Twins must share it."""
     compile: bool = False
     device: Literal["auto", "cpu"] = "auto"
     eval_tokens: int = Field(default=262_144, gt=0)

@@ -22,6 +22,7 @@ from train.loop import Training, is_permanent, steps_of, train
 from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import build_optimizer
+from train.precision import with_settled_precision
 from train.processes import accelerated
 from train.provenance import MAY_DIFFER, PATHS, code_facts, environment_facts, inexact_because, run_facts
 from train.tracking import Metrics, Mirror
@@ -91,6 +92,7 @@ def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
     out = Path(out)
     out = out.resolve() if out.name in ("", "..") else out  # the run is called after its directory
     require_run_name(out)
+    config = with_settled_precision(config, out)
     with accelerated(config) as accelerator:
         data = _data(config, out)
         if not accelerator.is_main_process:
@@ -313,10 +315,9 @@ def _save(
         }
         moments = moments_of(training.model, training.optimizer)
         training.metrics.sync()
+        code = {**code_facts(), "precision": training.config.train.precision}
         try:
-            save_checkpoint(
-                training.directory, training.model, moments, state, tokenizer_json, lineage, code_facts(), inexact
-            )
+            save_checkpoint(training.directory, training.model, moments, state, tokenizer_json, lineage, code, inexact)
             _retain(training.directory, training.n_steps)
         except OSError as failure:
             problem = [f"{training.directory}: step {training.step} was not saved ({failure.strerror or failure})"]

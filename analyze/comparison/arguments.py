@@ -23,10 +23,13 @@ class Compare(Command):
     checkpoints: tuple[Path, ...] = ()
     """where to look first for checkpoints, if they have moved; only results of earlier versions need them"""
 
+    mixed_precision: bool = False
+    """compare runs that were trained in fp32 and in bf16, which is refused otherwise"""
+
     def run(self, overrides: list[str]) -> None:
         """Compare, and print the tables."""
         from analyze.comparison.command import compare
 
-        compare(self.directories, self.out, self.reference, self.primaries, self.checkpoints)
+        compare(self.directories, self.out, self.reference, self.primaries, self.checkpoints, self.mixed_precision)
         print((self.out / "comparison.md").read_text())
         print(f"wrote {self.out}/comparison.md, .csv, .parquet")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from analyze.comparison.comparison import Comparison, comparison_of
 from analyze.comparison.flatten import flattened
+from analyze.comparison.relations import require_one_precision
 from analyze.comparison.results import find_cells
 from analyze.comparison.table import as_markdown
 from analyze.scores import PRIMARY
@@ -18,6 +19,7 @@ def compare(
     reference: str | None = None,
     primaries: Sequence[str] = (PRIMARY,),
     checkpoints: Iterable[Path | str] = (),
+    mixed_precision: bool = False,
 ) -> Comparison:
     """Compare all scored runs under `dirs` and write comparison.{md,csv,parquet} into `out`.
 
@@ -27,12 +29,16 @@ def compare(
         primaries: scores whose contrasts are the planned tests (Holm); the others are corrected by
             Benjamini and Hochberg.
         checkpoints: where to look first for the checkpoints of results of earlier versions.
+        mixed_precision: compare runs that were trained in fp32 and in bf16; the doubts then say so.
 
     Raises:
-        BadInput: no scores, two runs or cells that claim one place, runs on other data or another token sample,
+        BadInput: no scores, runs of unlike precision or on other data or token samples, cells that claim one place,
             or a reference or primary that is not there.
     """
-    comparison = comparison_of(find_cells(dirs, checkpoints), reference, primaries)
+    cells = find_cells(dirs, checkpoints)
+    if not mixed_precision:
+        require_one_precision(cells)
+    comparison = comparison_of(cells, reference, primaries)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     table, parquet = flattened(comparison), io.BytesIO()

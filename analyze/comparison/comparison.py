@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 
 from analyze.comparison.controls import ArmResult, arms_with_controls
-from analyze.comparison.relations import final_cells, roots_of, untrained_among
+from analyze.comparison.relations import final_cells, precisions_of, roots_of, untrained_among
 from analyze.comparison.results import Cell, require_same_tokens
 from analyze.comparison.separation import Separation, separations
 from analyze.comparison.summary import CellSummary, ComparedScore, Rows, compared_scores, rows_of, summarize
@@ -33,6 +33,8 @@ class Comparison:
     primaries: tuple[str, ...]
     separations: tuple[Separation, ...]
     """What each score separates, of the variants from scratch."""
+    precisions: tuple[str, ...]
+    """In which runs were trained."""
     first: Cell
     """Of which text and token sample are those of all."""
 
@@ -93,5 +95,6 @@ def comparison_of(
         reference,
         tuple(primaries),
         separations(summaries, reference),
+        tuple(precisions_of(cells)),
         cells[0],
     )

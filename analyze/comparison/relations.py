@@ -3,6 +3,7 @@
 All by what checkpoints say of themselves (`analyze.activations.identity`). A name, of a run or a directory, is a label.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 from analyze.activations.identity import difference
@@ -81,6 +82,29 @@ def _require_one_recipe(by_seed: Sequence[Cell]) -> None:
                 f"{first.path} and {cell.path}: are called seeds {a.seed} and {b.seed} of variant {a.variant!r}, and "
                 f"differ in more than the seed ({how}); give one another `variant`"
             )
+
+
+def precisions_of(cells: Sequence[Cell]) -> dict[str, Cell]:
+    """Every arithmetic that the runs of some cells, or what they start from, were trained in -> one such cell."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        recipe = json.loads(cell.meta.recipe) if cell.meta.recipe else None
+        while recipe is not None:
+            found.setdefault(recipe.get("train", {}).get("precision", "fp32"), cell)
+            recipe = recipe.get("start")
+    return found
+
+
+def require_one_precision(cells: Sequence[Cell]) -> None:
+    """Refuse networks that were trained in unlike arithmetic: twins differ in one thing only.
+
+    Raises:
+        BadInput: naming a cell of each.
+    """
+    found = precisions_of(cells)
+    if len(found) > 1:
+        named = ", ".join(f"{cell.path} {precision}" for precision, cell in found.items())
+        raise BadInput(f"train.precision: differs ({named}); give --mixed-precision to compare them all the same")
 
 
 def roots_of(cells: Sequence[Cell]) -> dict[str, str | None]:

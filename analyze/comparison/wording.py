@@ -95,6 +95,8 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
     elif least < 6:
         wide = " At 2 seeds a 95 % t interval is 12.7 standard errors either way." if least == 2 else ""
         reasons.append(f"Only {least} seeds: intervals over seeds are wide.{wide}")
+    if len(comparison.precisions) > 1:
+        reasons.append(f"Runs were trained in unlike arithmetic: {', '.join(comparison.precisions)}.")
     for score in comparison.scores:
         name, title = score.name, score.title
         validity = validity_of(name)

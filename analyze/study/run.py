@@ -7,9 +7,11 @@ same command goes on.
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from analyze.study.config import StudyConfig
 from analyze.study.plan import PlannedRun, load_study, plan
 from analyze.study.progress import Progress
 from analyze.study.stages import StudyDirectories, Training, n_stages, tasks_of
@@ -18,9 +20,20 @@ from analyze.study.workers import run_tasks
 from train.cores import usable_cores
 from train.errors import BadInput
 from train.files import canonical_json, locked, read_json, write_atomic
+from train.precision import Precision, settled
 
-THREADS_FILE = "training.json"
-"""In a study's results: how many threads each training takes, fixed when the study first began."""
+SETTLED_FILE = "settled.json"
+"""In a study's results: what was settled when it first began, and is kept wherever it goes on."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What decides the last bits of every training of a study, beside their configs."""
+
+    threads: int
+    """Of each training."""
+    precision: Precision
+    """What "auto" stands for."""
 
 
 def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: int | None = None) -> None:
@@ -48,39 +61,46 @@ def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: i
     if jobs > cores:
         print(f"--jobs {jobs}: more than the {cores} cores that this process may use", flush=True)
     checkpoints, results = out / "checkpoints" / path.stem, out / "results" / path.stem
-    planned = plan(study, base, checkpoints, str(path))
+    plan(study, base, checkpoints, str(path))  # what cannot be is refused before anything is written
     start = time.perf_counter()
     with locked(results):
-        threads = _threads(results, planned, cores, launch)
+        fixed = _settle(results, study, base, cores, launch)
+        planned = plan(study, base, checkpoints, str(path), fixed.precision)
         with Progress(results, 3 + sum(map(n_stages, planned)), jobs) as progress:
             with progress.stage("prepare", base["data"]) as say:
                 directories = StudyDirectories(ensure_data(base["data"], out / "data"), checkpoints, results)
                 say(str(directories.data))
-            tasks = tasks_of(study, planned, directories, Training(threads, launch, bool(launch) or _has_gpu()))
+            tasks = tasks_of(study, planned, directories, Training(fixed.threads, launch, bool(launch) or _has_gpu()))
             free = _free_memory(tasks, jobs)
             run_tasks(tasks, jobs, free, progress.ended_stage, progress.changed, progress.text, progress.ended_task)
         _close(progress, directories, planned, time.perf_counter() - start)
 
 
-def _threads(results: Path, planned: list[PlannedRun], cores: int, launch: str) -> int:
-    """Threads of each training: the cores shared among the runs that can train at once, fixed at the first start.
+def _settle(results: Path, study: StudyConfig, base: dict[str, Any], cores: int, launch: str) -> Settled:
+    """What an earlier start of the study settled; else what fits this machine, recorded.
 
-    The last bits of weights depend on them, so a study goes on with those that it began with, whatever the machine.
+    Threads of a training: the cores, shared among the runs that can train at once.
+
+    Raises:
+        BadInput: a record that is not one.
     """
-    path = results / THREADS_FILE
-    side_by_side = 1 if launch or _has_gpu() else sum(not run.is_arm for run in planned)
+    path = results / SETTLED_FILE
+    side_by_side = 1 if launch or _has_gpu() else len(study.seeds) * len(study.variants)
     threads = max(1, cores // side_by_side)
+    train = base.get("train", {})
+    asked, device = train.get("precision", "fp32"), train.get("device", "auto")
     if path.is_file():
         recorded = read_json(path, 10_000)
         before = recorded.get("threads") if isinstance(recorded, dict) else None
-        if not isinstance(before, int) or before < 1:
-            raise BadInput(f"{path}: key 'threads' must be a whole number of at least 1")
-        if before != threads and before > cores:
+        if not isinstance(before, int) or before < 1 or recorded.get("precision") not in ("fp32", "bf16"):
+            raise BadInput(f"{path}: keys 'threads' and 'precision' must be a whole number and 'fp32' or 'bf16'")
+        if before > cores:
             print(f"trainings keep the {before} threads that the study began with, on {cores} cores", flush=True)
-        return before
+        return Settled(before, settled(asked, recorded["precision"], device, str(results)))
+    chosen = Settled(threads, settled(asked, None, device, str(results)))
     results.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, canonical_json({"threads": threads}))
-    return threads
+    write_atomic(path, canonical_json(asdict(chosen)))
+    return chosen
 
 
 def _has_gpu() -> bool:
