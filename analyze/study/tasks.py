@@ -1,17 +1,17 @@
 """The pieces of a study that run in processes of their own, and which of them wait for which."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
 
-class Report(Protocol):
+class Report(ABC):
     """What a task uses to say that a stage of it begins and how it ended."""
 
+    @abstractmethod
     def stage(self, kind: str, name: str) -> AbstractContextManager[Callable[[str], None]]:
         """Time a stage; what the context yields takes what the stage's line says."""
-        ...
 
 
 @dataclass(frozen=True)

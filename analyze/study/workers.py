@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-from analyze.study.tasks import Task, in_order
+from analyze.study.tasks import Report, Task, in_order
 from train.errors import EnvironmentProblem, PolysemError, message_and_code
 
 PRELOADED = ["accelerate", "pydantic", "safetensors.torch", "scipy.sparse", "scipy.stats", "tokenizers", "torch"]
@@ -84,7 +84,7 @@ class Running:
     failure: PolysemError | None = None
 
 
-class ProcessReport:
+class ProcessReport(Report):
     """Sends the stages of a task to the process that started it."""
 
     def __init__(self, messages: Connection):
