@@ -200,12 +200,13 @@ class SourceConfig(Grown):
 
     later: ClassVar[frozenset[str]] = frozenset({"dataset", "subset", "split", "revision", "stream", "max_documents"})
 
-    kind: Literal["wiki", "python", "files", "hub"]
+    kind: Literal["wiki", "python", "files", "hub", "brown"]
     weight: float = Field(gt=0)
     """Share of the corpus' characters, relative to the other sources' weights."""
     paths: Several[str] = ()
     """`files`: .txt, .jsonl, .csv and .parquet paths, globs or folders, relative to the working directory; .gz and .zst
-    of .txt, .jsonl and .csv too."""
+    of .txt, .jsonl and .csv too; "package:NAME/FILE" is a file of an installed package. `brown`: the folder of the
+    unpacked corpus."""
     field: str = "text"
     """`files`, `hub`: the key or column that holds the text; "meta.text" is the key text within meta."""
     packages: Several[str] = ("networkx", "sympy")
@@ -238,8 +239,10 @@ class SourceConfig(Grown):
 
     @model_validator(mode="after")
     def _files_need_paths(self) -> "SourceConfig":
-        if (self.kind == "files") != bool(self.paths):
-            raise ValueError("paths: needed by kind = 'files', and by no other kind")
+        if (self.kind in ("files", "brown")) != bool(self.paths):
+            raise ValueError("paths: needed by kind = 'files' and kind = 'brown', and by no other kind")
+        if self.kind == "brown" and len(self.paths) != 1:
+            raise ValueError("paths: kind = 'brown' reads one folder")
         if (self.kind == "hub") != bool(self.dataset):
             raise ValueError("dataset: needed by kind = 'hub', and by no other kind")
         for key in ("subset", "split", "revision", "stream", "max_documents"):

