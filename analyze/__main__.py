@@ -15,27 +15,31 @@ from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
 from analyze.toys.arguments import Toys
 from analyze.validation.arguments import Truth
-from train.commandline import Command, run_command
+from train.commandline import Command, Program, run_command
+from train.version import version_line
 
 COMMANDS: dict[str, type[Command]] = {
     "collect": Collect,
     "score": Score,
-    "scores": ListScores,
+    "list-scores": ListScores,
     "labels": PrintLabels,
     "probe": Probe,
     "truth": Truth,
     "fission": Fission,
     "compare": Compare,
     "report": Report,
-    "toys": Toys,
+    "toy-pages": Toys,
     "study": Study,
     "rates": Rates,
 }
 
+FORMER = {"scores": "list-scores", "toys": "toy-pages"}
+"""Names that commands had before; they still work."""
+
 
 def main() -> None:
     """Parse the command line and leave the process with the command's exit code."""
-    run_command("python -m analyze", "Measure how polysemantic neurons are.", COMMANDS)
+    run_command(Program("python -m analyze", "Measure how polysemantic neurons are.", COMMANDS, version_line, FORMER))
 
 
 if __name__ == "__main__":

@@ -11,4 +11,4 @@ for config in "$@"; do
     .venv/bin/python -m train toy "$config" --out "checkpoints/toy/$name"
     directories+=("checkpoints/toy/$name")
 done
-exec .venv/bin/python -m analyze toys "${directories[@]}" --out results/toys
+exec .venv/bin/python -m analyze toy-pages "${directories[@]}" --out results/toys

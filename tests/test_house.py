@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "train": (
         ("cores", "errors", "interrupt", "launch"),
-        ("commandline", "compressed", "textfiles"),
+        ("commandline", "compressed", "textfiles", "devices", "shipped"),
         ("filesystem", "hashes"),
         ("activations", "attention", "files", "locate"),
         ("study_progress",),
@@ -22,7 +22,7 @@ FLOORS = {
         ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet"),
         ("lens", "loss", "optim", "checkpoint"),
         ("loop", "card", "status", "provenance"),
-        ("memory",),
+        ("memory", "version"),
         ("widening",),
         ("training_run", "toys"),
         ("__main__",),
@@ -37,6 +37,7 @@ FLOORS = {
         ("report",),
         ("study",),
         ("__main__",),
+        ("console",),
     ),
 }
 """The rooms of each package, a floor at a time from the ground up: a room may import its own floor and those below."""

@@ -13,10 +13,12 @@ from typing import Annotated, ClassVar
 
 from tyro.conf import Positional, arg
 
-from train.commandline import Command, run_command
+from train.commandline import Command, Program, run_command
 from train.config import DataConfig, RunConfig, WidenPlan
 from train.configfile import keys_of, load_config, merge, parse_overrides, validate
 from train.errors import BadInput
+from train.shipped import named_config
+from train.version import version_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Prepare(Command):
 
     takes_overrides: ClassVar[bool] = True
     config: Positional[Path]
-    """DATA.toml, such as configs/data/default.toml"""
+    """DATA.toml, such as configs/data/default.toml, or the name of one that comes with polysem, such as default"""
     out: Path | None = None
     """directory to write; default data/<name>"""
 
@@ -36,7 +38,7 @@ class Prepare(Command):
         """Prepare, and print what there is now."""
         from train.data.prepare import prepare
 
-        config = load_config(DataConfig, self.config, overrides)
+        config = load_config(DataConfig, named_config("data", self.config), overrides)
         prepared = prepare(config, self.out or Path("data") / config.name)
         print(prepared.line(), *prepared.notes(), sep="\n", flush=True)
         for warning in prepared.warnings():
@@ -68,7 +70,7 @@ class Run(Command):
 
     takes_overrides: ClassVar[bool] = True
     config: Positional[Path]
-    """RUN.toml, such as configs/run/cpu-1l.toml"""
+    """RUN.toml, such as configs/run/cpu-1l.toml, or the name of one that comes with polysem, such as cpu-1l"""
     out: Path | None = None
     """directory to write; default checkpoints/<name of the file>"""
 
@@ -76,7 +78,7 @@ class Run(Command):
         """Train, and print the outcome."""
         from train.training_run import run
 
-        config = load_config(RunConfig, self.config, overrides)
+        config = load_config(RunConfig, named_config("run", self.config), overrides)
         outcome = run(config, self.out or Path("checkpoints") / self.config.stem)
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print(outcome.line())
@@ -125,7 +127,7 @@ class Toy(Command):
 
     takes_overrides: ClassVar[bool] = True
     config: Positional[Path | None] = None
-    """TOY.toml, such as configs/toy/abs-100-40.toml"""
+    """TOY.toml, such as configs/toy/abs-100-40.toml, or the name of one that --list shows, such as abs-100-40"""
     out: Path | None = None
     """directory to write; default checkpoints/toy/<name of the file>"""
     list_configs: Annotated[bool, arg(name="list")] = False
@@ -144,7 +146,7 @@ class Toy(Command):
             raise BadInput("command line: toy needs a TOY.toml; --list shows those that come with polysem")
         from train.toys.command import toy_command
 
-        print(toy_command(self.config, self.out, overrides))
+        print(toy_command(named_config("toy", self.config), self.out, overrides))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +176,7 @@ COMMANDS: dict[str, type[Command]] = {
 def main() -> None:
     """Parse the command line and leave the process with the command's exit code."""
     description = "Train small language models and widen them. Keys of a RUN.toml: " + ", ".join(keys_of(RunConfig))
-    run_command("python -m train", description, COMMANDS)
+    run_command(Program("python -m train", description, COMMANDS, version_line))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""What every command line shares: arguments that all commands have, leftover words, one line for a failure."""
+"""What every command line shares: arguments that all commands have, help, leftover words, one line for a failure."""
 
+import io
 import os
+import re
+import shutil
 import sys
+import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Union, get_type_hints
 
 import tyro
@@ -34,18 +39,57 @@ class Command(ABC):
         """
 
 
-def run_command(program: str, description: str, commands: Mapping[str, type[Command]]) -> None:
-    """Parse the command line, run the command that it names, and leave the process with the command's exit code.
+@dataclass(frozen=True)
+class Program:
+    """A command line: its commands, and what its help says of them."""
 
-    Args:
-        program: what a user types before the command.
-        commands: by the names that users type.
-    """
-    kinds: Any = Union[tuple(Annotated[kind, subcommand(name)] for name, kind in commands.items())]  # noqa: UP007
-    args = [_with_home(word) for word in sys.argv[1:]]
-    command, words = tyro.cli(kinds, prog=program, description=description, args=args, return_unknown_args=True)
-    name = next(name for name, kind in commands.items() if isinstance(command, kind))
-    exit_with_one_line(lambda: _run(command, name, words), command.debug)
+    name: str
+    """What a user types before the command."""
+    description: str
+    commands: Mapping[str, type[Command]]
+    """By the names that users type."""
+    version: Callable[[], str]
+    """Makes the line of `--version`; called when it is asked for."""
+    former: Mapping[str, str] = field(default_factory=dict)
+    """Names that commands had before -> what they are called now; they work and help leaves them out."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a user wants to do -> the commands for it; others come last."""
+
+    def help(self) -> str:
+        """What `--help` shows: a line for each command, by group, and where to read on."""
+        width = min(shutil.get_terminal_size().columns, 120)
+        indent = max(map(len, self.commands)) + 4
+        grouped = {name for names in self.groups.values() for name in names}
+        rest = tuple(name for name in self.commands if name not in grouped)
+        groups = {**self.groups, **({("More" if grouped else "Commands"): rest} if rest else {})}
+        lines = [f"usage: {self.name} COMMAND ...", "", *textwrap.wrap(self.description, width)]
+        for title, names in groups.items():
+            lines += ["", f"{title}:"]
+            for name in names:
+                summary = " ".join((self.commands[name].__doc__ or "").split("\n\n")[0].split())
+                first = f"  {name}".ljust(indent)
+                lines.append(textwrap.fill(summary, width, initial_indent=first, subsequent_indent=" " * indent))
+        return "\n".join(
+            [
+                *lines,
+                "",
+                f"{self.name} COMMAND --help shows the arguments of a command, {self.name} --version what runs here.",
+                f"Tab completion: {self.name} --tyro-write-completion bash FILE (zsh, fish, tcsh), then source FILE.",
+            ]
+        )
+
+
+def run_command(program: Program) -> None:
+    """Parse the command line, run the command that it names, and leave the process with the command's exit code."""
+    words = [_with_home(word) for word in sys.argv[1:]]
+    exit_with_one_line(lambda: _run(program, words), debug="--debug" in words)
+
+
+def options_of(kind: type[Command]) -> list[str]:
+    """The options of a command as users type them, such as `--max-tokens`."""
+    hints = get_type_hints(kind, include_extras=True)
+    named = [each.name for each in fields(kind) if _POSITIONAL not in getattr(hints[each.name], "__metadata__", ())]
+    return [f"--{name.replace('_', '-')}" for name in named]
 
 
 def _with_home(word: str) -> str:
@@ -55,12 +99,84 @@ def _with_home(word: str) -> str:
     return f"{option}{equals}{os.path.expanduser(path)}" if is_home else word
 
 
-def _run(command: Command, name: str, words: list[str]) -> None:
-    if words and not command.takes_overrides:
-        hints = get_type_hints(type(command), include_extras=True)
-        options = [
-            field.name for field in fields(command) if _POSITIONAL not in getattr(hints[field.name], "__metadata__", ())
-        ]
-        known = [f"--{name.replace('_', '-')}" for name in options]
-        raise BadInput(f"command line: {words[0]!r} is not an option of `{name}`{did_you_mean(words[0], known)}")
-    command.run(words)
+def _run(program: Program, words: list[str]) -> None:
+    if not words:
+        raise BadInput(f"command line: a command is missing; {program.name} --help lists them")
+    first, *rest = words
+    if first in ("-h", "--help"):
+        print(program.help())
+        return
+    if first == "--version":
+        print(program.version())
+        return
+    if first.replace("_", "-").startswith("--tyro-"):
+        _write_completion(program, words)
+    if first.startswith("-"):
+        raise BadInput(f"command line: {first!r} stands before the command; {program.name} --help lists the commands")
+    name = program.former.get(first, first)
+    if name not in program.commands:
+        near = did_you_mean(first, [*program.commands])
+        raise BadInput(f"command line: {first!r} is no command of {program.name}{near}")
+    command, overrides = _parse(program.commands[name], f"{program.name} {name}", rest)
+    foreign = {word: _owner(program, name, word) for word in overrides if word.startswith("--")}
+    if overrides and not command.takes_overrides:
+        word = overrides[0]
+        hint = foreign.get(word) or did_you_mean(word, options_of(type(command)))
+        raise BadInput(f"command line: {word!r} is not an option of `{name}`{hint}")
+    try:
+        command.run(overrides)
+    except BadInput as failure:
+        # Keys of a file and options of another command look alike: who confuses them reads both.
+        for word, owner in foreign.items():
+            if owner and f"unknown key {word[2:].partition('=')[0]!r}" in str(failure):
+                failure.args = (f"{failure}{owner}",)
+        raise
+
+
+def _parse(kind: type[Command], prog: str, words: list[str]) -> tuple[Command, list[str]]:
+    """The command and the words that are none of its arguments; what is wrong with them is one line."""
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            return tyro.cli(kind, prog=prog, args=words, return_unknown_args=True)
+        except SystemExit as left:
+            if not left.code:
+                raise
+    raise BadInput(f"command line: {_complaint(said.getvalue())}; see {prog} --help")
+
+
+def _complaint(box: str) -> str:
+    """What the parser's box says, as one line: its first paragraph, and of missing arguments the names."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    # The box is drawn, or where a terminal cannot, indented by two: its title by one.
+    lines = [line[2:].rstrip(" │") for line in text.splitlines() if line.startswith(("│ ", "  "))]
+    said: list[str] = []
+    for line in lines:
+        if line.startswith(("─", "--")):
+            break
+        if not line.startswith(" " * 8):  # deeper: the help of an argument
+            said.append(line.strip())
+    if said and said[0].startswith("Missing from"):
+        return f"missing: {', '.join(said[1:])}"
+    return " ".join(said).rstrip(".") or " ".join(text.split())
+
+
+def _owner(program: Program, name: str, word: str) -> str:
+    """`; --x is an option of `y`` for a word that another command would take."""
+    option = word.partition("=")[0].replace("_", "-")
+    owners = [f"`{other}`" for other, kind in program.commands.items() if other != name and option in options_of(kind)]
+    return f"; {option} is an option of {', '.join(owners)}" if owners else ""
+
+
+def _write_completion(program: Program, words: list[str]) -> None:
+    """Have tyro write what a shell completes words by, and leave the process."""
+    shells = ("bash", "zsh", "fish", "tcsh")
+    write = words[0].replace("_", "-") == "--tyro-write-completion"
+    if len(words) != 2 + write or words[1] not in shells:
+        raise BadInput(
+            f"command line: write {program.name} --tyro-write-completion SHELL FILE or "
+            f"{program.name} --tyro-print-completion SHELL; shells: {', '.join(shells)}"
+        )
+    kinds: Any = Union[  # noqa: UP007
+        tuple(Annotated[kind, subcommand(name)] for name, kind in program.commands.items())
+    ]
+    tyro.cli(kinds, prog=program.name, description=program.description, args=words)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from train.errors import BadInput, did_you_mean, is_text
+from train.shipped import here_or_shipped
 from train.textfiles import read_text
 
 T = TypeVar("T", bound=BaseModel)
@@ -102,12 +103,12 @@ def _short(value: Any) -> str:
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """A TOML file as plain values.
+    """A TOML file as plain values; `configs/<kind>/<name>.toml` that is not there is the one that comes with polysem.
 
     Raises:
         BadInput: not there, not readable, not UTF-8 or not TOML (with the line).
     """
-    text = read_text(Path(path))
+    text = read_text(here_or_shipped(Path(path)))
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as failure:  # overlong numbers and deep arrays raise no TOMLDecodeError

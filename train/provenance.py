@@ -137,7 +137,7 @@ def tokens_seen(checkpoint: Checkpoint) -> int:
 
 @cache
 def code_facts() -> dict[str, Any]:
-    """Which polysem runs: its version and, in a git clone, the commit and whether tracked files differ from it.
+    """Which polysem runs: its version, its commit and, in a git clone, whether tracked files differ from it.
 
     A fact that cannot be had is left out. A checkpoint records these without hashing them: another commit that
     computes the same weights makes the same checkpoint.
@@ -146,7 +146,10 @@ def code_facts() -> dict[str, Any]:
     with suppress(importlib.metadata.PackageNotFoundError):
         facts["version"] = importlib.metadata.version("polysem")
     root = Path(__file__).resolve().parents[1]
-    if (root / ".git").exists():
+    built_from = root / "train" / "commit.txt"  # setup.py writes it into wheels
+    if built_from.is_file():
+        facts["commit"] = built_from.read_text(encoding="utf-8").strip()
+    elif (root / ".git").exists():
         with suppress(OSError, subprocess.SubprocessError):
             facts["commit"] = _git(root, "rev-parse", "HEAD")
             facts["dirty"] = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))

@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze score` and `scores`."""
+"""The arguments of `python -m analyze score` and `list-scores`."""
 
 from dataclasses import dataclass
 from pathlib import Path

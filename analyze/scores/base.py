@@ -14,7 +14,7 @@ from analyze.activations.store import Activations
 
 @dataclass(frozen=True)
 class About:
-    """A score in a few words, for the table that `python -m analyze scores` prints."""
+    """A score in a few words, for the table that `python -m analyze list-scores` prints."""
 
     definition: str
     cost: str

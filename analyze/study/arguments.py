@@ -7,6 +7,7 @@ from typing import ClassVar
 from tyro.conf import Positional
 
 from train.commandline import Command
+from train.shipped import named_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Study(Command):
     takes_overrides: ClassVar[bool] = True
 
     config: Positional[Path] = Path("configs/study/quickstart.toml")
-    """a study's TOML"""
+    """a study's TOML, or the name of one that comes with polysem, such as smoke"""
     out: Path = Path()
     """where data/, checkpoints/<study>/ and results/<study>/ are written"""
     launch: str = ""
@@ -31,7 +32,7 @@ class Study(Command):
         """Run every stage that is not done."""
         from analyze.study.run import run_study
 
-        run_study(self.config, self.out, overrides, self.launch, self.jobs)
+        run_study(named_config("study", self.config), self.out, overrides, self.launch, self.jobs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Rates(Command):
     """
 
     study: Positional[Path] = Path("configs/study/rates.toml")
-    """a study's TOML, whose variants are trained and whose seeds are left alone"""
+    """a study's TOML, or the name of one that comes with polysem: its variants are trained, its seeds left alone"""
     rates: tuple[float, ...] = (6e-3, 1.2e-2, 2.4e-2, 4.8e-2)
     """peak rates to try"""
     seed: int = 1000
@@ -60,4 +61,5 @@ class Rates(Command):
         """Run what is not done; write the page."""
         from analyze.study.sweep import Sweep, sweep
 
-        sweep(Sweep(self.study, self.rates, self.variants, self.seed, self.tokens, self.out, self.page))
+        study = named_config("study", self.study)
+        sweep(Sweep(study, self.rates, self.variants, self.seed, self.tokens, self.out, self.page))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from train.configfile import load_config
 from train.errors import BadInput
+from train.shipped import CONFIGS
 from train.toys.config import ToyConfig
 
-SHIPPED = Path(__file__).parents[2] / "configs" / "toy"
+SHIPPED = CONFIGS / "toy"
 
 _SHOWN = ("question", "expectation", "run_time", "outcome")
 
@@ -20,7 +21,7 @@ def shipped_toys(directory: Path = SHIPPED) -> list[Path]:
         BadInput: there is none.
     """
     if not (paths := sorted(directory.glob("*.toml"))):
-        raise BadInput(f"{directory}: holds no TOY.toml; the shipped ones lie in configs/toy of polysem's source")
+        raise BadInput(f"{directory}: holds no TOY.toml; those that come with polysem lie in configs/toy")
     return paths
 
 
