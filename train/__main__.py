@@ -25,6 +25,8 @@ from train.version import version_line
 class Prepare(Command):
     """Turn a corpus into packed tokens: data/<name>/ with tokenizer, documents, hashes and counts.
 
+    Text comes from files (.txt, .jsonl, .csv, .parquet, packed or not), data sets of the hub, the default corpus or
+    the Brown corpus, mixed by weight; the tokenizer is fitted on it or named: configs/data/ and docs/data.md.
     Any key of the file can be given as --key.in.the.file VALUE.
     """
 

@@ -20,7 +20,7 @@ from train.config import SourceConfig
 from train.data.document import LIMITS, Limits
 from train.data.tables import ROWS, texts
 from train.errors import BadInput, Damaged, EnvironmentProblem, PolysemError, one_line
-from train.files import MAX_MANIFEST_BYTES, canonical_json, locked, read_json, write_atomic
+from train.files import LOCK, MAX_MANIFEST_BYTES, canonical_json, discard, locked, read_json, write_atomic
 from train.hashes import known_sha256, sha256, sha256_file
 from train.textfiles import Decoder
 
@@ -151,6 +151,9 @@ class _Reading:
         if index["revision"] is None:
             index["revision"] = folder_hash(Path(name)) if is_folder else _commit(self.source)
         rows = index["rows_read"]
+        for path in self.shards.directory.iterdir():
+            if path.name not in (*self.shards.files, INDEX, LOCK):
+                discard(path)  # of a process that was killed
 
         def kept() -> str:
             return f"; what is in {len(index['shards'])} shards is kept, and the same command goes on from there"

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,6 +103,7 @@ def test_a_stream_that_broke_off_goes_on_to_the_same_shards(
     monkeypatch.setattr(hub, "_batches", real)
     resumed = read_shards(source(folder, stream=stream), tmp_path / "broken", shard_chars=20_000)
     assert hashes(resumed) == hashes(whole)
+    assert {path.name for path in directory.iterdir()} == {*resumed.files, "index.json", ".lock"}
     assert resumed.index["counts"] == whole.index["counts"]
 
 
@@ -149,6 +154,7 @@ def test_a_wrong_subset_split_column_revision_or_folder_is_one_line(folder: Path
     ):
         with pytest.raises(BadInput, match=said):
             read_shards(source(folder, **keys), tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.parquet"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match=r"nothing that `datasets` reads|reading broke off"):
         read_shards(source(tmp_path / "empty"), tmp_path / "out")
@@ -203,3 +209,26 @@ def test_keys_of_the_hub_are_refused_elsewhere(tmp_path: Path) -> None:
 def test_every_ready_config_reads_and_is_named_as_its_file(path: Path) -> None:
     config = load_config(DataConfig, path)
     assert path.stem.removesuffix("-example") in (config.name, "files", "hub")
+
+
+def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(folder: Path, tmp_path: Path) -> None:
+    whole = read_shards(source(folder), tmp_path / "whole", shard_chars=10_000)
+    program = (
+        "import time, sys; from pathlib import Path\n"
+        "from train.config import SourceConfig; from train.data import hub\n"
+        "real = hub._batches\n"
+        "def slow(*given):\n"
+        "    batches, state = real(*given)\n"
+        "    return ((time.sleep(0.05), each)[1] for each in batches), state\n"
+        "hub._batches = slow\n"
+        "source = SourceConfig(kind='hub', weight=1, dataset=sys.argv[1], field='meta.text')\n"
+        "hub.read_shards(source, Path(sys.argv[2]), shard_chars=10_000)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder), str(tmp_path / "killed")])
+    while process.poll() is None and len(list((tmp_path / "killed").glob("*/*.parquet"))) < 3:
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    (index,) = (tmp_path / "killed").glob("*/index.json")
+    assert not json.loads(index.read_text())["done"]
+    assert hashes(read_shards(source(folder), tmp_path / "killed", shard_chars=10_000)) == hashes(whole)
