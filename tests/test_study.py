@@ -1,6 +1,7 @@
 """The main job end to end, at minute sizes: every stage on real text, found again, stopped and gone on with."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -12,6 +13,8 @@ import pytest
 from analyze.rules.decision_list import N_RULES
 from tests.commands import Command
 from train import load
+from train.cores import usable_cores
+from train.study_progress import PROGRESS_FILE
 
 ROOT = Path(__file__).parent.parent
 
@@ -82,6 +85,41 @@ def test_a_second_start_finds_every_stage_and_changes_no_number(smoke, study):
 
 
 @pytest.mark.slow
+def test_any_number_of_jobs_gives_the_same_analysis_and_trains_as_it_began(smoke, study, tmp_path):
+    root, _ = smoke
+    tables = []
+    for jobs in (1, 3):
+        out = tmp_path / str(jobs)
+        for name in ("checkpoints", "data"):
+            shutil.copytree(root / name, out / name)
+        settled = out / "results/smoke/settled.json"
+        settled.parent.mkdir(parents=True)
+        settled.write_text('{"threads": 1, "precision": "fp32"}')
+        said = study(
+            *SMOKE, "--analysis.scores", '["k_eff"]', "--analysis.nulls", '["rotated"]', "--jobs", jobs, "--out", out
+        )
+        assert said.code == 0, said.err
+        assert ("more than the" in said.out) == (jobs > usable_cores())
+        tables.append((out / "results/smoke/comparison.csv").read_bytes())
+        assert not (out / "results/smoke" / PROGRESS_FILE).exists()
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.slow
+def test_a_study_says_what_it_settled_and_each_process_what_it_cost(smoke):
+    root, _ = smoke
+    settled = json.loads((root / "results/smoke/settled.json").read_text())
+    assert settled == {"precision": "fp32", "threads": max(1, usable_cores() // 2)}
+    costs = json.loads((root / "results/smoke/stages.json").read_text())["processes"]
+    assert {"train gelu_new-s0", "measure gelu_new-s0 untrained", "fission x4-zero-sum-s0", "compare smoke"} <= set(
+        costs
+    )
+    assert all(10**8 < cost["peak_bytes"] < 4 * 10**9 for cost in costs.values())
+    state = load(root / "checkpoints/smoke/gelu_new-s0").state
+    assert state["environment"]["threads"] == settled["threads"]
+
+
+@pytest.mark.slow
 def test_a_changed_key_of_a_study_is_named_and_its_results_stay(smoke, study):
     root, _ = smoke
     said = study(*SMOKE, "--out", root, "--optim.lr", "3e-3")
@@ -91,9 +129,17 @@ def test_a_changed_key_of_a_study_is_named_and_its_results_stay(smoke, study):
     assert (root / "results/smoke/report.html").exists()
 
 
+def test_a_record_that_is_none_is_refused(tmp_path, study):
+    settled = tmp_path / "results/smoke/settled.json"
+    settled.parent.mkdir(parents=True)
+    settled.write_text('{"threads": 0, "precision": "fp32"}')
+    assert study("configs/study/smoke.toml", "--out", tmp_path).is_refusal(2, "settled.json", "'threads'")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("configs/study/smoke.toml", "--jobs", "0"), "--jobs 0: must be at least 1"),
         (("configs/study/nope.toml",), "no such file"),
         (("configs/study/smoke.toml", "--train.tokenz", "3"), "unknown key 'train.tokenz'; did you mean 'tokens'?"),
         (("configs/study/smoke.toml", "--seeds", "[0, 0]"), "names a seed twice"),

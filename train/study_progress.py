@@ -14,8 +14,10 @@ PROGRESS_FILE = "progress.json"
 def progress_line(facts: Mapping[str, Any]) -> str:
     """Stages done, time left, and what runs on which core."""
     left = facts["seconds_left"]
-    left = "time left unknown" if left is None else f"about {duration(left)} left"
-    running = ", ".join(f"{each['core']}: {each['task']} ({duration(each['seconds'])})" for each in facts["running"])
+    left = "time left unknown" if left is None else f"about {duration(float(left))} left"
+    running = ", ".join(
+        f"{each['core']}: {each['task']} ({duration(float(each['seconds']))})" for each in facts["running"]
+    )
     return f"{facts['done']}/{facts['total']} stages, {left}; {running or 'nothing runs'}"
 
 

@@ -26,6 +26,9 @@ from train.errors import EnvironmentProblem, PolysemError, message_and_code
 PRELOADED = ["accelerate", "pydantic", "safetensors.torch", "scipy.sparse", "scipy.stats", "tokenizers", "torch"]
 """What the server imports: all of it leaves the server with one thread, which fork needs (polars does not)."""
 
+PROFILES = "POLYSEM_PROFILES"
+"""A variable that names a directory, in which each task then leaves a profile: see benchmarks/study.py."""
+
 GRACE = 120.0
 """Seconds that a task has to stop in order: a training finishes its step and saves."""
 
@@ -288,7 +291,7 @@ def _work(task: Task, messages: Connection, place: Place) -> None:
     start = time.perf_counter()
     with redirect_stdout(_Forwarded(messages, "stdout")), redirect_stderr(_Forwarded(messages, "stderr")):
         try:
-            task.call(ProcessReport(messages))
+            _profiled(task, ProcessReport(messages))
             outcome: Any = Ended(time.perf_counter() - start, peak_bytes())
         except BaseException as failure:
             if os.environ.get("POLYSEM_DEBUG"):
@@ -298,6 +301,19 @@ def _work(task: Task, messages: Connection, place: Place) -> None:
             outcome = TaskFailed(*message_and_code(failure))
     messages.send(outcome)
     messages.close()
+
+
+def _profiled(task: Task, report: Report) -> None:
+    """Run a task; where the environment names a directory for profiles, leave its own there."""
+    directory = os.environ.get(PROFILES)
+    if not directory:
+        task.call(report)
+        return
+    import cProfile
+
+    with cProfile.Profile() as profile:
+        task.call(report)
+    profile.dump_stats(os.path.join(directory, f"{task.key}.prof"))
 
 
 def _stop_with_parent() -> None:
