@@ -228,11 +228,12 @@ def eval_rows(config: ModelConfig) -> int:
 @torch.no_grad()
 def held_out_loss(model: Transformer, held_out: TokenFile, n_rows: int, accelerator: "Accelerator") -> float:
     """Mean loss in nats a token over the first `n_rows` held-out rows, in fp32, shared among the processes."""
-    module, sums = NextTokenLoss(model), torch.zeros(2, dtype=torch.float64, device=accelerator.device)
+    exact = torch.float32 if accelerator.device.type == "mps" else torch.float64  # MPS knows no float64
+    module, sums = NextTokenLoss(model), torch.zeros(2, dtype=exact, device=accelerator.device)
     per_pass = eval_rows(model.config)
     stride = per_pass * accelerator.num_processes
     for first in range(accelerator.process_index * per_pass, n_rows, stride):
         rows = held_out.plain_rows(first, min(per_pass, n_rows - first)).to(accelerator.device)
-        sums += torch.stack([module(rows).double() * len(rows), torch.tensor(len(rows)).to(sums)])
+        sums += torch.stack([module(rows).to(exact) * len(rows), torch.tensor(len(rows)).to(sums)])
     total, count = _reduced(accelerator, sums, "sum")
     return float(total / count)

@@ -7,6 +7,7 @@ import torch
 
 from train.config import RunConfig
 from train.configfile import read_toml
+from train.devices import best_device
 from train.errors import BadInput
 
 Precision = Literal["fp32", "bf16"]
@@ -20,8 +21,9 @@ def machine_precision(device: str = "auto") -> Precision:
     """
     if device != "cpu" and torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    can = torch.cpu.get_capabilities()
-    # Arm has a flag of its own. Apple's GPUs train in fp32: what autocast does there was never tried.
+    if device != "cpu" and best_device().type == "mps":
+        return "fp32"  # what autocast does there was never tried
+    can = torch.cpu.get_capabilities()  # Arm has a flag of its own
     return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") or can.get("arm_bf16") else "fp32"
 
 

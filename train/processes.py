@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from train.config import RunConfig
+from train.devices import best_device
 from train.errors import BadInput, EnvironmentProblem
 from train.launchers import check_environment, wants_cpu
 
@@ -94,7 +95,7 @@ def make_accelerator(config: RunConfig) -> "Accelerator":
         TorchDynamoPlugin,
     )
 
-    cpu = config.train.device == "cpu" or wants_cpu(os.environ) or not torch.cuda.is_available()
+    cpu = config.train.device == "cpu" or wants_cpu(os.environ) or best_device().type == "cpu"
     warnings = check_environment(config, os.environ, cpu)
     _check_torch(config)
     precision = "bf16" if config.train.precision == "bf16" else "no"
@@ -166,7 +167,7 @@ def _check_accelerator(accelerator: "Accelerator", config: RunConfig, cpu: bool)
     state, kinds = accelerator.state, ("NO", "MULTI_CPU" if cpu else "MULTI_GPU")
     made = {
         "distributed type": (str(accelerator.distributed_type.value), kinds),
-        "device": (accelerator.device.type, ("cpu" if cpu else "cuda",)),
+        "device": (accelerator.device.type, ("cpu" if cpu else best_device().type,)),
         "mixed precision": (state.mixed_precision, ("bf16" if config.train.precision == "bf16" else "no",)),
         "dynamo backend": (str(getattr(state.dynamo_plugin, "backend", None)), (str(DynamoBackend.NO),)),
         "gradient accumulation": (accelerator.gradient_accumulation_steps, (1,)),

@@ -13,6 +13,7 @@ from analyze.activations.identity import RunIdentity, identity_of
 from analyze.activations.store import NeuronFacts
 from train.checkpoint import Checkpoint
 from train.config import ModelConfig, WidenPlan
+from train.devices import best_device
 from train.errors import BadInput
 
 
@@ -79,7 +80,7 @@ class CheckpointSource:
         self._chosen = choose_neurons(config.widths[layer], max_neurons, checkpoint.state["seed"])
         self.facts = facts_of(checkpoint, layer, hook, self._chosen, max_neurons, identity)
         self._layer, self._hook = layer, hook
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = best_device()
         self._model = checkpoint.model().to(self._device)
 
     @torch.no_grad()
