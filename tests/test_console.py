@@ -12,6 +12,7 @@ import pytest
 
 from analyze.__main__ import COMMANDS as ANALYZE
 from analyze.__main__ import FORMER
+from analyze.arguments import ReadsCheckpoints
 from analyze.console import GROUPS, main
 from tests.commands import Command, command_of
 from train import launch
@@ -195,3 +196,11 @@ def test_an_old_python_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, c
         launch.require_python()
     assert left.value.code == 3
     assert capsys.readouterr().err == "error: polysem needs Python 3.11 or newer; this is 3.10\n"
+
+
+@pytest.mark.parametrize(("option", "shared"), [("--checkpoints", ReadsCheckpoints), ("--debug", object)])
+def test_what_commands_share_is_defined_once(option: str, shared: type):
+    takers = [kind for kind in ANALYZE.values() if option in options_of(kind)]
+    assert len(takers) > 3
+    assert all(issubclass(kind, shared) for kind in takers)
+    assert not [kind for kind in takers if option[2:] in vars(kind).get("__annotations__", {})]

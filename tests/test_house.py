@@ -28,7 +28,7 @@ FLOORS = {
         ("__main__",),
     ),
     "analyze": (
-        ("registry", "statistics", "metrics", "tables", "figures", "html"),
+        ("arguments", "registry", "statistics", "metrics", "tables", "figures", "html"),
         ("activations", "text"),
         ("rules", "labels"),
         ("nulls", "scores"),

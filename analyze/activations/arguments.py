@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from train.commandline import Command
+from analyze.arguments import ReadsCheckpoints
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect(Command):
+class Collect(ReadsCheckpoints):
     """Stream held-out text through a checkpoint and keep what its neurons did, a directory for each layer and hook."""
 
     checkpoint: Positional[Path]
@@ -30,8 +30,6 @@ class Collect(Command):
     """of a wider layer take a random choice of so many; default: every neuron"""
     batch: int = 64
     """rows read at a time; does not change the result"""
-    checkpoints: tuple[Path, ...] = ()
-    """where to look first for what the checkpoint started from, if that has moved: runs, or directories of some"""
 
     def run(self, overrides: list[str]) -> None:
         """Collect, and print where each layer and hook lies."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from train.commandline import Command
+from analyze.arguments import ReadsCheckpoints
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compare(Command):
+class Compare(ReadsCheckpoints):
     """Compare scored variants over their seeds: comparison.md, .csv and .parquet."""
 
     directories: Positional[tuple[Path, ...]]
@@ -20,8 +20,6 @@ class Compare(Command):
     """variant that differences are taken to; default: the first"""
     primaries: tuple[str, ...] = ("k_eff",)  # (PRIMARY,), whose import is slow
     """scores named beforehand as the question; others are corrected as secondary"""
-    checkpoints: tuple[Path, ...] = ()
-    """where to look first for checkpoints, if they have moved; only results of earlier versions need them"""
 
     mixed_precision: bool = False
     """compare runs that were trained in fp32 and in bf16, which is refused otherwise"""

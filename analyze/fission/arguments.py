@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from train.commandline import Command
+from analyze.arguments import ReadsCheckpoints
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fission(Command):
+class Fission(ReadsCheckpoints):
     """Say what each copy became after widening: every saved step of a run and its parent, on the same tokens."""
 
     runs: Positional[tuple[Path, ...]]
@@ -20,8 +20,6 @@ class Fission(Command):
     """results directory; writes OUT/<run>/step-<step>/L<layer>.mid.fission/ and OUT/<run>/fission-L<layer>.md"""
     parent: Path | None = None
     """the parent's run or step (or the first ancestor's); default: found by its hash"""
-    checkpoints: tuple[Path, ...] = ()
-    """where to look first for what the runs descend from, if it has moved: runs, or directories of some"""
     layers: tuple[int, ...] | None = None
     """default: all that were widened"""
     steps: tuple[int, ...] | None = None

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from train.commandline import Command
+from analyze.arguments import ReadsText
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe(Command):
+class Probe(ReadsText):
     """Say how few neurons tell each label: probes on 1, 2, 4, ... neurons, judged on held-out documents."""
 
     directories: Positional[tuple[Path, ...]]
@@ -26,8 +26,6 @@ class Probe(Command):
     """labels moved along the corpus that say what chance is"""
     extra: tuple[Path, ...] = ()
     """your own labels, as for `labels`"""
-    data: tuple[Path, ...] = ()
-    """where to look first for the text, if it has moved: data directories, or directories of some; found by hash"""
 
     def run(self, overrides: list[str]) -> None:
         """Probe, and print the tables."""

@@ -5,21 +5,17 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from train.commandline import Command
+from analyze.arguments import ReadsCheckpoints, ReadsText
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Command):
+class Report(ReadsText, ReadsCheckpoints):
     """Write report.html, one file that opens without a network, and figures/*.svg."""
 
     directory: Positional[Path]
     """results directory"""
     reference: str | None = None
     """variant that differences are taken to; default: as compared"""
-    data: tuple[Path, ...] = ()
-    """where to look first for the text, if it has moved: data directories, or directories of some; found by hash"""
-    checkpoints: tuple[Path, ...] = ()
-    """the same for checkpoints, which only results of earlier versions need"""
 
     def run(self, overrides: list[str]) -> None:
         """Write the page, and print where it lies."""

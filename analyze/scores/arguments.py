@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from analyze.arguments import ReadsCheckpoints, ReadsText
 from train.commandline import Command
 
 
@@ -24,7 +25,7 @@ def _null_names(default: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Command):
+class Score(ReadsText, ReadsCheckpoints):
     """Score every neuron of collected activations, and nulls of them: what chance looks like."""
 
     directories: Positional[tuple[Path, ...]]
@@ -37,10 +38,6 @@ class Score(Command):
     """of the nulls"""
     drop_samples: bool = False
     """delete the whole activations once scored; collect makes them again"""
-    data: tuple[Path, ...] = ()
-    """where to look first for the text, if it has moved: data directories, or directories of some; found by hash"""
-    checkpoints: tuple[Path, ...] = ()
-    """where to look first for the checkpoints, if they have moved: runs, or directories of some; found by hash"""
 
     def run(self, overrides: list[str]) -> None:
         """Score, and print a line a directory."""
