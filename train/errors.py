@@ -1,5 +1,7 @@
 """What can go wrong, each kind with its exit code, and the one place that turns a failure into a line."""
 
+import os
+import select
 import signal
 import sys
 import threading
@@ -77,13 +79,26 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
         signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         main()
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as failure:
+        if isinstance(failure, BrokenPipeError) and _nobody_reads():
+            raise SystemExit(128 + signal.SIGPIPE) from None
         message, code = message_and_code(failure)
         if debug:
             traceback.print_exc()
         print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
         raise SystemExit(code) from None
     raise SystemExit(0)
+
+
+def _nobody_reads() -> bool:
+    """Whether who read standard output, such as `head`, has seen enough; what is still to be written goes nowhere."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    gone = any(event & select.POLLERR for _, event in output.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def message_and_code(failure: BaseException) -> tuple[str, int]:

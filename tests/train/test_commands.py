@@ -403,3 +403,16 @@ def test_a_separate_process_says_the_same(tmp_path):
     done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {tmp_path}/no where: no such directory\n"
+
+
+@pytest.mark.parametrize("words", [("train", "status", "checkpoints"), ("analyze", "score", "--help")], ids=str)
+def test_output_that_nobody_reads_any_more_is_no_error(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    finally:
+        os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)
