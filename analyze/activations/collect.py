@@ -50,7 +50,7 @@ ENOUGH_DOCUMENTS = 60
 def collect_source(
     source: NeuronSource,
     tokens: TokenFile,
-    out: Path,
+    out: Path | str,
     *,
     max_tokens: int | None = None,
     sample_tokens: int | None = None,
