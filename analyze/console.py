@@ -4,7 +4,7 @@ from train.launch import with_process_settings
 
 GROUPS = {
     "Everything at once": ("study", "status"),
-    "Train and widen": ("prepare", "documents", "run", "widen"),
+    "Train and widen": ("prepare", "documents", "run", "widen", "export"),
     "Look at neurons": ("collect", "score", "list-scores", "labels", "probe", "fission"),
     "Compare and report": ("compare", "report"),
     "Toy models of superposition": ("toy", "toy-pages"),

@@ -1,4 +1,4 @@
-"""The commands that make checkpoints: prepare | documents | run | widen | toy | status."""
+"""The commands that make checkpoints: prepare | documents | run | widen | export | toy | status."""
 
 from train.launch import with_process_settings
 
@@ -17,6 +17,7 @@ from train.commandline import Command, Program, run_command
 from train.config import DataConfig, RunConfig, WidenPlan
 from train.configfile import keys_of, load_config, merge, parse_overrides, validate
 from train.errors import BadInput
+from train.export.arguments import Export
 from train.shipped import named_config
 from train.version import version_line
 
@@ -170,6 +171,7 @@ COMMANDS: dict[str, type[Command]] = {
     "documents": Documents,
     "run": Run,
     "widen": Widen,
+    "export": Export,
     "toy": Toy,
     "status": Status,
 }

@@ -17,6 +17,7 @@ from train.config import ModelConfig
 from train.configfile import validate
 from train.errors import BadInput, EnvironmentProblem, one_line
 from train.files import RECORD, check_listing, discard, manifest_hash, publishing, read_json, read_manifest, verify
+from train.hub import PREFIX, pull
 from train.lineage import FRESH, Lineage
 from train.model import Transformer
 from train.tensors import read_tensors, tensor_names, write_tensors
@@ -357,9 +358,14 @@ def require_run_name(run: Path) -> None:
 def load(path: str | Path) -> Checkpoint:
     """Open a checkpoint: a step's directory, or a run's, whose newest step that verifies is taken.
 
+    `hf:user/name` is one on a hub, `hf:DIR` an exported directory (see `train.hub`); a bare name is a path.
+
     Raises:
         BadInput: nothing there, or nothing that verifies.
+        EnvironmentProblem: a hub that cannot be reached.
     """
+    if str(path).startswith(PREFIX):
+        return open_step(pull(str(path).removeprefix(PREFIX)))
     directory = Path(path)
     try:
         there = directory.is_dir()

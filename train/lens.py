@@ -58,7 +58,7 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
             native,
             "TransformerLensNative",
             tl_config=cfg,
-            tokenizer=None if tokenizer is None else _hf_tokenizer(tokenizer, config.n_ctx),
+            tokenizer=None if tokenizer is None else hf_tokenizer(tokenizer, config.n_ctx),
             model_name="polysem",
         )
     if config.has_mid_ln:
@@ -75,7 +75,8 @@ def _layer_config(cfg: "TransformerBridgeConfig", config: ModelConfig, layer: in
     return own
 
 
-def _hf_tokenizer(tokenizer: "Tokenizer", n_ctx: int) -> Any:
+def hf_tokenizer(tokenizer: "Tokenizer", n_ctx: int) -> Any:
+    """The tokenizer for `transformers`: it puts BOS before a text, and text that spells BOS is plain text."""
     from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
@@ -92,4 +93,5 @@ def _hf_tokenizer(tokenizer: "Tokenizer", n_ctx: int) -> Any:
         model_max_length=n_ctx,
         name_or_path="polysem",
         add_bos_token=True,
+        split_special_tokens=True,
     )

@@ -10,6 +10,7 @@ from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import locked
 from train.filesystem import require_space
+from train.hub import PREFIX
 from train.locate import find_data
 from train.memory import free_memory, to_widen
 from train.provenance import code_facts, start_facts, tokens_seen
@@ -29,6 +30,8 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     config = widened_config(parent.config, plan)
     to_widen(parent.config, config).require("widen: widening", free_memory(), "lower the factor or name fewer layers")
     run = parent.directory.resolve().parent
+    if str(source).startswith(PREFIX):  # it lies in a cache, where no result belongs
+        run = Path("checkpoints") / parent.state["run"]
     target = out or run.with_name(f"{run.name}-x{plan.factor}")
     require_run_name(target)
     rows = _receipt_rows(parent, data, config.n_ctx)
