@@ -33,11 +33,14 @@ def model_card(checkpoint: Checkpoint, config: RunConfig, data: Path) -> str:
 
 A {shape.n_layers}-layer transformer with {shape.act} MLPs ({", ".join(map(str, shape.widths))} neurons), \
 d_model {shape.d_model}, {shape.n_params:,} parameters,
-trained by [polysem](https://pypi.org/project/polysem/) on {state["tokens"]:,} tokens{after}.
+trained by polysem on {state["tokens"]:,} tokens{after}.
 
-| held-out loss (nats a token, {evaluation["n_tokens"]:,} tokens) | unigram | Kneser-Ney bigram |
+| loss on {evaluation["n_tokens"]:,} held-out tokens, in nats a token | guessing by frequency (unigram) \
+| guessing from the token before (Kneser-Ney bigram) |
 |---|---|---|
 | {evaluation["loss"]:.4f} | {evaluation["unigram"]:.4f} | {evaluation["bigram"]:.4f} |
+
+Lower is better.
 
 Step {checkpoint.step}, seed {state["seed"]}, manifest `{checkpoint.hash}`. Data `{state["data"]["hash"]}`.
 {widened}{inexact}
