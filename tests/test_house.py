@@ -28,7 +28,7 @@ FLOORS = {
         ("__main__",),
     ),
     "analyze": (
-        ("arguments", "registry", "statistics", "metrics", "tables", "figures", "html"),
+        ("arguments", "registry", "statistics", "metrics", "tables", "figures", "html", "workers"),
         ("activations", "text"),
         ("rules", "labels"),
         ("nulls", "scores"),

@@ -159,9 +159,15 @@ class Grammar:
     def similarity(self, rules: Int[ndarray, "k"]) -> Float[ndarray, "k k"]:
         """Z: 1 on the diagonal; for two alphabetic rules of one view of tokens the larger of the mean pairwise cosines
         of their tokens' embeddings / FULL_SIMILARITY and spellings / `full_spelling`, clipped to [0, 1]; else 0."""
-        vectors, spelled, view = self._vectors[rules], self._spelled[rules], self.view_of[rules]
-        alike = (view[:, None] == view[None, :]) & self._comparable[rules][:, None] & self._comparable[rules]
-        z = np.maximum(vectors @ vectors.T / FULL_SIMILARITY, (spelled @ spelled.T).toarray() / self._full_spelling)
+        vectors, view, comparable = self._vectors[rules], self.view_of[rules], self._comparable[rules]
+        alike = (view[:, None] == view[None, :]) & comparable[:, None] & comparable
+        z = vectors @ vectors.T / FULL_SIMILARITY
+        # Spellings of the comparable rules alone: the sparse product is most of the cost, and others count for nothing.
+        at = np.flatnonzero(comparable)
+        if len(at):
+            spelled = self._spelled[rules[at]]
+            by_spelling = (spelled @ spelled.T).toarray() / self._full_spelling
+            z[np.ix_(at, at)] = np.maximum(z[np.ix_(at, at)], by_spelling)
         z = np.clip(z, 0.0, 1.0) * alike
         np.fill_diagonal(z, 1.0)
         return z

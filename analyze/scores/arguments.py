@@ -36,6 +36,8 @@ class Score(ReadsText, ReadsCheckpoints):
     """which nulls to score beside the neurons; z is against the first that can be made"""
     seed: int = 0
     """of the nulls"""
+    jobs: int | None = None
+    """processes at most; default: as many as there are cores to use. The scores are the same for any number"""
     drop_samples: bool = False
     """delete the whole activations once scored; collect makes them again"""
 
@@ -52,6 +54,7 @@ class Score(ReadsText, ReadsCheckpoints):
             data=self.data,
             checkpoints=self.checkpoints,
             say=lambda line: print(line, flush=True),
+            jobs=self.jobs,
         )
 
 

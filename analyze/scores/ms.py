@@ -5,8 +5,9 @@ Vision-Language Models", 2025: the mean similarity of inputs, each pair weighed 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from hashlib import sha256
 
 import numpy as np
 import polars as pl
@@ -153,6 +154,26 @@ def null_of(vectors: Vectors, document: Int[ndarray, "t"], is_shared: Bool[ndarr
 
 
 @dataclass(frozen=True)
+class SampledTokens:
+    """Where sampled tokens lie; equal to others where the digests are equal, so they can be the key of a cache."""
+
+    digest: bytes
+    positions: Int[ndarray, "t"] = field(compare=False)
+    document: Int[ndarray, "t"] = field(compare=False)
+    is_fit: Bool[ndarray, "t"] = field(compare=False)
+
+    @classmethod
+    def of(cls, acts: Activations) -> "SampledTokens":
+        """Those of a layer's sample."""
+        positions, document = (
+            np.asarray(values, np.int64) for values in (acts.tokens.stream_position, acts.tokens.document)
+        )
+        is_fit = np.asarray(acts.tokens.is_fit, np.bool_)
+        digest = sha256(b"".join(values.tobytes() for values in (positions, document, is_fit))).digest()
+        return cls(digest, positions, document, is_fit)
+
+
+@dataclass(frozen=True)
 class Half:
     """The tokens of the fit or of the eval half."""
 
@@ -162,11 +183,11 @@ class Half:
     vectors: Vectors
 
     @classmethod
-    def of(cls, contexts: Contexts, acts: Activations, is_fit: bool) -> "Half":
+    def of(cls, contexts: Contexts, tokens: SampledTokens, is_fit: bool) -> "Half":
         """The fit or the eval half of a sample."""
-        chosen = np.flatnonzero(acts.tokens.is_fit == is_fit)
-        chosen = chosen[np.argsort(acts.tokens.document[chosen], kind="stable")]
-        positions = np.asarray(acts.tokens.stream_position)[chosen].astype(np.int64)
+        chosen = np.flatnonzero(tokens.is_fit == is_fit)
+        chosen = chosen[np.argsort(tokens.document[chosen], kind="stable")]
+        positions = tokens.positions[chosen]
         width = max(view.table.shape[1] for view in contexts.views)
 
         def vectors(piece: slice) -> Float[ndarray, "k views d"]:
@@ -176,7 +197,7 @@ class Half:
                 out[:, number, : view.table.shape[1]] = view.vectors(at)
             return out
 
-        return cls(chosen, np.asarray(acts.tokens.document)[chosen].astype(np.int64), vectors)
+        return cls(chosen, tokens.document[chosen], vectors)
 
     def sums(self, weights: Float[Tensor, "t n"]) -> PairSums:
         """The sums of a block of neurons, whose weights are of all sampled tokens."""
@@ -212,12 +233,22 @@ def judge(fit: PairSums, fit_null: Float[ndarray, " views"], held_out: PairSums,
     return MsFigures(np.where(enough, view, -1), raw, chance, z, held_out.n_documents)
 
 
+@lru_cache(maxsize=2)
+def nulls_of(contexts: Contexts, tokens: SampledTokens) -> tuple[Float[ndarray, " views"], ContextNull]:
+    """The mean cosine of random fit tokens, and the null of the eval tokens.
+
+    The last two are kept: a layer, its nulls and other runs on the same sample share them.
+    """
+    fit, held_out = (Half.of(contexts, tokens, is_fit) for is_fit in (True, False))
+    shared = np.array([name == "document" for name in contexts.names])
+    return mean_null(fit.vectors, fit.document), null_of(held_out.vectors, held_out.document, shared)
+
+
 def find_all(acts: Activations, contexts: Contexts) -> MsFigures:
     """MS of every neuron of a layer; not scored for those that are dead or rare."""
-    fit, held_out = (Half.of(contexts, acts, is_fit) for is_fit in (True, False))
-    fit_null = mean_null(fit.vectors, fit.document)
-    shared = np.array([name == "document" for name in contexts.names])
-    null = null_of(held_out.vectors, held_out.document, shared)
+    tokens = SampledTokens.of(acts)
+    fit, held_out = (Half.of(contexts, tokens, is_fit) for is_fit in (True, False))
+    fit_null, null = nulls_of(contexts, tokens)
     parts = []
     for first, stop in blocks(acts.n_neurons):
         weights = strong_firings(acts.block(first, stop), acts.moments.median[first:stop], acts.tokens.is_fit)

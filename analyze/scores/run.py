@@ -13,12 +13,15 @@ from analyze.activations.directory import ResultDirectory, beside, find_director
 from analyze.activations.provenance import located, origin_of, require_origin
 from analyze.activations.source import hooks_of
 from analyze.activations.store import Activations, drop_sample, open_activations, read_meta
+from analyze.activations.threads import one_torch_thread
 from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls
 from analyze.scores import SCORES, checked_names
 from analyze.scores.fingerprint import fingerprint
+from analyze.scores.parts import Layer, affordable, score_in_workers
 from analyze.scores.passages import keep_passages
 from analyze.scores.store import not_made, read_scores, scores_are_current, write_scores
 from analyze.scores.table import score_with_null, with_matched
+from analyze.workers import Workers, checked_jobs, one_thread, workers
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
@@ -62,6 +65,7 @@ def score(
     data: Iterable[Path | str] = (),
     checkpoints: Iterable[Path | str] = (),
     say: Callable[[str], None] = lambda line: None,
+    jobs: int | None = None,
 ) -> list[Scored]:
     """Score every neuron of collected activations, and nulls of them, unless these very scores stand there.
 
@@ -75,18 +79,22 @@ def score(
         seed: of the nulls.
         drop_samples: delete the samples of whole activations once scores stand; `collect` makes them again.
         data, checkpoints: where to look first for what has moved (see `train.locate`).
-        say: takes a line for each directory as soon as it is scored.
+        say: takes a line for each directory as soon as it is scored, and what is to be said of `jobs`.
+        jobs: processes at most; by default as many as there are cores that this process may use. Changes no result.
 
     Raises:
-        BadInput: an unknown score or null, no such directory, a deleted sample where scores must be made, or data or
-            a checkpoint that a requested null or score reads and that are nowhere.
+        EnvironmentProblem: the system ended a worker process.
+        BadInput: `jobs` below 1, an unknown score or null, no such directory, a deleted sample where scores must be
+            made, or data or a checkpoint that a requested null or score reads and that are nowhere.
     """
-    data, checkpoints = list(data), list(checkpoints)
+    data, checkpoints, jobs = list(data), list(checkpoints), checked_jobs(jobs, say)
     paths = [directories] if isinstance(directories, (str, Path)) else directories
     scored = []
-    for directory in activations_under(paths):
-        scored.append(score_directory(directory, scores, seed, drop_samples, nulls, data, checkpoints))
-        say(scored[-1].line())
+    with workers(jobs) as pool:
+        for directory in activations_under(paths):
+            made = _score_directory(directory, scores, seed, drop_samples, nulls, data, checkpoints, pool, say)
+            scored.append(made)
+            say(made.line())
     return scored
 
 
@@ -115,6 +123,8 @@ def score_directory(
     nulls: Iterable[str] = DEFAULT_NULLS,
     data: Iterable[Path | str] = (),
     checkpoints: Iterable[Path | str] = (),
+    jobs: int | None = 1,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Scored:
     """Score one activations directory, beside its nulls, unless that is done. Scores that stand there stay if they fit.
 
@@ -123,11 +133,26 @@ def score_directory(
         seed: of the nulls.
         drop_samples: delete the sample of whole activations once scores stand; `collect` makes it again.
         nulls: which of NULLS; z is against the first that can be made.
-        data, checkpoints: as for `score`.
+        data, checkpoints, jobs, say: as for `score`.
 
     Raises:
-        BadInput: as `score`.
+        BadInput, EnvironmentProblem: as `score`.
     """
+    with workers(checked_jobs(jobs, say)) as pool:
+        return _score_directory(directory, names, seed, drop_samples, nulls, data, checkpoints, pool, say)
+
+
+def _score_directory(
+    directory: Path,
+    names: Iterable[str] | None,
+    seed: int,
+    drop_samples: bool,
+    nulls: Iterable[str],
+    data: Iterable[Path | str],
+    checkpoints: Iterable[Path | str],
+    pool: Workers,
+    say: Callable[[str], None],
+) -> Scored:
     asked = [] if names is None else list(names)
     names, nulls = checked_names(None if names is None else asked), checked_nulls(nulls)
     again = _found_again(directory, asked, data, checkpoints)
@@ -136,11 +161,19 @@ def score_directory(
     if not found:
         require_features(directory.parent)
         start = time.perf_counter()
-        acts = located(open_activations(directory), data, checkpoints)
+        layer = Layer(directory, tuple(map(Path, data)), tuple(map(Path, checkpoints)))
+        acts = located(open_activations(directory), layer.data, layer.checkpoints)
         before, kept = _settings_before(directory), _fitting(directory, seed, nulls, again)
         _require_weights(acts, [name for name in asked if name != "all" and name not in kept], nulls)
         replaced = {*before.get("scores", ()), *before.get("nulls", ())} - {*settings["scores"], *nulls}
-        table, kept = _table(acts, directory, settings, kept)
+
+        def make(names: list[str]) -> pl.DataFrame:
+            if affordable(acts, pool, say):
+                return score_in_workers(layer, acts, names, seed, nulls, pool)
+            with one_thread(), one_torch_thread():
+                return score_with_null(acts, names, seed, nulls)
+
+        table, kept = _table(make, directory, settings, kept)
         without = _without(acts, table, settings, kept, directory)
         write_scores(directory, table, settings, time.perf_counter() - start, without)
     sealed = beside(directory, "scores")
@@ -271,17 +304,21 @@ def _with_kept(
 
 
 def _table(
-    acts: Activations, directory: Path, settings: dict[str, Any], kept: list[str]
+    make: Callable[[list[str]], pl.DataFrame], directory: Path, settings: dict[str, Any], kept: list[str]
 ) -> tuple[pl.DataFrame, list[str]]:
-    """The table of some settings, and the scores in it that were not made again: those that fit, where all do."""
-    names, seed, nulls = settings["scores"], settings["null_seed"], settings["nulls"]
+    """The table of some settings, and the scores in it that were not made again: those that fit, where all do.
+
+    Args:
+        make: makes the table of some scores, with the nulls of these settings.
+    """
+    names, nulls = settings["scores"], settings["nulls"]
     if not kept or kept != _settings_before(directory)["scores"]:
-        return score_with_null(acts, names, seed, nulls), []
-    fresh = score_with_null(acts, [name for name in names if name not in kept], seed, nulls)
+        return make(names), []
+    fresh = make([name for name in names if name not in kept])
     there = read_scores(beside(directory, "scores"))[0].filter(pl.col("null").is_in(["none", *nulls]))
     if set(there["null"]) != set(fresh["null"]):
         # A null could be made then and cannot be now, or the reverse.
-        return score_with_null(acts, names, seed, nulls), []
+        return make(names), []
     rows = ["neuron", "null"]
     old = there.select(*rows, pl.exclude(*rows, *fresh.columns))
     table = fresh.join(old, on=rows, how="left", maintain_order="left")

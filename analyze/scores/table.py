@@ -1,6 +1,6 @@
 """The table of scores of one layer: a row a neuron, and below them the rows of its nulls."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import nan
 
 import numpy as np
@@ -26,8 +26,13 @@ def score_table(acts: Activations, names: Iterable[str] | None = None, null: str
         BadInput: no such score, or a data directory that does not belong to the activations.
     """
     names = checked_names(names)
+    return with_scores(neuron_table(acts), [SCORES[name].table(acts) for name in names], null)
+
+
+def neuron_table(acts: Activations) -> pl.DataFrame:
+    """One row a neuron: its number, status, flags, firing rate and cluster of duplicates."""
     moments = acts.moments
-    table = pl.DataFrame(
+    return pl.DataFrame(
         {
             "neuron": pl.Series(np.arange(acts.n_neurons), dtype=pl.Int32),
             "status": pl.Series(moments.status, dtype=pl.Int8),
@@ -37,7 +42,10 @@ def score_table(acts: Activations, names: Iterable[str] | None = None, null: str
             "duplicate_cluster": pl.Series(duplicate_clusters(acts), dtype=pl.Int32),
         }
     )
-    added = [SCORES[name].table(acts) for name in names]
+
+
+def with_scores(table: pl.DataFrame, added: Sequence[pl.DataFrame], null: str) -> pl.DataFrame:
+    """`table` with the columns of scores beside it, and `null` for what the rows are."""
     # A table's missing number is null: polars counts NaN as a value, the largest there is.
     return pl.concat([table, *added], how="horizontal").fill_nan(None).with_columns(null=pl.lit(null))
 

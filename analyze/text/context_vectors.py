@@ -45,7 +45,7 @@ class ContextView:
         return self.rows[positions] @ self.table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contexts:
     """The views of every position of a held-out stream."""
 

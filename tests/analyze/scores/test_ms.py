@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from analyze.activations.strong_firings import FEWEST_DOCUMENTS
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore, ReadsToys
-from analyze.scores.ms import Half, Ms, find_all, judge, mean_null, null_of, pair_sums
+from analyze.scores.ms import Half, Ms, SampledTokens, find_all, judge, mean_null, null_of, pair_sums
 from analyze.text.context_vectors import contexts_of
 from analyze.text.embeddings import unit_rows
 from tests.analyze.scores.scoring import activations_of, covered
@@ -121,7 +121,7 @@ def test_a_single_token_gives_one_in_the_view_of_the_current_token_less_its_null
     _, tokens, data = made_up
     acts = activations_of(sets(made_up), data, tokens)
     found, contexts = find_all(acts, contexts_of(acts)), contexts_of(acts)
-    half = Half.of(contexts, acts, is_fit=False)
+    half = Half.of(contexts, SampledTokens.of(acts), is_fit=False)
     null = mean_null(half.vectors, half.document)
     assert [contexts.names[view] for view in found.view[:2]] == ["current", "previous"]
     np.testing.assert_allclose(found.raw[:2], 1)
