@@ -100,16 +100,18 @@ def test_any_number_of_jobs_gives_the_same_analysis_and_trains_as_it_began(smoke
         )
         assert said.code == 0, said.err
         assert ("more than the" in said.out) == (jobs > usable_cores())
-        tables.append((out / "results/smoke/comparison.csv").read_bytes())
+        # A score's manifest says how many seconds it took.
+        tables.append(pl.read_parquet(out / "results/smoke/comparison.parquet").drop("score_manifests"))
         assert not (out / "results/smoke" / PROGRESS_FILE).exists()
-    assert tables[0] == tables[1]
+    assert tables[0].equals(tables[1], null_equal=True)
+    assert tables[0].height > 0
 
 
 @pytest.mark.slow
 def test_a_study_says_what_it_settled_and_each_process_what_it_cost(smoke):
     root, _ = smoke
     settled = json.loads((root / "results/smoke/settled.json").read_text())
-    assert settled == {"precision": "fp32", "threads": max(1, usable_cores() // 2)}
+    assert settled == {"precision": "fp32", "threads": 1}  # of conftest.py, which the cores cannot raise
     costs = json.loads((root / "results/smoke/stages.json").read_text())["processes"]
     assert {"train gelu_new-s0", "measure gelu_new-s0 untrained", "fission x4-zero-sum-s0", "compare smoke"} <= set(
         costs

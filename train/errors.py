@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
+from types import FrameType
 from typing import NoReturn
 
 
@@ -76,7 +77,7 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
     """
     # SIGTERM unwinds like SIGINT, so that nothing half-written stays behind; training has its own handler.
     if threading.current_thread() is threading.main_thread():  # no other may
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, interrupt)
     try:
         main()
         sys.stdout.flush()
@@ -89,6 +90,11 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
         print(f"error: {one_line(message)}", file=sys.stderr, flush=True)
         raise SystemExit(code) from None
     raise SystemExit(0)
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """A handler that unwinds as Ctrl-C does, also in a process that was started with SIGINT ignored, as behind `&`."""
+    raise KeyboardInterrupt
 
 
 def _nobody_reads() -> bool:

@@ -6,6 +6,7 @@ same command goes on.
 """
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: i
 def _settle(results: Path, study: StudyConfig, base: dict[str, Any], cores: int, launch: str) -> Settled:
     """What an earlier start of the study settled; else what fits this machine, recorded.
 
-    Threads of a training: the cores, shared among the runs that can train at once.
+    Threads of a training: the cores, shared among the runs that can train at once; no more than OMP_NUM_THREADS says.
 
     Raises:
         BadInput: a record that is not one.
@@ -87,6 +88,8 @@ def _settle(results: Path, study: StudyConfig, base: dict[str, Any], cores: int,
     path = results / SETTLED_FILE
     side_by_side = 1 if launch or _has_gpu() else len(study.seeds) * len(study.variants)
     threads = max(1, cores // side_by_side)
+    if (told := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(told):
+        threads = min(threads, int(told))
     train = base.get("train", {})
     asked, device = train.get("precision", "fp32"), train.get("device", "auto")
     if path.is_file():

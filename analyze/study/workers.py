@@ -21,7 +21,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from analyze.study.tasks import Report, Task, in_order
-from train.errors import EnvironmentProblem, PolysemError, message_and_code
+from train.errors import EnvironmentProblem, PolysemError, interrupt, message_and_code
 
 PRELOADED = ["accelerate", "pydantic", "safetensors.torch", "scipy.sparse", "scipy.stats", "tokenizers", "torch"]
 """What the server imports: all of it leaves the server with one thread, which fork needs (polars does not)."""
@@ -282,7 +282,7 @@ def _work(task: Task, messages: Connection, place: Place) -> None:
     os.chdir(place.directory)
     os.environ.clear()
     os.environ.update(place.environ)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     import torch

@@ -416,3 +416,14 @@ def test_output_that_nobody_reads_any_more_is_no_error(words):
         os.close(writer)
     assert done.stderr == ""
     assert done.returncode in (0, 141)
+
+
+def test_a_process_started_with_interrupts_ignored_still_stops_at_sigterm():
+    """Shells start what stands before `&` in a script so."""
+    program = (
+        "import os, signal, time\nfrom train.errors import exit_with_one_line\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "def main():\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(30)\nexit_with_one_line(main, False)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (Stopped.exit_code, 1)

@@ -81,11 +81,11 @@ def test_equal_runs_have_equal_hashes_at_every_step_however_long_they_took(finis
 
 def test_a_checkpoint_says_which_code_wrote_it_and_no_hash_depends_on_that(finished, data, tmp_path, monkeypatch):
     code = load(finished).code
-    assert code.keys() <= {"version", "commit", "dirty"}
+    assert code.keys() <= {"version", "commit", "dirty", "precision"}
     assert all(len(commit) == 40 for commit in [code["commit"]] if "commit" in code)
     monkeypatch.setattr("train.training_run.code_facts", lambda: {"version": "99", "commit": "0" * 40, "dirty": True})
     other = run(small_run(data), tmp_path / "gelu-s0").checkpoint
-    assert other.code == {"version": "99", "commit": "0" * 40, "dirty": True}
+    assert other.code == {"version": "99", "commit": "0" * 40, "dirty": True, "precision": "fp32"}
     assert other.hash == load(finished).hash
 
 
