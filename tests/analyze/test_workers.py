@@ -17,9 +17,11 @@ from train.errors import BadInput, EnvironmentProblem
 ROOT = Path(__file__).parents[2]
 
 SLEEPS = """
-import os, time
+import os, signal, time
 from analyze.workers import workers
 from train.errors import exit_with_one_line
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind `&`
 
 def main():
     with workers(2) as pool:
