@@ -29,3 +29,7 @@ def entry() -> None:
     """What the installed command calls: `main`, with the settings that a process needs before it starts."""
     with_process_settings()
     main()
+
+
+if __name__ == "__main__":
+    entry()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from train.config import DataConfig, SourceConfig
 from train.data.baselines import fit_baselines
+from train.data.config import DataConfig, SourceConfig
 from train.data.prepare import prepare
 from train.data.tokenizer import load_tokenizer
 from train.data.tokens import TokenFile

@@ -20,8 +20,8 @@ from typing import Any
 
 import tyro
 
-from train.config import DataConfig, SourceConfig
 from train.configfile import validate
+from train.data.config import DataConfig, SourceConfig
 from train.data.corpora import read_documents, source_files
 from train.data.prepare import prepare
 from train.data.tokenizer import load_tokenizer

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from analyze.study.workers import PROFILES  # noqa: E402
+from analyze.study.processes import PROFILES  # noqa: E402
 
 SHOWN = 12
 

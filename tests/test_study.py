@@ -156,8 +156,9 @@ def test_an_impossible_study_is_refused_in_one_line(tmp_path, study, words, mess
 
 def test_every_shipped_config_is_one():
     from analyze.study.config import StudyConfig
-    from train.config import DataConfig, RunConfig
+    from train.config import RunConfig
     from train.configfile import load_config
+    from train.data.config import DataConfig
 
     for kind, model in (("data", DataConfig), ("run", RunConfig), ("study", StudyConfig)):
         paths = sorted((ROOT / "configs" / kind).glob("*.toml"))

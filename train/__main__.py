@@ -14,8 +14,9 @@ from typing import Annotated, ClassVar
 from tyro.conf import Positional, arg
 
 from train.commandline import Command, Program, run_command
-from train.config import DataConfig, RunConfig, WidenPlan
+from train.config import RunConfig, WidenPlan
 from train.configfile import keys_of, load_config, merge, parse_overrides, validate
+from train.data.config import DataConfig
 from train.errors import BadInput
 from train.export.arguments import Export
 from train.shipped import named_config

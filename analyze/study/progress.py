@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from analyze.study.processes import Ended, Running, Stage
 from analyze.study.tasks import Task, chains
-from analyze.study.workers import Ended, Running, Stage
 from train.files import canonical_json, write_atomic
 from train.study_progress import PROGRESS_FILE, progress_line
 

@@ -1,6 +1,6 @@
 """Run a whole study: prepare, train, widen and fine-tune, collect, score, follow copies, compare, report.
 
-What each stage does, and which waits for which, stands in stages.py; workers.py runs them, as many at a time as there
+What each stage does, and which waits for which, stands in stages.py; processes.py runs them, as many at a time as there
 are cores. A stage that finds its result, made from the same inputs, does not run again. Stop a study at any point; the
 same command goes on.
 """
@@ -9,15 +9,17 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analyze.study.config import StudyConfig
 from analyze.study.plan import PlannedRun, load_study, plan
+from analyze.study.processes import run_tasks
 from analyze.study.progress import Progress
 from analyze.study.stages import StudyDirectories, Training, n_stages, tasks_of
 from analyze.study.tasks import Task
-from analyze.study.workers import run_tasks
+from analyze.workers import checked_jobs
 from train.cores import usable_cores
 from train.errors import BadInput
 from train.files import canonical_json, locked, read_json, write_atomic
@@ -55,12 +57,7 @@ def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: i
     from train.data.resolve import ensure_data
 
     study, base = load_study(path, words)
-    cores = usable_cores()
-    jobs = cores if jobs is None else jobs
-    if jobs < 1:
-        raise BadInput(f"--jobs {jobs}: must be at least 1")
-    if jobs > cores:
-        print(f"--jobs {jobs}: more than the {cores} cores that this process may use", flush=True)
+    cores, jobs = usable_cores(), checked_jobs(jobs, partial(print, flush=True))
     checkpoints, results = out / "checkpoints" / path.stem, out / "results" / path.stem
     plan(study, base, checkpoints, str(path))  # what cannot be is refused before anything is written
     start = time.perf_counter()

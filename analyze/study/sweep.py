@@ -18,6 +18,7 @@ from analyze.study.plan import load_study
 from analyze.study.rates import RULE, RatePoint, best_rate, common_rate, rates_figure, rates_table, spread_line
 from train.config import RunConfig
 from train.configfile import merge, validate
+from train.cores import usable_cores
 from train.data.resolve import ensure_data
 from train.errors import BadInput, Diverged
 from train.files import locked, write_atomic
@@ -121,7 +122,7 @@ def _point(
 def _write_page(asked: Sweep, points: dict[str, list[RatePoint]], tokens: int, sample_tokens: int) -> None:
     title = SCORES[PRIMARY].title
     figure = asked.page.with_suffix(".svg")
-    common = common_rate(points)
+    common, processor = common_rate(points), torch.cpu.get_capabilities().get("cpu_name", "a processor")
     page = PAGE.format(
         rule=RULE,
         chosen="; ".join(f"{name}: **{_said(best_rate(each))}**" for name, each in points.items()) + ".",
@@ -133,7 +134,7 @@ def _write_page(asked: Sweep, points: dict[str, list[RatePoint]], tokens: int, s
         seed=asked.seed,
         sample=sample_tokens,
         command=_command(asked, tokens),
-        machine=f"{platform.machine()}, {platform.system()}",
+        machine=f"{usable_cores()} cores of {processor} ({platform.machine()}, {platform.system()})",
         torch=torch.__version__,
         threads="1 thread" if (n := torch.get_num_threads()) == 1 else f"{n} threads",
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",

@@ -21,7 +21,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grammar, TokenSam
 @pytest.fixture(scope="session")
 def real_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory of encyclopedia prose and Python."""
-    from train.config import DataConfig
+    from train.data.config import DataConfig
     from train.data.prepare import prepare
 
     sources = ({"kind": "wiki", "weight": 0.8}, {"kind": "python", "packages": ["networkx"], "weight": 0.2})

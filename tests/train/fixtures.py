@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from train.config import DataConfig, RunConfig
+from train.config import RunConfig
 from train.configfile import validate
+from train.data.config import DataConfig
 from train.data.prepare import prepare
 
 WORDS = "the cat sat on a mat and saw one red bird in an old tree by our house while it rained all day"

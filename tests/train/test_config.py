@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from analyze.study.config import StudyConfig
-from train.config import DataConfig, ModelConfig, OptimConfig, RunConfig, WidenPlan
+from train.config import ModelConfig, OptimConfig, RunConfig, WidenPlan
 from train.configfile import keys_of, load_config, merge, parse_overrides, read_toml, to_toml, validate
+from train.data.config import DataConfig
 from train.errors import BadInput, did_you_mean, one_line
 
 RUN = """

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from train.config import DataConfig, RunConfig, SourceConfig
+from train.config import RunConfig
 from train.configfile import load_config, parse_overrides, read_toml, to_toml, validate
+from train.data.config import DataConfig, SourceConfig
 from train.data.corpora import Decoder, read_documents, source_files
 from train.errors import BadInput
 from train.textfiles import csv_table, json_lines

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from train.compressed import file_blocks, unpacked_name
-from train.config import SourceConfig
 from train.data.brown import brown_document, brown_files
 from train.data.classify import classify
+from train.data.config import SourceConfig
 from train.data.content import Content, content_by_language, content_by_name
 from train.data.document import LIMITS, Document, Limits
 from train.data.patterns import matching

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from train.config import SourceConfig
+from train.data.config import SourceConfig
 from train.data.document import LIMITS, Limits
 from train.data.tables import ROWS, texts
 from train.errors import BadInput, Damaged, EnvironmentProblem, PolysemError, one_line

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from train.config import DataConfig
+from train.data.config import DataConfig
 from train.data.content import CONTENTS
 from train.data.document import Limits
 from train.data.readymade import ReadyMade

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from train.config import DataConfig, SourceConfig
 from train.configfile import differences, load_config, to_toml
+from train.data.config import DataConfig, SourceConfig
 from train.data.content import CONTENTS
 from train.data.corpora import LIMITS, Decoder, Limits, content_of, read_documents, source_credit, source_files
 from train.data.hub import Shards, folder_hash, read_shards

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.config import DataConfig
+from train.data.config import DataConfig
 from train.data.tokenizer import BOS, BOS_ID
 from train.errors import BadInput, EnvironmentProblem, one_line
 from train.hashes import sha256_file

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from train.config import DataConfig
 from train.configfile import load_config
+from train.data.config import DataConfig
 from train.data.prepare import prepare
 from train.errors import BadInput, EnvironmentProblem
 from train.filesystem import require_features

@@ -21,8 +21,9 @@ from analyze.scores.run import score_directory
 from tests.analyze.fission.widened import small_study
 from tests.train.fixtures import small_data, small_run
 from train.checkpoint import step_directory, steps
-from train.config import DataConfig, WidenPlan
+from train.config import WidenPlan
 from train.configfile import validate
+from train.data.config import DataConfig
 from train.data.prepare import prepare
 from train.errors import BadInput
 from train.files import manifest_hash

@@ -11,7 +11,7 @@ import pytest
 
 from tests.train.data.test_prepare import config, jsonl, stories, texts_of
 from tests.train.data.test_vocabulary_notes import words
-from train.config import DataConfig, SourceConfig
+from train.data.config import DataConfig, SourceConfig
 from train.data.corpora import WIKI_PACKAGE
 from train.data.prepare import prepare
 from train.errors import BadInput

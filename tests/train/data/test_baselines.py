@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from train.config import DataConfig, SourceConfig
 from train.data.baselines import Baselines, _baselines, fit_baselines
+from train.data.config import DataConfig, SourceConfig
 from train.data.prepare import prepare
 from train.data.tokens import TokenFile
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from train.config import DataConfig, SourceConfig
 from train.configfile import validate
 from train.data.brown import GENRES
+from train.data.config import DataConfig, SourceConfig
 from train.data.corpora import Document, content_of, read_documents, source_files
 from train.data.prepare import prepare
 from train.errors import BadInput, EnvironmentProblem

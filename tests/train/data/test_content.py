@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from train.config import DataConfig, SourceConfig
 from train.data.classify import FEATURES, classify, features
+from train.data.config import DataConfig, SourceConfig
 from train.data.content import Content, content_by_language, content_by_name
 from train.data.corpora import Document, content_of, python_pieces
 from train.data.page import documents_page

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import train.data.corpora
-from train.config import SourceConfig
+from train.data.config import SourceConfig
 from train.data.corpora import (
     LIMITS,
     MAX_PART_CHARS,

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.train.data.test_prepare import config, stories, texts_of
-from train.config import SourceConfig
+from train.data.config import SourceConfig
 from train.data.corpora import Decoder, Limits, read_documents, source_files
 from train.data.prepare import prepare
 from train.errors import BadInput

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from train.config import DataConfig, SourceConfig
 from train.configfile import load_config
 from train.data import hub
+from train.data.config import DataConfig, SourceConfig
 from train.data.hub import read_shards
 from train.data.prepare import prepare
 from train.data.tables import shard_documents

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from train.config import DataConfig, SourceConfig
 from train.configfile import load_config
+from train.data.config import DataConfig, SourceConfig
 from train.data.corpora import Limits
 from train.data.prepare import Prepared, prepare
 from train.data.tokenizer import load_tokenizer

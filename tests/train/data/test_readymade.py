@@ -12,8 +12,8 @@ from tokenizers.processors import TemplateProcessing
 from tests.train.data.test_prepare import config, jsonl, stories, texts_of
 from tests.train.fixtures import small_run
 from train.checkpoint import load
-from train.config import DataConfig
 from train.configfile import load_config, to_toml, validate
+from train.data.config import DataConfig
 from train.data.prepare import prepare
 from train.data.readymade import ready_made
 from train.data.tokens import TokenFile

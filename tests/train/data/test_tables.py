@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from train.config import SourceConfig
+from train.data.config import SourceConfig
 from train.data.corpora import LIMITS, Document, Limits, read_documents, source_files
 from train.errors import BadInput
 from train.textfiles import Decoder

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.config import DataConfig, SourceConfig
+from train.data.config import DataConfig, SourceConfig
 from train.data.prepare import prepare
 from train.data.tokenizer import BOS, BOS_ID, load_tokenizer, train_tokenizer
 from train.data.tokens import TokenFile, permuted

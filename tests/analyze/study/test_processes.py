@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from analyze.study.processes import Running, Stage, TaskFailed, run_tasks
 from analyze.study.tasks import Report, Task, chains, in_order
-from analyze.study.workers import Running, Stage, TaskFailed, run_tasks
 from train.errors import BadInput, EnvironmentProblem, Stopped
 
 GIGABYTE = 10**9
@@ -166,8 +166,8 @@ STUDY = """
 import sys
 from functools import partial
 from pathlib import Path
-from analyze.study.workers import run_tasks
-from tests.analyze.study.test_workers import sleep, task
+from analyze.study.processes import run_tasks
+from tests.analyze.study.test_processes import sleep, task
 
 if __name__ == "__main__":
     out = Path(sys.argv[1])
