@@ -215,7 +215,7 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(folder: 
     whole = read_shards(source(folder), tmp_path / "whole", shard_chars=10_000)
     program = (
         "import time, sys; from pathlib import Path\n"
-        "from train.config import SourceConfig; from train.data import hub\n"
+        "from train.data.config import SourceConfig; from train.data import hub\n"
         "real = hub._batches\n"
         "def slow(*given):\n"
         "    batches, state = real(*given)\n"
