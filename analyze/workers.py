@@ -5,7 +5,9 @@ of being forked, since polars and OpenMP do not survive a fork, and a script tha
 Each computes on one thread. What they read whole, they read from disk: only small things travel as pickles.
 """
 
+import io
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -54,6 +56,14 @@ def jobs_that_fit(jobs: int, bytes_each: int, free: int, say: Callable[[str], No
     return fit
 
 
+class _NoTerminal(io.TextIOWrapper):
+    """Standard error of a worker: the progress bars of several would overwrite one another."""
+
+    def isatty(self) -> bool:
+        """No."""
+        return False
+
+
 class Workers:
     """Processes that wait for work, started when the first piece is submitted."""
 
@@ -85,10 +95,10 @@ class Workers:
             self.close()
             self.jobs = jobs
 
-    def close(self) -> None:
-        """End the processes, whatever they do."""
+    def close(self, kill: bool = False) -> None:
+        """End the processes once they have done what was submitted; or now, whatever they do."""
         if self._executor is not None:
-            self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor.shutdown(wait=True, kill_workers=kill)
             self._executor = None
 
 
@@ -112,9 +122,12 @@ def _begin() -> None:
     """What a worker does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where the one that starts it is no main thread
     from joblib.externals.loky import process_executor
+    from tqdm import tqdm
 
     # loky takes a worker that keeps what it read (text, grammar, labels) for a leak, and replaces it after each piece.
     process_executor._USE_PSUTIL = False
+    sys.stderr = _NoTerminal(sys.stderr.buffer, line_buffering=True)
+    tqdm.set_lock(threading.RLock())  # its own, between processes, would count as leaked when a worker is killed
 
 
 def _on_one_thread(work: Callable[..., Result], args: tuple[Any, ...]) -> Result:
@@ -134,13 +147,14 @@ def workers(jobs: int) -> Iterator[Workers]:
     pool = Workers(jobs)
     try:
         yield pool
+        pool.close()
     except BrokenProcessPool as failure:
         raise EnvironmentProblem(
             "the system ended a worker process (out of memory?); what is done stays: start again to go on, with a "
             f"smaller --jobs than {jobs} if it happens again"
         ) from failure
     finally:
-        pool.close()
+        pool.close(kill=True)
 
 
 @contextmanager

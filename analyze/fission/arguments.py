@@ -24,6 +24,8 @@ class Fission(ReadsCheckpoints):
     """default: all that were widened"""
     steps: tuple[int, ...] | None = None
     """default: all that are saved"""
+    jobs: int | None = None
+    """processes at most; default: as many as there are cores to use. The results are the same for any number"""
     max_tokens: int | None = None
     """held-out tokens of every step, spread evenly; default: all for the last step, 65,536 for the others"""
 
@@ -42,5 +44,6 @@ class Fission(ReadsCheckpoints):
                 max_tokens=self.max_tokens,
                 checkpoints=self.checkpoints,
                 say=lambda line: print(line, flush=True),
+                jobs=self.jobs,
             ):
                 print(f"\n{path.read_text(encoding='utf-8')}\nwrote {path}", flush=True)

@@ -243,3 +243,35 @@ def stream_values(
             where = torch.from_numpy(flat)
             yield [source.activations(rows).flatten(0, 1)[where] for source in sources], sample
             progress.update(len(flat))
+
+
+def kept_values(source: NeuronSource, passed: TokenPass, at_most: int) -> "KeptSource | None":
+    """A source that keeps what it is read first, so that a second pass need not run the model again.
+
+    None where that is more than `at_most` bytes.
+    """
+    n_positions = len(passed.firsts) * passed.size * passed.tokens.n_ctx
+    return KeptSource(source) if 2 * n_positions * source.facts.n_neurons <= at_most else None
+
+
+class KeptSource:
+    """Values of a source as bf16, kept as they are first read, in the order in which every pass reads them."""
+
+    def __init__(self, source: NeuronSource) -> None:
+        self.facts, self._source = source.facts, source
+        self._kept: list[Tensor] = []
+        self._next = 0
+        self._whole = False
+
+    def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
+        """As sampled (`as_sampled`), of the next piece of a pass."""
+        if not self._whole:
+            self._kept.append(self._source.activations(tokens).bfloat16())
+            return self._kept[-1].float()
+        self._next += 1
+        return self._kept[self._next - 1].float()
+
+    def again(self) -> "KeptSource":
+        """Itself, at the start of the next pass over the same tokens."""
+        self._whole, self._next = True, 0
+        return self

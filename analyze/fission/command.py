@@ -7,7 +7,8 @@ results/<study>/<run>/fission-L0.md                    the same in tables, over 
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from analyze.activations.collect import check_data
 from analyze.activations.directory import ResultDirectory
 from analyze.activations.duplicates import DUPLICATE
 from analyze.activations.identity import run_hash_of
-from analyze.activations.source import CheckpointSource
+from analyze.activations.source import CheckpointSource, NeuronSource
+from analyze.activations.threads import one_torch_thread
 from analyze.activations.token_sample import concatenated
 from analyze.fission.coactivation import (
     MATCHED,
@@ -28,6 +30,7 @@ from analyze.fission.coactivation import (
     FiringLevels,
     TokenPass,
     as_sampled,
+    kept_values,
     stream_values,
 )
 from analyze.fission.families import chosen_parents, members_of, strongest, tree
@@ -35,10 +38,12 @@ from analyze.fission.lineage import Descent, descent_of, weight_figures, widened
 from analyze.fission.merge_loss import write_splits
 from analyze.fission.store import FORMAT_VERSION, FissionMeta, as_markdown, read_run, require_same_run
 from analyze.fission.verdicts import BEYOND_CHANCE, COVERS, FEW_TOKENS, VERDICTS, WITHIN, children_table, parents_table
+from analyze.workers import checked_jobs, jobs_that_fit, one_thread, workers
 from train.checkpoint import STEP_NAME, Checkpoint, open_step, step_directory, steps
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
 from train.files import found_or_made, write_atomic
+from train.memory import free_memory
 from train.model import Transformer
 from train.parquet import write_parquet
 
@@ -47,6 +52,13 @@ HOOK = "mid"
 
 STEP_TOKENS = 65_536
 """Held-out tokens for every step but the run's last, which takes all: enough for medians over parents."""
+
+KEPT_BYTES = 400_000_000
+"""Values of a step that are kept between its two passes, if they are no more than this."""
+PROGRAM_BYTES = 700_000_000
+"""A process with its libraries, its models and a micro-batch of activations."""
+LEAST_CELLS = 200_000_000
+"""Children x tokens x steps from which starting processes pays: they take seconds to start."""
 
 Say = Callable[[str], None]
 
@@ -62,6 +74,7 @@ def fission(
     max_tokens: int | None = None,
     checkpoints: Sequence[Path | str] = (),
     say: Say = print,
+    jobs: int | None = 1,
 ) -> list[Path]:
     """Compare every saved step of a widened run with its parent, unless that is done, and write the run's tables.
 
@@ -76,31 +89,90 @@ def fission(
             STEP_TOKENS for the others.
         checkpoints: where to look first for what the run descends from (see `train.locate`).
         say: receives the lines that report progress.
+        jobs: processes at most, each on one thread; None: as many as there are cores to use. Changes no result.
 
     Returns:
         The tables, `out/<run>/fission-L<layer>.md`.
 
     Raises:
-        BadInput: a run, step, layer, parent or data that is not there or does not fit; a run never widened.
+        EnvironmentProblem: too little memory, or the system ended a worker process.
+        BadInput: `jobs` below 1; a run, step, layer, parent or data that is not there or does not fit; a run never
+            widened.
     """
+    jobs = checked_jobs(jobs, say)
     directory, chosen = _steps_of(run, only)
     newest = open_step(step_directory(directory, chosen[-1]))
-    tokens = TokenFile.open(data, split="eval", n_ctx=newest.config.n_ctx)
     widened, run_hash = widened_layers(newest), run_hash_of(newest)
     require_same_run(out / newest.state["run"], newest.directory, run_hash)
     written = []
     for layer in widened if layers is None else layers:
-        descent = descent_of(newest, layer, parent, checkpoints)
-        source = CheckpointSource(descent.parent, layer, HOOK)
-        check_data(source.facts, tokens)
-        comparison = _LayerComparison(descent, source, tokens, max_tokens, run_hash, say)
-        for step in chosen:
-            checkpoint = newest if step == newest.step else open_step(step_directory(directory, step))
-            comparison.measure(checkpoint, out, is_last=step == steps(directory)[-1])
+        place = _Place(newest.directory, layer, data, parent, max_tokens, run_hash, tuple(map(Path, checkpoints)))
+        try:
+            _measure_layer(place, directory, chosen, out, jobs, say)
+        finally:
+            _comparison.cache_clear()  # of its models, and of what lies at its paths
         path = out / newest.state["run"] / f"fission-L{layer}.md"
         write_atomic(path, as_markdown(read_run(path.parent, layer)).encode())
         written.append(path)
     return written
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What a process needs to compare steps of one layer with their parent."""
+
+    newest: Path
+    layer: int
+    data: Path
+    parent: Path | None
+    max_tokens: int | None
+    run_hash: str
+    checkpoints: tuple[Path, ...]
+
+
+def _measure_layer(place: _Place, directory: Path, chosen: list[int], out: Path, jobs: int, say: Say) -> None:
+    """Measure steps of a layer, in processes where that pays: the splits of the last step first, then the steps."""
+    comparison = _comparison(place)
+    last = steps(directory)[-1]
+    # The longest first, so that no process waits for it at the end.
+    work = [(step_directory(directory, step), step == last, False) for step in sorted(chosen, reverse=True)]
+    work = [(path, is_last, True) for path, is_last, _ in work if is_last] + work
+    n_jobs = jobs
+    if jobs > 1 and (comparison.cells * len(work) < LEAST_CELLS or comparison.done(work, out)):
+        n_jobs = 1
+    if n_jobs > 1:
+        n_jobs = jobs_that_fit(n_jobs, PROGRAM_BYTES + comparison.bytes_needed, free_memory(), say)
+    if n_jobs == 1:
+        with one_thread(), one_torch_thread():
+            for path, is_last, splits in reversed(work):
+                for line in _measured(place, path, out, is_last, splits):
+                    say(line)
+        return
+    with workers(n_jobs) as pool:
+        futures = [pool.submit(_measured, place, path, out, is_last, splits) for path, is_last, splits in work]
+        for future in reversed(futures):
+            for line in future.result():
+                say(line)
+
+
+def _measured(place: _Place, path: Path, out: Path, is_last: bool, splits: bool) -> list[str]:
+    """One piece of the work on a layer, and the lines that it has to say."""
+    comparison, lines = _comparison(place), []
+    if splits:
+        comparison.split(open_step(path), out)
+    else:
+        comparison.measure(open_step(path), out, is_last, lines.append)
+    return lines
+
+
+@lru_cache(maxsize=1)
+def _comparison(place: _Place) -> "_LayerComparison":
+    newest = open_step(place.newest)
+    tokens = TokenFile.open(place.data, split="eval", n_ctx=newest.config.n_ctx)
+    descent = descent_of(newest, place.layer, place.parent, place.checkpoints)
+    source = CheckpointSource(descent.parent, place.layer, HOOK)
+    check_data(source.facts, tokens)
+    return _LayerComparison(descent, source, tokens, place.max_tokens, place.run_hash)
 
 
 def _steps_of(run: Path, only: Sequence[int] | None) -> tuple[Path, list[int]]:
@@ -121,30 +193,41 @@ class _LayerComparison:
     """One layer of a run, step after step, and its parent, which is measured once."""
 
     def __init__(
-        self,
-        descent: Descent,
-        parent: CheckpointSource,
-        tokens: TokenFile,
-        max_tokens: int | None,
-        run_hash: str,
-        say: Say,
+        self, descent: Descent, parent: CheckpointSource, tokens: TokenFile, max_tokens: int | None, run_hash: str
     ) -> None:
         if max_tokens is not None and max_tokens < 1:
             raise BadInput(f"--max-tokens: {max_tokens} must be at least 1")
-        self._descent, self._parent, self._tokens, self._say = descent, parent, tokens, say
+        self._descent, self._parent, self._tokens = descent, parent, tokens
         self._max_tokens, self._run_hash = max_tokens, run_hash
         self._parents: dict[int | None, tuple[TokenPass, FiringLevels]] = {}
+
+    @property
+    def cells(self) -> int:
+        """Children x tokens of a step other than the last."""
+        return self._descent.families.size * min(self._at_most(False) or self._tokens.n_tokens, self._tokens.n_tokens)
+
+    def done(self, work: list[tuple[Path, bool, bool]], out: Path) -> bool:
+        """Whether results of each step stand there: they need only be checked."""
+        return all(self._place(open_step(path), out).is_dir() for path, _, _ in work)
 
     @cached_property
     def _birth(self) -> Transformer:
         return self._descent.birth.model()
 
-    def measure(self, checkpoint: Checkpoint, out: Path, is_last: bool) -> None:
+    def split(self, checkpoint: Checkpoint, out: Path) -> None:
+        """Measure what the splits of a step were worth, unless that is done."""
+        descent, final = self._descent, self._place(checkpoint, out)
+        write_splits(checkpoint, descent.layer, descent.families, self._tokens, final)
+
+    def _place(self, checkpoint: Checkpoint, out: Path) -> Path:
+        return ResultDirectory(out, checkpoint.state["run"], checkpoint.step, self._descent.layer, HOOK).beside(
+            "fission"
+        )
+
+    def measure(self, checkpoint: Checkpoint, out: Path, is_last: bool, say: Say) -> None:
         """Measure a step into its sealed directory, unless it is already there."""
         layer, families = self._descent.layer, self._descent.families
-        final = ResultDirectory(out, checkpoint.state["run"], checkpoint.step, layer, HOOK).beside("fission")
-        if is_last:
-            write_splits(checkpoint, layer, families, self._tokens, final)
+        final = self._place(checkpoint, out)
         counts = ""
 
         def make(aside: Path) -> dict[str, Any]:
@@ -152,10 +235,12 @@ class _LayerComparison:
             source = CheckpointSource(checkpoint, layer, HOOK)
             self._require_memory(source.facts.n_neurons)
             passed, parent_levels = self._parent_levels(is_last)
-            child_levels = _levels(source, passed, f"step {checkpoint.step} levels")
+            kept = kept_values(source, passed, KEPT_BYTES)
+            child_levels = _levels(kept or source, passed, f"step {checkpoint.step} levels")
+            read = source if kept is None else kept.again()
             meter = CoactivationMeter(families, child_levels, parent_levels)
             what = f"step {checkpoint.step} coactivation"
-            for (child, parent), _ in stream_values([source, self._parent], passed, what):
+            for (child, parent), _ in stream_values([read, self._parent], passed, what):
                 meter.update(as_sampled(child), as_sampled(parent))
             coactivation = meter.coactivation()
             weights = weight_figures(checkpoint.model(), self._birth, layer, families)
@@ -171,7 +256,7 @@ class _LayerComparison:
         depends = self._depends(checkpoint, is_last)
         facts = {"kind": "fission", "format_version": FORMAT_VERSION, "depends": depends}
         found = found_or_made(final, facts, make)
-        self._say(f"found {final}" if found else f"wrote {final}: {counts}")
+        say(f"found {final}" if found else f"wrote {final}: {counts}")
 
     def _parent_levels(self, is_last: bool) -> tuple[TokenPass, FiringLevels]:
         """The tokens of a step, and the parent's firing levels on them."""
@@ -240,15 +325,20 @@ class _LayerComparison:
             run_hash=self._run_hash,
         )
 
+    @property
+    def bytes_needed(self) -> int:
+        """Of memory: sums of children with parents and siblings, a micro-batch, and the values that are kept."""
+        n_parents, k = self._descent.families.shape
+        n_neurons = n_parents * k + self._descent.n_fresh
+        return 16 * n_neurons * n_parents + 8 * n_parents * k * k + 5 * 4 * 2048 * n_neurons + KEPT_BYTES
+
     def _require_memory(self, n_neurons: int) -> None:
         """Fail before measuring, not while, where the sums of a very wide layer do not fit.
 
         Raises:
             EnvironmentProblem: names the memory that is needed and what is free.
         """
-        n_parents, k = self._descent.families.shape
-        passing = 5 * 4 * 2048 * n_neurons
-        needed = 16 * n_neurons * n_parents + 8 * n_parents * k * k + passing
+        needed, n_parents = self.bytes_needed, len(self._descent.families)
         free = psutil.virtual_memory().available
         if needed > free:
             raise EnvironmentProblem(
@@ -257,7 +347,7 @@ class _LayerComparison:
             )
 
 
-def _levels(source: CheckpointSource, passed: TokenPass, what: str) -> FiringLevels:
+def _levels(source: NeuronSource, passed: TokenPass, what: str) -> FiringLevels:
     meter = FiringLevelMeter(source.facts.n_neurons, passed.n_fit)
     for (values,), sample in stream_values([source], passed, what):
         meter.update(as_sampled(values), torch.from_numpy(sample.is_fit))

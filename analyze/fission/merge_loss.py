@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
@@ -24,7 +25,7 @@ from analyze.activations.directory import beside
 from train.checkpoint import Checkpoint
 from train.data.tokens import TokenFile
 from train.files import found_or_made, verify
-from train.model import Transformer
+from train.model import MLP, Transformer
 from train.parquet import read_parquet, write_parquet
 
 ROWS = 16
@@ -89,24 +90,47 @@ def measure_splits(
     x, targets, block = model.residual_mid(rows[:, :-1], layer), rows[:, 1:], model.block(layer)
     read = block.ln2(x)
 
-    def losses() -> Float[Tensor, "row"]:
-        out = x + block.mlp(read)
+    def losses_of(changed: Float[Tensor, "row pos d_model"]) -> Float[Tensor, "row"]:
+        out = x + changed
         for later in model.layers[layer + 1 :]:
             out = later(out)
         return row_losses(model, model.ln_out(out), targets)
 
-    own = losses()
+    own = losses_of(written := block.mlp(read))
     index = torch.from_numpy(families)
     gains = torch.zeros(len(families), len(rows), dtype=torch.float64)
+    difference = _Alone(block.mlp, read, index) if block.mlp.activation.neurons_are_alone else None
     for parent in tqdm(range(len(families)), desc="splits", unit="parent", disable=None, file=sys.stderr):
+        if difference is not None:
+            gains[parent] = losses_of(written + difference[parent]) - own
+            continue
         with merged(model, layer, index[parent : parent + 1]):
-            gains[parent] = losses() - own
+            gains[parent] = losses_of(block.mlp(read)) - own
     with merged(model, layer, index):
-        all_merged = float(losses().mean())
+        all_merged = float(losses_of(block.mlp(read)).mean())
     spread = gains.std(1, correction=1) / len(rows) ** 0.5 if len(rows) > 1 else torch.full((len(gains),), torch.nan)
     columns = {"recovered": gains.mean(1).numpy(), "recovered_se": spread.numpy()}
     table = pl.DataFrame({"parent": pl.Series(range(len(families)), dtype=pl.Int32), **columns})
     return table.with_columns(pl.col("recovered_se").fill_nan(None)), float(own.mean()), all_merged
+
+
+class _Alone:
+    """What merging each family changes in what the layer writes, where no neuron depends on another.
+
+    A family's own part of the layer, in place of the whole layer once a family; and what the other neurons write then
+    cancels exactly instead of up to rounding.
+    """
+
+    def __init__(self, mlp: MLP, read: Float[Tensor, "row pos d_model"], families: Int[Tensor, "parent child"]) -> None:
+        self._families, self._neurons, self._w_out = families, mlp.neurons(read), mlp.fc_out.weight.T
+        pre = F.linear(read, mlp.fc_in.weight[families].mean(1), mlp.fc_in.bias[families].mean(1))
+        self._merged, self._k = mlp.activation.function(pre), families.shape[1]
+
+    def __getitem__(self, parent: int) -> Float[Tensor, "row pos d_model"]:
+        own = self._families[parent]
+        w_out = self._w_out[own]
+        mean = self._k * w_out.mean(0, keepdim=True)
+        return self._merged[..., parent : parent + 1] @ mean - self._neurons[..., own] @ w_out
 
 
 @contextmanager

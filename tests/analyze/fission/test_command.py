@@ -10,6 +10,7 @@ import pytest
 
 from analyze.activations.collect import collect
 from analyze.activations.store import open_activations
+from analyze.fission import command
 from analyze.fission.command import fission
 from analyze.fission.families import MEDIAN, MOST, RANDOM, chosen_parents, shown_children, tree
 from analyze.fission.store import Fission, find_fission, read_fission
@@ -58,6 +59,27 @@ def test_every_saved_step_is_measured(place: Path, found: list[Fission]) -> None
         assert (one.parents.select(VERDICTS).sum_horizontal() == 3).all()
         assert (one.examples is not None) == (one.meta.step == saved[-1])
         assert one.directory.name == "L0.mid.fission"
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_several_processes_measure_the_same(place: Path, jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(command, "LEAST_CELLS", 0)
+    lines: list[str] = []
+    fission(place / "runs/wide-s0", place / "data", tmp_path, say=lines.append, jobs=jobs)
+    before, after = (
+        {path.relative_to(root): path for path in root.rglob("L0.mid.*/*") if path.suffix in (".parquet", ".txt")}
+        for root in (place / "results" / "wide-s0", tmp_path / "wide-s0")
+    )
+    measured = {name for name in before if name.parent.suffix in (".fission", ".split")}
+    assert measured == after.keys()
+    assert len([name for name in measured if name.name == "splits.parquet"]) == 1
+    assert all(before[name].read_bytes() == after[name].read_bytes() for name in measured)
+    assert len([line for line in lines if line.startswith("wrote")]) == len(steps(place / "runs/wide-s0"))
+
+
+def test_no_jobs_is_bad_input(place: Path, tmp_path: Path):
+    with pytest.raises(BadInput, match="--jobs 0: must be at least 1"):
+        fission(place / "runs/wide-s0", place / "data", tmp_path, jobs=0)
 
 
 def test_copies_are_born_as_one_neuron(found: list[Fission]) -> None:

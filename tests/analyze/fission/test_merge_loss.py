@@ -37,7 +37,7 @@ def test_merging_splits_of_pure_zero_sum_noise_on_w_out_costs_nothing(act):
     assert n_noticeable(table) == 0
 
 
-@pytest.mark.parametrize("act", ["relu", "solu_ln"])
+@pytest.mark.parametrize("act", ["relu", "gelu", "gelu_ln", "solu_ln"])
 def test_it_is_the_loss_with_the_children_replaced_by_their_mean(act):
     model = wide_model(act, noise="w_in", sigma=1.0)
     table, loss, together = measure_splits(model, 0, FAMILIES, reads())
