@@ -6,6 +6,9 @@ Every score in SCORES makes its table of the same collected activations, on one 
 study pays once for its text (views, embeddings, clusters, labels), whichever score asks for it first; `wall` and
 `processor` are the least of `--repeats` further runs. Those two are scaled to 256 scored neurons (dead and rare
 ones cost next to nothing) and 190,000 sampled tokens.
+
+Below stand the wall seconds of whole tables by the number of processes (`--jobs`), nulls apart: K_eff alone and all
+scores. Processes are started and have read the text before the clock starts, as in a study after its first layer.
 """
 
 import argparse
@@ -18,8 +21,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from analyze.activations.store import SCORED, open_activations
-from analyze.scores import SCORES
+from analyze.scores import SCORES, default_names
 from analyze.scores.base import NeuronScore
+from analyze.scores.parts import Layer, score_in_workers
+from analyze.workers import workers
 from train.errors import BadInput
 
 N_NEURONS = 256
@@ -34,12 +39,25 @@ def seconds(score: NeuronScore, directory: Path) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
+def seconds_by_jobs(directory: Path, names: list[str], jobs: int, repeats: int) -> float:
+    """Least wall seconds of a table without nulls, made by so many processes that have read the text before."""
+    acts, layer = open_activations(directory), Layer(directory.resolve())
+    runs = []
+    with workers(jobs) as pool:
+        for _ in range(repeats + 2):  # with luck the first two have every process read every text that it needs
+            start = time.perf_counter()
+            score_in_workers(layer, acts, names, 0, [], pool)
+            runs.append(time.perf_counter() - start)
+    return min(runs[2:])
+
+
 def main() -> None:
     """Print a table for each directory."""
     parser = argparse.ArgumentParser(description="What each score costs.")
     parser.add_argument("activations", type=Path, nargs="+", help="directories that `python -m analyze collect` wrote")
     parser.add_argument("--scores", nargs="+", choices=list(SCORES), default=list(SCORES))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--jobs", type=int, nargs="*", default=[1, 2], help="numbers of processes; none: leave out")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for directory in args.activations:
@@ -56,6 +74,9 @@ def main() -> None:
             runs = [seconds(SCORES[name], directory) for _ in range(args.repeats)]
             wall, processor = (min(run[i] for run in runs) * scale for i in range(2))
             print(f"{name:<20}{first:>10.2f}{wall:>10.2f}{processor:>12.2f}", flush=True)
+        for title, names in (("k_eff", ["k_eff"]), ("all", default_names())) if args.jobs else ():
+            by_jobs = ((jobs, seconds_by_jobs(directory, names, jobs, args.repeats) * scale) for jobs in args.jobs)
+            print(f"{title:<20}" + "".join(f"   {jobs} processes {wall:.2f}" for jobs, wall in by_jobs), flush=True)
 
 
 if __name__ == "__main__":
