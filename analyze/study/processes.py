@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from io import TextIOBase
+from itertools import cycle
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -83,6 +85,7 @@ class Running:
     process: ForkServerProcess
     messages: Connection
     began: float
+    cores: int = 1
     ended: Ended | None = None
     failure: PolysemError | None = None
 
@@ -128,7 +131,8 @@ def run_tasks(
     """Run all tasks, each after those that it needs; of those that may run, first the one with the longest chain.
 
     Args:
-        jobs: cores to use; a task takes as many as it has threads, but never more than all.
+        jobs: cores to use; a task takes as many as it has threads, but never more than all. Where no task waits for
+            cores or memory, the idle ones go to tasks that can spread, as they start.
         free: bytes of memory that tasks that run at once may take together; one always runs.
         on_stage: takes each stage as it ends.
         on_change: takes what runs and what waits, about once a second and at each change.
@@ -148,15 +152,17 @@ def run_tasks(
         forkserver.ensure_running()
     try:
         while waiting or running:
-            for task in _startable(waiting, running, done, known, jobs, free):
+            for task, cores in _startable(waiting, running, done, known, jobs, free):
                 waiting.remove(task)
-                running.append(_start(context, task, _free_slot(running), place))
+                running.append(_start(context, task, cores, _free_slot(running), place))
             on_change(running, waiting)
             _receive(running, on_stage, on_text)
             for each in [each for each in running if each.process.exitcode is not None]:
                 _drain(each, on_stage, on_text)
                 running.remove(each)
                 each.process.join()
+                if (each.process.exitcode or 0) < 0:
+                    _signal_group(each, signal.SIGTERM)  # what it started does not know that it was killed
                 _raise_failure(each)
                 assert each.ended is not None
                 done.add(each.task.key)
@@ -168,22 +174,35 @@ def run_tasks(
 
 def _startable(
     waiting: Sequence[Task], running: Sequence[Running], done: set[str], known: set[str], jobs: int, free: int
-) -> list[Task]:
-    """Tasks to start now. A shorter one does not overtake a longer one that waits for cores or memory alone."""
-    cores = jobs - sum(min(each.task.threads, jobs) for each in running)
-    memory = free - sum(each.task.memory for each in running)
+) -> list[tuple[Task, int]]:
+    """Tasks to start now, and the cores of each.
+
+    A shorter one does not overtake a longer one that waits for cores or memory alone.
+    """
+    cores = jobs - sum(each.cores for each in running)
+    memory = free - sum(_memory(each.task, each.cores) for each in running)
     held = {each.task.exclusive for each in running} - {""}
-    chosen: list[Task] = []
+    chosen: dict[Task, int] = {}
     for task in waiting:
         if any(need in known and need not in done for need in task.needs) or task.exclusive in held:
             continue
         is_first = not running and not chosen
         if min(task.threads, jobs) > cores or (task.memory > memory and not is_first):
-            break
-        chosen.append(task)
-        cores, memory = cores - min(task.threads, jobs), memory - task.memory
+            return list(chosen.items())
+        chosen[task] = min(task.threads, jobs)
+        cores, memory = cores - chosen[task], memory - task.memory
         held |= {task.exclusive} - {""}
-    return chosen
+    for task in cycle([task for task in chosen if task.spreads]):
+        if cores < 1 or task.memory > memory:
+            break
+        chosen[task] += 1
+        cores, memory = cores - 1, memory - task.memory
+    return list(chosen.items())
+
+
+def _memory(task: Task, cores: int) -> int:
+    """Bytes that a task may take on so many cores."""
+    return task.memory * cores if task.spreads else task.memory
 
 
 def _free_slot(running: Sequence[Running]) -> int:
@@ -202,12 +221,13 @@ def _environment(environ: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _start(context: Any, task: Task, slot: int, place: Place) -> Running:
+def _start(context: Any, task: Task, cores: int, slot: int, place: Place) -> Running:
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(task, theirs, place), name=task.key)
+    told = replace(task, call=partial(task.call, cores=cores)) if task.spreads else task
+    process = context.Process(target=_work, args=(told, theirs, place), name=task.key)
     process.start()
     theirs.close()
-    return Running(task, slot, process, ours, time.monotonic())
+    return Running(task, slot, process, ours, time.monotonic(), cores)
 
 
 def _receive(running: Sequence[Running], on_stage: Callable, on_text: Callable, seconds: float = 1.0) -> None:
@@ -268,12 +288,17 @@ def _stop(running: list[Running], on_stage: Callable, on_text: Callable) -> None
 
 def _signal(each: Running, number: int) -> None:
     """To a task's process, or, to kill, to its whole group."""
-    pid = each.process.pid
-    if pid is None:
-        return
-    for send in (os.killpg, os.kill) if number == signal.SIGKILL else (os.kill,):
+    if number == signal.SIGKILL:
+        _signal_group(each, number)
+    if each.process.pid is not None:
         with suppress(ProcessLookupError, PermissionError):
-            send(pid, number)
+            os.kill(each.process.pid, number)
+
+
+def _signal_group(each: Running, number: int) -> None:
+    if each.process.pid is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(each.process.pid, number)
 
 
 def _work(task: Task, messages: Connection, place: Place) -> None:

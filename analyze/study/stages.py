@@ -103,6 +103,7 @@ def _of_run(
                 measuring_seconds(n_neurons, analysis.sample_tokens, len(analysis.nulls)),
                 measuring_bytes(shape, n_neurons, analysis.sample_tokens),
                 needs=(trained.key,),
+                spreads=True,
             )
         )
     if config.widen is not None:
@@ -154,9 +155,19 @@ def _launch(launch: str, record: Path, out: Path) -> None:
 
 
 def _measure(
-    run: Path, step: int | None, label: str, directories: StudyDirectories, analysis: AnalysisConfig, report: Report
+    run: Path,
+    step: int | None,
+    label: str,
+    directories: StudyDirectories,
+    analysis: AnalysisConfig,
+    report: Report,
+    cores: int = 1,
 ) -> None:
-    """Collect and score one step of a run (None: the last), all layers and hooks; the samples go once scores stand."""
+    """Collect and score one step of a run (None: the last), all layers and hooks; the samples go once scores stand.
+
+    Args:
+        cores: processes that score.
+    """
     from analyze.activations.collect import collect
     from analyze.scores.run import score_directory, scored_step
     from train.checkpoint import step_directory
@@ -177,7 +188,9 @@ def _measure(
         say("found, scored" if scored_before else ", ".join(directory.name for directory in activations))
     with report.stage("score", label) as say:
         drop = not analysis.keep_samples
-        scored = [score_directory(directory, names, drop_samples=drop, nulls=nulls) for directory in activations]
+        scored = [
+            score_directory(directory, names, drop_samples=drop, nulls=nulls, jobs=cores) for directory in activations
+        ]
         found = "found, " if all(each.found for each in scored) else ""
         say(f"{found}{sum(each.n_neurons for each in scored):,} neurons")
 

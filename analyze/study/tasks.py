@@ -29,6 +29,8 @@ class Task:
     needs: tuple[str, ...] = ()
     """Keys of the tasks that come before."""
     threads: int = 1
+    spreads: bool = False
+    """Whether `call` also takes `cores=`: it gets those that would idle, and may take `memory` on each of them."""
     exclusive: str = ""
     """Of tasks with the same non-empty word, one runs at a time: those that would share a GPU, or start processes."""
 

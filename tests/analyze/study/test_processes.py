@@ -1,5 +1,6 @@
 """Tasks in processes: order, cores and memory, failures, and that nothing is left running."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,13 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import psutil
 import pytest
 
-from analyze.study.processes import Running, Stage, TaskFailed, run_tasks
+from analyze.study.processes import Running, Stage, TaskFailed, _startable, run_tasks
 from analyze.study.tasks import Report, Task, chains, in_order
+from analyze.workers import workers
 from train.errors import BadInput, EnvironmentProblem, Stopped
 
 GIGABYTE = 10**9
@@ -201,3 +204,77 @@ def test_what_runs_and_what_waits_is_told(tmp_path):
     )
     assert (["0 a", "1 b"], 1) in seen
     assert seen[-1] == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("over", "jobs", "free", "expected"),
+    [
+        ({"spreads": True}, 5, 100 * GIGABYTE, {"a": 3, "b": 2}),
+        ({"spreads": True}, 5, 3 * GIGABYTE, {"a": 2, "b": 1}),
+        ({}, 5, 100 * GIGABYTE, {"a": 1, "b": 1}),
+        ({"spreads": True}, 1, 100 * GIGABYTE, {"a": 1}),
+        ({"spreads": True, "exclusive": "device"}, 3, 100 * GIGABYTE, {"a": 3}),
+    ],
+    ids=["idle cores are dealt out", "memory for three", "cannot spread", "no core idles", "alone"],
+)
+def test_idle_cores_go_to_what_can_use_them(over, jobs, free, expected):
+    tasks = [task("a", **over), task("b", **over), task("later", needs=("a", "b"))]
+    chosen = _startable(tasks, [], set(), {each.key for each in tasks}, jobs, free)
+    assert {each.name: cores for each, cores in chosen} == expected
+
+
+def test_no_idle_core_is_given_away_while_a_task_waits_for_more_of_them():
+    tasks = [task("a", spreads=True, seconds=9.0), task("wide", threads=3)]
+    chosen = _startable(tasks, [], set(), {each.key for each in tasks}, 3, 100 * GIGABYTE)
+    assert {each.name: cores for each, cores in chosen} == {"a": 1}
+
+
+def test_cores_and_memory_of_what_spreads_are_taken_while_it_runs():
+    first, second = task("first", spreads=True), task("second")
+    messages, _ = multiprocessing.Pipe(duplex=False)
+    running = [Running(first, 0, ForkServerProcess(), messages, 0.0, cores=2)]
+    known = {first.key, second.key}
+    assert _startable([second], running, set(), known, 2, 100 * GIGABYTE) == []
+    assert _startable([second], running, set(), known, 3, 2 * GIGABYTE) == []
+    assert _startable([second], running, set(), known, 3, 3 * GIGABYTE) == [(second, 1)]
+
+
+def spread(directory: Path, seconds: float, report: Report, cores: int) -> None:
+    """Keep so many processes of a pool busy; leave their ids, and then its own."""
+    with workers(cores) as pool:
+        others = [pool.submit(_busy, directory, i, seconds) for i in range(cores)]
+        while len(list(directory.glob("worker-*.pid"))) < cores:
+            time.sleep(0.05)
+        (directory / "task.pid").write_text(str(os.getpid()))
+        for other in others:
+            other.result()
+
+
+def _busy(directory: Path, i: int, seconds: float) -> None:
+    (directory / f"worker-{i}.pid").write_text(str(os.getpid()))
+    time.sleep(seconds)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, None], ids=["killed", "asked to stop", "done"])
+def test_processes_of_a_task_that_spreads_end_with_it(tmp_path, number):
+    def stop() -> None:
+        while not (tmp_path / "task.pid").exists() or not (tmp_path / "task.pid").read_text():
+            time.sleep(0.05)
+        os.kill(int((tmp_path / "task.pid").read_text()), number)  # pyright: ignore
+
+    spreading = [task("a", partial(spread, tmp_path, 60 if number else 0.1), spreads=True)]
+    if number is None:
+        run(spreading)
+    else:
+        threading.Thread(target=stop, daemon=True).start()
+        with pytest.raises(EnvironmentProblem if number == signal.SIGKILL else TaskFailed):
+            run(spreading)
+    assert len(list(tmp_path.glob("worker-*.pid"))) == 2
+    deadline = time.monotonic() + 10
+    while any(alive(path) for path in tmp_path.glob("*.pid")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    require_gone(tmp_path)
+
+
+def alive(path: Path) -> bool:
+    return psutil.pid_exists(int(path.read_text()))
