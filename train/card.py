@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from train.checkpoint import Checkpoint
-from train.config import RunConfig
+from train.config import ModelConfig, RunConfig
 from train.configfile import to_toml
 from train.data.tokens import read_data_manifest
 
@@ -31,7 +31,7 @@ def model_card(checkpoint: Checkpoint, config: RunConfig, data: Path) -> str:
     return f"""\
 # {state["run"]}
 
-A {shape.n_layers}-layer transformer with {shape.act} MLPs ({", ".join(map(str, shape.widths))} neurons), \
+A {shape.n_layers}-layer transformer {mlps_in_words(shape)}, \
 d_model {shape.d_model}, {shape.n_params:,} parameters,
 trained by polysem on {state["tokens"]:,} tokens{after}.
 
@@ -60,3 +60,10 @@ Files and hashes stand in the manifest of `{data}`.
 
     {indented_config}
 """
+
+
+def mlps_in_words(shape: ModelConfig) -> str:
+    """What stands between a model's attention layers: `with relu MLPs (256, 256 neurons)`, or that nothing does."""
+    if not shape.has_mlp:
+        return "of attention alone, without MLPs"
+    return f"with {shape.act} MLPs ({', '.join(map(str, shape.widths))} neurons)"

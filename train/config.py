@@ -12,18 +12,22 @@ if TYPE_CHECKING:
     from train.activations import Activation
 
 
+ATTENTION_ONLY = "none"
+"""The `act` of a model without MLPs."""
+
+
 def _known_activation(name: str) -> str:
     from train.activations import ACTIVATIONS  # with torch, which reading other files does not wait for
 
-    if name not in ACTIVATIONS:
-        *most, last = map(repr, ACTIVATIONS)
+    if name != ATTENTION_ONLY and name not in ACTIVATIONS:
+        *most, last = map(repr, (*ACTIVATIONS, ATTENTION_ONLY))
         expected = f"{', '.join(most)} or {last}"
         raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
     return name
 
 
 ActivationName = Annotated[str, AfterValidator(_known_activation)]
-"""A key of `train.activations.ACTIVATIONS`."""
+"""A key of `train.activations.ACTIVATIONS`, or `none` for a model of attention alone, without MLPs."""
 
 T = TypeVar("T")
 Several = Annotated[tuple[T, ...], Strict(False)]
@@ -86,7 +90,7 @@ class ModelConfig(Section):
     d_vocab: int = Field(ge=2, le=2**20)
     act: ActivationName
     widths: Several[int] = ()
-    """d_mlp of each layer; default 4 x d_model."""
+    """d_mlp of each layer; default 4 x d_model; 0 where there are no MLPs."""
     mlp_ln_eps: Several[float] = ()
     """Epsilon of each layer's mid LayerNorm; kept but unused where the activation has none."""
 
@@ -94,6 +98,14 @@ class ModelConfig(Section):
     def _resolve(self) -> "ModelConfig":
         if self.d_model % self.n_heads:
             raise ValueError(f"n_heads: {self.n_heads} heads do not divide d_model = {self.d_model}")
+        if not self.has_mlp:
+            if any(self.widths):
+                raise ValueError(
+                    f"widths: {list(self.widths)}, but act = 'none' is a model without MLPs; leave them out"
+                )
+            object.__setattr__(self, "widths", (0,) * self.n_layers)
+            object.__setattr__(self, "mlp_ln_eps", (1e-5,) * self.n_layers)
+            return self
         if not self.widths:
             object.__setattr__(self, "widths", (4 * self.d_model,) * self.n_layers)
         if len(self.widths) != self.n_layers:
@@ -116,23 +128,36 @@ class ModelConfig(Section):
 
     @property
     def activation(self) -> "Activation":
-        """What `act` names."""
+        """What `act` names.
+
+        Raises:
+            BadInput: a model without MLPs.
+        """
         from train.activations import ACTIVATIONS
 
+        if not self.has_mlp:
+            raise BadInput("act = 'none': this model is attention-only, it has no MLPs")
         return ACTIVATIONS[self.act]
+
+    @property
+    def has_mlp(self) -> bool:
+        """Whether there are MLPs; without them the model is attention-only."""
+        return self.act != ATTENTION_ONLY
 
     @property
     def has_mid_ln(self) -> bool:
         """Whether a LayerNorm stands between the activation and W_out."""
-        return self.activation.mid_ln
+        return self.has_mlp and self.activation.mid_ln
 
     @property
     def n_params(self) -> int:
         """Number of parameters, by arithmetic."""
         d = self.d_model
         attention = 4 * (d * d + d)
+        around = 2 * d * self.n_layers * (2 if self.has_mlp else 1)
         mlps = sum(2 * d * width + width + d + (2 * width if self.has_mid_ln else 0) for width in self.widths)
-        return (2 * self.d_vocab + self.n_ctx) * d + self.n_layers * (attention + 4 * d) + mlps + 2 * d
+        mlps = mlps if self.has_mlp else 0
+        return (2 * self.d_vocab + self.n_ctx) * d + self.n_layers * attention + around + mlps + 2 * d
 
 
 class ModelSpec(Section):
@@ -144,7 +169,7 @@ class ModelSpec(Section):
     n_heads: int = Field(ge=1)
     n_ctx: int = Field(ge=2, le=MAX_N_CTX)
     mlp_ratio: float | None = Field(default=None, gt=0, le=MAX_WIDTH)
-    """d_mlp / d_model of every layer; default 4. Give this or `widths`, not both."""
+    """d_mlp / d_model of every layer; default 4. Give this or `widths`, not both; neither where `act` is `none`."""
     widths: Several[int] | None = None
     mlp_ln_eps: Several[float] | None = None
 
@@ -152,6 +177,9 @@ class ModelSpec(Section):
     def _one_way_to_give_widths(self) -> "ModelSpec":
         if self.mlp_ratio is not None and self.widths is not None:
             raise ValueError("mlp_ratio: give mlp_ratio or widths, not both")
+        if self.act == ATTENTION_ONLY and (self.mlp_ratio is not None or any(self.widths or ())):
+            key = "widths" if self.mlp_ratio is None else "mlp_ratio"
+            raise ValueError(f"{key}: act = 'none' is a model without MLPs; leave {key} out")
         self.resolve(d_vocab=2)
         return self
 

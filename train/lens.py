@@ -37,8 +37,9 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
         n_ctx=config.n_ctx,
         n_heads=config.n_heads,
         d_vocab=config.d_vocab,
-        d_mlp=max(config.widths),
-        act_fn=config.activation.lens_name,
+        d_mlp=max(config.widths) or None,
+        act_fn=config.activation.lens_name if config.has_mlp else "relu",
+        attn_only=not config.has_mlp,
         normalization_type="LN",
         architecture="TransformerLensNative",
         init_weights=False,
@@ -46,6 +47,8 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
     native = NativeModel(cfg)
     for layer, block in enumerate(native.layers):
         assert isinstance(block, NativeBlock)
+        if not config.has_mlp:
+            continue
         block.mlp = NativeMLP(_layer_config(cfg, config, layer))
         block.mlp.act = config.activation.function
     parameter = next(model.parameters())

@@ -222,7 +222,7 @@ def _evaluate(run: Training) -> None:
 
 def eval_rows(config: ModelConfig) -> int:
     """Rows of one evaluation pass of a model."""
-    return max(1, min(EVAL_ROWS, EVAL_NEURONS // (config.n_ctx * max(config.widths))))
+    return max(1, min(EVAL_ROWS, EVAL_NEURONS // (config.n_ctx * max(1, *config.widths))))
 
 
 @torch.no_grad()

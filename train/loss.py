@@ -137,7 +137,8 @@ class TrainingLoss(nn.Module):
         super().__init__()
         self.next_token = NextTokenLoss(model)
         self.l1 = l1
-        self.layers = [layer for layer in range(model.config.n_layers) if model.mlp(layer).fc_in.weight.requires_grad]
+        layers = range(model.config.n_layers) if model.config.has_mlp else ()
+        self.layers = [layer for layer in layers if model.mlp(layer).fc_in.weight.requires_grad]
 
     def forward(self, rows: Int[Tensor, "batch pos_and_one"]) -> tuple[Float[Tensor, ""], ...]:
         """The sum that is lowered; then, without gradient, the next-token loss in nats a token and the bare penalty."""

@@ -62,12 +62,13 @@ def to_train(config: ModelConfig, n_trained: int, tokens_per_pass: int, l1: bool
         tokens_per_pass: of one forward and backward pass: rows_per_step / accumulate / processes x n_ctx.
         l1: whether the loss penalises activations.
     """
-    per_neuron = config.activation.values_held + (HELD_BY_L1 if l1 else 0)
+    held = config.activation.values_held if config.has_mlp else 1
+    per_neuron = held + (HELD_BY_L1 if l1 else 0)
     per_token = per_neuron * sum(config.widths) + HELD_BY_RESIDUAL * config.d_model * config.n_layers
     training = tokens_per_pass * per_token
     # Without gradients, torch frees a layer's neurons when the next layer begins.
     tokens_per_evaluation = eval_rows(config) * config.n_ctx
-    evaluating = tokens_per_evaluation * ((config.activation.values_held - 1) * max(config.widths) + 8 * config.d_model)
+    evaluating = tokens_per_evaluation * ((held - 1) * max(config.widths) + 8 * config.d_model)
     n_tokens = tokens_per_pass if training > evaluating else tokens_per_evaluation
     return Need(4 * config.n_params + 12 * n_trained, int(4 * max(training, evaluating)), n_tokens)
 

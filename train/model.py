@@ -83,19 +83,21 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP, each reading a LayerNorm of the residual stream and adding to it."""
+    """Attention, then an MLP if there are any, each reading a LayerNorm of the residual stream and adding to it."""
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
         self.ln1 = nn.LayerNorm(config.d_model)
         self.attn = Attention(config)
-        self.ln2 = nn.LayerNorm(config.d_model)
-        self.mlp = MLP(config, layer)
+        self.has_mlp = config.has_mlp
+        if self.has_mlp:
+            self.ln2 = nn.LayerNorm(config.d_model)
+            self.mlp = MLP(config, layer)
 
     def forward(self, x: Residual) -> Residual:
         """One layer. Shape in and out: [batch pos d_model]."""
         x = x + self.attn(self.ln1(x))
-        return x + self.mlp(self.ln2(x))
+        return x + self.mlp(self.ln2(x)) if self.has_mlp else x
 
 
 class Transformer(nn.Module):
@@ -183,9 +185,10 @@ class Transformer(nn.Module):
         """What a layer's MLP reads: the residual stream after ln2, [batch pos d_model]; the pass stops there.
 
         Raises:
-            BadInput: a layer that is not there.
+            BadInput: a layer that is not there, or one without an MLP.
         """
         x = self.residual_mid(tokens, layer)
+        self.mlp(layer)
         return self.block(layer).ln2(x)
 
     def mlp_activations(self, tokens: Int[Tensor, "batch pos"], layer: int, hook: Hook = "post") -> Neurons:
@@ -206,7 +209,13 @@ class Transformer(nn.Module):
         return block
 
     def mlp(self, layer: int) -> MLP:
-        """The MLP of a layer, typed."""
+        """The MLP of a layer, typed.
+
+        Raises:
+            BadInput: the model is attention-only.
+        """
+        if not self.config.has_mlp:
+            raise BadInput(f"layer {layer}: act = 'none': this model is attention-only, it has no MLPs")
         return self.block(layer).mlp
 
 

@@ -192,6 +192,8 @@ def collect(
             the same name.
     """
     opened, checkpoints = load(checkpoint), list(checkpoints)
+    if not opened.config.has_mlp:
+        raise BadInput(f"{opened.directory}: act = 'none': this model is attention-only, it has no MLP neurons")
     identity = identity_of(opened, checkpoints)
     _require_same_run(Path(out) / opened.state["run"], identity, opened, checkpoints)
     tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)

@@ -46,6 +46,8 @@ class NeuronSource(Protocol):
 
 def hooks_of(config: ModelConfig) -> tuple[str, ...]:
     """Hooks at which a model's neurons differ: without a mid LayerNorm `post` equals `mid` and is left out."""
+    if not config.has_mlp:
+        return ()
     return HOOKS if config.has_mid_ln else HOOKS[:1]
 
 
@@ -73,6 +75,8 @@ class CheckpointSource:
         if not 0 <= layer < config.n_layers:
             layers = ", ".join(map(str, range(config.n_layers)))
             raise BadInput(f"{checkpoint.directory}: no layer {layer}; it has: {layers}")
+        if not config.has_mlp:
+            raise BadInput(f"{checkpoint.directory}: act = 'none': this model is attention-only, it has no MLP neurons")
         if hook not in hooks_of(config):
             note = f" ({config.act} has no mid LayerNorm, so post is mid)" if hook == "post" else ""
             known = ", ".join(hooks_of(config))

@@ -64,7 +64,7 @@ def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: i
     with locked(results):
         fixed = _settle(results, study, base, cores, launch)
         planned = plan(study, base, checkpoints, str(path), fixed.precision)
-        with Progress(results, 3 + sum(map(n_stages, planned)), jobs) as progress:
+        with Progress(results, n_stages(planned, study.analysis), jobs) as progress:
             with progress.stage("prepare", base["data"]) as say:
                 directories = StudyDirectories(ensure_data(base["data"], out / "data"), checkpoints, results)
                 say(str(directories.data))
@@ -131,7 +131,9 @@ def _close(progress: Progress, directories: StudyDirectories, planned: list[Plan
     from train.checkpoint import load
 
     results = directories.results
-    print(f"\n{(results / 'comparison.md').read_text()}")
+    compared = (results / "comparison.md").is_file()
+    if compared:
+        print(f"\n{(results / 'comparison.md').read_text()}")
     for run in planned:
         lineage = load(directories.checkpoints / run.name).lineage
         if lineage is not None:
@@ -150,4 +152,7 @@ def _close(progress: Progress, directories: StudyDirectories, planned: list[Plan
         "processes": {key: asdict(cost) for key, cost in progress.costs.items()},
     }
     write_atomic(results / "stages.json", json.dumps(record, indent=2).encode() + b"\n")
-    print(f"table  {results / 'comparison.md'}\nreport {results / 'report.html'}")
+    if compared:
+        print(f"table  {results / 'comparison.md'}\nreport {results / 'report.html'}")
+    else:
+        print(f"checkpoints {directories.checkpoints}")

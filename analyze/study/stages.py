@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from analyze.study.plan import PlannedRun
 from analyze.study.tasks import Report, Task
 from train.config import ModelConfig, RunConfig
 from train.configfile import to_toml
-from train.errors import PolysemError
+from train.errors import BadInput, PolysemError
 from train.files import write_atomic
 
 CLOSING_SECONDS = 5.0
@@ -38,9 +39,13 @@ class StudyDirectories:
     results: Path
 
 
-def n_stages(run: PlannedRun) -> int:
-    """Lines that a run prints: train, collect and score of one or two steps, fission."""
-    return 1 + (2 if run.is_arm else 4) + (run.config.widen is not None)
+def n_stages(planned: Sequence[PlannedRun], analysis: AnalysisConfig) -> int:
+    """Lines that a study prints: prepare, of each run train, collect and score of one or two steps and fission, and
+    compare and report."""
+    shapes = shapes_of(list(planned), d_vocab=2)
+    measured = [run for run in planned if analysis.scores and shapes[run.name].has_mlp]
+    own = sum((2 if run.is_arm else 4) + (run.config.widen is not None) for run in measured)
+    return 1 + len(planned) + own + (2 if measured else 0)
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,30 @@ def tasks_of(
     first = next(run.config.model for run in planned if run.config.model is not None)
     shapes = shapes_of(planned, TokenFile.open(directories.data, split="eval", n_ctx=first.n_ctx).d_vocab)
     tasks = [task for run in planned for task in _of_run(run, shapes[run.name], study, directories, training)]
+    with_neurons = [run.name for run in planned if shapes[run.name].has_mlp]
+    if not study.analysis.scores or not with_neurons:
+        return tasks
+    _require_neurons(study, [run for run in planned if not shapes[run.name].has_mlp])
     last = Task(
         "compare",
         directories.results.name,
-        partial(_compare, study, directories.results, [run.name for run in planned]),
+        partial(_compare, study, directories.results, with_neurons),
         CLOSING_SECONDS,
         2 * PROGRAM,
         needs=tuple(task.key for task in tasks),
     )
     return [*tasks, last]
+
+
+def _require_neurons(study: StudyConfig, without: Sequence[PlannedRun]) -> None:
+    """Refuse a reference that has no neurons to compare with.
+
+    Raises:
+        BadInput: the reference is attention-only.
+    """
+    reference = study.reference or next(iter(study.variants))
+    if reference in {run.config.variant for run in without}:
+        raise BadInput(f"reference: {reference!r} is attention-only, it has no neurons to compare others with")
 
 
 def _of_run(
@@ -92,6 +112,8 @@ def _of_run(
         exclusive="training" if training.alone else "",
     )
     tasks = [trained]
+    if not shape.has_mlp or not analysis.scores:
+        return tasks
     for step in (None,) if run.is_arm else (0, None):
         label = run.name if step is None else f"{run.name} untrained"
         n_neurons = sum(shape.widths) if step is None else min(sum(shape.widths), analysis.untrained_neurons)

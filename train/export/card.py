@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from train.card import credits_of
+from train.card import credits_of, mlps_in_words
 from train.checkpoint import Checkpoint
 from train.data.tokens import read_data_manifest
 from train.errors import BadInput
@@ -39,7 +39,7 @@ tags:
 
 # {state["run"]}
 
-A {shape.n_layers}-layer transformer with {shape.act} MLPs ({", ".join(map(str, shape.widths))} neurons), \
+A {shape.n_layers}-layer transformer {mlps_in_words(shape)}, \
 d_model {shape.d_model}, {shape.n_heads} heads, n_ctx {shape.n_ctx}, {shape.d_vocab:,} tokens of vocabulary,
 {shape.n_params:,} parameters, trained by polysem on {state["tokens_before"] + state["tokens"]:,} tokens. It was made
 to study what its neurons stand for; it is too small to be of use as a language model.

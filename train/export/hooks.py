@@ -21,8 +21,10 @@ OF_LAYER = (
 
 
 def hook_names(config: ModelConfig) -> list[str]:
-    """Every hook of a model; `mlp.hook_mid`, before the mid LayerNorm, only where there is one."""
+    """Every hook that a model has: `mlp.hook_mid`, before the mid LayerNorm, only where there is one."""
     own = [name for name in OF_LAYER if config.has_mid_ln or name != "mlp.hook_mid"]
+    if not config.has_mlp:
+        own = [name for name in own if "mlp" not in name]
     return [f"blocks.{layer}.{name}" for layer in range(config.n_layers) for name in own]
 
 
@@ -56,6 +58,8 @@ def values_at(model: Transformer, tokens: Int[Tensor, "batch pos"], hook: str) -
         return attended
     x = x + attended
     if name == "hook_resid_mid":
+        return x
+    if not block.has_mlp:
         return x
     written = block.mlp(block.ln2(x))
     return written if name == "hook_mlp_out" else x + written

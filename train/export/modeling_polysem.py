@@ -98,19 +98,21 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP, each reading a LayerNorm of the residual stream and adding to it."""
+    """Attention, then an MLP unless `act` is "none", each reading a LayerNorm of the residual stream."""
 
     def __init__(self, config: PolysemConfig, layer: int):
         super().__init__()
         self.ln1 = nn.LayerNorm(config.d_model)
         self.attn = Attention(config)
-        self.ln2 = nn.LayerNorm(config.d_model)
-        self.mlp = MLP(config, layer)
+        self.has_mlp = config.act != "none"
+        if self.has_mlp:
+            self.ln2 = nn.LayerNorm(config.d_model)
+            self.mlp = MLP(config, layer)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """[batch pos d_model] -> the same."""
         x = x + self.attn(self.ln1(x), mask)
-        return x + self.mlp(self.ln2(x))
+        return x + self.mlp(self.ln2(x)) if self.has_mlp else x
 
 
 class PolysemForCausalLM(PreTrainedModel, GenerationMixin):

@@ -42,6 +42,8 @@ def widened_config(config: ModelConfig, plan: WidenPlan) -> ModelConfig:
             change what the others write.
     """
     k = plan.factor
+    if not config.has_mlp:
+        raise BadInput("widen: act = 'none': this model is attention-only, it has no MLPs to widen")
     if plan.copies == "fresh":
         require_lone_neurons(config.act)
     widths, eps = list(config.widths), list(config.mlp_ln_eps)

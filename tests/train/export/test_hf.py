@@ -17,7 +17,7 @@ from train.export import modeling_polysem
 from train.export.hf import is_gpt2, write_hf
 from train.model import Transformer
 
-SHAPES = [(act, widths) for act in ACTIVATIONS for widths in ((48,), (32, 32), (16, 80))]
+SHAPES = [(act, widths) for act in ACTIVATIONS for widths in ((48,), (32, 32), (16, 80))] + [("none", (0, 0))]
 
 
 def opened(directory: Path) -> torch.nn.Module:
