@@ -24,8 +24,8 @@ from analyze.activations.store import SCORED, open_activations
 from analyze.scores import SCORES, default_names
 from analyze.scores.base import NeuronScore
 from analyze.scores.parts import Layer, score_in_workers
-from analyze.workers import workers
 from train.errors import BadInput
+from train.workers import workers
 
 N_NEURONS = 256
 N_TOKENS = 190_000

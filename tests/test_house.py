@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "train": (
         ("cores", "errors", "interrupt", "launch"),
-        ("commandline", "compressed", "textfiles", "devices", "shipped"),
+        ("commandline", "compressed", "textfiles", "devices", "shipped", "workers"),
         ("filesystem", "hashes"),
         ("activations", "attention", "files", "locate"),
         ("study_progress",),
@@ -28,7 +28,7 @@ FLOORS = {
         ("__main__",),
     ),
     "analyze": (
-        ("arguments", "registry", "statistics", "metrics", "tables", "figures", "html", "workers"),
+        ("arguments", "registry", "statistics", "metrics", "tables", "figures", "html"),
         ("activations", "text"),
         ("rules", "labels"),
         ("nulls", "scores"),

@@ -38,7 +38,6 @@ from analyze.fission.lineage import Descent, descent_of, weight_figures, widened
 from analyze.fission.merge_loss import write_splits
 from analyze.fission.store import FORMAT_VERSION, FissionMeta, as_markdown, read_run, require_same_run
 from analyze.fission.verdicts import BEYOND_CHANCE, COVERS, FEW_TOKENS, VERDICTS, WITHIN, children_table, parents_table
-from analyze.workers import checked_jobs, jobs_that_fit, one_thread, workers
 from train.checkpoint import STEP_NAME, Checkpoint, open_step, step_directory, steps
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
@@ -46,6 +45,7 @@ from train.files import found_or_made, write_atomic
 from train.memory import free_memory
 from train.model import Transformer
 from train.parquet import write_parquet
+from train.workers import checked_jobs, jobs_that_fit, one_thread, workers
 
 HOOK = "mid"
 """Where neurons are read: after the activation, before a mid LayerNorm, which would mix siblings."""

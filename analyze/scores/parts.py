@@ -23,8 +23,8 @@ from analyze.activations.store import Activations, open_activations
 from analyze.nulls import NULLS
 from analyze.scores import SCORES
 from analyze.scores.table import neuron_table, with_matched, with_scores
-from analyze.workers import Workers, jobs_that_fit
 from train.memory import free_memory
+from train.workers import Workers, jobs_that_fit
 
 TOGETHER = {"labelled": "k_eff", "throughout": "k_eff"}
 """Scores that take what another has fitted, and that one: in one process it is fitted once."""

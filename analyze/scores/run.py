@@ -21,12 +21,12 @@ from analyze.scores.parts import Layer, affordable, score_in_workers
 from analyze.scores.passages import keep_passages
 from analyze.scores.store import not_made, read_scores, scores_are_current, write_scores
 from analyze.scores.table import score_with_null, with_matched
-from analyze.workers import Workers, checked_jobs, one_thread, workers
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import manifest_hash, read_manifest
 from train.filesystem import require_features
+from train.workers import Workers, checked_jobs, one_thread, workers
 
 CHECKPOINT = "its checkpoint, which was not found: see --checkpoints"
 """What a score of the weights lacks that was not named and whose checkpoint was nowhere."""

@@ -19,11 +19,11 @@ from analyze.study.processes import run_tasks
 from analyze.study.progress import Progress
 from analyze.study.stages import StudyDirectories, Training, n_stages, tasks_of
 from analyze.study.tasks import Task
-from analyze.workers import checked_jobs
 from train.cores import usable_cores
 from train.errors import BadInput
 from train.files import canonical_json, locked, read_json, write_atomic
 from train.precision import Precision, settled
+from train.workers import checked_jobs
 
 SETTLED_FILE = "settled.json"
 """In a study's results: what was settled when it first began, and is kept wherever it goes on."""

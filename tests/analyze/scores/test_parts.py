@@ -18,12 +18,12 @@ from analyze.scores.parts import Layer, affordable, groups_of, of_neurons, score
 from analyze.scores.run import score_directory
 from analyze.scores.store import read_scores
 from analyze.scores.table import score_with_null
-from analyze.workers import Workers, one_thread, workers
 from tests.analyze.activations.collected import FakeSource
 from tests.analyze.data import seal_data
 from tests.commands import Command
 from train.data.tokens import TokenFile
 from train.hashes import sha256
+from train.workers import Workers, one_thread, workers
 
 NAMES = ["labelled", "k_eff", "rule_share", "fidelity", "ms", "token_structure"]
 NULLS = ["w_in_rotated", "rotated"]

@@ -17,8 +17,8 @@ import pytest
 
 from analyze.study.processes import Running, Stage, TaskFailed, _startable, run_tasks
 from analyze.study.tasks import Report, Task, chains, in_order
-from analyze.workers import workers
 from train.errors import BadInput, EnvironmentProblem, Stopped
+from train.workers import workers
 
 GIGABYTE = 10**9
 ROOT = Path(__file__).parents[3]

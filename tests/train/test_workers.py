@@ -1,4 +1,4 @@
-"""Processes for the analysis: how many, what becomes of a killed one, and that none is left behind."""
+"""Worker processes: how many, what becomes of a killed one, and that none is left behind."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analyze import workers as module
-from analyze.workers import checked_jobs, jobs_that_fit, workers
+from train import workers as module
 from train.errors import BadInput, EnvironmentProblem
+from train.workers import checked_jobs, jobs_that_fit, workers
 
 ROOT = Path(__file__).parents[2]
 
 SLEEPS = """
 import os, signal, time
-from analyze.workers import workers
+from train.workers import workers
 from train.errors import exit_with_one_line
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind `&`

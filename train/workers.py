@@ -9,7 +9,7 @@ import io
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -67,8 +67,8 @@ class _NoTerminal(io.TextIOWrapper):
 class Workers:
     """Processes that wait for work, started when the first piece is submitted."""
 
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: int, env: Mapping[str, str] | None = None) -> None:
+        self.jobs, self.env = jobs, {**ONE_THREAD, **(env or {})}
         self._executor: Any = None
 
     @property
@@ -86,7 +86,7 @@ class Workers:
     def _started(self) -> Any:
         from joblib.externals.loky import ProcessPoolExecutor  # a quarter of a second to import
 
-        self._executor = ProcessPoolExecutor(self.jobs, env=ONE_THREAD, initializer=_begin)
+        self._executor = ProcessPoolExecutor(self.jobs, env=self.env, initializer=_begin)
         return self._executor
 
     def limit(self, jobs: int) -> None:
@@ -131,20 +131,22 @@ def _begin() -> None:
 
 
 def _on_one_thread(work: Callable[..., Result], args: tuple[Any, ...]) -> Result:
-    import torch
-
-    torch.set_num_threads(1)
+    if (torch := sys.modules.get("torch")) is not None:  # imported with `work`; what does without is spared a second
+        torch.set_num_threads(1)
     return work(*args)
 
 
 @contextmanager
-def workers(jobs: int) -> Iterator[Workers]:
+def workers(jobs: int, env: Mapping[str, str] | None = None) -> Iterator[Workers]:
     """Up to `jobs` processes for the block; none is left behind it, whatever ends it.
+
+    Args:
+        env: variables of the environment of each, beside those that hold it to one thread.
 
     Raises:
         EnvironmentProblem: the system ended one of them.
     """
-    pool = Workers(jobs)
+    pool = Workers(jobs, env)
     try:
         yield pool
         pool.close()
