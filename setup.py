@@ -27,7 +27,13 @@ setup(
     packages=[*find_packages(include=["train", "train.*", "analyze", "analyze.*"]), "train.configs"],
     package_dir={"train.configs": "configs"},
     package_data={
-        "analyze": ["templates/*", "scores/validity.json", "labels/families/*.toml", "validation/*.toml"],
+        "analyze": [
+            "templates/*",
+            "scores/validity.json",
+            "labels/families/*.toml",
+            "validation/*.toml",
+            "problems/*.toml",
+        ],
         "train": ["data/classify.json"],
         "train.configs": ["*/*.toml"],
     },

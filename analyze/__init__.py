@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from analyze.activations.collect import collect
     from analyze.comparison.command import compare
     from analyze.nulls import NULLS
+    from analyze.problems import PROBLEMS
     from analyze.scores import SCORES
     from analyze.scores.run import score
     from analyze.scores.store import load_scores
 
-__all__ = ["NULLS", "SCORES", "collect", "compare", "load_scores", "score"]
+__all__ = ["NULLS", "PROBLEMS", "SCORES", "collect", "compare", "load_scores", "score"]
 
 _HOMES = {
     "NULLS": "analyze.nulls.NULLS",
+    "PROBLEMS": "analyze.problems.PROBLEMS",
     "SCORES": "analyze.scores.SCORES",
     "collect": "analyze.activations.collect.collect",
     "compare": "analyze.comparison.command.compare",

@@ -10,6 +10,7 @@ from analyze.comparison.arguments import Compare
 from analyze.fission.arguments import Fission
 from analyze.labels.arguments import PrintLabels
 from analyze.probing.arguments import Probe
+from analyze.problems.arguments import AskProblem, ListProblems
 from analyze.report.arguments import Report
 from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
@@ -31,6 +32,8 @@ COMMANDS: dict[str, type[Command]] = {
     "toy-pages": Toys,
     "study": Study,
     "rates": Rates,
+    "problems": ListProblems,
+    "problem": AskProblem,
 }
 
 FORMER = {"scores": "list-scores", "toys": "toy-pages"}

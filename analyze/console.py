@@ -7,6 +7,7 @@ GROUPS = {
     "Train and widen": ("prepare", "documents", "run", "widen", "export"),
     "Look at neurons": ("collect", "score", "list-scores", "labels", "probe", "fission"),
     "Compare and report": ("compare", "report"),
+    "Ask an open problem": ("problems", "problem"),
     "Toy models of superposition": ("toy", "toy-pages"),
     "Check the measures themselves": ("truth", "rates"),
 }

@@ -33,7 +33,7 @@ FLOORS = {
         ("rules", "labels"),
         ("nulls", "scores"),
         ("validation", "probing", "fission"),
-        ("comparison", "toys"),
+        ("comparison", "toys", "problems"),
         ("report",),
         ("study",),
         ("__main__",),

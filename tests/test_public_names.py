@@ -14,7 +14,7 @@ PUBLIC = {
     "train": (
         "ModelConfig", "TokenFile", "Transformer", "WidenPlan", "load", "prepare", "run", "to_bridge", "widen"
     ),
-    "analyze": ("NULLS", "SCORES", "collect", "compare", "load_scores", "score"),
+    "analyze": ("NULLS", "PROBLEMS", "SCORES", "collect", "compare", "load_scores", "score"),
 }  # fmt: skip
 """As architecture.md lists them."""
 

@@ -13,6 +13,8 @@ import torch
 import train.activations
 from analyze import NULLS, SCORES, collect, compare, score
 from analyze.labels.families import FAMILIES
+from analyze.problems import PROBLEMS
+from analyze.problems.command import ask
 from analyze.registry import Registry
 from analyze.report.page import PARTS, report
 from tests.train.fixtures import small_data, small_run
@@ -60,6 +62,7 @@ def test_every_recipe_is_followed_here():
         "analyze/nulls/permuted.py",
         "analyze/labels/families/exclamations.py",
         "analyze/report/firing_rates.py",
+        "analyze/problems/unembedding_norms.py",
     }
 
 
@@ -114,3 +117,12 @@ def test_a_family_of_labels_is_one_file(follow: Follow):
     marks = bank.positions[bank.index("in an exclamation mark")]
     words = bank.positions[bank.index("in a word right before an exclamation mark")]
     assert (len(marks), len(words)) == (3, 6)
+
+
+def test_a_problem_is_one_file(follow: Follow, tmp_path: Path):
+    follow("analyze/problems/unembedding_norms.py", PROBLEMS)
+    data = small_data(tmp_path)
+    checkpoints = [run(small_run(data, seed=seed), tmp_path / f"gelu-s{seed}").directory for seed in range(3)]
+    found = ask(["unembedding-norms"], checkpoints, tmp_path / "out", jobs=1, say=lambda line: None)
+    assert found["unembedding-norms"].variants[0].n == 3
+    assert "Lengths of unembeddings" in (tmp_path / "out/index.html").read_text(encoding="utf-8")

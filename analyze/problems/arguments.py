@@ -1,0 +1,67 @@
+"""The arguments of `polysem problems` and `polysem problem`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from train.commandline import Command
+from train.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListProblems(Command):
+    """List the 45 open problems: question, level, what to type, and what came out so far."""
+
+    out: Path = Path("results/problems")
+    """directory of findings; its index.html and problems.md are written anew"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Print one line a problem."""
+        from analyze.problems.catalogue import entries
+        from analyze.problems.page import write_index
+
+        for each in entries().values():
+            finding, _ = each.finding(self.out)
+            print(f"{each.name:<5} {each.level or '-'}  {each.title} [{finding.verdict}]")
+            print(f"         {each.question}\n         {each.ask or 'cannot be asked yet'}")
+        if self.out.is_dir():
+            print(f"wrote {write_index(self.out)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskProblem(Command):
+    """Ask an open problem of checkpoints: a statistic, its null, figures, a verdict by a rule that was fixed before."""
+
+    problem: Positional[str]
+    """its number, such as 4.24, or all"""
+    checkpoints: Positional[tuple[Path, ...]] = ()
+    """runs or steps; three seeds of each variant for a verdict"""
+    out: Path = Path("results/problems")
+    """takes a directory and a page a problem, and index.html over all"""
+    data: tuple[Path, ...] = ()
+    """where to look first for the text, if it has moved"""
+    jobs: int | None = None
+    """processes at most; default: as many as there are cores. The findings are the same for any number"""
+    trial: bool = False
+    """instead of checkpoints, try the rule on cases of known truth: 20 planted ones and 20 of its null"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Measure, judge, write; or try the rule."""
+        if self.trial:
+            if self.checkpoints:
+                raise BadInput("--trial: takes no checkpoints; it makes its own cases")
+            from analyze.problems.trial import try_rules
+
+            try_rules([self.problem], self.out, jobs=self.jobs, say=lambda line: print(line, flush=True))
+            return
+        from analyze.problems.command import ask
+
+        ask(
+            [self.problem],
+            self.checkpoints,
+            self.out,
+            data=self.data,
+            jobs=self.jobs,
+            say=lambda line: print(line, flush=True),
+        )

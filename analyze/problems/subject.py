@@ -1,0 +1,88 @@
+"""What a problem's program reads: one model, the same model untrained, and held-out rows of its own data."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from train.checkpoint import Checkpoint, open_step, steps
+from train.data.tokens import TokenFile
+from train.errors import BadInput
+from train.locate import find_data
+from train.model import Transformer
+
+ROWS = 512
+"""Held-out rows that a program reads unless it asks for more: 131 k tokens at n_ctx = 256."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model as a problem's program reads it.
+
+    Made from a checkpoint by `of_checkpoint`, or by hand where the truth is planted.
+    """
+
+    name: str
+    variant: str
+    seed: int
+    model: Transformer
+    untrained: Transformer | None = None
+    """The run's step 0; None where it was not kept."""
+    rows: Int[Tensor, "row pos"] | None = None
+    """Held-out rows, each BOS and n_ctx tokens, in the order of the text; None where there is none."""
+    text_source: TokenFile | None = field(default=None, repr=False)
+    """Where the rows come from, for labels and strings; None for made-up rows."""
+    step: int = 0
+    hash: str = ""
+
+    @cached_property
+    def strings(self) -> list[str]:
+        """The text of every token id.
+
+        Raises:
+            BadInput: a subject without text.
+        """
+        from tokenizers import Tokenizer
+
+        if self.text_source is None:
+            raise BadInput(f"{self.name}: has no tokenizer")
+        tokenizer = Tokenizer.from_file(str(self.text_source.directory / "tokenizer.json"))
+        return [tokenizer.decode([i], skip_special_tokens=False) for i in range(self.model.config.d_vocab)]
+
+
+def of_checkpoint(checkpoint: Checkpoint, data: Iterable[Path | str] = (), n_rows: int = ROWS) -> Subject:
+    """The subject of a checkpoint: its model, the run's step 0 and held-out rows of the data it was trained on.
+
+    Args:
+        data: where to look for the data first (see `train.locate`); without any in reach there are no rows.
+        n_rows: held-out rows at most, spread evenly over the text.
+    """
+    facts, state = checkpoint.state["data"], checkpoint.state
+    directory = find_data(facts["hash"], facts.get("directory") or "", beside=checkpoint.directory, given=data)
+    source = None if directory is None else TokenFile.open(directory, "eval", checkpoint.config.n_ctx)
+    untrained = None
+    run = checkpoint.directory.parent
+    if checkpoint.step > 0 and state["start"] is None and 0 in steps(run):
+        untrained = open_step(run / f"step-{0:09d}").model().eval().requires_grad_(False)
+    return Subject(
+        name=f"{state['run']} at step {checkpoint.step:,}",
+        variant=state["variant"],
+        seed=state["seed"],
+        model=checkpoint.model().eval().requires_grad_(False),
+        untrained=untrained,
+        rows=None if source is None else _spread(source, n_rows),
+        text_source=source,
+        step=checkpoint.step,
+        hash=checkpoint.hash,
+    )
+
+
+def _spread(source: TokenFile, n_rows: int) -> Int[Tensor, "row pos"]:
+    """Rows at equal distances over the whole text."""
+    n = min(n_rows, source.n_rows)
+    chosen = [i * source.n_rows // n for i in range(n)]
+    return torch.cat([source.plain_rows(i, 1) for i in chosen])
