@@ -14,10 +14,10 @@ from analyze.problems.page import write_index, write_page
 from analyze.problems.store import measured_or_found, read_measured, write_finding
 from analyze.problems.subject import of_checkpoint
 from analyze.problems.verdict import judge
-from analyze.workers import checked_jobs, one_thread, workers
 from train.checkpoint import Checkpoint, load
 from train.errors import BadInput
 from train.files import write_atomic
+from train.workers import checked_jobs, one_thread, workers
 
 Say = Callable[[str], None]
 

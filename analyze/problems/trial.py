@@ -11,9 +11,9 @@ from analyze.problems.base import VERDICTS, Trials, VerdictWord
 from analyze.problems.command import numbers
 from analyze.problems.verdict import judge_one
 from analyze.tables import Table
-from analyze.workers import checked_jobs, one_thread, workers
 from train.errors import BadInput
 from train.files import write_atomic
+from train.workers import checked_jobs, one_thread, workers
 
 LEAST_FOUND, MOST_FALSE = 18, 3
 """Of 20 planted cases a rule must find at least so many; of 20 cases of its null it may find at most so many."""
