@@ -32,7 +32,7 @@ FLOORS = {
         ("activations", "text"),
         ("rules", "labels"),
         ("nulls", "scores"),
-        ("validation", "probing", "fission"),
+        ("validation", "probing", "fission", "interventions"),
         ("comparison", "toys", "problems"),
         ("report",),
         ("study",),
