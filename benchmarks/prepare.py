@@ -3,18 +3,21 @@
     python -m benchmarks.prepare                          # text of the default corpus, 64 MB, a tokenizer fitted on it
     python -m benchmarks.prepare --mb 256 --tokenizer hf:openai-community/gpt2
 
-The library alone encodes the same texts, which are in memory, with the same tokenizer, and keeps only their number of
-tokens; `prepare` reads JSON lines, hashes, finds duplicates, splits, mixes, encodes, writes and seals. Documents are
-three pieces of the default corpus each, chosen at random, so that none occurs twice. Target: 0.8.
+The library alone encodes the same texts, which are in memory, with the same tokenizer on the same number of threads,
+and keeps only their number of tokens; `prepare` reads JSON lines, hashes, finds duplicates, splits, mixes, encodes in
+shards, writes and seals. Documents are three pieces of the default corpus each, chosen at random, so that none occurs
+twice. Rounds are interleaved, in alternating order, and the ratios are of one round each. Target: 0.8.
 """
 
 import json
+import os
 import random
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,12 @@ import tyro
 
 from train.configfile import validate
 from train.data.config import DataConfig, SourceConfig
-from train.data.corpora import read_documents, source_files
+from train.data.corpora import LIMITS, read_documents, source_files
 from train.data.prepare import prepare
+from train.data.readymade import tokenizer_file
 from train.data.tokenizer import load_tokenizer
 from train.textfiles import Decoder
+from train.workers import checked_jobs
 
 SEED = 0
 AT_ONCE = 1000
@@ -39,6 +44,10 @@ class Arguments:
     tokenizer: str | None = None
     """As in a DATA.toml; default: a byte-level BPE of 4,096 ids, fitted beforehand on a tenth of the text"""
     rounds: int = 3
+    jobs: int | None = None
+    """cores; default: all that this process may use"""
+    shard_mb: float = 2**26 / 1e6
+    """text of a shard of tokens: several shards are encoded in several processes"""
 
 
 def documents(n_chars: float) -> list[str]:
@@ -59,14 +68,21 @@ def write(texts: list[str], path: Path) -> dict[str, Any]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds by the clock and of all processors."""
-    clock, processor = time.perf_counter(), time.process_time()
+    """Seconds by the clock and of all processors, those of processes that ended included."""
+    clock, processor = time.perf_counter(), processor_seconds()
     work()
-    return time.perf_counter() - clock, time.process_time() - processor
+    return time.perf_counter() - clock, processor_seconds() - processor
+
+
+def processor_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    return sum(os.times()[:4])
 
 
 def main(arguments: Arguments) -> None:
     """Measure and print."""
+    jobs = checked_jobs(arguments.jobs)
+    os.environ["RAYON_NUM_THREADS"] = str(jobs)  # before the library is imported
     texts = documents(arguments.mb * 1e6)
     n_mb = sum(len(text.encode()) for text in texts) / 1e6
     with tempfile.TemporaryDirectory(prefix="polysem-prepare-") as name:
@@ -78,23 +94,31 @@ def main(arguments: Arguments) -> None:
             tokenizer = str(prepare(validate(DataConfig, sample, "benchmark"), place / "fitted").directory)
         values = {"name": "t", "sources": [source], "tokenizer": tokenizer}
         config = validate(DataConfig, values, "benchmark")
+        limits = replace(LIMITS, shard_chars=int(arguments.shard_mb * 1e6))
         times: dict[str, list[tuple[float, float]]] = {"tokenizers": [], "prepare": []}
         for number in range(arguments.rounds):
             out = place / f"out-{number}"
-            times["prepare"].append(timed(lambda out=out: prepare(config, out, progress=False)))
-            own = load_tokenizer(out / "tokenizer.json")
+            own = load_tokenizer(tokenizer_file(config)[0])
 
             def alone(own: Any = own) -> None:
                 for first in range(0, len(texts), AT_ONCE):
                     own.encode_batch_fast(texts[first : first + AT_ONCE], add_special_tokens=False)
 
-            times["tokenizers"].append(timed(alone))
-    print(f"{n_mb:.0f} MB, {len(texts):,} documents, best of {arguments.rounds}")
-    best = {who: (min(each[0] for each in of), min(each[1] for each in of)) for who, of in times.items()}
-    for who, (clock, processor) in best.items():
-        print(f"  {who:<10} {n_mb / clock:6.2f} MB/s by the clock, {processor:6.1f} s of processors")
-    print(f"  ratio      {best['tokenizers'][0] / best['prepare'][0]:6.2f} by the clock, ", end="")
-    print(f"{best['tokenizers'][1] / best['prepare'][1]:.2f} of processors (target 0.8)")
+            def whole(out: Path = out) -> None:
+                prepare(config, out, progress=False, limits=limits, jobs=jobs)
+
+            pair = [("tokenizers", alone), ("prepare", whole)]
+            for who, work in pair if number % 2 else pair[::-1]:
+                times[who].append(timed(work))
+    print(f"{n_mb:.0f} MB, {len(texts):,} documents, {jobs} cores, {arguments.rounds} rounds")
+    for who, of in times.items():
+        clock, processor = (statistics.median(column) for column in zip(*of))
+        print(f"  {who:<10} {n_mb / clock:6.2f} MB/s by the clock, {processor:6.1f} s of processors (medians)")
+    for number, what in enumerate(("by the clock", "of processors")):
+        ratios = [one[number] / other[number] for one, other in zip(times["tokenizers"], times["prepare"])]
+        print(
+            f"  ratio      {statistics.median(ratios):6.2f} {what}, {min(ratios):.2f} to {max(ratios):.2f} (target 0.8)"
+        )
     print(f"  peak memory, with {n_mb:.0f} MB of texts held by the benchmark: ", end="")
     print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 

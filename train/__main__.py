@@ -8,6 +8,7 @@ if __name__ == "__main__":
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -29,7 +30,7 @@ class Prepare(Command):
 
     Text comes from files (.txt, .jsonl, .csv, .parquet, packed or not), data sets of the hub, the default corpus or
     the Brown corpus, mixed by weight; the tokenizer is fitted on it or named: configs/data/ and docs/data.md.
-    Any key of the file can be given as --key.in.the.file VALUE.
+    Killed, it goes on with the shards that are missing. Any key of the file can be given as --key.in.the.file VALUE.
     """
 
     takes_overrides: ClassVar[bool] = True
@@ -37,13 +38,19 @@ class Prepare(Command):
     """DATA.toml, such as configs/data/default.toml, or the name of one that comes with polysem, such as default"""
     out: Path | None = None
     """directory to write; default data/<name>"""
+    jobs: int | None = None
+    """cores to use; default: all that this process may use. It changes no result."""
 
     def run(self, overrides: list[str]) -> None:
         """Prepare, and print what there is now."""
         from train.data.prepare import prepare
+        from train.workers import checked_jobs
 
+        jobs = checked_jobs(self.jobs, partial(print, flush=True))
+        # Of the tokenizer's library, which has threads of its own; it reads this when it is imported.
+        os.environ["RAYON_NUM_THREADS"] = str(jobs)
         config = load_config(DataConfig, named_config("data", self.config), overrides)
-        prepared = prepare(config, self.out or Path("data") / config.name)
+        prepared = prepare(config, self.out or Path("data") / config.name, jobs=jobs)
         print(prepared.line(), *prepared.notes(), sep="\n", flush=True)
         for warning in prepared.warnings():
             print(warning, file=sys.stderr)

@@ -52,6 +52,11 @@ class Hashed:
     sha256: str
     identity: Identity
 
+    @classmethod
+    def of(cls, path: Path, sha256: str) -> "Hashed":
+        """Of a finished file whose hash was taken while it was written."""
+        return cls(sha256, _dated_back(path))
+
     def is_of(self, path: Path) -> bool:
         """Whether `path` is this very file, or a link to it, and nobody has written it since."""
         return self.identity == _identity(path)
@@ -64,11 +69,16 @@ def _identity(path: Path) -> Identity:
 
 def hashed(path: Path) -> Hashed:
     """Hash a finished file of a directory that is sealed later (see `train.files.publishing`)."""
-    # Dated back, so that every later write shows, even one within the clock tick of the last.
+    identity = _dated_back(path)
+    return Hashed(sha256_file(path), identity)
+
+
+def _dated_back(path: Path) -> Identity:
+    """The identity of a finished file, after dating it back, so that every later write shows, even one within the
+    clock tick of the last."""
     when = time.time_ns() - _DATED_BACK
     with suppress(OSError):
         os.utime(path, ns=(when, when))
     identity = _identity(path)
-    if time.time_ns() - identity[-1] < _SETTLED:
-        identity = ()  # a file system that keeps no such times: the file is hashed anew when it is sealed
-    return Hashed(sha256_file(path), identity)
+    # Of a file system that keeps no such times: the file is hashed anew when it is sealed.
+    return () if time.time_ns() - identity[-1] < _SETTLED else identity

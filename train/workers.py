@@ -6,9 +6,11 @@ Each computes on one thread. What they read whole, they read from disk: only sma
 """
 
 import io
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -54,6 +56,10 @@ def jobs_that_fit(jobs: int, bytes_each: int, free: int, say: Callable[[str], No
             f"{free / 1e9:.1f} GB are free"
         )
     return fit
+
+
+PARENT_SECONDS = 1.0
+"""How often a worker looks whether the process that started it is there."""
 
 
 class _NoTerminal(io.TextIOWrapper):
@@ -120,6 +126,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 def _begin() -> None:
     """What a worker does first."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where the one that starts it is no main thread
     from joblib.externals.loky import process_executor
     from tqdm import tqdm
@@ -128,6 +135,13 @@ def _begin() -> None:
     process_executor._USE_PSUTIL = False
     sys.stderr = _NoTerminal(sys.stderr.buffer, line_buffering=True)
     tqdm.set_lock(threading.RLock())  # its own, between processes, would count as leaked when a worker is killed
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone: who is killed can end no others."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
 
 
 def _on_one_thread(work: Callable[..., Result], args: tuple[Any, ...]) -> Result:

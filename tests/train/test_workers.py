@@ -108,3 +108,15 @@ def test_a_signal_leaves_no_process_and_one_line(number: int):
     assert running.returncode == 75
     assert len(err.strip().splitlines()) == 1, err
     assert not psutil.wait_procs(below, timeout=60)[1]
+
+
+def test_workers_end_when_the_process_that_started_them_is_killed():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen(
+        [sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == running.stdout.readline() == b"started\n"
+    below = psutil.Process(running.pid).children(recursive=True)
+    running.kill()
+    assert not psutil.wait_procs(below, timeout=60)[1]

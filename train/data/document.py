@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds the memory of preparing; of two that suffice, the results are equal."""
+    """What bounds the memory of preparing; of two that suffice, the ids are equal."""
 
     block_bytes: int = 2**20
     """Of a file that is read at a time."""
@@ -13,6 +13,9 @@ class Limits:
     """Of the longest .jsonl line, CSV cell or table value: an endless line must not fill the memory."""
     batch_chars: int = 2**20
     """Of documents that are tokenized at a time."""
+    shard_chars: int = 2**26
+    """A shard of tokens ends with the document with which it has so many characters. Other shards hold the same ids in
+    other files."""
 
 
 LIMITS = Limits()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from train.data.tokens import SPLITS, token_dtype
+from train.data.shards import SPLITS, token_dtype
 
 RARE = 10
 """An id seen fewer times in training is one that a model can hardly learn."""
@@ -14,19 +14,21 @@ MOST_RARE = 0.05
 _CHUNK = 2**22
 
 
-def vocabulary_facts(directory: Path, d_vocab: int) -> dict[str, Any]:
+def vocabulary_facts(files: dict[str, list[Path]], d_vocab: int) -> dict[str, Any]:
     """How often training sees the ids: `never` and `rare` (fewer than RARE times, never included) count ids,
     `held_out_rare` is the share of held-out tokens whose ids are rare.
 
     Args:
-        directory: with the streams of both splits.
+        files: split -> the files that hold its ids.
     """
+    dtype = token_dtype(d_vocab)
     counts = {}
     for split in SPLITS:
-        stream = np.memmap(directory / f"tokens-{split}.bin", token_dtype(d_vocab), mode="r")
         counts[split] = np.zeros(d_vocab, np.int64)
-        for start in range(0, len(stream), _CHUNK):
-            counts[split] += np.bincount(stream[start : start + _CHUNK], minlength=d_vocab)
+        for path in files[split]:
+            with path.open("rb") as file:
+                while len(ids := np.fromfile(file, dtype, _CHUNK)):
+                    counts[split] += np.bincount(ids, minlength=d_vocab)
     rare = counts["fit"] < RARE
     return {
         "never": int((counts["fit"] == 0).sum()),

@@ -1,11 +1,12 @@
-"""Chosen documents into streams of tokens and their table."""
+"""Chosen documents into shards of tokens, on all cores, and their table."""
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,21 +15,17 @@ from tqdm import tqdm
 from train.data.config import DataConfig
 from train.data.content import CONTENTS
 from train.data.document import Limits
+from train.data.encode import Encoded, encode
 from train.data.readymade import ReadyMade
+from train.data.shards import SPLITS
 from train.data.spool import Spool
-from train.data.tokenizer import BOS_ID, train_tokenizer
-from train.data.tokens import SPLITS, token_dtype
+from train.data.tokenizer import load_tokenizer, train_tokenizer
+from train.data.unfinished import Shard, Unfinished
 from train.errors import BadInput
-from train.parquet import write_parquet
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding, Tokenizer
+from train.workers import workers
 
 TOKENIZER_CHARS = 500_000_000
 """At most so many characters fit the tokenizer: a fair sample, since documents lie in hash order."""
-
-AHEAD = 2
-"""Batches that are encoded while another is written."""
 
 _DOCUMENTS_SCHEMA = {
     "split": pl.String,
@@ -44,43 +41,80 @@ _DOCUMENTS_SCHEMA = {
 }
 
 
+@dataclass(frozen=True)
+class Packed:
+    """The documents that were taken, the shards that hold their tokens, and their table."""
+
+    documents: np.ndarray
+    shards: list[Shard]
+    table: pl.DataFrame
+    tokenizer: bytes
+    d_vocab: int
+
+    @property
+    def n_tokens(self) -> dict[str, int]:
+        """Of each split, separators included."""
+        return {split: sum(shard.n_tokens[split] for shard in self.shards) for split in SPLITS}
+
+    @property
+    def n_documents(self) -> dict[str, int]:
+        """Of each split."""
+        return {split: self.table.filter(pl.col("split") == split).height for split in SPLITS}
+
+
 def pack(
     spool: Spool,
     chosen: np.ndarray,
     config: DataConfig,
     ready: ReadyMade | None,
-    directory: Path,
+    work: Unfinished,
     show: bool,
     limits: Limits,
     sources: list[str],
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Fit the tokenizer, write the streams and the table of documents; return the documents taken and the counts."""
-    bar = tqdm(total=int(np.array(spool.n_chars)[chosen].sum()), unit="chars", unit_scale=True, disable=not show)
-    with bar:
-        if ready is None:
-            bar.set_description("fitting the tokenizer")
-            split = config.digits != "keep"
-            tokenizer = train_tokenizer(_sample(spool, chosen, bar), config.d_vocab, config.min_frequency, split)
-        else:
-            tokenizer = ready.tokenizer
-        tokenizer.save(str(directory / "tokenizer.json"))
+    jobs: int,
+) -> Packed:
+    """Fit the tokenizer and encode the chosen documents, a shard at a time; finished shards are not made again.
+
+    The cuts between shards depend on the documents alone, so the ids do not depend on `jobs` or on where a process
+    was killed.
+
+    Args:
+        jobs: processes that encode, where there are several shards.
+
+    Raises:
+        BadInput: fewer tokens than a row.
+        Damaged: a shard that does not match its hash.
+        EnvironmentProblem: the system ended a process.
+    """
+    n_chars = np.array(spool.n_chars)[chosen]
+    with tqdm(total=int(n_chars.sum()), unit="chars", unit_scale=True, disable=not show) as bar:
+        bar.set_description("fitting the tokenizer")
+        tokenizer = work.tokenizer(lambda path: _fit(spool, chosen, config, ready, path, bar))
+        d_vocab = load_tokenizer(tokenizer[0]).get_vocab_size()
         bar.reset()
         bar.set_description("packing")
-        batches = _batches(spool, chosen, limits.batch_chars)
-        lengths = _write_streams(spool, batches, tokenizer, directory, bar, config.tokens)
+        stops = _stops(n_chars, limits.shard_chars)
+        shards = _encoded(spool, chosen, stops, tokenizer, config.tokens, work, limits.batch_chars, jobs, d_vocab, bar)
+    lengths = np.concatenate([shard.lengths for shard in shards])
     chosen = chosen[: len(lengths)]
     table = _documents_table(spool, chosen, lengths, sources)
-    splits = {split: table.filter(pl.col("split") == split) for split in SPLITS}
-    n_tokens = {split: int(part["length"].sum()) + part.height for split, part in splits.items()}
-    for split in SPLITS:
-        if n_tokens[split] < config.n_ctx:
+    packed = Packed(chosen, shards, table, tokenizer[0].read_bytes(), d_vocab)
+    for split, n_tokens in packed.n_tokens.items():
+        if n_tokens < config.n_ctx:
             raise BadInput(
-                f"sources: {n_tokens[split]} {split} tokens are fewer than one row of n_ctx = {config.n_ctx}; "
+                f"sources: {n_tokens} {split} tokens are fewer than one row of n_ctx = {config.n_ctx}; "
                 "give more text or a smaller n_ctx"
             )
-    write_parquet(table, directory / "documents.parquet")
-    n_documents = {split: part.height for split, part in splits.items()}
-    return chosen, {"d_vocab": tokenizer.get_vocab_size(), "n_tokens": n_tokens, "n_documents": n_documents}
+    return packed
+
+
+def _fit(spool: Spool, chosen: np.ndarray, config: DataConfig, ready: ReadyMade | None, path: Path, bar: tqdm) -> None:
+    """Write the tokenizer.json: the one that is ready, or one that is fitted on the training text."""
+    if ready is not None:
+        ready.tokenizer.save(str(path))
+        return
+    split = config.digits != "keep"
+    train_tokenizer(_sample(spool, chosen, bar), config.d_vocab, config.min_frequency, split).save(str(path))
 
 
 def _sample(spool: Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
@@ -96,62 +130,86 @@ def _sample(spool: Spool, chosen: np.ndarray, bar: tqdm) -> Iterator[str]:
         yield spool.text(index)
 
 
-def _write_streams(
-    spool: Spool,
-    batches: Iterator[list[int]],
-    tokenizer: "Tokenizer",
-    directory: Path,
-    bar: tqdm,
-    most_tokens: int | None,
-) -> list[int]:
-    """Append each document's tokens and a separator to its split's stream; return the documents' tokens."""
-    dtype, lengths, n_fit = token_dtype(tokenizer.get_vocab_size()), [], 0
-    with ExitStack() as stack:
-        streams = [stack.enter_context((directory / f"tokens-{split}.bin").open("wb")) for split in SPLITS]
-        for batch, encodings in _encoded(spool, batches, tokenizer):
-            for index, encoding in zip(batch, encodings):
-                ids = encoding.ids
-                streams[spool.is_eval[index]].write(np.array([*ids, BOS_ID], dtype).tobytes())
-                lengths.append(len(ids))
-                bar.update(spool.n_chars[index])
-                n_fit += 0 if spool.is_eval[index] else len(ids) + 1
-                if most_tokens is not None and n_fit >= most_tokens:
-                    return lengths
-    return lengths
+def _stops(n_chars: np.ndarray, least_chars: int) -> list[int]:
+    """Where each shard ends: with the document with which it has so many characters, the last with the last."""
+    stops, ends, start = [], np.cumsum(n_chars), 0
+    while start < len(n_chars):
+        before = 0 if start == 0 else int(ends[start - 1])
+        stops.append(min(int(np.searchsorted(ends, before + least_chars)) + 1, len(n_chars)))
+        start = stops[-1]
+    return stops
 
 
 def _encoded(
-    spool: Spool, batches: Iterator[list[int]], tokenizer: "Tokenizer"
-) -> Iterator[tuple[list[int], list["Encoding"]]]:
-    """Each batch and its encodings. The library encodes the next batch on all cores while the last one is written."""
+    spool: Spool,
+    chosen: np.ndarray,
+    stops: list[int],
+    tokenizer: tuple[Path, str],
+    most_tokens: int | None,
+    work: Unfinished,
+    batch_chars: int,
+    jobs: int,
+    d_vocab: int,
+    bar: tqdm,
+) -> list[Shard]:
+    """The shards in order, up to the document with which there are `most_tokens` training tokens."""
+    shards, n_fit = [], 0
+    ahead: deque[tuple[np.ndarray, Callable[[], Shard]]] = deque()
+    starts = [0, *stops[:-1]]
+    n_missing = sum(not work.has(number) for number in range(len(stops)))
+    n_at_once = min(jobs, n_missing)
 
-    def encode(batch: list[int]) -> tuple[list[int], list["Encoding"]]:
-        return batch, tokenizer.encode_batch_fast([spool.text(index) for index in batch], add_special_tokens=False)
+    def begin(number: int, submit: Any) -> Callable[[], Shard]:
+        """Have a shard encoded, here or in a process; what is returned waits for it."""
+        of_shard = chosen[starts[number] : stops[number]]
+        if (shard := work.shard(number)) is not None:
+            bar.update(int(np.array(spool.n_chars)[of_shard].sum()))
+            return lambda: shard
+        aside, left = work.aside(number), None if most_tokens is None else most_tokens - n_fit
+        words = spool.documents(of_shard), tokenizer, aside, batch_chars, left
+        if submit is None:
+            return lambda: work.finish(number, encode(*words, done=bar.update), aside)
+        future: Future[Encoded] = submit(encode, *words)
 
-    with ThreadPoolExecutor(1) as pool:
-        ahead: deque[Future[tuple[list[int], list[Encoding]]]] = deque()
-        for batch in batches:
-            ahead.append(pool.submit(encode, batch))
-            if len(ahead) > AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        def wait() -> Shard:
+            encoded = future.result()
+            bar.update(int(words[0].n_chars[: len(encoded.lengths)].sum()))
+            return work.finish(number, encoded, aside)
+
+        return wait
+
+    with _several(n_at_once, jobs) as submit:
+        numbers = iter(range(len(stops)))
+        while True:
+            while len(ahead) < max(n_at_once, 1) and (number := next(numbers, None)) is not None:
+                ahead.append((chosen[starts[number] : stops[number]], begin(number, submit)))
+            if not ahead:
+                return shards
+            of_shard, finished = ahead.popleft()
+            shard = finished()
+            is_eval = np.array(spool.is_eval)[of_shard][: len(shard.lengths)]
+            upto = n_fit + np.cumsum(np.where(is_eval == 0, shard.lengths + 1, 0))
+            if most_tokens is not None and upto[-1] >= most_tokens:
+                n_documents = int(np.searchsorted(upto, most_tokens)) + 1
+                whole = n_documents == len(shard.lengths)
+                return [*shards, shard if whole else work.cut(shard, n_documents, is_eval, d_vocab)]
+            shards.append(shard)
+            n_fit = int(upto[-1])
 
 
-def _batches(spool: Spool, chosen: np.ndarray, least_chars: int) -> Iterator[list[int]]:
-    """The chosen documents, so many at a time that they have `least_chars` together."""
-    batch, n_chars = [], 0
-    for index in chosen.tolist():
-        batch.append(index)
-        n_chars += spool.n_chars[index]
-        if n_chars >= least_chars:
-            yield batch
-            batch, n_chars = [], 0
-    if batch:
-        yield batch
+@contextmanager
+def _several(n_at_once: int, jobs: int) -> Iterator[Any]:
+    """What submits work to so many processes, each with its share of `jobs` threads; None where one is enough."""
+    if n_at_once < 2:
+        yield None
+        return
+    threads = {"RAYON_NUM_THREADS": str(max(1, jobs // n_at_once)), "TOKENIZERS_PARALLELISM": "true"}
+    with workers(n_at_once, threads) as pool:
+        yield pool.submit
+        pool.close(kill=True)  # a budget may leave shards that nobody needs
 
 
-def _documents_table(spool: Spool, chosen: np.ndarray, lengths: list[int], sources: list[str]) -> pl.DataFrame:
+def _documents_table(spool: Spool, chosen: np.ndarray, lengths: np.ndarray, sources: list[str]) -> pl.DataFrame:
     """documents.parquet: a row for each chosen document, in the order of the streams."""
     indices = chosen.tolist()
     columns = {

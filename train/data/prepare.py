@@ -4,9 +4,11 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -18,16 +20,17 @@ from train.data.corpora import LIMITS, Decoder, Limits, content_of, read_documen
 from train.data.hub import Shards, folder_hash, read_shards
 from train.data.notes import notes, vocabulary_facts, warnings
 from train.data.packing import pack
-from train.data.readymade import HUB, ready_made, tokenizer_file
+from train.data.readymade import HUB, ReadyMade, ready_made, tokenizer_file
+from train.data.shards import SPLITS, shard_names
 from train.data.spool import Spool
-from train.data.tokens import FORMAT_VERSION, read_data_manifest
+from train.data.tokens import FORMAT_VERSION, SHARDED_VERSION, read_data_manifest
+from train.data.unfinished import unfinished
 from train.errors import BadInput
 from train.files import RECORD, publishing, read_json, verify
 from train.filesystem import require_space
-from train.hashes import known_sha256, sha256_file
-
-if TYPE_CHECKING:
-    pass
+from train.hashes import known_sha256, sha256, sha256_file
+from train.parquet import write_parquet
+from train.workers import checked_jobs
 
 SHARDS = "shards"
 """Beside prepared data: what was read of the hub."""
@@ -36,6 +39,9 @@ CHARS_A_TOKEN = 6
 """More than prose and code have in vocabularies of up to 100,000; shorter tokens only leave text over."""
 
 _MAX_RECORD_BYTES = 2**20
+_COUNTS = ("n_nul", "first_nul", "n_null")
+_UNFINISHED_VERSION = 1
+"""Of what reading and packing leave on the way: raise it where their results change."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,13 @@ class Prepared:
     facts: dict[str, Any]
     record: dict[str, Any] = field(default_factory=dict)
     """How it went, which the data's hash leaves out; empty for data that older versions prepared."""
+    n_resumed: int = 0
+    """Shards of tokens that an earlier start, which was stopped, had finished."""
 
     def notes(self) -> list[str]:
         """What was left out, replaced or met, and how much of the vocabulary training sees."""
-        return notes(self.facts, self.record)
+        resumed = [f"  {self.n_resumed:,} finished shards of an earlier start were taken"] if self.n_resumed else []
+        return resumed + notes(self.facts, self.record)
 
     def warnings(self) -> list[str]:
         """What makes losses on held-out text doubtful."""
@@ -68,23 +77,29 @@ class Prepared:
 
 
 def prepare(
-    config: DataConfig | str | Path, out: str | Path, progress: bool | None = None, limits: Limits = LIMITS
+    config: DataConfig | str | Path,
+    out: str | Path,
+    progress: bool | None = None,
+    limits: Limits = LIMITS,
+    jobs: int | None = None,
 ) -> Prepared:
     """Write the data directory of a config, or find it at `out`.
 
     Documents of all sources lie in the order of a hash of their text, so that any stretch of the stream is a fair
-    sample. Another hash decides which documents are held out, so that no choice depends on another.
+    sample. Another hash decides which documents are held out, so that no choice depends on another. After a kill the
+    same call goes on with the shards of tokens that were not finished; the result is the same to the bit.
 
     Args:
         config: a config, or the path of a DATA.toml.
         progress: show a bar; default: only on a terminal.
+        jobs: processes that encode; default: as many as there are cores that this process may use.
 
     Raises:
         BadInput: wrong text, too little text, or `out` holds something else (naming what differs).
         EnvironmentProblem: a package is missing, the disk is full.
     """
     config = config if isinstance(config, DataConfig) else load_config(DataConfig, config)
-    out = Path(out)
+    out, jobs = Path(out), checked_jobs(jobs)
     local = [{} if source.kind == "hub" else source_files(source) for source in config.sources]
     if out.exists():
         return _find(config, out, [_hashes(files) for files in local])
@@ -95,41 +110,86 @@ def prepare(
     files = [shards[number].files if number in shards else each for number, each in enumerate(local)]
     hashes = [_hashes(each) for each in files]
     require_space(out.parent, 3 * sum(path.stat().st_size for each in files for path in each.values()))
+    with ExitStack() as stack:
+        work = stack.enter_context(unfinished(out, _inputs(config, hashes, shards, ready, limits)))
+        if out.exists():  # by a process that was quicker
+            return _find(config, out, [_hashes(files) for files in local])
+
+        def empty_spool(path: Path, handle: BinaryIO) -> Spool:
+            stack.callback(handle.close)
+            return Spool(path, handle, config.eval_share, config.drop_duplicates)
+
+        spool, counts = work.read(empty_spool, lambda spool: _read(config, spool, files, shards, limits, show))
+        chosen = _mixture(spool, [source.weight for source in config.sources], config.tokens is not None)
+        _require_both_splits(spool, chosen, config)
+        _require_more_training_text(spool, chosen, config)
+        packed = pack(spool, chosen, config, ready, work, show, limits, _source_names(config), jobs)
+        n_shards = len(packed.shards)
+        names = {split: shard_names(split, n_shards) for split in SPLITS}
+        placed = {name: (shard, split) for split in SPLITS for name, shard in zip(names[split], packed.shards)}
+        token_files = {split: [shard.files[split] for shard in packed.shards] for split in SPLITS}
+        left_out = {"left_out": dict(sorted(counts["left_out"].items()))} if counts["left_out"] else {}
+        seen = {name: counts[name] for name in _COUNTS} | left_out
+        record = {**seen, "vocabulary": vocabulary_facts(token_files, packed.d_vocab)}
+        facts = {
+            "kind": "data",
+            "format_version": FORMAT_VERSION if n_shards == 1 else SHARDED_VERSION,
+            "config": config.model_dump(mode="json"),
+            "n_ctx": config.n_ctx,
+            "d_vocab": packed.d_vocab,
+            "tokenizer_sha256": sha256(packed.tokenizer),
+            "n_tokens": packed.n_tokens,
+            "n_documents": packed.n_documents,
+            "n_duplicates": spool.n_duplicates,
+            "n_empty": spool.n_empty,
+            "n_replaced": counts["n_replaced"],
+            "sources": _describe_sources(config, spool, packed.documents, hashes, shards),
+        }
+        facts |= {} if ready is None else {"tokenizer": ready.facts}
+        if n_shards > 1:
+            facts["shards"] = {split: [shard.n_tokens[split] for shard in packed.shards] for split in SPLITS}
+        known = {name: shard.hashes[split] for name, (shard, split) in placed.items()}
+        adopted = {name: shard.files[split] for name, (shard, split) in placed.items()}
+        with publishing(out, facts, known=known, adopted=adopted) as aside:
+            (aside / "tokenizer.json").write_bytes(packed.tokenizer)
+            write_parquet(packed.table, aside / "documents.parquet")
+            (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            (aside / "data.toml").write_text(to_toml(config), encoding="utf-8")
+        return Prepared(out, False, read_data_manifest(out), record, work.n_found)
+
+
+def _inputs(
+    config: DataConfig, hashes: list[dict[str, str]], shards: dict[int, Shards], ready: ReadyMade | None, limits: Limits
+) -> dict[str, Any]:
+    """All that prepared data depend on, in JSON."""
+    return {
+        "version": _UNFINISHED_VERSION,
+        "config": config.model_dump(mode="json"),
+        "files": hashes,
+        "hub": {str(number): each.index["shards"] for number, each in shards.items()},
+        "tokenizer": None if ready is None else ready.facts,
+        "limits": [limits.json_line_bytes, limits.shard_chars],
+        "tokenizers": version("tokenizers"),
+    }
+
+
+def _read(
+    config: DataConfig,
+    spool: Spool,
+    files: list[dict[str, Path]],
+    shards: dict[int, Shards],
+    limits: Limits,
+    show: bool,
+) -> dict[str, Any]:
+    """Read all sources into the spool; what was left out, replaced or met."""
     decoder = Decoder(replace=config.invalid_utf8 == "replace")
     for each in shards.values():
         each.count_into(decoder)
-    facts: dict[str, Any] = {}
-    with publishing(out, facts) as aside:
-        spool_path = aside / ".spool"
-        with spool_path.open("w+b") as handle:
-            spool = Spool(handle, config.eval_share, config.drop_duplicates)
-            for number, source in enumerate(config.sources):
-                documents = read_documents(source, files[number], decoder, limits)
-                for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
-                    spool.add(number, document, content_of(document, source))
-            chosen = _mixture(spool, [source.weight for source in config.sources], config.tokens is not None)
-            _require_both_splits(spool, chosen, config)
-            _require_more_training_text(spool, chosen, config)
-            chosen, packed = pack(spool, chosen, config, ready, aside, show, limits, _source_names(config))
-        spool_path.unlink()
-        counted = {name: getattr(decoder, name) for name in ("n_nul", "first_nul", "n_null")}
-        counted |= {"left_out": decoder.left_out} if decoder.left_out else {}
-        record = {**counted, "vocabulary": vocabulary_facts(aside, packed["d_vocab"])}
-        (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        (aside / "data.toml").write_text(to_toml(config), encoding="utf-8")
-        facts |= {
-            "kind": "data",
-            "format_version": FORMAT_VERSION,
-            "config": config.model_dump(mode="json"),
-            "n_ctx": config.n_ctx,
-            "tokenizer_sha256": sha256_file(aside / "tokenizer.json"),
-            "n_duplicates": spool.n_duplicates,
-            "n_empty": spool.n_empty,
-            "n_replaced": decoder.n_replaced,
-            "sources": _describe_sources(config, spool, chosen, hashes, shards),
-            **packed,
-        } | ({} if ready is None else {"tokenizer": ready.facts})
-    return Prepared(out, False, read_data_manifest(out), record)
+    for number, source in enumerate(config.sources):
+        documents = read_documents(source, files[number], decoder, limits)
+        for document in tqdm(documents, f"reading {source.kind}", unit=" documents", disable=not show):
+            spool.add(number, document, content_of(document, source))
+    return {name: getattr(decoder, name) for name in (*_COUNTS, "n_replaced", "left_out")}
 
 
 def _hashes(files: dict[str, Path]) -> dict[str, str]:

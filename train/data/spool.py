@@ -1,19 +1,30 @@
 """The documents of all sources on their way into prepared data: which are kept, their order, and their side."""
 
 import hashlib
-import os
 from array import array
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
+import polars as pl
 
 from train.data.content import CONTENTS, Content
 from train.data.corpora import Document
+from train.data.encode import Documents, checked_text
+from train.parquet import read_parquet, write_parquet
+
+_ARRAYS = {"offset": "Q", "n_bytes": "Q", "n_chars": "Q", "source": "H", "order": "Q", "is_eval": "B", "content": "B"}
+_DIGEST = [f"digest{part}" for part in range(4)]
+"""The columns of a sha256: four numbers of 64 bits."""
 
 
 @dataclass
 class Spool:
     """The documents of all sources: texts in a file on disk, all that chooses among them in memory."""
 
+    path: Path
+    """Of the texts."""
     handle: BinaryIO
     eval_share: float
     drop_duplicates: bool
@@ -68,11 +79,44 @@ class Spool:
         self.topics.append(document.topic)
 
     def text(self, index: int) -> str:
-        """The text of a document."""
+        """The text of a document.
+
+        Raises:
+            Damaged: the file was changed since.
+        """
+        self.flush()
+        digest = bytes(self.digests[32 * index : 32 * index + 32])
+        return checked_text(self.path, self.handle.fileno(), self.offset[index], self.n_bytes[index], digest)
+
+    def flush(self) -> None:
+        """Let other readers of the file see every text."""
         if self.unflushed:
             self.handle.flush()
             self.unflushed = False
-        return os.pread(self.handle.fileno(), self.n_bytes[index], self.offset[index]).decode()
+
+    def documents(self, chosen: np.ndarray) -> Documents:
+        """Where these documents lie, for whoever encodes them."""
+        self.flush()
+        columns = {name: np.array(getattr(self, name))[chosen] for name in ("offset", "n_bytes", "n_chars", "is_eval")}
+        digests = np.frombuffer(self.digests, np.uint8).reshape(-1, 32)[chosen].tobytes()
+        return Documents(self.path, **columns, digests=digests)
+
+    def save(self, path: Path) -> None:
+        """Write down all but the texts, for a later start."""
+        columns = {name: np.array(getattr(self, name)) for name in _ARRAYS}
+        digests = np.frombuffer(self.digests, "<u8").reshape(-1, 4)
+        columns |= {name: digests[:, part] for part, name in enumerate(_DIGEST)}
+        texts = {"title": pl.Series(self.titles, dtype=pl.String), "topic": pl.Series(self.topics, dtype=pl.String)}
+        write_parquet(pl.DataFrame({**columns, **texts}), path)
+
+    def restore(self, path: Path) -> None:
+        """Take what an earlier start wrote with `save`; the texts lie in the file already."""
+        table = read_parquet(path)
+        for name, kind in _ARRAYS.items():
+            setattr(self, name, array(kind, table[name].to_numpy().tobytes()))
+        self.digests = bytearray(np.ascontiguousarray(table.select(_DIGEST).to_numpy(), "<u8").tobytes())
+        self.titles, self.topics = table["title"].to_list(), table["topic"].to_list()
+        self.end = int(table["n_bytes"].sum())
 
     def sha256(self, index: int) -> str:
         """Hex digest of a document's text."""

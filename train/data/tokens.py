@@ -1,7 +1,5 @@
 """Packed token files: rows are a pure function of integers, and a damaged file is an error."""
 
-import os
-import weakref
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,23 +11,20 @@ import torch
 from jaxtyping import Int, UInt64
 from torch import Tensor
 
+from train.data.shards import SPLITS, TokenShards, token_dtype
 from train.data.tokenizer import BOS_ID
 from train.errors import BadInput, Damaged
-from train.files import MANIFEST, manifest_hash, read_manifest, verify, verify_file
+from train.files import MANIFEST, manifest_hash, read_manifest, verify
 from train.hashes import sha256_file
 from train.parquet import read_parquet
 
 FORMAT_VERSION = 1
-SPLITS: tuple[str, str] = ("fit", "eval")
+SHARDED_VERSION = 2
+"""Of data with several shards a split, which older versions of this program do not read."""
 
 _U = np.uint64
 _GOLDEN = _U(0x9E3779B97F4A7C15)
 _N_ROUNDS = 8
-
-
-def token_dtype(d_vocab: int) -> np.dtype[Any]:
-    """The dtype of ids on disk: little-endian, two bytes where they fit."""
-    return np.dtype("<u2" if d_vocab <= 2**16 else "<u4")
 
 
 def read_data_manifest(directory: Path) -> dict[str, Any]:
@@ -42,9 +37,10 @@ def read_data_manifest(directory: Path) -> dict[str, Any]:
     if manifest.get("kind") != "data":
         raise BadInput(f"{directory}: holds {manifest.get('kind')!r} where prepared data is needed")
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, SHARDED_VERSION):
         raise BadInput(
-            f"{directory}: format version {version} where this program reads {FORMAT_VERSION}; prepare it again"
+            f"{directory}: format version {version} where this program reads {FORMAT_VERSION} and {SHARDED_VERSION}; "
+            "prepare it again"
         )
     return manifest
 
@@ -54,8 +50,7 @@ class TokenFile:
     """One split of a data directory.
 
     Row i is BOS and then stream[i * n_ctx : (i + 1) * n_ctx]; an incomplete last row is left out. A model reads
-    row[:-1] and predicts row[1:]. Reads are `pread`s: a file cut short during a run is an error, where a
-    memory map would kill the process. There is no state, so rows depend on the arguments alone.
+    row[:-1] and predicts row[1:]. There is no state, so rows depend on the arguments alone.
     """
 
     directory: Path
@@ -65,8 +60,10 @@ class TokenFile:
     n_tokens: int
     tokenizer_sha256: str
     data_hash: str
+    shards: TokenShards
+    """The files that hold the stream."""
     _verified: list[int] = field(default_factory=list, init=False, repr=False)
-    """Of each state of the stream that was hashed, when it had last been written (ns); none: hashes do not matter."""
+    """When each file had last been written (ns) as it was hashed; none: hashes do not matter."""
 
     @classmethod
     def open(
@@ -92,17 +89,24 @@ class TokenFile:
                 raise
             raise BadInput(f"{failure}; `python -m train prepare` makes a data directory") from None
         try:
+            n_tokens, d_vocab = int(manifest["n_tokens"][split]), int(manifest["d_vocab"])
+            counts = tuple(map(int, manifest["shards"][split])) if "shards" in manifest else (n_tokens,)
             tokens = cls(
                 directory=directory,
                 split=split,
                 n_ctx=int(manifest["n_ctx"] if n_ctx is None else n_ctx),
-                d_vocab=int(manifest["d_vocab"]),
-                n_tokens=int(manifest["n_tokens"][split]),
+                d_vocab=d_vocab,
+                n_tokens=n_tokens,
                 tokenizer_sha256=str(manifest["tokenizer_sha256"]),
                 data_hash=manifest_hash(directory),
+                shards=TokenShards(directory, split, counts, d_vocab),
             )
         except (KeyError, TypeError, ValueError) as failure:
             raise BadInput(f"{directory}/MANIFEST.json: wrong or missing {failure}") from None
+        if sum(counts) != n_tokens or min(counts, default=-1) < 0:
+            raise BadInput(
+                f"{directory}/MANIFEST.json: shards of {sum(counts)} {split} tokens where there are {n_tokens}"
+            )
         if tokens.n_ctx < 1:
             raise BadInput(f"n_ctx: {tokens.n_ctx} must be at least 1")
         if not tokens.n_rows:
@@ -112,37 +116,16 @@ class TokenFile:
             raise BadInput(f"{tokenizer}: not there")
         if sha256_file(tokenizer) != tokens.tokenizer_sha256:
             raise Damaged(f"{tokenizer}: not the tokenizer of these tokens: its hash is not the manifest's")
-        written = os.fstat(tokens._handle).st_mtime_ns
+        written = tokens.shards.written()
         if check_hashes:
             verify(directory)
-            tokens._verified.append(written)
+            tokens._verified.extend(written)
         return tokens
 
     @property
     def n_rows(self) -> int:
         """Rows of the split, an incomplete last one left out."""
         return self.n_tokens // self.n_ctx
-
-    @property
-    def _path(self) -> Path:
-        return self.directory / f"tokens-{self.split}.bin"
-
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        return token_dtype(self.d_vocab)
-
-    @cached_property
-    def _handle(self) -> int:
-        """The open stream, after checking its size."""
-        try:
-            handle = os.open(self._path, os.O_RDONLY)
-        except OSError as failure:
-            raise BadInput(f"{self._path}: cannot be opened ({failure.strerror})") from None
-        weakref.finalize(self, os.close, handle)
-        n_bytes, expected = os.fstat(handle).st_size, self.n_tokens * self._dtype.itemsize
-        if n_bytes != expected:
-            raise BadInput(f"{self._path}: {n_bytes} bytes where the manifest's counts need {expected}")
-        return handle
 
     def rows(self, seed: int, step: int, batch: int) -> Int[Tensor, "batch row"]:
         """The `batch` training rows [batch, n_ctx + 1] of a step, shuffled anew each epoch."""
@@ -157,9 +140,9 @@ class TokenFile:
         for number in np.unique(epoch):
             of_epoch = epoch == number
             order[of_epoch] = permuted(within[of_epoch], self.n_rows, seed, int(number)).astype(np.int64)
-        rows = np.empty((count, self.n_ctx), dtype=self._dtype)
+        rows = np.empty((count, self.n_ctx), dtype=token_dtype(self.d_vocab))
         for row, index in zip(rows, order.tolist()):
-            row[:] = self._read(index * self.n_ctx, self.n_ctx)
+            row[:] = self.shards.read(index * self.n_ctx, self.n_ctx)
         return self._with_bos(rows)
 
     def plain_rows(self, first: int, count: int) -> Int[Tensor, "count row"]:
@@ -170,7 +153,7 @@ class TokenFile:
         """
         self._check_rows(first, count)
         self._require_unchanged()
-        stream = self._read(first * self.n_ctx, count * self.n_ctx)
+        stream = self.shards.read(first * self.n_ctx, count * self.n_ctx)
         return self._with_bos(stream.reshape(count, self.n_ctx))
 
     def stream(self, first: int, count: int) -> np.ndarray:
@@ -180,9 +163,9 @@ class TokenFile:
             BadInput: outside of the stream, a file cut short, an id outside of the vocabulary.
         """
         if first < 0 or count < 0 or first + count > self.n_tokens:
-            raise BadInput(f"{self._path}: no tokens {first} to {first + count}; there are {self.n_tokens}")
+            raise BadInput(f"{self._name}: no tokens {first} to {first + count}; there are {self.n_tokens}")
         self._require_unchanged()
-        stream = self._read(first, count)
+        stream = self.shards.read(first, count)
         self._check_ids(stream)
         return stream
 
@@ -201,6 +184,12 @@ class TokenFile:
         of_rows[:, 1:] = np.where(inside, document, -1).reshape(count, self.n_ctx)
         return of_rows
 
+    def document_of_targets(self, first: int, count: int) -> Int[np.ndarray, "count n_ctx"]:
+        """Index of the document of each token that `plain_rows(first, count)` predict, its separator included."""
+        self._check_rows(first, count)
+        positions = np.arange(first * self.n_ctx, (first + count) * self.n_ctx)
+        return (np.searchsorted(self._extents[0], positions, side="right") - 1).reshape(count, self.n_ctx)
+
     @cached_property
     def _documents(self) -> pl.DataFrame:
         return read_parquet(self.directory / "documents.parquet").filter(pl.col("split") == self.split)
@@ -212,29 +201,19 @@ class TokenFile:
 
     def _check_rows(self, first: int, count: int) -> None:
         if first < 0 or count < 0 or first + count > self.n_rows:
-            raise BadInput(f"{self._path}: no rows {first} to {first + count}; there are {self.n_rows}")
+            raise BadInput(f"{self._name}: no rows {first} to {first + count}; there are {self.n_rows}")
 
     def _require_unchanged(self) -> None:
-        """Hash the stream again if it has been written since it was opened: a run may take days."""
-        written = os.fstat(self._handle).st_mtime_ns
-        if self._verified and written != self._verified[-1]:
-            verify_file(self._path)
-            self._verified.append(written)
+        self.shards.require_unchanged(self._verified)
 
-    def _read(self, first: int, count: int) -> np.ndarray:
-        size, offset = count * self._dtype.itemsize, first * self._dtype.itemsize
-        data = os.pread(self._handle, size, offset)
-        while len(data) < size:
-            # The kernel gives at most 2 GiB at once; nothing at all means the end.
-            more = os.pread(self._handle, size - len(data), offset + len(data))
-            if not more:
-                raise BadInput(f"{self._path}: cut short; {size} bytes wanted at {offset}, {len(data)} there")
-            data += more
-        return np.frombuffer(data, dtype=self._dtype)
+    @property
+    def _name(self) -> Path:
+        """The stream, for messages."""
+        return self.directory / f"tokens-{self.split}.bin"
 
     def _check_ids(self, ids: np.ndarray) -> None:
         if ids.size and int(ids.max()) >= self.d_vocab:
-            raise BadInput(f"{self._path}: token id {ids.max()} where the vocabulary ends at {self.d_vocab}")
+            raise BadInput(f"{self._name}: token id {ids.max()} where the vocabulary ends at {self.d_vocab}")
 
     def _with_bos(self, rows: np.ndarray) -> Tensor:
         self._check_ids(rows)

@@ -167,7 +167,7 @@ def test_a_result_that_was_damaged_or_is_of_another_version_is_not_found(tmp_pat
         prepare(wanted, tmp_path / "out")
     path = tmp_path / "out" / "MANIFEST.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 0}))
-    with pytest.raises(BadInput, match="format version 0 where this program reads 1"):
+    with pytest.raises(BadInput, match="format version 0 where this program reads 1 and 2"):
         prepare(wanted, tmp_path / "out")
 
 
