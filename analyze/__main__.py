@@ -15,7 +15,7 @@ from analyze.report.arguments import Report
 from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
 from analyze.toys.arguments import Toys
-from analyze.validation.arguments import Truth
+from analyze.validation.arguments import BenchScores, Truth
 from train.commandline import Command, Program, run_command
 from train.version import version_line
 
@@ -26,6 +26,7 @@ COMMANDS: dict[str, type[Command]] = {
     "labels": PrintLabels,
     "probe": Probe,
     "truth": Truth,
+    "bench-scores": BenchScores,
     "fission": Fission,
     "compare": Compare,
     "report": Report,

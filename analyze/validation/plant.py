@@ -6,8 +6,9 @@ from hashlib import sha256
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import BFloat16, Bool, Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from analyze.activations.in_memory import activations_in_memory
 from analyze.activations.store import FORMAT_VERSION, Activations, ActivationsMeta, TokenSample
@@ -32,6 +33,8 @@ from analyze.validation.design import (
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 
+LONG = 1000
+"""Tokens to which documents are cut at most where a corpus has too many."""
 PARTS_OF_THE_DOCUMENTS = {"half of the documents": 2, "a quarter of the documents": 4}
 
 
@@ -50,6 +53,27 @@ class Corpus:
             BadInput: it contains nothing but separators.
         """
         return cls(data, make_plan(data, data.n_rows, 1.0).tokens)
+
+    def at_most(self, n_tokens: int) -> "Corpus":
+        """The same corpus, or one of about so many tokens: long documents are cut, and then documents left out.
+
+        Documents are cut to LONG tokens at least; which are left out goes by a hash of their index.
+        """
+        if len(self.tokens) <= n_tokens:
+            return self
+        document = self.tokens.document
+        starts = np.flatnonzero(np.diff(document, prepend=-1))
+        lengths = np.diff(np.append(starts, len(document)))
+        place = np.arange(len(document)) - np.repeat(starts, lengths)
+        longest = LONG
+        while np.minimum(lengths, longest + 100).sum() <= n_tokens:
+            longest += 100
+        cut = np.minimum(lengths, longest)
+        order = [sha256(f"corpus/{index}".encode()).digest() for index in document[starts].tolist()]
+        by_hash = np.array(sorted(range(len(order)), key=order.__getitem__))
+        stays = np.zeros(len(starts), bool)
+        stays[by_hash[np.cumsum(cut[by_hash]) <= n_tokens]] = True
+        return Corpus(self.data, select(self.tokens, (place < longest) & np.repeat(stays, lengths)))
 
     def one_document_in(self, n: int) -> Bool[ndarray, "t"]:
         """The tokens of one document in n, chosen by a hash of its index."""
@@ -72,7 +96,11 @@ class Corpus:
         activations = torch.from_numpy(values if kept is None else values[kept])
         return activations_in_memory(activations, tokens, self._meta(tokens, activations.shape[1], name))
 
-    def _meta(self, tokens: TokenSample, n: int, name: str) -> ActivationsMeta:
+    def activations_of(self, values: BFloat16[Tensor, "t n"], name: str, act: str = "relu") -> Activations:
+        """The same for values in bf16, as `collect` keeps them, of neurons with some activation function."""
+        return activations_in_memory(values, self.tokens, self._meta(self.tokens, values.shape[1], name, act))
+
+    def _meta(self, tokens: TokenSample, n: int, name: str, act: str = "relu") -> ActivationsMeta:
         return ActivationsMeta(
             format_version=FORMAT_VERSION,
             run="planted",
@@ -82,7 +110,7 @@ class Corpus:
             tokens_seen=0,
             layer=0,
             hook="mid",
-            act="relu",
+            act=act,
             n_neurons=n,
             n_params=0,
             root_variant=name,

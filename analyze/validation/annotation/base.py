@@ -1,0 +1,57 @@
+"""What annotation gives: for each feature, spans of characters in the documents of a corpus."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+from numpy import ndarray
+
+from analyze.text.stream import Stream
+
+
+class Annotated(NamedTuple):
+    """A stretch of a document that has a feature: its last token bears it."""
+
+    kind: str
+    family: str
+    name: str
+    document: int
+    """Index among the held-out documents."""
+    start: int
+    stop: int
+    """In characters of the document's text."""
+
+
+@dataclass(frozen=True)
+class AnnotatedFeature:
+    """A feature by its kind, family and name, and the tokens of the stream that have it."""
+
+    kind: str
+    family: str
+    name: str
+    tokens: Bool[ndarray, "s"]
+
+
+def collected(stream: Stream, annotated: Iterator[Annotated], wanted: frozenset[int]) -> list[AnnotatedFeature]:
+    """Each feature's tokens: the last token of each of its stretches.
+
+    Args:
+        wanted: documents that count; the rest of the stream has no feature.
+    """
+    positions: dict[tuple[str, str, str], list[int]] = {}
+    for stretch in annotated:
+        if stretch.document not in wanted:
+            continue
+        tokens = stream.passages[stretch.document].tokens_of(stretch.start, stretch.stop)
+        if tokens:
+            at = int(stream.starts[stretch.document]) + tokens[-1]
+            positions.setdefault((stretch.kind, stretch.family, stretch.name), []).append(at)
+    return [AnnotatedFeature(*key, _mask(len(stream), np.array(at, np.int64))) for key, at in sorted(positions.items())]
+
+
+def _mask(n: int, positions: Int[ndarray, "_"]) -> Bool[ndarray, "s"]:
+    mask = np.zeros(n, bool)
+    mask[positions] = True
+    return mask

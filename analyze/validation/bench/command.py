@@ -1,0 +1,129 @@
+"""`polysem bench-scores`: plant neurons on every corpus, let every score judge them, and write the leaderboard."""
+
+import platform
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyze.validation.bench.contestants import own_score, rivals, scores_named
+from analyze.validation.bench.measured import MeasuredSet, code_key, measured_sets
+from analyze.validation.bench.page import Made, failures, leaderboard, long_table
+from analyze.validation.layers.annotated import Annotations
+from analyze.validation.layers.base import Half, Layer
+from analyze.validation.layers.model import open_model
+from analyze.validation.layers.sets import TruthCorpus, truth_sets
+from train.cores import usable_cores
+from train.data.tokens import TokenFile
+from train.errors import BadInput
+from train.files import found_or_made, write_atomic
+from train.parquet import write_parquet
+
+PAGE = "score-benchmark.md"
+CACHE = "measured"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a benchmark is made of."""
+
+    data: tuple[Path, ...]
+    own: tuple[Path, ...]
+    checkpoints: tuple[Path, ...]
+    annotations: Annotations
+    half: Half
+    scores: tuple[str, ...] | None
+    layers: tuple[Layer, ...]
+    n_neurons: int
+    layer_of_model: int | None = None
+
+
+def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str], say: Callable[[str], None]) -> Path:
+    """Measure, and write OUT/bench/: score-benchmark.md and neurons.parquet; OUT/measured/ keeps every measurement.
+
+    Raises:
+        BadInput: no data, a score or a checkpoint that cannot be read, a checkpoint that fits no corpus, or nothing
+            that could be planted.
+    """
+    contestants = [*rivals(), *scores_named(asked.scores), *map(own_score, asked.own)]
+    twice = [c.name for c in contestants if sum(c.name == other.name for other in contestants) > 1]
+    if twice:
+        raise BadInput(f"two scores are called {twice[0]!r}; rename the file")
+    held_out = [TokenFile.open(directory, split="eval") for directory in asked.data]
+    places = _checkpoints_of(asked, held_out)
+    facts = {
+        "kind": "score benchmark",
+        "format_version": 1,
+        "data": [tokens.data_hash for tokens in held_out],
+        "checkpoints": [[str(path) for path in paths] for paths in places],
+        "annotations": [str(asked.annotations.brown), str(asked.annotations.wordnet)],
+        "half": asked.half,
+        "layers": list(asked.layers),
+        "n_neurons": asked.n_neurons,
+        "model_layer": asked.layer_of_model,
+        "contestants": {contestant.name: contestant.key for contestant in contestants},
+        "code": code_key(),
+    }
+
+    def make(directory: Path) -> None:
+        notes: list[str] = []
+        start = time.process_time()
+        sets: list[MeasuredSet] = []
+        for data, paths in zip(asked.data, places):
+
+            def note(line: str) -> None:
+                notes.append(line)
+                say(line)
+
+            corpus = TruthCorpus.of(data, paths, asked.annotations, say=note, model_layer=asked.layer_of_model)
+            say(f"{corpus.name}: {len(corpus.corpus.tokens):,} held-out tokens")
+            planted = truth_sets(corpus, asked.layers, (asked.half,), n=asked.n_neurons)
+            sets += measured_sets(planted, contestants, out / CACHE, say)
+        if not sets:
+            raise BadInput(f"{asked.data[0]}: nothing could be planted; give a larger corpus (200,000 tokens do)")
+        made = Made(
+            command="polysem bench-scores " + " \\\n        ".join(map(shlex.quote, command)),
+            machine=f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}",
+            half=asked.half,
+            minutes=(time.process_time() - start) / 60,
+            hashes={"code": code_key()} | {str(d): t.data_hash for d, t in zip(asked.data, held_out)},
+            notes=tuple(notes),
+        )
+        (directory / PAGE).write_text(leaderboard(sets, contestants, made), encoding="utf-8")
+        write_parquet(long_table(sets, contestants), directory / "neurons.parquet")
+        for line in failures(sets, contestants):
+            say(line)
+
+    final = out / "bench"
+    if found_or_made(final, facts, make):
+        say(f"found {final}")
+    if page is not None:
+        write_atomic(page, (final / PAGE).read_bytes())
+    return final
+
+
+def _checkpoints_of(asked: Asked, held_out: list[TokenFile]) -> list[tuple[Path, ...]]:
+    """The checkpoints that read each corpus' vocabulary.
+
+    Raises:
+        BadInput: a checkpoint that reads none of them.
+    """
+    places: list[list[Path]] = [[] for _ in held_out]
+    if 2 not in asked.layers:
+        return [() for _ in held_out]
+    for path in asked.checkpoints:
+        refusal = None
+        fits = 0
+        for index, tokens in enumerate(held_out):
+            try:
+                open_model(path, tokens)
+            except BadInput as wrong:
+                refusal = wrong
+                continue
+            places[index].append(path)
+            fits += 1
+        if not fits:
+            raise refusal or BadInput(f"--checkpoints: {path} fits no corpus")
+    return [tuple(paths) for paths in places]
+

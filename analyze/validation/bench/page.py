@@ -1,0 +1,213 @@
+"""docs/score-benchmark.md: the leaderboard, made by `polysem bench-scores`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from analyze.scores.validity import shown
+from analyze.validation.bench.contestants import Contestant
+from analyze.validation.bench.figures import Figure, all_of, kind_alone, kinds_in, mean_auroc, of_kind, of_number
+from analyze.validation.bench.measured import MeasuredSet
+from analyze.validation.layers.base import LAYERS
+
+NUMBERS: dict[str, tuple[int, ...]] = {"2": (2,), "3": (3,), "4 or more": (4, 5, 6, 7, 8)}
+MATCHED, SYMMETRIC = "density matched", "symmetric"
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a benchmark was made."""
+
+    command: str
+    machine: str
+    half: str
+    minutes: float
+    """Processor time of planting and scoring together."""
+    hashes: dict[str, str]
+    notes: tuple[str, ...]
+    """What was left out, a line each."""
+
+
+INTRODUCTION = """# A benchmark of neuron scores
+
+Does a score tell a neuron of one feature from a neuron of several? Here it is asked of neurons whose truth is known, in \
+three layers: unions of features that we wrote, on real text; neurons along the directions of features in a trained \
+model, with the model's own noise; and unions of features that others annotated (Brown's tags, Python's syntax tree, \
+WordNet's classes). Features are of the half `{half}`{what}. Figures are AUROC of one feature against several, averaged \
+over sets, with 95 % intervals (bootstrap over features and neurons); no value counts as the lowest.
+
+**Equal density** is the test that counts: neurons of one and of several features are paired by the rate at which they \
+fire. In the symmetric design a neuron of more features fires more often, so that firing rate and kurtosis, which look at \
+no text, tell much by that alone; a score that does not beat their rows has shown nothing.
+
+    {command}
+
+Put a score of your own beside these: a file with a function
+
+    def score(activations, tokens, documents):   # float32 [tokens, up to 256 neurons], ids [tokens], documents [tokens]
+        return ...                               # one value a neuron, higher = one feature
+
+and `polysem bench-scores my_score.py` with the arguments above; with `--checkpoints` of your own, layer 2 is planted in \
+your model (`--data` must be the text that it was trained on).
+"""
+
+
+def leaderboard(sets: list[MeasuredSet], contestants: list[Contestant], made: Made) -> str:
+    """The page, in Markdown."""
+    sections = [
+        INTRODUCTION.format(
+            half=made.half,
+            what=", which nothing was fitted on" if made.half == "held" else "; only `held` features judge a score",
+            command=made.command,
+        ),
+        _by_layer(sets, contestants),
+        _by_corpus(sets, contestants),
+        _by_number(sets, contestants),
+        _by_activation(sets, contestants),
+        _by_kind(sets, contestants),
+        _facts(sets, contestants, made),
+    ]
+    return "\n".join(section for section in sections if section)
+
+
+def _where(sets: Iterable[MeasuredSet], **wanted: object) -> list[MeasuredSet]:
+    return [s for s in sets if all(getattr(s.facts, name) == value for name, value in wanted.items())]
+
+
+def _cell(figure: Figure | None) -> str:
+    return "-" if figure is None else f"{shown(figure.value)} [{shown(figure.low)}, {shown(figure.high)}]"
+
+
+def _table(title: str, caption: str, head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join([f"## {title}", "", caption, "", *lines, ""])
+
+
+def _ordered(sets: list[MeasuredSet], contestants: list[Contestant]) -> list[Contestant]:
+    """The best at equal density first."""
+    means = {
+        contestant.name: [
+            figure.value
+            for layer in LAYERS
+            if (figure := mean_auroc(all_of(_where(sets, layer=layer, design=MATCHED)), contestant.name))
+        ]
+        for contestant in contestants
+    }
+    return sorted(contestants, key=lambda one: -sum(means[one.name]) / max(len(means[one.name]), 1))
+
+
+def _by_layer(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+    columns = [(layer, design) for design in (MATCHED, SYMMETRIC) for layer in LAYERS if _where(sets, layer=layer)]
+    rows = [
+        [
+            contestant.title,
+            *(_cell(mean_auroc(all_of(_where(sets, layer=layer, design=design)), contestant.name)) for layer, design in columns),
+            _minutes(sets, contestant.name),
+        ]
+        for contestant in _ordered(sets, contestants)
+    ]
+    alone = ["(kind of feature alone)", *(shown(kind_alone(_where(sets, layer=layer, design=design))) for layer, design in columns), ""]
+    head = ["score", *(f"{'equal density' if design == MATCHED else design}, layer {layer}" for layer, design in columns), "s / 256"]
+    names = "; ".join(f"{layer}: {LAYERS[layer]}" for layer in LAYERS)
+    caption = (
+        f"Layers: {names}. The last column: processor seconds for 256 neurons on one thread. The last row: how well the "
+        "kinds of a neuron's features tell their number, fitted on the neurons themselves; a good design has .5."
+    )
+    return _table("By layer of truth", caption, head, [*rows, alone])
+
+
+def _minutes(sets: list[MeasuredSet], name: str) -> str:
+    seconds = sum(measured.results[name].seconds for measured in sets if name in measured.results)
+    neurons = sum(len(measured.facts.k) for measured in sets if name in measured.results)
+    return f"{256 * seconds / max(neurons, 1):.1f}"
+
+
+def _by_corpus(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+    corpora = sorted({measured.facts.corpus for measured in sets})
+    rows = [
+        [contestant.title, *(_cell(mean_auroc(all_of(_where(sets, corpus=corpus, design=MATCHED)), contestant.name)) for corpus in corpora)]
+        for contestant in _ordered(sets, contestants)
+    ]
+    return _table("By corpus", "At equal density, all layers.", ["score", *corpora], rows)
+
+
+def _by_number(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+    matched = _where(sets, design=MATCHED)
+    rows = []
+    for contestant in _ordered(sets, contestants):
+        cells = [_cell(mean_auroc(of_number(matched, ks), contestant.name)) for ks in NUMBERS.values()]
+        rows.append([contestant.title, *cells])
+    caption = "One feature against so many, at equal density: each neuron of several features and its partner of one."
+    return _table("By number of features", caption, ["score", *NUMBERS], rows)
+
+
+def _by_activation(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+    acts = sorted({measured.facts.act for measured in _where(sets, layer=2)})
+    if not acts:
+        return ""
+    rows = [
+        [contestant.title, *(_cell(mean_auroc(all_of(_where(sets, layer=2, act=act, design=MATCHED)), contestant.name)) for act in acts)]
+        for contestant in _ordered(sets, contestants)
+    ]
+    return _table("By activation of the model", "Layer 2, at equal density.", ["score", *acts], rows)
+
+
+def _by_kind(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+    ordered = _ordered(sets, contestants)
+    rows = []
+    for layer, kind in kinds_in(sets):
+        mine = of_kind(_where(sets, layer=layer, design=MATCHED), kind)
+        figures = [mean_auroc(mine, contestant.name) for contestant in ordered]
+        n = max((figure.n_one for figure in figures if figure), default=0)
+        if n:
+            rows.append([str(layer), kind, str(n), *("-" if f is None else shown(f.value) for f in figures)])
+    caption = "Neurons of one feature of this kind against all of several features in the same sets, at equal density."
+    return _table("By kind of feature", caption, ["layer", "kind", "neurons", *(c.title for c in ordered)], rows)
+
+
+def _facts(sets: list[MeasuredSet], contestants: list[Contestant], made: Made) -> str:
+    lines = [
+        f"{len(sets)} sets, {sum(len(measured.facts.k) for measured in sets):,} neurons; {made.minutes:.0f} minutes of "
+        f"processor time on {made.machine}",
+        *(
+            f"{corpus}: planted in {sum(m.seconds for m in sets if m.facts.corpus == corpus) / 60:.1f} minutes"
+            for corpus in sorted({measured.facts.corpus for measured in sets})
+        ),
+        *(f"{name}: {value}" for name, value in made.hashes.items()),
+        *failures(sets, contestants),
+        *made.notes,
+    ]
+    return "\n".join(["## How it was made", "", *(f"- {line}" for line in lines), ""])
+
+
+def failures(sets: list[MeasuredSet], contestants: list[Contestant]) -> list[str]:
+    """What contestants did not do, a line for each reason."""
+    lines = []
+    for contestant in contestants:
+        reasons: dict[str, int] = {}
+        missing = [measured.results[contestant.name] for measured in sets]
+        for result in missing:
+            if result.failed:
+                reasons[result.failed] = reasons.get(result.failed, 0) + 1
+        lines += [f"{contestant.title}: {reason} (in {count} of {len(sets)} sets)" for reason, count in reasons.items()]
+        gaps = [float((result.value != result.value).mean()) for result in missing if not result.failed]
+        if gaps and sum(gaps) > 0:
+            lines.append(f"{contestant.title}: no value for {sum(gaps) / len(gaps):.0%} of neurons")
+    return lines
+
+
+def long_table(sets: list[MeasuredSet], contestants: list[Contestant]) -> pl.DataFrame:
+    """One row a set, neuron and score: what every table is made of."""
+    parts = []
+    for measured in sets:
+        facts = measured.facts
+        n = len(facts.k)
+        same = {"set": facts.name, "layer": facts.layer, "corpus": facts.corpus, "design": facts.design, "half": facts.half}
+        kinds = ["; ".join(facts.features[at].kind for at in row.nonzero()[0].tolist()) for row in facts.members]
+        named = ["; ".join(facts.features[at].name for at in row.nonzero()[0].tolist()) for row in facts.members]
+        columns = {"neuron": range(n), "k": facts.k, "kinds": kinds, "features": named, "firing_rate": facts.firing_rate}
+        values = {contestant.name: measured.results[contestant.name].value for contestant in contestants}
+        frame = pl.DataFrame(columns | values)
+        parts.append(frame.select(*(pl.lit(v).alias(k) for k, v in (same | {"act": facts.act}).items()), pl.all()))
+    return pl.concat(parts, how="vertical_relaxed")
