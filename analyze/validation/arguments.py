@@ -41,8 +41,8 @@ class Truth(Command):
 class BenchScores(Command):
     """Let scores of neurons judge neurons whose truth is known, each beside its rivals: OUT/bench/score-benchmark.md.
 
-    A score of your own is a .py file with `def score(activations, tokens, documents)` -> one value a neuron, higher = one
-    feature; activations are float32 [tokens, up to 256 neurons].
+    A score of your own is a .py file with `def score(activations, tokens, documents)` -> one value a neuron, higher =
+    one feature; activations are float32 [tokens, up to 256 neurons].
     """
 
     own: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
@@ -62,7 +62,7 @@ class BenchScores(Command):
     features: Literal["held", "tuning"] = "held"
     """which half: only `tuning` may be looked at while a score is being built"""
     scores: tuple[str, ...] = ()
-    """scores of the project to set beside the rivals; default: k_eff, rule_share, ms and those that may lead a report"""
+    """scores of the project beside the rivals; default: k_eff, rule_share, ms and those that may lead a report"""
     layers: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
     """layers of truth: 1 our features, 2 directions in a trained model, 3 what others annotated"""
     neurons: int = 300

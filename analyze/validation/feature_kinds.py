@@ -14,10 +14,10 @@ from analyze.validation.parsed_text import ParsedText, Spans
 
 DEFINITIONS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("features.toml").read_text(encoding="utf-8"))
 POOL: dict[str, Any] = tomllib.loads(Path(__file__).with_name("pool.toml").read_text(encoding="utf-8"))
-LISTS: dict[str, str] = {
-    name: " ".join(words.split()) for name, words in (*DEFINITIONS["lists"].items(), *POOL["pool_lists"].items())
-}
-"""Words by meaning, separated by blanks."""
+FIRST_LISTS: dict[str, str] = {name: " ".join(words.split()) for name, words in DEFINITIONS["lists"].items()}
+"""Words by meaning, separated by blanks: those of features.toml,"""
+LISTS: dict[str, str] = FIRST_LISTS | {name: " ".join(words.split()) for name, words in POOL["pool_lists"].items()}
+"""and those of pool.toml as well."""
 
 
 def marked(text: ParsedText, spans: Spans, inside: Bool[ndarray, "r"]) -> Bool[ndarray, "s"]:

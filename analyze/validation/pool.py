@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
-from analyze.validation.feature_kinds import LISTS, POOL, before, in_list, marked, passing
+from analyze.validation.feature_kinds import POOL, before, in_list, marked, passing
 from analyze.validation.parsed_text import ParsedText
 
 LATELY = 6

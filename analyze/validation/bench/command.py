@@ -126,4 +126,3 @@ def _checkpoints_of(asked: Asked, held_out: list[TokenFile]) -> list[tuple[Path,
         if not fits:
             raise refusal or BadInput(f"--checkpoints: {path} fits no corpus")
     return [tuple(paths) for paths in places]
-

@@ -77,7 +77,10 @@ def measured_sets(
         identity = _identity(planted)
         results = {}
         for contestant in contestants:
-            path = cache / f"{contestant.name}-{sha256(canonical_json([identity, contestant.key])).hexdigest()[:20]}.parquet"
+            path = (
+                cache
+                / f"{contestant.name}-{sha256(canonical_json([identity, contestant.key])).hexdigest()[:20]}.parquet"
+            )
             result = results[contestant.name] = _measured(contestant, planted, path)
             if result.failed and (contestant.name, result.failed) not in told:
                 told.add((contestant.name, result.failed))

@@ -31,15 +31,15 @@ class Made:
 
 INTRODUCTION = """# A benchmark of neuron scores
 
-Does a score tell a neuron of one feature from a neuron of several? Here it is asked of neurons whose truth is known, in \
-three layers: unions of features that we wrote, on real text; neurons along the directions of features in a trained \
-model, with the model's own noise; and unions of features that others annotated (Brown's tags, Python's syntax tree, \
-WordNet's classes). Features are of the half `{half}`{what}. Figures are AUROC of one feature against several, averaged \
+Does a score tell a neuron of one feature from a neuron of several? Here it is asked of neurons whose truth is known, in
+three layers: unions of features that we wrote, on real text; neurons along the directions of features in a trained
+model, with the model's own noise; and unions of features that others annotated (Brown's tags, Python's syntax tree,
+WordNet's classes). Features are of the half `{half}`{what}. Figures are AUROC of one feature against several, averaged
 over sets, with 95 % intervals (bootstrap over features and neurons); no value counts as the lowest.
 
-**Equal density** is the test that counts: neurons of one and of several features are paired by the rate at which they \
-fire. In the symmetric design a neuron of more features fires more often, so that firing rate and kurtosis, which look at \
-no text, tell much by that alone; a score that does not beat their rows has shown nothing.
+**Equal density** is the test that counts: neurons of one and of several features are paired by the rate at which they
+fire. In the symmetric design a neuron of more features fires more often, so that firing rate and kurtosis, which look
+at no text, tell much by that alone; a score that does not beat their rows has shown nothing.
 
     {command}
 
@@ -48,7 +48,7 @@ Put a score of your own beside these: a file with a function
     def score(activations, tokens, documents):   # float32 [tokens, up to 256 neurons], ids [tokens], documents [tokens]
         return ...                               # one value a neuron, higher = one feature
 
-and `polysem bench-scores my_score.py` with the arguments above; with `--checkpoints` of your own, layer 2 is planted in \
+and `polysem bench-scores my_score.py` with the arguments above; with `--checkpoints` of your own, layer 2 is planted in
 your model (`--data` must be the text that it was trained on).
 """
 
@@ -80,7 +80,9 @@ def _cell(figure: Figure | None) -> str:
 
 
 def _table(title: str, caption: str, head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    lines = [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, ["---"] * len(head), *rows)
+    ]
     return "\n".join([f"## {title}", "", caption, "", *lines, ""])
 
 
@@ -102,16 +104,27 @@ def _by_layer(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
     rows = [
         [
             contestant.title,
-            *(_cell(mean_auroc(all_of(_where(sets, layer=layer, design=design)), contestant.name)) for layer, design in columns),
+            *(
+                _cell(mean_auroc(all_of(_where(sets, layer=layer, design=design)), contestant.name))
+                for layer, design in columns
+            ),
             _minutes(sets, contestant.name),
         ]
         for contestant in _ordered(sets, contestants)
     ]
-    alone = ["(kind of feature alone)", *(shown(kind_alone(_where(sets, layer=layer, design=design))) for layer, design in columns), ""]
-    head = ["score", *(f"{'equal density' if design == MATCHED else design}, layer {layer}" for layer, design in columns), "s / 256"]
+    alone = [
+        "(kind of feature alone)",
+        *(shown(kind_alone(_where(sets, layer=layer, design=design))) for layer, design in columns),
+        "",
+    ]
+    head = [
+        "score",
+        *(f"{'equal density' if design == MATCHED else design}, layer {layer}" for layer, design in columns),
+        "s / 256",
+    ]
     names = "; ".join(f"{layer}: {LAYERS[layer]}" for layer in LAYERS)
     caption = (
-        f"Layers: {names}. The last column: processor seconds for 256 neurons on one thread. The last row: how well the "
+        f"Layers: {names}. The last column: processor seconds for 256 neurons. The last row: how well the "
         "kinds of a neuron's features tell their number, fitted on the neurons themselves; a good design has .5."
     )
     return _table("By layer of truth", caption, head, [*rows, alone])
@@ -126,7 +139,13 @@ def _minutes(sets: list[MeasuredSet], name: str) -> str:
 def _by_corpus(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
     corpora = sorted({measured.facts.corpus for measured in sets})
     rows = [
-        [contestant.title, *(_cell(mean_auroc(all_of(_where(sets, corpus=corpus, design=MATCHED)), contestant.name)) for corpus in corpora)]
+        [
+            contestant.title,
+            *(
+                _cell(mean_auroc(all_of(_where(sets, corpus=corpus, design=MATCHED)), contestant.name))
+                for corpus in corpora
+            ),
+        ]
         for contestant in _ordered(sets, contestants)
     ]
     return _table("By corpus", "At equal density, all layers.", ["score", *corpora], rows)
@@ -147,7 +166,13 @@ def _by_activation(sets: list[MeasuredSet], contestants: list[Contestant]) -> st
     if not acts:
         return ""
     rows = [
-        [contestant.title, *(_cell(mean_auroc(all_of(_where(sets, layer=2, act=act, design=MATCHED)), contestant.name)) for act in acts)]
+        [
+            contestant.title,
+            *(
+                _cell(mean_auroc(all_of(_where(sets, layer=2, act=act, design=MATCHED)), contestant.name))
+                for act in acts
+            ),
+        ]
         for contestant in _ordered(sets, contestants)
     ]
     return _table("By activation of the model", "Layer 2, at equal density.", ["score", *acts], rows)
@@ -203,10 +228,22 @@ def long_table(sets: list[MeasuredSet], contestants: list[Contestant]) -> pl.Dat
     for measured in sets:
         facts = measured.facts
         n = len(facts.k)
-        same = {"set": facts.name, "layer": facts.layer, "corpus": facts.corpus, "design": facts.design, "half": facts.half}
+        same = {
+            "set": facts.name,
+            "layer": facts.layer,
+            "corpus": facts.corpus,
+            "design": facts.design,
+            "half": facts.half,
+        }
         kinds = ["; ".join(facts.features[at].kind for at in row.nonzero()[0].tolist()) for row in facts.members]
         named = ["; ".join(facts.features[at].name for at in row.nonzero()[0].tolist()) for row in facts.members]
-        columns = {"neuron": range(n), "k": facts.k, "kinds": kinds, "features": named, "firing_rate": facts.firing_rate}
+        columns = {
+            "neuron": range(n),
+            "k": facts.k,
+            "kinds": kinds,
+            "features": named,
+            "firing_rate": facts.firing_rate,
+        }
         values = {contestant.name: measured.results[contestant.name].value for contestant in contestants}
         frame = pl.DataFrame(columns | values)
         parts.append(frame.select(*(pl.lit(v).alias(k) for k, v in (same | {"act": facts.act}).items()), pl.all()))

@@ -51,7 +51,7 @@ class Annotations:
 
 
 def drawn_kinds() -> tuple[str, ...]:
-    """The kinds that judge: of each source the third (rounded up) of the smallest sha256. held_kinds.toml lists them."""
+    """The kinds that judge: of each source a third (rounded up), of the smallest sha256; held_kinds.toml lists them."""
     held: list[str] = []
     for kinds in KINDS.values():
         ordered = sorted(kinds, key=lambda kind: sha256(f"held kinds/{kind}".encode()).digest())
@@ -93,10 +93,12 @@ def annotated_features(corpus: Corpus, annotations: Annotations, say: Callable[[
             kept.append(feature)
     for kind in sorted({feature.kind for feature in found}):
         say(_told(kind, found, kept, positions))
-    named = tuple(
-        PlantedFeature(feature.name, feature.family, feature.kind, half_of(feature.kind)) for feature in kept
+    named = tuple(PlantedFeature(feature.name, feature.family, feature.kind, half_of(feature.kind)) for feature in kept)
+    tokens = (
+        np.stack([feature.tokens[positions] for feature in kept], axis=1)
+        if kept
+        else np.zeros((len(positions), 0), bool)
     )
-    tokens = np.stack([feature.tokens[positions] for feature in kept], axis=1) if kept else np.zeros((len(positions), 0), bool)
     return Features(named, tokens)
 
 

@@ -13,11 +13,7 @@ from analyze.validation.plant import PlantedSet
 Layer = Literal[1, 2, 3]
 """1: unions of features that we wrote, with noise. 2: a trained model's neurons along the directions of features.
 3: unions of features that others annotated."""
-LAYERS: dict[Layer, str] = {
-    1: "unions of our features",
-    2: "directions in a trained model",
-    3: "annotation of others",
-}
+LAYERS: dict[Layer, str] = {1: "unions of our features", 2: "directions in a trained model", 3: "annotation of others"}
 Half = Literal["tuning", "held"]
 """Features of `tuning` may be looked at, and fitted on; those of `held` judge and do nothing else."""
 HALVES: tuple[Half, ...] = ("tuning", "held")
@@ -105,7 +101,7 @@ class TruthSet(PlantedSet):
         ]
 
     def table(self) -> pl.DataFrame:
-        """One row a neuron: set, layer, corpus, design, half, act, neuron, k, features, families, kinds, firing_rate."""
+        """A row a neuron: set, layer, corpus, design, half, act, neuron, k, features, families, kinds, firing_rate."""
         own = [self.features_of(neuron) for neuron in range(len(self.k))]
         same = {"set": self.name, "layer": self.layer, "corpus": self.corpus, "design": self.design}
         columns: dict[str, list[object] | Int[ndarray, "n"] | Float[ndarray, "n"]] = {
@@ -116,7 +112,5 @@ class TruthSet(PlantedSet):
             "kinds": [[feature.kind for feature in features] for features in own],
             "firing_rate": self.firing_rate,
         }
-        constant = [
-            pl.lit(value).alias(name) for name, value in (same | {"half": self.half, "act": self.act}).items()
-        ]
+        constant = [pl.lit(value).alias(name) for name, value in (same | {"half": self.half, "act": self.act}).items()]
         return pl.DataFrame(columns).select(*constant, pl.all())

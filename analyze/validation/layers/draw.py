@@ -95,7 +95,7 @@ def draw(
 def pairs(
     one: Float[ndarray, "a"], several: Float[ndarray, "b"], n: int
 ) -> tuple[Int[ndarray, "p"], Int[ndarray, "p"]]:
-    """At most n pairs of like firing rate within CALIPER, each neuron in one pair at most, as indices (one, several)."""
+    """At most n pairs of like firing rate (CALIPER), each neuron in one at most, as indices (one, several)."""
     from scipy.optimize import linear_sum_assignment
 
     apart = np.abs(np.log(np.maximum(one, 1e-6))[:, None] - np.log(np.maximum(several, 1e-6)))
@@ -108,9 +108,7 @@ def pairs(
     return rows, columns
 
 
-def _evenly(
-    ks: list[int], features: Features, alike: Bool[ndarray, "f f"], rng: np.random.Generator
-) -> list[Neuron]:
+def _evenly(ks: list[int], features: Features, alike: Bool[ndarray, "f f"], rng: np.random.Generator) -> list[Neuron]:
     share, usable = features.share, np.ones(len(features.features), bool)
     neurons = []
     for k in ks:
@@ -124,9 +122,7 @@ def _evenly(
     return neurons
 
 
-def _balanced(
-    ks: list[int], features: Features, alike: Bool[ndarray, "f f"], rng: np.random.Generator
-) -> list[Neuron]:
+def _balanced(ks: list[int], features: Features, alike: Bool[ndarray, "f f"], rng: np.random.Generator) -> list[Neuron]:
     """Neurons of like density for every k, whose features are of alike kinds for one and for several."""
     kinds, kind_of = np.unique(features.kinds, return_inverse=True)
     count = np.bincount(kind_of)

@@ -113,8 +113,8 @@ def directions(
 ) -> tuple[Float[ndarray, "f d"], Bool[ndarray, "f"]]:
     """The direction of each feature, and whether the model carries it.
 
-    Linear discriminants of the fit half, w = (C + ridge)^-1 (mean with - mean without), scaled so that w . x is 1 higher
-    with the feature than without. "Carried" is judged on the other half: see FOUND.
+    Linear discriminants of the fit half, w = (C + ridge)^-1 (mean with - mean without), scaled so that w . x is 1
+    higher with the feature than without. "Carried" is judged on the other half: see FOUND.
     """
     inside = features.tokens[is_fit].astype(np.float32)
     mean = x[is_fit].mean(axis=0, dtype=np.float64)

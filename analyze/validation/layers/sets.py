@@ -1,8 +1,8 @@
 """Every planted set of a corpus: three layers, two halves, two designs.
 
-    corpus = TruthCorpus.of(Path("data/brown"), checkpoints=(), annotations=Annotations(brown=Path("brown/package")))
-    for planted in truth_sets(corpus, halves=("tuning",)):
-        score_planted(SCORES["k_eff"], planted.acts).value     # beside planted.k, planted.members, planted.features
+corpus = TruthCorpus.of(Path("data/brown"), checkpoints=(), annotations=Annotations(brown=Path("brown/package")))
+for planted in truth_sets(corpus, halves=("tuning",)):
+    score_planted(SCORES["k_eff"], planted.acts).value     # beside planted.k, planted.members, planted.features
 """
 
 from collections.abc import Callable, Iterator
@@ -15,8 +15,19 @@ import numpy as np
 from analyze.validation.admission import Admitted
 from analyze.validation.admitting import admit_on
 from analyze.validation.design import TooFewFeatures
+from analyze.validation.features import FEATURES, POOL_FEATURES
 from analyze.validation.layers.annotated import Annotations, annotated_features
-from analyze.validation.layers.base import DESIGNS, HALVES, LAYERS, Design, Features, Half, Layer, PlantedFeature, TruthSet
+from analyze.validation.layers.base import (
+    DESIGNS,
+    HALVES,
+    LAYERS,
+    Design,
+    Features,
+    Half,
+    Layer,
+    PlantedFeature,
+    TruthSet,
+)
 from analyze.validation.layers.draw import N_NEURONS
 from analyze.validation.layers.model import Inputs, inputs_of, open_model, planted_directions
 from analyze.validation.layers.unions import planted_unions
@@ -65,14 +76,14 @@ class TruthCorpus:
     @cached_property
     def admitted(self) -> Admitted:
         """Our features that no score reads here."""
-        return admit_on(self.corpus)
+        return admit_on(self.corpus, (*FEATURES, *POOL_FEATURES))
 
     @cached_property
     def ours(self) -> Features:
         """The same, for layer 1."""
         admitted = self.admitted
         named = tuple(
-            PlantedFeature(feature.name, feature.root, feature.kind, feature.part) for feature in admitted.features
+            PlantedFeature(feature.name, feature.root, feature.kind, feature.half) for feature in admitted.features
         )
         return Features(named, admitted.tokens)
 

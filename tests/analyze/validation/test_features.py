@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analyze.validation.features import FEATURES, LATELY, LISTS, Feature
+from analyze.validation.feature_kinds import FIRST_LISTS as LISTS
+from analyze.validation.features import FEATURES, LATELY, Feature
 from analyze.validation.parsed_text import ParsedText
 from tests.analyze.validation.fixed_text import TEXTS, read
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analyze.scores import SCORES
-from analyze.validation.command import admit_on
+from analyze.validation.admitting import admit_on
 from analyze.validation.design import CASES, draw_neurons
 from analyze.validation.plant import Corpus, control_sets
 from train.data.tokens import TokenFile

@@ -32,9 +32,10 @@ def concentration(acts: Activations) -> Float[ndarray, " n"]:
     """The score of every neuron; NaN where the best concept explains nothing."""
     labels = bank_on(held_out(acts)).matrix(acts.tokens.stream_position).tocsr().astype(np.float32)
     is_fit = acts.tokens.is_fit
-    frequent = np.asarray((labels[is_fit].sum(axis=0) >= LEAST)).ravel() & np.asarray(
-        (labels[~is_fit].sum(axis=0) >= LEAST)
-    ).ravel()
+    frequent = (
+        np.asarray(labels[is_fit].sum(axis=0) >= LEAST).ravel()
+        & np.asarray(labels[~is_fit].sum(axis=0) >= LEAST).ravel()
+    )
     labels = labels[:, np.flatnonzero(frequent)]
     halves = [_half(labels, rows) for rows in (np.flatnonzero(is_fit), np.flatnonzero(~is_fit))]
     parts = []

@@ -40,7 +40,7 @@ def wasserstein(
 def token_entropy(
     activations: Float[ndarray, "t n"], tokens: Int[ndarray, "t"], documents: Int[ndarray, "t"]
 ) -> Float[ndarray, " n"]:
-    """Minus the entropy, in nats, of how the mass of strong firings (above a quarter of the peak) is spread over ids."""
+    """Minus the entropy, in nats, of how the mass of strong firings (over a quarter of the peak) is spread over ids."""
     peak = np.quantile(activations, 0.9999, axis=0, method="inverted_cdf")
     found = np.full(activations.shape[1], np.nan)
     for neuron, column in enumerate(activations.T):

@@ -1,0 +1,1 @@
+"""Tests of truth in three layers."""
