@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 HELD_KINDS: frozenset[str] = frozenset(
     tomllib.loads(Path(__file__).with_name("held_kinds.toml").read_text(encoding="utf-8"))["kinds"]
 )
-FEWEST_TOKENS, FEWEST_DOCUMENTS, LARGEST_SHARE = 150, 8, 0.1
+FEWEST_TOKENS, FEWEST_DOCUMENTS, LARGEST_SHARE = 100, 6, 0.1
 """An annotated feature has at least so many tokens in so many documents of each half, and at most this share of all."""
 
 

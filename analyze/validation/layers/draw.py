@@ -22,13 +22,13 @@ from analyze.validation.layers.base import Design, Features
 N_NEURONS = 300
 """Neurons of one feature, and as many of several, in each set."""
 MATCHED_K = {2: 0.44, 3: 0.30, 4: 0.11, 5: 0.06, 6: 0.04, 7: 0.03, 8: 0.02}
-SYMMETRIC_K = {2: 48, 3: 36, 4: 28, 5: 20, 6: 18, 7: 15, 8: 15}
+SYMMETRIC_K = {2: 48.0, 3: 36.0, 4: 28.0, 5: 20.0, 6: 18.0, 7: 15.0, 8: 15.0}
 """How neurons of several features are spread over k; shares, or numbers that stand for them."""
 DENSITY = (0.004, 0.04)
 """The range of the sum of the shares of a neuron's features, drawn evenly on a logarithmic scale."""
 NEAR = 0.25
 """How far from the drawn density, relatively, the sum may be."""
-SPARE = 1.6
+SPARE = 2.0
 """Candidates for each neuron that is kept, so that pairs of equal firing rate can be found."""
 CALIPER = 0.1
 """Largest |ln| of the ratio of firing rates in a pair."""
@@ -85,27 +85,47 @@ def draw(
     neurons = _balanced(ks, features, alike, rng)
     rate = rates(neurons)
     single = np.array([neuron.k == 1 for neuron in neurons])
-    one, several = pairs(rate[single], rate[~single], n)
+    one, several = pairs(rate[single], rate[~single])
+    kinds = _kind_shares(neurons, features)
+    kept = alike_pairs(kinds[single][one] - kinds[~single][several], n)
+    one, several = one[kept], several[kept]
     if len(one) < SMALLEST_SET:
         raise TooFewFeatures(f"{len(one)} pairs of equal firing rate")
     chosen = np.concatenate([np.flatnonzero(single)[one], np.flatnonzero(~single)[several]])
     return Drawn([neurons[index] for index in chosen.tolist()], chosen)
 
 
-def pairs(
-    one: Float[ndarray, "a"], several: Float[ndarray, "b"], n: int
-) -> tuple[Int[ndarray, "p"], Int[ndarray, "p"]]:
-    """At most n pairs of like firing rate (CALIPER), each neuron in one at most, as indices (one, several)."""
+def pairs(one: Float[ndarray, "a"], several: Float[ndarray, "b"]) -> tuple[Int[ndarray, "p"], Int[ndarray, "p"]]:
+    """Pairs of like firing rate (CALIPER), each neuron in one at most, as indices (one, several)."""
     from scipy.optimize import linear_sum_assignment
 
     apart = np.abs(np.log(np.maximum(one, 1e-6))[:, None] - np.log(np.maximum(several, 1e-6)))
     rows, columns = linear_sum_assignment(np.minimum(apart, 2 * CALIPER))
     near = apart[rows, columns] <= CALIPER
-    rows, columns = rows[near], columns[near]
-    if len(rows) > n:
-        kept = np.sort(np.argsort(apart[rows, columns], kind="stable")[:n])
-        rows, columns = rows[kept], columns[kept]
-    return rows, columns
+    return rows[near], columns[near]
+
+
+def alike_pairs(apart: Float[ndarray, "p kinds"], n: int) -> Int[ndarray, "q"]:
+    """At most n pairs, over which the kinds of features are spread alike: one after another leaves that helps most.
+
+    Args:
+        apart: of each pair, the shares of kinds of the one neuron less those of the other.
+    """
+    kept = np.ones(len(apart), bool)
+    total = apart.sum(axis=0)
+    for _ in range(len(apart) - n):
+        without = ((total - apart) ** 2).sum(axis=1)
+        worst = int(np.argmin(np.where(kept, without, np.inf)))
+        kept[worst] = False
+        total = total - apart[worst]
+    return np.flatnonzero(kept)
+
+
+def _kind_shares(neurons: list[Neuron], features: Features) -> Float[ndarray, "n kinds"]:
+    """The share of each kind among each neuron's features."""
+    kinds, kind_of = np.unique(features.kinds, return_inverse=True)
+    rows = [np.bincount(kind_of[list(neuron.features)], minlength=len(kinds)) / neuron.k for neuron in neurons]
+    return np.stack(rows)
 
 
 def _evenly(ks: list[int], features: Features, alike: Bool[ndarray, "f f"], rng: np.random.Generator) -> list[Neuron]:

@@ -9,6 +9,7 @@ not add (global). The concepts are the labels of the bank; fits are R^2 on docum
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -23,6 +24,7 @@ LEAST = 10
 
 
 class _Half(NamedTuple):
+    labels: sp.csr_array
     rows: ndarray
     gram: Float[ndarray, "l l"]
     mean: Float[ndarray, " l"]
@@ -30,13 +32,13 @@ class _Half(NamedTuple):
 
 def concentration(acts: Activations) -> Float[ndarray, " n"]:
     """The score of every neuron; NaN where the best concept explains nothing."""
-    labels = bank_on(held_out(acts)).matrix(acts.tokens.stream_position).tocsr().astype(np.float32)
     is_fit = acts.tokens.is_fit
-    frequent = (
-        np.asarray(labels[is_fit].sum(axis=0) >= LEAST).ravel()
-        & np.asarray(labels[~is_fit].sum(axis=0) >= LEAST).ravel()
-    )
-    labels = labels[:, np.flatnonzero(frequent)]
+    bank = bank_on(held_out(acts))
+    labels = sp.csr_array(bank.matrix(acts.tokens.stream_position), dtype=np.float32)
+    frequent = np.ones(len(bank), bool)
+    for half in (is_fit, ~is_fit):
+        frequent &= labels.T @ half.astype(np.float32) >= LEAST
+    labels = sp.csr_array(labels[:, np.flatnonzero(frequent)])
     halves = [_half(labels, rows) for rows in (np.flatnonzero(is_fit), np.flatnonzero(~is_fit))]
     parts = []
     for first, stop in blocks(acts.n_neurons):
@@ -45,17 +47,17 @@ def concentration(acts: Activations) -> Float[ndarray, " n"]:
         for half in halves:
             y = values[half.rows]
             centred = y - y.mean(axis=0)
-            products.append(np.asarray(labels[half.rows].T @ centred) / len(y))
+            products.append(half.labels.T @ centred / len(y))
             variances.append(centred.var(axis=0))
         parts.append([_of_neuron(halves, products, variances, neuron) for neuron in range(stop - first)])
     return np.array([value for part in parts for value in part])
 
 
-def _half(labels: object, rows: ndarray) -> _Half:
-    mine = labels[rows]  # pyright: ignore[reportIndexIssue]
-    mean = np.asarray(mine.mean(axis=0)).ravel().astype(np.float64)
-    gram = np.asarray((mine.T @ mine).todense(), np.float64) / len(rows) - np.outer(mean, mean)
-    return _Half(rows, gram, mean)
+def _half(labels: sp.csr_array, rows: ndarray) -> _Half:
+    mine = sp.csr_array(labels[rows])
+    mean = mine.T @ np.ones(len(rows)) / len(rows)
+    gram = (mine.T @ mine).toarray().astype(np.float64) / len(rows) - np.outer(mean, mean)
+    return _Half(mine, rows, gram, mean)
 
 
 def _of_neuron(halves: list[_Half], products: list[ndarray], variances: list[ndarray], neuron: int) -> float:

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from analyze.validation.design import Neuron, TooFewFeatures
 from analyze.validation.layers.base import Features, PlantedFeature
-from analyze.validation.layers.draw import CALIPER, draw, numbers_of_features, pairs
+from analyze.validation.layers.draw import CALIPER, alike_pairs, draw, numbers_of_features, pairs
 
 RNG = np.random.default_rng
 
@@ -53,7 +53,7 @@ def test_kinds_go_with_the_number_of_features_no_more_than_chance_leaves_them():
     share = [[], []]
     for neuron in drawn.neurons:
         share[int(neuron.k > 1)].append(np.mean([FEATURES.kinds[index] == "a" for index in neuron.features]))
-    assert abs(np.mean(share[0]) - np.mean(share[1])) < 0.12
+    assert abs(np.mean(share[0]) - np.mean(share[1])) < 0.05
 
 
 def test_in_the_symmetric_design_features_are_drawn_alike_so_that_more_features_fire_more_often():
@@ -70,12 +70,18 @@ def test_the_same_seed_draws_the_same_neurons():
     np.testing.assert_array_equal(first.index, second.index)
 
 
-def test_pairs_use_each_neuron_once_and_keep_the_nearest():
+def test_pairs_are_of_like_rate_and_use_each_neuron_once():
     one, several = np.array([0.01, 0.02, 0.5]), np.array([0.0205, 0.0101, 0.1])
-    rows, columns = pairs(one, several, 3)
+    rows, columns = pairs(one, several)
     assert sorted(zip(rows.tolist(), columns.tolist())) == [(0, 1), (1, 0)]
-    rows, columns = pairs(one, several, 1)
-    assert (rows.tolist(), columns.tolist()) == ([0], [1])
+
+
+def test_of_many_pairs_those_are_kept_whose_kinds_are_spread_alike():
+    apart = np.array([[1.0, -1.0], [0.0, 0.0], [1.0, -1.0], [-1.0, 1.0], [1.0, -1.0]])
+    kept = alike_pairs(apart, 3)
+    assert len(kept) == 3
+    assert np.abs(apart[kept].sum(axis=0)).max() == 0
+    assert alike_pairs(apart, 9).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_numbers_of_features_follow_their_weights():
