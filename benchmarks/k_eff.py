@@ -24,7 +24,7 @@ from analyze.rules.build import grammar_on
 from analyze.rules.decision_list import DEFAULT, ListSettings, decision_list
 from analyze.rules.grammar import FULL_SPELLING, Grammar
 from analyze.scores.k_eff import LEAST_REACH
-from analyze.validation.command import admit_on
+from analyze.validation.admitting import admit_on
 from analyze.validation.design import CASES
 from analyze.validation.discrimination import auroc_interval
 from analyze.validation.plant import Corpus, TooFewFeatures, planted_case
