@@ -80,7 +80,9 @@ def carriers(
     *,
     greedy: int = 0,
     most: int = 64,
+    orders: int = ORDERS,
     seed: int = 0,
+    rotation: Float[Tensor, "neuron direction"] | None = None,
 ) -> Carriers:
     """Rank a layer's neurons by what the loss at a feature's positions loses without them, then remove them in turn.
 
@@ -90,7 +92,10 @@ def carriers(
         greedy: choose so many of the first neurons one by one, each the one that adds most to those before it, from
             the 32 that raise the loss most alone; 0: all by what they raise alone.
         most: neurons that are removed in turn; the order beyond is by what each raises alone.
+        orders: random orders that are tried beside.
         seed: of the positions that are taken where there are many, of the others, and of random orders.
+        rotation: orthogonal; its columns are removed instead of neurons (a null that says whether the neurons are a
+            better basis than another). Of the last layer only.
 
     Raises:
         BadInput: a feature with fewer than 20 positions, or a model without MLPs.
@@ -99,19 +104,21 @@ def carriers(
     rng = np.random.default_rng(seed)
     inside, outside = _positions(where, rng)
     means = _means(model, rows, layer)
-    at, other = (_losses_at(model, rows, chosen, layer, means) for chosen in (inside, outside))
+    at, other = (_losses_at(model, rows, chosen, layer, means, rotation) for chosen in (inside, outside))
     before, before_elsewhere = at([]).mean(), other([]).mean()
     alone = np.array([float(at([neuron]).mean() - before) for neuron in range(n_neurons)])
     order = _greedy(at, np.argsort(-alone, kind="stable"), greedy)
     steps = range(1, min(most, n_neurons) + 1)
-    orders = [rng.permutation(n_neurons) for _ in range(ORDERS)]
+    shuffled = [rng.permutation(n_neurons) for _ in range(orders)]
     return Carriers(
         order=order,
         alone=alone,
         rise=np.array([float(at(order[:k].tolist()).mean() - before) for k in steps]),
         elsewhere=np.array([float(other(order[:k].tolist()).mean() - before_elsewhere) for k in steps]),
         whole=float(at(list(range(n_neurons))).mean() - before),
-        random=np.array([[float(at(each[:k].tolist()).mean() - before) for k in steps] for each in orders]),
+        random=np.array([[float(at(each[:k].tolist()).mean() - before) for k in steps] for each in shuffled]).reshape(
+            orders, len(steps)
+        ),
         n_positions=len(inside),
     )
 
@@ -146,9 +153,12 @@ def _losses_at(
     positions: Int[Tensor, "n 2"],
     layer: int,
     means: Float[Tensor, " neuron"],
+    rotation: Float[Tensor, "neuron direction"] | None,
 ) -> _Ablated:
     if layer == model.config.n_layers - 1:
-        return _behind_the_last_mlp(model, rows, positions, layer, means)
+        return _behind_the_last_mlp(model, rows, positions, layer, means, rotation)
+    if rotation is not None:
+        raise ValueError("rotation: of the last layer only")
     return _by_whole_passes(model, rows, positions, layer, means)
 
 
@@ -159,6 +169,7 @@ def _behind_the_last_mlp(
     positions: Int[Tensor, "n 2"],
     layer: int,
     means: Float[Tensor, " neuron"],
+    rotation: Float[Tensor, "neuron direction"] | None = None,
 ) -> _Ablated:
     """Nothing mixes positions behind the last MLP, so that only these positions are computed anew."""
     row, pos = positions.T
@@ -167,6 +178,8 @@ def _behind_the_last_mlp(
     residual = read_site(model, tokens, layer + 1, "resid_final")[inverse, pos]
     off = read_site(model, tokens, layer, "post")[inverse, pos] - means
     writes = model.mlp(layer).fc_out.weight
+    if rotation is not None:
+        off, writes = off @ rotation, writes @ rotation
     targets = rows[row, pos + 1]
 
     @torch.no_grad()

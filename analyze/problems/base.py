@@ -58,7 +58,7 @@ class Needs:
             return f"is about {' and '.join(self.activations)}, this model is {config.act}"
         if self.text and subject.rows is None:
             return "needs the held-out text of the checkpoint's data"
-        if self.labels and subject.text_source is None:
+        if self.labels and subject.text_source is None and subject.planted_labels is None:
             return "needs labels of the checkpoint's held-out text"
         return ""
 

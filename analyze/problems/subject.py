@@ -1,12 +1,13 @@
 """What a problem's program reads: one model, the same model untrained, and held-out rows of its own data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from train.checkpoint import Checkpoint, open_step, steps
@@ -32,12 +33,36 @@ class Subject:
     model: Transformer
     untrained: Transformer | None = None
     """The run's step 0; None where it was not kept."""
-    rows: Int[Tensor, "row pos"] | None = None
+    rows: Int[Tensor, "row pos_and_one"] | None = None
     """Held-out rows, each BOS and n_ctx tokens, in the order of the text; None where there is none."""
+    row_numbers: Int[np.ndarray, " row"] | None = None
+    """Which rows of `text_source` they are; None for made-up rows."""
     text_source: TokenFile | None = field(default=None, repr=False)
     """Where the rows come from, for labels and strings; None for made-up rows."""
+    planted_labels: Mapping[str, Bool[Tensor, "row pos"]] | None = None
+    """Labels of made-up rows, by name, as `labels` gives those of text."""
     step: int = 0
     hash: str = ""
+
+    @cached_property
+    def labels(self) -> dict[str, Bool[Tensor, "row pos"]]:
+        """Where each label of the bank stands among the positions that the model reads, [row pos] (BOS bears none).
+
+        Raises:
+            BadInput: a subject without text.
+        """
+        if self.planted_labels is not None:
+            return dict(self.planted_labels)
+        if self.text_source is None or self.row_numbers is None:
+            raise BadInput(f"{self.name}: has no text that labels could be read from")
+        from analyze.labels.bank import bank_on
+
+        bank, n_ctx = bank_on(self.text_source), self.text_source.n_ctx
+        stream = (self.row_numbers[:, None] * n_ctx + np.arange(n_ctx - 1)).ravel()
+        there = bank.dense(stream).reshape(len(self.row_numbers), n_ctx - 1, len(bank))
+        marks = torch.zeros((len(bank), len(self.row_numbers), n_ctx), dtype=torch.bool)
+        marks[:, :, 1:] = torch.from_numpy(np.moveaxis(there, 2, 0))
+        return dict(zip(bank.names, marks))
 
     @cached_property
     def strings(self) -> list[str]:
@@ -64,6 +89,8 @@ def of_checkpoint(checkpoint: Checkpoint, data: Iterable[Path | str] = (), n_row
     facts, state = checkpoint.state["data"], checkpoint.state
     directory = find_data(facts["hash"], facts.get("directory") or "", beside=checkpoint.directory, given=data)
     source = None if directory is None else TokenFile.open(directory, "eval", checkpoint.config.n_ctx)
+    n = 0 if source is None else min(n_rows, source.n_rows)
+    numbers = np.array([i * source.n_rows // n for i in range(n)] if source else [], dtype=np.int64)
     untrained = None
     run = checkpoint.directory.parent
     if checkpoint.step > 0 and state["start"] is None and 0 in steps(run):
@@ -74,15 +101,9 @@ def of_checkpoint(checkpoint: Checkpoint, data: Iterable[Path | str] = (), n_row
         seed=state["seed"],
         model=checkpoint.model().eval().requires_grad_(False),
         untrained=untrained,
-        rows=None if source is None else _spread(source, n_rows),
+        rows=None if source is None else torch.cat([source.plain_rows(int(i), 1) for i in numbers]),
+        row_numbers=None if source is None else numbers,
         text_source=source,
         step=checkpoint.step,
         hash=checkpoint.hash,
     )
-
-
-def _spread(source: TokenFile, n_rows: int) -> Int[Tensor, "row pos"]:
-    """Rows at equal distances over the whole text."""
-    n = min(n_rows, source.n_rows)
-    chosen = [i * source.n_rows // n for i in range(n)]
-    return torch.cat([source.plain_rows(i, 1) for i in chosen])

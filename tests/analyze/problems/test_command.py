@@ -9,7 +9,7 @@ import pytest
 from analyze.problems import PROBLEMS
 from analyze.problems.catalogue import entries
 from analyze.problems.command import ask
-from analyze.problems.trial import try_rules
+from analyze.problems.trial import try_one, try_rules
 from tests.commands import Command
 from train.errors import BadInput
 
@@ -88,3 +88,9 @@ def test_quick_rules_hold_on_cases_of_known_truth(name: str, tmp_path: Path) -> 
     tried = try_rules([name], tmp_path, jobs=1, say=lambda line: None)
     assert [each.holds for each in tried if each.problem == name] == [True]
     assert name in (tmp_path / "trials.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name, each in PROBLEMS.items() if each.trials])
+def test_a_rule_finds_one_planted_case_and_nothing_in_one_null_case(name: str) -> None:
+    assert try_one(name, "planted", 0) == "yes"
+    assert try_one(name, "null", 0) != "yes"

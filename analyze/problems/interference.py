@@ -1,0 +1,175 @@
+"""4.28: where two features that share neurons are active at once, is what the MLP writes more than their sum?"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from analyze.figures import COLOURS, Figure, look, svg_of
+from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
+from analyze.problems.feature_directions import activations_at, features_of, rank_correlation
+from analyze.problems.subject import Subject
+from train.config import ModelConfig
+from train.model import Transformer
+
+LEAST_JOINT = 50
+"""Tokens of both features, of each alone, and of neither, that a pair needs."""
+LEAST_PAIRS = 30
+DRAWS = 500
+
+
+def measure(subject: Subject) -> Measurement:
+    """Rank correlation, over pairs of labels, of the neurons they share and how far they fall short of adding up."""
+    pairs = pairs_of(subject, subject.model)
+    if len(pairs) < LEAST_PAIRS:
+        return Measurement.impossible(
+            f"{len(pairs)} pairs of labels with {LEAST_JOINT} joint tokens; needs {LEAST_PAIRS}"
+        )
+    rng = np.random.default_rng(0)
+    shared, interaction = pairs["shared"].to_numpy(), pairs["interaction"].to_numpy()
+    null = [rank_correlation(rng.permutation(shared), interaction) for _ in range(DRAWS)]
+    untrained = np.nan
+    if subject.untrained is not None:
+        before = pairs_of(subject, subject.untrained)
+        untrained = rank_correlation(before["shared"], before["interaction"])
+    return Measurement(
+        statistic=rank_correlation(shared, interaction),
+        null=np.array(null),
+        untrained=untrained,
+        details={"pairs": float(len(pairs)), "median interaction": float(np.median(interaction))},
+        tables={"pairs": pairs},
+    )
+
+
+def pairs_of(subject: Subject, model: Transformer) -> pl.DataFrame:
+    """Pairs of labels that stand together: first, second, shared (neurons), interaction (of what the MLP writes)."""
+    assert subject.rows is not None
+    layer = model.config.n_layers - 1
+    features = features_of(subject)
+    neurons = activations_at(model, subject.rows, layer, "post").double()
+    written = activations_at(model, subject.rows, layer, "mlp_out").double()
+    half = (torch.arange(len(written)) // subject.rows.shape[1]) % 2 == 0  # whole rows: neighbours are alike
+    found = []
+    for i, j in combinations(range(len(features.names)), 2):
+        a, b = features.where[i], features.where[j]
+        cases = (a & b, a & ~b, ~a & b, ~a & ~b)
+        if min(int((case & part).sum()) for case in cases for part in (half, ~half)) < LEAST_JOINT // 2:
+            continue
+        own = [_contrast(neurons, one, ~a & ~b) for one in (a & ~b, ~a & b)]
+        shared = float(torch.cosine_similarity(own[0].abs(), own[1].abs(), dim=0))
+        found.append((features.names[i], features.names[j], shared, _interaction(written, cases, half)))
+    schema = {"first": pl.String, "second": pl.String, "shared": pl.Float64, "interaction": pl.Float64}
+    return pl.DataFrame(found, schema, orient="row")
+
+
+def _contrast(
+    values: Float[Tensor, "t d"], inside: Bool[Tensor, " t"], outside: Bool[Tensor, " t"]
+) -> Float[Tensor, " d"]:
+    return values[inside].mean(0) - values[outside].mean(0)
+
+
+def _interaction(written: Float[Tensor, "t d"], cases: Sequence[Bool[Tensor, " t"]], half: Bool[Tensor, " t"]) -> float:
+    """|f(AB) - f(A) - f(B) + f(0)| over |f(A) - f(0)| + |f(B) - f(0)|, squares taken between halves of the rows.
+
+    The product of two halves' estimates is free of the noise of each, which would look like an interaction where few
+    tokens bear both; it may fall below 0 by chance.
+    """
+    parts = []
+    for part in (half, ~half):
+        both, first, second, none = (written[case & part].mean(0) for case in cases)
+        parts.append((both - first - second + none, first - none, second - none))
+    (i1, a1, b1), (i2, a2, b2) = parts
+    size = _root(a1 @ a2) + _root(b1 @ b2)
+    return float(_root(i1 @ i2) / size) if size > 0 else 0.0
+
+
+def _root(square: Tensor) -> float:
+    return float(square.clamp(min=0).sqrt())
+
+
+def figures(measured: Sequence[Measured]) -> list[Figure]:
+    """Interaction against shared neurons, a dot a pair."""
+    from matplotlib.figure import Figure as Canvas
+
+    with look():
+        canvas = Canvas(figsize=(5, 3.4), layout="constrained")
+        axes = canvas.subplots()
+        variants = list(dict.fromkeys(each.variant for each in measured))
+        for variant in variants:
+            table = pl.concat([each.measurement.tables["pairs"] for each in measured if each.variant == variant])
+            colour = COLOURS[variants.index(variant) % len(COLOURS)]
+            axes.plot(table["shared"], table["interaction"], ".", ms=2, color=colour, label=variant, rasterized=True)
+        axes.set(xlabel="neurons shared (cosine of |contrasts|)", ylabel="interaction, relative")
+        if variants:
+            axes.legend(frameon=False)
+        svg = svg_of(canvas)
+    caption = (
+        "A dot a pair of labels that stand together at 50 tokens or more. 0: what the last MLP writes where both stand "
+        "is the sum of what it writes for each. Model corrections and plain saturation both lie above 0."
+    )
+    return [Figure("interference", svg, "interaction against shared neurons", caption)]
+
+
+def planted(seed: int) -> Subject:
+    """Neurons that several features drive, with a bias that lets them saturate; others that one feature drives."""
+    return _made_up(seed, shares=True)
+
+
+def null(seed: int) -> Subject:
+    """The same text read by an untrained model, beside another one."""
+    return _made_up(seed, shares=False)
+
+
+def _made_up(seed: int, shares: bool) -> Subject:
+    rng = np.random.default_rng(seed)
+    config = ModelConfig(n_layers=1, d_model=48, n_heads=2, n_ctx=64, d_vocab=512, act="relu", widths=(64,))
+    model = Transformer(config, seed).requires_grad_(False)
+    held = rng.random((512, 20)) < 0.15
+    rows = torch.from_numpy(rng.integers(0, 512, (120, 65)))
+    labels = {f"feature {i}": torch.from_numpy(held[:, i])[rows[:, :-1]] for i in range(20)}
+    block = model.block(0)
+    directions = np.linalg.qr(rng.standard_normal((48, 48)))[0][:20]
+    model.tok_embed.weight.copy_(torch.from_numpy(held @ directions + 0.05 * rng.standard_normal((512, 48))).float())
+    model.pos.weight.zero_()
+    block.attn.o.weight.zero_()
+    if shares:
+        drive = np.zeros((64, 20))
+        for neuron in range(64):
+            if neuron % 2:
+                drive[neuron, rng.choice(10, 3, replace=False)] = 1.0  # the first ten features share neurons
+            else:
+                drive[neuron, 10 + neuron // 2 % 10] = 1.0
+        block.mlp.fc_in.weight.copy_(torch.from_numpy(drive @ directions).float())
+        shared = torch.arange(64) % 2 == 1
+        block.mlp.fc_in.bias.copy_(torch.where(shared, -4.0, 0.0))  # two features at once are more than their sum
+    name = "planted" if shares else "untrained"
+    before = Transformer(config, seed + 1000).requires_grad_(False)
+    before.tok_embed.weight.copy_(model.tok_embed.weight)
+    before.pos.weight.zero_()
+    return Subject(name, name, seed, model, before, rows=rows, planted_labels=labels)
+
+
+PROBLEM = Problem(
+    name="4.28",
+    measure=measure,
+    rule=Rule(
+        says="yes if, over pairs of labels that stand together, the rank correlation of shared neurons and interaction "
+        "exceeds that of permuted pairs and of the untrained model by .2, beyond 95 % of the permutations in every "
+        "seed, and the whole interval over seeds lies there; no if it lies below .2",
+        least=0.2,
+    ),
+    statistic="Spearman correlation, over pairs of labels, of neurons shared and of how far they are from adding up",
+    null="500 permutations of the pairs' shared neurons",
+    minutes=0.3,
+    needs=Needs(attention_only=False, labels=True),
+    figures=figures,
+    trials=Trials(planted, null, says="neurons that need two of three features at once; untrained models"),
+    doubts=(
+        "An interaction need not be a correction: a neuron that saturates makes one too.",
+        "Labels that stand together may share a cause that is neither of them.",
+    ),
+)
