@@ -69,7 +69,7 @@ def scores(acts: Activations, grammar: Grammar, parts: Parts) -> Float[np.ndarra
 def main() -> None:
     """Print one line a change and one column a case."""
     parser = argparse.ArgumentParser(description="What each part of K_eff is worth.")
-    parser.add_argument("data", type=Path, help="data directory that `python -m train prepare` wrote")
+    parser.add_argument("data", type=Path, help="data directory that `polysem prepare` wrote")
     parser.add_argument("--features", choices=("tuning", "held"), default="tuning")
     args = parser.parse_args()
     corpus = Corpus.of(TokenFile.open(args.data, split="eval"))

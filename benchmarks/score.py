@@ -54,7 +54,7 @@ def seconds_by_jobs(directory: Path, names: list[str], jobs: int, repeats: int) 
 def main() -> None:
     """Print a table for each directory."""
     parser = argparse.ArgumentParser(description="What each score costs.")
-    parser.add_argument("activations", type=Path, nargs="+", help="directories that `python -m analyze collect` wrote")
+    parser.add_argument("activations", type=Path, nargs="+", help="directories that `polysem collect` wrote")
     parser.add_argument("--scores", nargs="+", choices=list(SCORES), default=list(SCORES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--jobs", type=int, nargs="*", default=[1, 2], help="numbers of processes; none: leave out")

@@ -1,6 +1,6 @@
-"""Train a small sparse autoencoder on activations that `python -m train export --format activations` wrote.
+"""Train a small sparse autoencoder on activations that `polysem export --format activations` wrote.
 
-python -m train export checkpoints/cpu-1l --format activations --hook blocks.0.mlp.hook_post --out activations/L0
+polysem export checkpoints/cpu-1l --format activations --hook blocks.0.mlp.hook_post --out activations/L0
 python examples/train_autoencoder.py activations/L0
 """
 

@@ -1,4 +1,4 @@
-"""Run a whole study from a clone: `python -m analyze study` under the name that scripts/study.sh calls."""
+"""Run a whole study from a clone: `polysem study` under the name that scripts/study.sh calls."""
 
 import sys
 from pathlib import Path

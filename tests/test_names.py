@@ -186,7 +186,7 @@ def test_what_is_no_data_directory_is_refused_with_the_command_that_makes_one(
     plain: Path, tmp_path, analyze_command, name
 ) -> None:
     said = analyze_command("collect", plain / "gelu-s0", "--data", plain / name, "--out", tmp_path / "results")
-    assert said.is_refusal(2, f"{plain / name}", "`python -m train prepare` makes a data directory")
+    assert said.is_refusal(2, f"{plain / name}", "`polysem prepare` makes a data directory")
     assert ("no such directory" in said.err) == (name == "nope")
 
 

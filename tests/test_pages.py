@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import pytest
 
 from analyze import collect, compare, score
+from analyze.__main__ import COMMANDS as ANALYZE
 from analyze.comparison.comparison import comparison_of
 from analyze.comparison.flatten import flattened
 from analyze.comparison.results import find_cells
@@ -14,6 +15,8 @@ from analyze.fission.verdicts import VERDICTS
 from analyze.nulls import NULLS
 from analyze.scores import SCORES
 from tests.train.fixtures import small_data, small_run
+from train.__main__ import COMMANDS as TRAIN
+from train.activations import ACTIVATIONS
 from train.checkpoint import step_directory
 from train.training_run import run
 
@@ -64,6 +67,22 @@ def test_relative_links_lead_somewhere(page: Path):
             assert anchor in anchors_of(target), f"{page.relative_to(ROOT)}: {link}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_call_commands_by_one_name(page: Path):
+    """`polysem run`, never `python -m train run`: docs/install.md says once that both are the same."""
+    other = re.findall(r"python -m (?:train|analyze)\b.*", page.read_text(encoding="utf-8"))
+    assert page.name == "install.md" or not other
+
+
+COMMAND = re.compile(r"^ +(?:[A-Z_]+=\S+ )?polysem ([a-z][a-z-]*)|`polysem ([a-z][a-z-]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_name_commands_that_exist(page: Path):
+    named = {first or second for first, second in COMMAND.findall(page.read_text(encoding="utf-8"))}
+    assert named <= {*TRAIN, *ANALYZE}
+
+
 def test_the_index_names_every_page_and_every_notebook():
     index = DOCS / "index.md"
     linked = {(DOCS / link).resolve() for link in LINK.findall(index.read_text(encoding="utf-8"))}
@@ -75,6 +94,11 @@ def test_the_glossary_explains_nulls_scores_and_verdicts():
     titles = [each.title for each in (*NULLS.values(), *SCORES.values())]
     missing = [name for name in (*titles, *VERDICTS) if name.lower() not in GLOSSARY.lower()]
     assert not missing
+
+
+def test_the_glossary_tells_activations_apart():
+    terms = [term for bold in re.findall(r"^\| \*\*(.+?)\*\* \|", GLOSSARY, re.MULTILINE) for term in bold.split(", ")]
+    assert set(ACTIVATIONS) <= set(terms)
 
 
 @pytest.fixture(scope="module")

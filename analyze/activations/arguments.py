@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze collect`."""
+"""The arguments of `polysem collect`."""
 
 from dataclasses import dataclass
 from pathlib import Path

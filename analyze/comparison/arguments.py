@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze compare`."""
+"""The arguments of `polysem compare`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m analyze compare`: variants x seeds, with intervals, differences, and what chance would give."""
+"""`polysem compare`: variants x seeds, with intervals, differences, and what chance would give."""
 
 import io
 from collections.abc import Iterable, Sequence

@@ -80,7 +80,7 @@ def find_cells(dirs: Iterable[Path | str], checkpoints: Iterable[Path | str] = (
         for cell in below:
             cells.setdefault(cell.path.resolve(), cell)
     if not cells:
-        raise BadInput(f"{', '.join(map(str, roots))}: no scores here; `python -m analyze score` writes them")
+        raise BadInput(f"{', '.join(map(str, roots))}: no scores here; `polysem score` writes them")
     return list(cells.values())
 
 

@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze fission`."""
+"""The arguments of `polysem fission`."""
 
 from dataclasses import dataclass
 from pathlib import Path

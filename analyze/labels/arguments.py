@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze labels`."""
+"""The arguments of `polysem labels`."""
 
 from dataclasses import dataclass
 from pathlib import Path

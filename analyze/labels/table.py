@@ -1,4 +1,4 @@
-"""The label bank as a table, printed or written: `python -m analyze labels`."""
+"""The label bank as a table, printed or written: `polysem labels`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

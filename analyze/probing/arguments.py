@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze probe`."""
+"""The arguments of `polysem probe`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ class Probe(ReadsText):
     out: Path
     """writes OUT/probes.parquet, probes.md, figures/probes-*.svg and OUT/<run>/step-<step>/L<layer>.<hook>.probes/"""
     labels: tuple[str, ...] | None = None
-    """names of labels (`python -m analyze labels` lists them); default: every one"""
+    """names of labels (`polysem labels` lists them); default: every one"""
     families: tuple[str, ...] | None = None
     """every label of these families"""
     k: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256)

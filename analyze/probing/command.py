@@ -164,7 +164,7 @@ def write_tables(out: Path) -> Written:
     """
     table = read_probes(out)
     if table is None:
-        raise BadInput(f"{out}: no probes here; `python -m analyze probe` writes them")
+        raise BadInput(f"{out}: no probes here; `polysem probe` writes them")
     table = table.sort(*PLACE, "label", "kind", "k", maintain_order=True)
     write_parquet(table, out / "probes.parquet")
     variants = table["variant"].unique(maintain_order=True).to_list()

@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze report`."""
+"""The arguments of `polysem report`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`python -m analyze report`: one self-contained page about a results directory, and its figures as SVG files."""
+"""`polysem report`: one self-contained page about a results directory, and its figures as SVG files."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -13,7 +13,7 @@ def _section(study: Study) -> Section:
         f"of which activations of {count(meta.n_sampled_tokens)} are held whole; rows of {meta.n_ctx} tokens. Hashes "
         "are sha256 of the sealed directories' manifests."
     )
-    command = f"python -m analyze report {study.results}"
+    command = f"polysem report {study.results}"
     html = render("runs.html.j2", provenance=provenance, command=command, versions=versions(), runs=_runs(study))
     return Section("provenance", "", "Provenance", (html,))
 

@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze score` and `list-scores`."""
+"""The arguments of `polysem score` and `list-scores`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -14,7 +14,7 @@ from analyze.activations.store import Activations
 
 @dataclass(frozen=True)
 class About:
-    """A score in a few words, for the table that `python -m analyze list-scores` prints."""
+    """A score in a few words, for the table that `polysem list-scores` prints."""
 
     definition: str
     cost: str
@@ -99,7 +99,7 @@ class NeuronScore(Protocol):
 class KnowsLess(Protocol):
     """A score that goes by what it is given to know, and can be measured with less of it.
 
-    `python -m analyze truth` measures each on the main case beside the score itself.
+    `polysem truth` measures each on the main case beside the score itself.
     """
 
     @property
@@ -112,7 +112,7 @@ class KnowsLess(Protocol):
 class ReadsToys(Protocol):
     """A score that can also be read where there is no text: on a toy whose features are known.
 
-    Toys are the second truth (`python -m analyze truth --toys`): the share of each neuron's responses that one
+    Toys are the second truth (`polysem truth --toys`): the share of each neuron's responses that one
     feature makes up is known there. A score of decision lists takes `features` for its rules, a score of
     labels for its labels, a score of contexts for what the contexts are compared by.
     """

@@ -110,7 +110,7 @@ def activations_under(paths: Iterable[Path | str]) -> list[Path]:
             raise BadInput(f"{path}: no such directory")
         below = [path] if (path / "meta.json").is_file() else find_directories(path)
         if not below:
-            raise BadInput(f"{path}: holds no activations; `python -m analyze collect` makes them")
+            raise BadInput(f"{path}: holds no activations; `polysem collect` makes them")
         directories |= dict.fromkeys(below)
     return list(directories)
 

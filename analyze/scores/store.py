@@ -104,5 +104,5 @@ def load_scores(results: Path | str) -> pl.DataFrame:
         literals = [pl.lit(value).alias(key) for key, value in meta.items()]
         frames.append(scores.select(*literals, pl.all()))
     if not frames:
-        raise BadInput(f"{root}: no scores here; `python -m analyze score` writes them")
+        raise BadInput(f"{root}: no scores here; `polysem score` writes them")
     return pl.concat(frames, how="diagonal_relaxed")

@@ -1,6 +1,6 @@
 """How far each score can be trusted: what it made of neurons whose meaning is known, as last published.
 
-`python -m analyze truth --publish` measures and writes validity.json beside this file; reports print a score's
+`polysem truth --publish` measures and writes validity.json beside this file; reports print a score's
 line wherever they show the score, and lead with none that is no `headline`.
 """
 

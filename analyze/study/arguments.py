@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze study` and `rates`."""
+"""The arguments of `polysem study` and `rates`."""
 
 from dataclasses import dataclass
 from pathlib import Path

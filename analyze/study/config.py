@@ -18,7 +18,7 @@ class AnalysisConfig(Section):
     untrained_neurons: int = Field(default=1024, gt=0)
     """Of a wider layer's untrained network, the null, so many neurons are scored, chosen at random."""
     scores: Several[str] = ("all",)
-    """Of `python -m analyze score`; "all": every one but the optional ones; none: train only, nothing is collected."""
+    """Of `polysem score`; "all": every one but the optional ones; none: train only, nothing is collected."""
     nulls: Several[str] = DEFAULT_NULLS
     """Nulls that are made of each layer and scored beside it; `<score>_null_z` is against the first."""
     keep_samples: bool = False

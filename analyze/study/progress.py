@@ -1,6 +1,6 @@
 """What a study says while it runs: a line a finished stage, and on a terminal one line of what runs now.
 
-The same is written to the study's results every second or so, for `python -m train status` in another terminal.
+The same is written to the study's results every second or so, for `polysem status` in another terminal.
 """
 
 import os

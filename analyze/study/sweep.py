@@ -151,5 +151,5 @@ def _said(rate: float | None) -> str:
 
 def _command(asked: Sweep, tokens: int) -> str:
     rates: Sequence[str] = [f"{rate:g}" for rate in asked.rates]
-    words = ["python", "-m", "analyze", "rates", str(asked.study), "--rates", *rates, "--seed", str(asked.seed)]
+    words = ["polysem", "rates", str(asked.study), "--rates", *rates, "--seed", str(asked.seed)]
     return shlex.join([*words, "--tokens", str(tokens)])

@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze toy-pages`."""
+"""The arguments of `polysem toy-pages`."""
 
 from dataclasses import dataclass
 from pathlib import Path

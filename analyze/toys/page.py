@@ -222,10 +222,7 @@ def commands(name: str, run: ToyRun) -> tuple[str, ...]:
     is_shipped = shipped.is_file() and _setting(load_config(ToyConfig, shipped, [])) == _setting(run.config)
     config = f"configs/toy/{name}.toml" if is_shipped else f"{run.directory}/toy.toml"
     again = f"checkpoints/toy/{name}" if is_shipped else f"checkpoints/toy/{name}-again"
-    return (
-        f"python -m train toy {config}{'' if is_shipped else f' --out {again}'}",
-        f"python -m analyze toy-pages {again}",
-    )
+    return (f"polysem toy {config}{'' if is_shipped else f' --out {again}'}", f"polysem toy-pages {again}")
 
 
 def _setting(config: ToyConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The arguments of `python -m analyze truth` and `bench-scores`."""
+"""The arguments of `polysem truth` and `bench-scores`."""
 
 import sys
 from dataclasses import dataclass

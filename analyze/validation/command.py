@@ -1,4 +1,4 @@
-"""`python -m analyze truth`: plant neurons, measure scores on them, judge the scores, and write what came of it."""
+"""`polysem truth`: plant neurons, measure scores on them, judge the scores, and write what came of it."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`python -m train status` beside a study: what runs, for how long yet, and what one that was killed left."""
+"""`polysem status` beside a study: what runs, for how long yet, and what one that was killed left."""
 
 import json
 from pathlib import Path

@@ -51,7 +51,7 @@ def notes(facts: dict[str, Any], record: dict[str, Any]) -> list[str]:
     for source in facts["sources"]:
         if source["kind"] == "files" and "content" in source:
             counts = ", ".join(f"{count:,} {content}" for content, count in source["content"].items())
-            lines.append(f"  documents of {source['name']}: {counts}; `python -m train documents` shows some of each")
+            lines.append(f"  documents of {source['name']}: {counts}; `polysem documents` shows some of each")
     made, asked = facts["d_vocab"], facts["config"].get("d_vocab", 0)
     if made < asked:
         least = facts["config"]["min_frequency"]

@@ -87,7 +87,7 @@ class TokenFile:
         except BadInput as failure:
             if (directory / MANIFEST).is_file():
                 raise
-            raise BadInput(f"{failure}; `python -m train prepare` makes a data directory") from None
+            raise BadInput(f"{failure}; `polysem prepare` makes a data directory") from None
         try:
             n_tokens, d_vocab = int(manifest["n_tokens"][split]), int(manifest["d_vocab"])
             counts = tuple(map(int, manifest["shards"][split])) if "shards" in manifest else (n_tokens,)

@@ -50,7 +50,7 @@ class ToyOutcome:
             lines.append(arm_table(run, self.arms))
             lines.append(
                 f"{len(self.arms)} arms, {steps:,} steps each, {self.arms_found} of them found, "
-                f"in {arms_directory(run.directory)}; `python -m analyze toy-pages {run.directory}` compares them"
+                f"in {arms_directory(run.directory)}; `polysem toy-pages {run.directory}` compares them"
             )
         lines.append(
             f"{'found' if self.found else 'wrote'} {run.directory}: "

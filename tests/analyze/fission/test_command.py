@@ -1,4 +1,4 @@
-"""`python -m analyze fission`: every step of a widened run beside its parent, found again, and told on the page."""
+"""`polysem fission`: every step of a widened run beside its parent, found again, and told on the page."""
 
 import shutil
 import tomllib

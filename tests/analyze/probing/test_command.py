@@ -1,4 +1,4 @@
-"""`python -m analyze probe`: what it writes, finds again, refuses, and hands to the report."""
+"""`polysem probe`: what it writes, finds again, refuses, and hands to the report."""
 
 import subprocess
 import sys

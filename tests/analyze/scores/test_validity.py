@@ -111,7 +111,7 @@ def test_shares_are_shown_with_two_digits_and_no_leading_zero():
 
 
 def test_published_validity_was_measured_with_this_code_on_this_planted_set():
-    """Where this fails a score, the planted set or the grammar has changed: `python -m analyze truth ... --publish`."""
+    """Where this fails a score, the planted set or the grammar has changed: `polysem truth ... --publish`."""
     for name, score in SCORES.items():
         found = validity_of(name)
         assert found is not None

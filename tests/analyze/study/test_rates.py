@@ -73,7 +73,7 @@ def test_the_page_says_how_far_the_rate_moves_the_share_and_how_far_the_variant_
 
 @pytest.fixture
 def rates(analyze_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """`python -m analyze rates` over two variants of minute size."""
+    """`polysem rates` over two variants of minute size."""
     monkeypatch.chdir(ROOT)
     study = tmp_path / "tiny.toml"
     study.write_text(

@@ -153,7 +153,7 @@ def test_a_loss_that_is_still_falling_is_doubted(five, last, is_doubted):
 def test_the_command_names_the_shipped_file_only_where_it_is_that_one(five):
     path = min(SHIPPED.glob("*.toml"))
     shipped = load_config(ToyConfig, path, [])
-    assert commands(path.stem, replace(five, config=shipped))[0] == f"python -m train toy configs/toy/{path.name}"
+    assert commands(path.stem, replace(five, config=shipped))[0] == f"polysem toy configs/toy/{path.name}"
     other = shipped.model_copy(update={"fit": shipped.fit.model_copy(update={"seed": 77})})
     assert f"{five.directory}/toy.toml" in commands(path.stem, replace(five, config=other))[0]
     assert f"{five.directory}/toy.toml" in commands("five", five)[0]

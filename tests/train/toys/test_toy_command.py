@@ -1,4 +1,4 @@
-"""`python -m train toy` from the outside: the shipped configs, what it says, how it leaves."""
+"""`polysem toy` from the outside: the shipped configs, what it says, how it leaves."""
 
 import io
 import os
@@ -24,7 +24,7 @@ TINY = "--fit.steps 5 --fit.replicas 2 --fit.batch 32 --fit.eval_samples 512 --f
 
 @pytest.fixture
 def command(train_command: Command) -> Command:
-    """`python -m train toy WORDS` in this process."""
+    """`polysem toy WORDS` in this process."""
     return partial(train_command, "toy")
 
 
