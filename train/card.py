@@ -1,6 +1,8 @@
 """The model card of a run: README.md next to its checkpoints."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from train.checkpoint import Checkpoint
 from train.config import ModelConfig, RunConfig
@@ -22,44 +24,74 @@ def model_card(checkpoint: Checkpoint, config: RunConfig, data: Path) -> str:
     Args:
         data: where the data lie that it was trained on.
     """
-    state, shape, lineage = checkpoint.state, checkpoint.config, checkpoint.lineage
+    state, shape = checkpoint.state, checkpoint.config
     evaluation, before = state["evaluation"], state["tokens_before"]
-    after = f" after {before:,} of the checkpoint it started from" if before else ""
-    widened = "" if lineage is None else f"\nWidened: {lineage.receipt.line()}.\n"
-    inexact = f"\nNot exact to the last bit: {'; '.join(checkpoint.inexact)}.\n" if checkpoint.inexact else ""
+    after = f", after {before:,} tokens of the checkpoint that it started from" if before else ""
     indented_config = to_toml(config).strip().replace("\n", "\n    ")
     return f"""\
 # {state["run"]}
 
-A {shape.n_layers}-layer transformer {mlps_in_words(shape)}, \
-d_model {shape.d_model}, {shape.n_params:,} parameters,
-trained by polysem on {state["tokens"]:,} tokens{after}.
+A {shape.n_layers}-layer transformer {mlps_in_words(shape)}, d_model {shape.d_model}, {shape.n_params:,} parameters.
+polysem trained it on {state["tokens"]:,} tokens{after}.
+{PURPOSE}
 
-| loss on {evaluation["n_tokens"]:,} held-out tokens, in nats a token | guessing by frequency (unigram) \
-| guessing from the token before (Kneser-Ney bigram) |
-|---|---|---|
-| {evaluation["loss"]:.4f} | {evaluation["unigram"]:.4f} | {evaluation["bigram"]:.4f} |
+## How well it predicts
 
-Lower is better.
+{losses_table(evaluation)}
 
-Step {checkpoint.step}, seed {state["seed"]}, manifest `{checkpoint.hash}`. Data `{state["data"]["hash"]}`.
-{widened}{inexact}
-Open it:
+## Which weights these are
+
+Step {checkpoint.step} of seed {state["seed"]}. The hash of its manifest is `{checkpoint.hash}`; the hash of the
+data that it was trained on is `{state["data"]["hash"]}`.
+{origin_of(checkpoint)}
+## Open it
 
     from train import load
     checkpoint = load("{checkpoint.directory.parent}")
     model = checkpoint.model()        # train.model.Transformer
-    bridge = checkpoint.bridge()      # TransformerLens, weights not processed
+    bridge = checkpoint.bridge()      # the same model in TransformerLens, weights not processed
 
 ## Text
 
 {credits_of(data)}
-Files and hashes stand in the manifest of `{data}`.
+The manifest of `{data}` lists its files and their hashes.
 
 ## Config
 
     {indented_config}
 """
+
+
+PURPOSE = "It was made to study what its neurons answer to. It is too small to be of use as a language model."
+
+
+def losses_table(evaluation: Mapping[str, Any]) -> str:
+    """The held-out loss beside those of two kinds of guessing, and what the figure means."""
+    rows = {
+        "this model": evaluation["loss"],
+        "guessing from the token before (Kneser-Ney bigram)": evaluation["bigram"],
+        "guessing by frequency (unigram)": evaluation["unigram"],
+    }
+    table = "\n".join(f"| {name} | {loss:.4f} |" for name, loss in rows.items())
+    return f"""\
+| loss on {evaluation["n_tokens"]:,} held-out tokens | nats a token |
+|---|---:|
+{table}
+
+The loss is minus the natural logarithm of the probability given to the right next token, averaged. Lower is better."""
+
+
+def origin_of(checkpoint: Checkpoint) -> str:
+    """Sentences on how the weights came about beyond plain training; each begins and ends with a line's end."""
+    lineage, sentences = checkpoint.lineage, []
+    if lineage is not None:
+        sentences.append(
+            f"Widened: {lineage.receipt.line()}. Each neuron was copied; these figures compare the wide model with its "
+            "parent, before it was trained on."
+        )
+    if checkpoint.inexact:
+        sentences.append(f"Not exact to the last bit: {'; '.join(checkpoint.inexact)}.")
+    return "".join(f"\n{sentence}\n" for sentence in sentences)
 
 
 def mlps_in_words(shape: ModelConfig) -> str:

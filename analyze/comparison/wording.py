@@ -102,15 +102,18 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         validity = validity_of(name)
         if validity is None or not validity.headline:
             line = "it has not been measured" if validity is None else validity.line()
-            reasons.append(f"{title} has not passed on planted neurons, so its shares only describe: {line}.")
+            reasons.append(
+                f"{title} has not passed on planted neurons (neurons whose truth is known), so its shares describe and "
+                f"do not count: {line}."
+            )
         for null in shown_nulls():
             excesses = {id(row): row.scores[name].nulls[null.name].excess.mean for row in rows}
             doubt(
-                f"By {title}, no more monosemantic neurons than {null.phrase} shows",
+                f"{title} calls no more neurons monosemantic than {null.phrase} shows",
                 lambda row, excesses=excesses: excesses[id(row)] <= 0,
             )
             doubt(
-                f"By {title}, not compared with {null.phrase}, which is not there",
+                f"{title} could not be held against {null.phrase}, which is not there",
                 lambda row, excesses=excesses: not isfinite(excesses[id(row)]),
             )
     doubt(
@@ -149,48 +152,47 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     nulls = shown_nulls()
     *first, last = (f"on {null.meaning}" for null in nulls)
     return (
-        ("mono", f"monosemantic by that score. {' '.join(score.verdict.meaning for score in comparison.scores)}"),
+        (
+            "mono",
+            "called monosemantic, that is, answering to one thing, by that score. "
+            f"{' '.join(score.verdict.meaning for score in comparison.scores)}",
+        ),
         (
             "scored, all",
-            "a neuron is scored if it is neither dead (range at most 1e-6 of the layer's median range) nor rare (fires "
-            "in fewer than 30 documents). `mono % of scored` leaves out, beside these, neurons that the score does not "
-            "judge (NA); `mono % of all` divides by every neuron of the layer.",
+            "A neuron is scored if it is neither dead (its range is at most a millionth of the layer's median range) "
+            "nor rare (it fires in fewer than 30 documents). `mono % of scored` also leaves out neurons that the "
+            "score does not judge (NA). `mono % of all` divides by every neuron of the layer.",
         ),
         (
             "firing",
-            "a neuron fires where it lies above 0.1 x its 99.99th percentile. The median share of tokens stands beside "
-            "shares of monosemantic neurons, since both fall and rise with the learning rate, as the dead share does.",
+            "A neuron fires where it lies above 0.1 x its 99.99th percentile. The tables give the median share of "
+            "tokens because it moves with the learning rate, and shares of monosemantic neurons move with both.",
         ),
-        (
-            "duplicates once",
-            "neurons whose activations correlate above 0.95 form a cluster; it counts as one neuron, shared by its "
-            "members.",
-        ),
-        ("single-token", "share of the monosemantic neurons that answer to one token only."),
+        ("duplicates once", "Neurons whose activations correlate above 0.95 form a cluster. It counts as one neuron."),
+        ("single-token", "Share of the monosemantic neurons that answer to one token only."),
         (
             ", ".join(null.title for null in nulls),
-            f"the same score {'; '.join(first)}; and {last}. A score by which a trained model beats none of them has "
-            "shown nothing.",
+            f"Nulls: what chance gives. They are the same score {'; '.join(first)}; and {last}. Where a trained model "
+            "beats none of them, the score has shown nothing.",
         ),
         (
             "z",
-            "(share - null share) / sqrt(p (1 - p) (1 / n + 1 / n_null)), p the pooled share, n the neurons of all "
-            "seeds with clusters counted once; the heading names the null. It takes neurons for independent and seeds "
-            "for fixed: a description of these networks, not a test.",
+            "(share - null share) / sqrt(p (1 - p) (1 / n + 1 / n_null)), where p is the pooled share and n the "
+            "number of neurons of all seeds, clusters counted once. The heading names the null. z takes neurons for "
+            "independent and seeds for fixed: it describes these networks and is no test.",
         ),
         (
             "intervals",
-            "95 % t intervals over seeds, cut at 0 and 100 %. The seed is the unit: seeds share initial weights and "
-            "order of data between variants, so differences are paired. With one seed there is none.",
+            "95 % t intervals over seeds, cut at 0 and 100 %. Variants of one seed share initial weights and the "
+            "order of data, so differences are paired by seed. One seed gives no interval.",
         ),
         (
             "mid, post",
-            "activations before and after a LayerNorm between activation and W_out; networks without one have mid "
-            "alone, which stands for both when `post` is compared with them.",
+            "Activations before (mid) and after (post) a LayerNorm between the activation and W_out. Networks without "
+            "one have mid only, which stands for both when `post` is compared with them.",
         ),
         (
             "dense, always on",
-            "dense: fires on more than half of the tokens (above 0.1 x the 99.99th percentile); always on: its 1st "
-            "percentile lies above zero.",
+            "Dense: fires on more than half of the tokens. Always on: its 1st percentile lies above zero.",
         ),
     )

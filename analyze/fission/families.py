@@ -20,10 +20,10 @@ MOST, MEDIAN, RANDOM = "most different verdicts", "median sibling correlation", 
 SHOWN = 8
 """Children that are shown with their examples; the rest are counted."""
 RULE = (
-    f"Three parents, chosen by rule among those with a child that fires: the one with the {MOST} (of equals the one "
-    "with more clusters of children, then the first); the one in the middle when all are put in order of the mean "
-    "correlation among their children; and one drawn at random with a fixed seed. The random one alone is typical. "
-    f"Shown are children that are neither dead nor a duplicate of an earlier sibling, the first {SHOWN} of them."
+    f"A rule chooses three parents among those with a child that fires. The first has the {MOST} (of equals the one "
+    "with more clusters of children, then the first). The second stands in the middle when all are put in order of "
+    "the mean correlation among their children. The third is drawn at random with a fixed seed; it alone is typical. "
+    f"You see the first {SHOWN} children that are neither dead nor a duplicate of an earlier sibling."
 )
 
 

@@ -12,13 +12,14 @@ MOST_ROWS = 200
 """Markdown shows this many rows of the long table; the Parquet file has all."""
 
 RULE = (
-    "A k-sparse probe is a logistic regression on k neurons, chosen on fit documents by forward selection of least "
-    "squares (orthogonalised gains; the first is the neuron with the largest standardised mean difference), fitted "
-    "there with classes weighted by the square roots of their sizes and a ridge, and judged on eval documents. "
-    f"Sparsity is the smallest k whose AUPRC stands at least {100 * ENOUGH:.0f} % as far above the base rate as that "
-    "of the probe on all neurons (dense). AUPRC of a probe that knows nothing is the base rate. Shifted: the same "
-    "label moved along the corpus, chosen for and fitted anew. A label that the untrained network yields as well has "
-    "not been learnt: what a token is can be read off most random features."
+    "How few neurons tell a label? A k-sparse probe is a logistic regression on k neurons. Forward selection of "
+    "least squares chooses them on fit documents (by orthogonalised gains; the first is the neuron with the largest "
+    "standardised mean difference). The probe is fitted there, with a ridge and classes weighted by the square roots "
+    "of their sizes, and judged on eval documents by its AUPRC, the area under precision and recall. A probe that "
+    f"knows nothing reaches the base rate. Sparsity is the smallest k that gets {100 * ENOUGH:.0f} % of the way from "
+    "the base rate to the probe on all neurons (dense). Shifted: the same label moved along the corpus, chosen for "
+    "and fitted anew. A label that the untrained network yields as well has not been learnt: most random features "
+    "show what a token is."
 )
 
 

@@ -5,7 +5,9 @@ from analyze.report.base import Bullets, Paragraph, Part, Section, Study
 
 
 def _section(study: Study) -> Section:
-    none = Paragraph("No rule that looks for them found one, which is not a proof that there is none.")
+    none = Paragraph(
+        "polysem looked for the usual reasons and found none here. That does not prove that there is none."
+    )
     reasons = doubts(study.comparison)
     return Section("doubts", "Reasons to doubt", "Reasons to doubt", (Bullets(reasons) if reasons else none,))
 

@@ -39,9 +39,10 @@ def loss_figure(study: Study) -> Figure | None:
         "loss",
         loss_curves(curves, study.styles, unigram, bigram),
         visible(f"Loss over tokens. Held-out loss at the end, nats a token: {listed}."),
-        "Loss in nats a token over tokens since the run's own start (logarithmic where it trained from scratch). "
-        "Thick: held-out text, one line a seed; thin: training batches, smoothed. Numbers: the first seed's last "
-        f"evaluation. Baselines on the same held-out rows: unigram {number(unigram, 3)}, bigram {number(bigram, 3)}.",
+        "Loss in nats a token (lower is better) over tokens since the run's own start; logarithmic where it trained "
+        "from scratch. Thick: held-out text, one line a seed. Thin: training batches, smoothed. Numbers: the first "
+        "seed's last evaluation. Two baselines on the same held-out text: guessing each token by its frequency "
+        f"(unigram) {number(unigram, 3)}, from the token before it (bigram) {number(bigram, 3)}.",
     )
 
 

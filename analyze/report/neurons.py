@@ -44,10 +44,10 @@ class VariantCards:
 def _section(study: Study) -> Section:
     title = study.comparison.primary.title
     sampling = (
-        f"Of the first seed of each variant: {N_RANDOM} scored neurons drawn at random with a fixed seed, and, named "
-        f"as such, the {N_EXTREME} with the smallest and the {N_EXTREME} with the largest {title}. Only the random "
-        "ones are typical. Under each neuron: its rules with their gain on held-out documents (per cent of the "
-        "variance that is explained), and its strongest examples in the held-out half, at most one a document."
+        f"Of the first seed of each variant you see {N_RANDOM} scored neurons drawn at random with a fixed seed, then "
+        f"the {N_EXTREME} with the smallest and the {N_EXTREME} with the largest {title}. Only the random ones are "
+        "typical. Each neuron has its rules, that is, what it answers to in words, with what each explains of its "
+        "variance on held-out documents; and its strongest examples in held-out text, at most one a document."
     )
     variants = [_variant_cards(study, variant) for variant in study.comparison.results]
     return Section("neurons", "Neurons", "Neurons", (Paragraph(sampling), render("neurons.html.j2", variants=variants)))

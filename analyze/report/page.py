@@ -90,7 +90,7 @@ def _cells(results: Path, before: pl.DataFrame | None, checkpoints: Sequence[Pat
 def _question(comparison: Comparison) -> str:
     n_seeds = max(row.n_seeds for row in comparison.rows)
     return (
-        f"How many neurons of {len(comparison.results)} model variants answer to one thing? Variants are trained on "
-        f"the same text and compared over {n_seeds} seed{'s' if n_seeds != 1 else ''}; every neuron is scored, and "
-        "each score is compared with an untrained network and with nulls made of the same layer."
+        f"How many neurons of {len(comparison.results)} model variants answer to one thing? The variants are trained "
+        f"on the same text, each from {n_seeds} random start{'s' if n_seeds != 1 else ''} (seeds). polysem scores "
+        "every neuron, and holds each score against chance: an untrained network, and nulls made of the same layer."
     )

@@ -44,9 +44,9 @@ def score_figure(study: Study) -> Figure:
         name.replace("_", "-"),
         score_distributions(distributions, study.styles, verdict.threshold, title, logarithmic),
         visible(f"Cumulative distribution of {title}. {listed}."),
-        f"Cumulative share of judged neurons with at most this {title}{scale}, all seeds together, each cluster of "
-        f"duplicates once. {side} of the dotted line at {verdict.threshold:g} a neuron is called monosemantic. A "
-        "trained curve that runs with those of its nulls has shown nothing.",
+        f"How to read it: the height of a curve is the share of judged neurons with at most this {title}{scale}. All "
+        f"seeds together, duplicates counted once. {side} of the dotted line at {verdict.threshold:g} a neuron is "
+        "called monosemantic. Where the trained curve runs with those of its nulls, the score has shown nothing.",
     )
 
 

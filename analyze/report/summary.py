@@ -27,15 +27,16 @@ def summary(comparison: Comparison) -> list[str]:
     sentences = []
     if not may_lead(name):
         sentences.append(
-            f"No headline: {title} has not passed on planted neurons ({validity_line(name)}), so what follows "
-            "describes what it calls monosemantic and is no count of monosemantic neurons."
+            f"Read this first: {title} has not passed its test on planted neurons, that is, neurons whose truth is "
+            f"known ({validity_line(name)}). So the numbers below say what {title} calls monosemantic (answering to "
+            "one thing). They do not count monosemantic neurons."
         )
     first, score = next(((row, score) for row, score in rows if row.variant == comparison.reference), rows[0])
     chances = [f"{null.title} {percent(score.nulls[null.name].share)}" for null in shown_nulls()]
     sentences.append(
-        f"By {title}, {with_interval(score.share, percent)} per cent of the judged neurons of {first} are monosemantic "
-        f"({with_interval(score.number, count)} of {count(first.meta.n_neurons)} neurons); {', '.join(chances)} per "
-        "cent."
+        f"{title} calls {with_interval(score.share, percent)} per cent of the judged neurons of {first} monosemantic: "
+        f"{with_interval(score.number, count)} of {count(first.meta.n_neurons)} neurons. Chance gives, in per cent: "
+        f"{', '.join(chances)}."
     )
     differences = [(row, score.difference) for row, score in rows if score.difference.n]
     if differences:
@@ -49,13 +50,15 @@ def summary(comparison: Comparison) -> list[str]:
         )
     widest, score = max(rows, key=lambda row: row[1].once.mean)
     sentences.append(
-        "The largest number of monosemantic neurons, each cluster of duplicates counted once, is "
-        f"{rounded(score.once.mean)} of {count(widest.meta.n_neurons)} ({widest})."
+        f"{widest} has the largest number of neurons called so: {rounded(score.once.mean)} of "
+        f"{count(widest.meta.n_neurons)}, where duplicates count once."
     )
     n_doubts = len(doubts(comparison))
     if n_doubts:
-        reasons = f"{n_doubts} reason{'s' if n_doubts > 1 else ''}"
-        sentences.append(f"{reasons} to doubt these numbers stand below the table.")
+        reasons = (
+            f"{n_doubts} reasons to doubt these numbers stand" if n_doubts > 1 else "A reason to doubt them stands"
+        )
+        sentences.append(f"{reasons} below the table.")
     return sentences
 
 
@@ -78,8 +81,9 @@ def share_figure(study: Study) -> Figure:
         "mono-share",
         dot_plot(panels, study.styles),
         visible(f"Share of judged neurons called monosemantic by {primary.title}. {listed}."),
-        "Left: share of judged neurons called monosemantic; dot: mean over seeds, line: 95 % t interval over seeds "
-        f"(none with one seed), ticks: single seeds; {marks}. Right: how many, each cluster of duplicates once.",
+        "Left: share of judged neurons called monosemantic. Dot: mean over seeds. Line: 95 % t interval over seeds "
+        f"(none with one seed). Ticks: single seeds. Chance: {marks}. Right: how many neurons, duplicates counted "
+        "once.",
     )
 
 

@@ -23,9 +23,8 @@ def mono_figure(study: Study) -> Figure:
         "widened-mono",
         dot_plot(panels, study.styles),
         visible(f"Monosemantic share with duplicates counted once. {listed}."),
-        "The parent, and the variants that start from it. Each cluster of duplicates counts once: right after "
-        "widening, copies share their parent's activations, so that only neurons that grew apart count as new. Line: "
-        "95 % t interval over seeds.",
+        "The parent, and the variants that start from it. Duplicates count once: right after widening all copies of a "
+        "neuron do the same, and only those that grow apart count as new. Line: 95 % t interval over seeds.",
     )
 
 
@@ -43,7 +42,7 @@ def loss_figure(study: Study) -> Figure:
         "widened-loss",
         loss_change(changes, study.styles),
         visible(f"Held-out loss at birth and at the end. {listed}."),
-        "Mean over seeds. An exact widening is born at its parent's loss; what a control reaches by training on, "
+        "Mean over seeds. An exact widening starts at its parent's loss. What a control reaches by training on alone, "
         "widening cannot claim.",
     )
 

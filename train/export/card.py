@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from train.card import credits_of, mlps_in_words
+from train.card import PURPOSE, credits_of, losses_table, mlps_in_words, origin_of
 from train.checkpoint import Checkpoint
 from train.data.tokens import read_data_manifest
 from train.errors import BadInput
@@ -41,53 +41,52 @@ tags:
 
 A {shape.n_layers}-layer transformer {mlps_in_words(shape)}, \
 d_model {shape.d_model}, {shape.n_heads} heads, n_ctx {shape.n_ctx}, {shape.d_vocab:,} tokens of vocabulary,
-{shape.n_params:,} parameters, trained by polysem on {state["tokens_before"] + state["tokens"]:,} tokens. It was made
-to study what its neurons stand for; it is too small to be of use as a language model.
+{shape.n_params:,} parameters. polysem trained it on {state["tokens_before"] + state["tokens"]:,} tokens.
+{PURPOSE}
+{_losses(checkpoint)}
+## Which weights these are
 
-Step {checkpoint.step}, seed {state["seed"]}, variant {state["variant"]}, manifest `{checkpoint.hash}`.
-
-{_losses(checkpoint)}{_descent(checkpoint)}
+Step {checkpoint.step} of seed {state["seed"]}, variant {state["variant"]}. The hash of its manifest is
+`{checkpoint.hash}`; the hash of the data that it was trained on is `{state["data"]["hash"]}`.
+{_descent(checkpoint)}
 ## Open it
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     model = AutoModelForCausalLM.from_pretrained("{shown}"{trust})
     tokenizer = AutoTokenizer.from_pretrained("{shown}"{trust})   # puts BOS before a text
 
-    from train import load                   # polysem: weights, optimizer, lineage, hashes checked
+With polysem, which checks every hash and brings the optimizer and the lineage as well:
+
+    from train import load
     checkpoint = load("hf:{shown}")
-    model, bridge = checkpoint.model(), checkpoint.bridge()     # the latter in TransformerLens
+    model = checkpoint.model()        # train.model.Transformer
+    bridge = checkpoint.bridge()      # the same model in TransformerLens, weights not processed
 
 ## Text
 
-{credits_of(data)}
-The prepared data have hash `{state["data"]["hash"]}`.
-{_results(scores)}"""
+{credits_of(data)}{_results(scores)}"""
 
 
 def _losses(checkpoint: Checkpoint) -> str:
     evaluation = checkpoint.state["evaluation"] or {}
     if evaluation.get("step") != checkpoint.step:
         return ""  # of earlier weights than these
-    return (
-        "| held-out loss (nats a token) | unigram | Kneser-Ney bigram |\n|---|---|---|\n"
-        f"| {evaluation['loss']:.4f} | {evaluation['unigram']:.4f} | {evaluation['bigram']:.4f} |\n"
-    )
+    return f"\n## How well it predicts\n\n{losses_table(evaluation)}\n"
 
 
 def _descent(checkpoint: Checkpoint) -> str:
-    start, lineage = checkpoint.state["start"], checkpoint.lineage
+    start = checkpoint.state["start"]
     lines = ""
     if start is not None:
-        lines += f"\nStarted from {start['run']} step {start['step']}, manifest `{start['hash']}`.\n"
-    if lineage is not None:
-        lines += f"\nWidened: {lineage.receipt.line()}. The parent of every neuron: `checkpoint/lineage.safetensors`.\n"
-    if checkpoint.inexact:
-        lines += f"\nNot exact to the last bit: {'; '.join(checkpoint.inexact)}.\n"
-    return lines
+        lines += f"\nIt started from {start['run']} step {start['step']}, manifest `{start['hash']}`.\n"
+    if checkpoint.lineage is not None:
+        lines += "\n`checkpoint/lineage.safetensors` holds the parent of every neuron.\n"
+    return lines + origin_of(checkpoint)
 
 
 def _results(scores: list[Path]) -> str:
     if not scores:
         return ""
     places = "".join(f"- `results/{path.name.removesuffix('.scores')}/scores.parquet`\n" for path in scores)
-    return f"\n## Results\n\nA row a neuron; rows whose `null` is not `none` are of nulls.\n\n{places}"
+    rows = "One row for each neuron. Rows whose `null` is not `none` are of nulls: what chance gives."
+    return f"\n## Results\n\n{rows}\n\n{places}"
