@@ -17,7 +17,7 @@ from analyze.console import GROUPS, main
 from tests.commands import Command, command_of
 from train import launch
 from train.__main__ import COMMANDS as TRAIN
-from train.commandline import options_of
+from train.commandline import completion, options_of
 from train.shipped import CONFIGS, shipped_names
 
 ROOT = Path(__file__).parents[1]
@@ -118,6 +118,27 @@ def test_shells_complete_commands_and_options(polysem: Command):
     said = polysem("--tyro-print-completion", "bash")
     assert said.code == 0
     assert all(name in said.out for name in (*EVERY, "--sample-tokens"))
+
+
+def test_bash_completes_commands_and_options(polysem: Command, tmp_path: Path):
+    file = tmp_path / "completion"
+    assert polysem("--tyro-write-completion", "bash", file).code == 0
+    asked = {"co": "collect compare", "collect --sam": "--sample-tokens"}
+    for typed, expected in asked.items():
+        words = f"polysem {typed}".split()
+        script = (
+            f"source {file}; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; COMPREPLY=(); "
+            'function=$(complete -p polysem | sed -E "s/.*-F ([^ ]+).*/\\1/"); '
+            f'$function polysem {words[-1]} {words[-2]}; echo "${{COMPREPLY[*]}}"'
+        )
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.strip() == expected
+
+
+def test_help_and_the_page_on_installing_say_the_same_of_completion(polysem: Command):
+    line = completion("polysem")
+    assert line in polysem("--help").out
+    assert line in (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 
 
 def test_options_are_named_as_typed():

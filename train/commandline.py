@@ -69,14 +69,19 @@ class Program:
                 summary = " ".join((self.commands[name].__doc__ or "").split("\n\n")[0].split())
                 first = f"  {name}".ljust(indent)
                 lines.append(textwrap.fill(summary, width, initial_indent=first, subsequent_indent=" " * indent))
-        return "\n".join(
-            [
-                *lines,
-                "",
-                f"{self.name} COMMAND --help shows the arguments of a command, {self.name} --version what runs here.",
-                f"Tab completion: {self.name} --tyro-write-completion bash FILE (zsh, fish, tcsh), then source FILE.",
-            ]
-        )
+        lines += [
+            "",
+            f"{self.name} COMMAND --help shows the arguments of a command, {self.name} --version what runs here.",
+        ]
+        if " " not in self.name:  # shells complete the words of a command, not of `python -m`
+            lines.append(f"Tab completion in bash: {completion(self.name)} (also zsh, fish, tcsh)")
+        return "\n".join(lines)
+
+
+def completion(name: str) -> str:
+    """What a user of bash types once, so that Tab completes commands and options."""
+    file = f"~/.{name}-completion"
+    return f"{name} --tyro-write-completion bash {file} && echo 'source {file}' >> ~/.bashrc"
 
 
 def run_command(program: Program) -> None:

@@ -61,7 +61,7 @@ def headline(comparison: Comparison, score: ComparedScore) -> Table:
         f"Monosemantic neurons by {score.title}"
         if may_lead(score.name)
         else f"What {score.title} calls monosemantic: a description, by a score that has not passed",
-        f"How far to trust it: {validity_line(score.name)}. Cells: mean over seeds [95 % t interval over seeds]. Loss: "
+        f"{validity_line(score.name)}. Cells: mean over seeds [95 % t interval over seeds]. Loss: "
         "nats a token on held-out text. Peak rate: the largest learning rate. Firing: per cent of tokens on which the "
         "median scored neuron fires. Difference: percentage points of the share of scored neurons, paired by seed. "
         "Median and difference count duplicates once.",

@@ -28,7 +28,7 @@ def summary(comparison: Comparison) -> list[str]:
     if not may_lead(name):
         sentences.append(
             f"Read this first: {title} has not passed its test on planted neurons, that is, neurons whose truth is "
-            f"known ({validity_line(name)}). So the numbers below say what {title} calls monosemantic (answering to "
+            f"known. {validity_line(name)}. So the numbers below say what {title} calls monosemantic (answering to "
             "one thing). They do not count monosemantic neurons."
         )
     first, score = next(((row, score) for row, score in rows if row.variant == comparison.reference), rows[0])
