@@ -41,7 +41,7 @@ class Feature:
 
     @property
     def part(self) -> Part:
-        """`tuning` (a third of the roots) or `held`, as `python -m analyze truth` splits features.toml."""
+        """`tuning` (a third of the roots) or `held`, as `polysem truth` splits features.toml."""
         return "tuning" if sha256(f"planted/{self.root}".encode()).digest()[0] < 85 else "held"
 
     @property
