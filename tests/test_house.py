@@ -20,7 +20,7 @@ FLOORS = {
         ("config", "configfile"),
         ("precision",),
         ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet", "hub"),
-        ("lens", "loss", "optim", "checkpoint"),
+        ("lens", "loss", "optim", "checkpoint", "watching"),
         ("loop", "card", "status", "provenance"),
         ("memory", "version"),
         ("widening", "export"),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from train.loss import NextTokenLoss, TrainingLoss
 from train.model import Transformer
 from train.optim import learning_rate, set_rate
 from train.tracking import Metrics
+from train.watching import LossByGroup, NeuronRanges, StepNorms, memory
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -113,19 +115,22 @@ def train(run: Training) -> None:
             run.save(run)
         since, steps_since, waiting = time.perf_counter(), 0, 0.0
         while run.step < n_steps:
-            losses, norm, rate = _step(run, wrapped, optimizer)
+            last = run.step + 1 == n_steps
+            logs = (run.step + 1) % every.log_every == 0 or last
+            norms = StepNorms(run.model, run.optimizer) if logs and run.metrics is not None else None
+            losses, norm, rate = _step(run, wrapped, optimizer, norms)
             run.step += 1
             steps_since += 1
             bar.update()
-            last = run.step == n_steps
-            if run.step % every.log_every == 0 or last:
+            if logs:
                 mean_loss, l1 = _reduced(run.accelerator, losses, "mean").tolist()
                 penalty = {"l1": l1} if run.config.optim.l1 else {}
                 seconds = time.perf_counter() - since - waiting
                 speed = steps_since * run.tokens_per_step / seconds
                 since, steps_since, waiting = time.perf_counter(), 0, 0.0
                 speeds = {"tokens_per_s": speed, "seconds": seconds}
-                _log(run, "train", loss=mean_loss, **penalty, lr=rate, grad_norm=norm, **speeds)
+                watched = {} if norms is None else {**norms.line(), **memory()}
+                _log(run, "train", loss=mean_loss, **penalty, lr=rate, grad_norm=norm, **speeds, **watched)
                 bar.set_postfix_str(f"loss {mean_loss:.3f}, {speed / 1000:.1f}k tokens/s")
             pause = time.perf_counter()
             if run.step % every.eval_every == 0 or last:
@@ -142,9 +147,10 @@ def train(run: Training) -> None:
 
 
 def _step(
-    run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer
+    run: Training, wrapped: torch.nn.Module, optimizer: torch.optim.Optimizer, norms: StepNorms | None
 ) -> tuple[Float[Tensor, "2"], float, float]:
-    """One optimizer step. Returns this process' mean loss and L1 norm, the gradient's norm and the rate."""
+    """One optimizer step, watched by `norms`. Returns this process' mean loss and L1 norm, the gradient's norm and
+    the rate."""
     accelerator, accumulate = run.accelerator, run.config.train.accumulate
     rate = learning_rate(run.config.optim, run.step, run.n_steps, run.tokens_per_step)
     set_rate(optimizer, rate)
@@ -165,7 +171,11 @@ def _step(
             f"{run.directory}: loss {float(total[0]):.4g}, gradient norm {norm} at step {run.step} (rate {rate:.3g}); "
             "the last checkpoint is intact; lower optim.lr"
         )
+    if norms is not None:
+        norms.before(norm, run.config.optim.clip)
     optimizer.step()
+    if norms is not None:
+        norms.after()
     optimizer.zero_grad(set_to_none=True)
     return total, norm, rate
 
@@ -208,7 +218,9 @@ def _log(run: Training, kind: str, **values: Any) -> None:
 def _evaluate(run: Training) -> None:
     """Held-out loss in fp32 and the baselines, on the same rows in every evaluation of the run."""
     n_rows = max(1, min(run.held_out.n_rows, run.config.train.eval_tokens // run.held_out.n_ctx))
-    loss = held_out_loss(run.model, run.held_out, n_rows, run.accelerator)
+    ranges = NeuronRanges(run.model)
+    with ranges.watched():
+        loss, by_group = held_out_losses(run.model, run.held_out, n_rows, run.accelerator)
     if not math.isfinite(loss):
         raise Diverged(f"{run.directory}: held-out loss {loss} at step {run.step}; the last checkpoint is intact")
     if run.baseline_losses is None:
@@ -217,7 +229,7 @@ def _evaluate(run: Training) -> None:
     unigram, bigram = run.baseline_losses
     values = {"loss": loss, "n_tokens": n_rows * run.held_out.n_ctx, "unigram": unigram, "bigram": bigram}
     run.evaluation = {"step": run.step, **values}
-    _log(run, "eval", **values)
+    _log(run, "eval", **values, **by_group, dead=ranges.dead(run.accelerator))
 
 
 def eval_rows(config: ModelConfig) -> int:
@@ -225,15 +237,25 @@ def eval_rows(config: ModelConfig) -> int:
     return max(1, min(EVAL_ROWS, EVAL_NEURONS // (config.n_ctx * max(1, *config.widths))))
 
 
-@torch.no_grad()
 def held_out_loss(model: Transformer, held_out: TokenFile, n_rows: int, accelerator: "Accelerator") -> float:
     """Mean loss in nats a token over the first `n_rows` held-out rows, in fp32, shared among the processes."""
+    return held_out_losses(model, held_out, n_rows, accelerator)[0]
+
+
+@torch.no_grad()
+def held_out_losses(
+    model: Transformer, held_out: TokenFile, n_rows: int, accelerator: "Accelerator"
+) -> tuple[float, dict[str, dict[str, dict[str, int | float]]]]:
+    """As `held_out_loss`, and the same by source and by content (`train.watching.LossByGroup`)."""
     exact = torch.float32 if accelerator.device.type == "mps" else torch.float64  # MPS knows no float64
     module, sums = NextTokenLoss(model), torch.zeros(2, dtype=exact, device=accelerator.device)
+    by_group = LossByGroup(held_out, accelerator.device, exact)
     per_pass = eval_rows(model.config)
     stride = per_pass * accelerator.num_processes
     for first in range(accelerator.process_index * per_pass, n_rows, stride):
         rows = held_out.plain_rows(first, min(per_pass, n_rows - first)).to(accelerator.device)
-        sums += torch.stack([module(rows).to(exact) * len(rows), torch.tensor(len(rows)).to(sums)])
+        mean, losses = module.with_token_losses(rows)
+        sums += torch.stack([mean.to(exact) * len(rows), torch.tensor(len(rows)).to(sums)])
+        by_group.add(first, losses)
     total, count = _reduced(accelerator, sums, "sum")
-    return float(total / count)
+    return float(total / count), by_group.result(partial(_reduced, accelerator, reduction="sum"))

@@ -34,13 +34,14 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         x: Float[Tensor, "token d_model"],
         weight: Float[Tensor, "d_vocab d_model"],
         targets: Int[Tensor, " token"],
+        token_losses: Float[Tensor, " token"] | None = None,
     ) -> Float[Tensor, ""]:
         device = x.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         n_tokens = len(x)
         elements = CHUNK_ELEMENTS if device == "cpu" else CHUNK_ELEMENTS_ACCELERATOR
         chunk = max(MIN_CHUNK_TOKENS, elements // len(weight))
-        needs_x, needs_weight, _ = ctx.needs_input_grad  # type: ignore[attr-defined]
+        needs_x, needs_weight, *_ = ctx.needs_input_grad  # type: ignore[attr-defined]
         grad_x = torch.empty_like(x) if needs_x else None
         grad_weight = torch.zeros_like(weight) if needs_weight else None
         total = torch.zeros((), dtype=torch.float64 if x.dtype == torch.float64 else torch.float32, device=x.device)
@@ -53,6 +54,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 logits = x_low @ weight_low.T
                 exp, z, losses = _rounded_softmax(logits, target) if rounded else _softmax_in_place(logits, target)
                 total += losses.sum()
+                if token_losses is not None:
+                    token_losses[piece] = losses[:, 0]
                 if grad_x is None and grad_weight is None:
                     continue
                 # softmax - one_hot is (exp - z one_hot) / z: the division is left to the products' short sides.
@@ -71,10 +74,17 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         return total / n_tokens
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *grads: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
         grad_x, grad_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         (scale,) = grads
-        return None if grad_x is None else grad_x * scale, None if grad_weight is None else grad_weight * scale, None
+        return (
+            None if grad_x is None else grad_x * scale,
+            None if grad_weight is None else grad_weight * scale,
+            None,
+            None,
+        )
 
 
 def _softmax_in_place(
@@ -114,12 +124,23 @@ class NextTokenLoss(nn.Module):
         """Mean loss in nats a token: positions 0..n-1 of each row predict positions 1..n."""
         return self.of_residual(self.model.final_residual(rows[:, :-1]), rows)
 
+    def with_token_losses(
+        self, rows: Int[Tensor, "batch pos_and_one"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch pos"]]:
+        """What `forward` gives, to the bit, and the loss of each position. Without gradients."""
+        x = self.model.final_residual(rows[:, :-1])
+        losses = torch.empty(x.shape[:2], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+        return self.of_residual(x, rows, losses.view(-1)), losses
+
     def of_residual(
-        self, x: Float[Tensor, "batch pos d_model"], rows: Int[Tensor, "batch pos_and_one"]
+        self,
+        x: Float[Tensor, "batch pos d_model"],
+        rows: Int[Tensor, "batch pos_and_one"],
+        token_losses: Float[Tensor, " token"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The same, from what the unembedding reads."""
+        """The same, from what the unembedding reads. `token_losses` takes the loss of each token."""
         targets = rearrange(rows[:, 1:], "b p -> (b p)")
-        return self.cross_entropy(rearrange(x, "b p d -> (b p) d"), self.model.head.weight, targets)
+        return self.cross_entropy(rearrange(x, "b p d -> (b p) d"), self.model.head.weight, targets, token_losses)
 
 
 class TrainingLoss(nn.Module):

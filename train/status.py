@@ -6,10 +6,12 @@ from train.checkpoint import open_step, step_directory, steps
 from train.errors import BadInput, PolysemError, one_line
 from train.files import is_locked
 from train.study_progress import studies_below
+from train.tracking import METRICS, groups, read_metrics
 
 
 def status(directory: Path) -> str:
-    """One line for every run below `directory`: step, tokens, held-out loss, bigram, whether it is running.
+    """One line for every run below `directory`: step, tokens, held-out loss, bigram, whether it is running; then the
+    loss of each source and the dead neurons of the last evaluation.
 
     Before them a line for each study that runs, whose results lie below `directory` or beside such checkpoints.
 
@@ -42,4 +44,20 @@ def _line(run: Path, root: Path) -> str:
     state = checkpoint.state
     evaluation = state["evaluation"]
     loss, bigram = (f"{evaluation[key]:.4f}" if evaluation else "-" for key in ("loss", "bigram"))
-    return f"{name:36} {state['step']:>8} {state['tokens']:>12,} {loss:>9} {bigram:>7}  {activity}"
+    return f"{name:36} {state['step']:>8} {state['tokens']:>12,} {loss:>9} {bigram:>7}  {activity}{_watched(run)}"
+
+
+def _watched(run: Path) -> str:
+    """Loss by source and dead neurons at the last evaluation, where there is something to say."""
+    try:
+        lines = read_metrics(run / METRICS, "eval")
+    except BadInput:
+        return ""
+    last = lines[-1] if lines else {}
+    said = [f"{one_line(name)} {each['loss']:.4f}" for name, each in sorted(groups(last, "by_source", "loss").items())]
+    said += [
+        f"{one_line(layer)}: {each['neurons']:,} dead ({each['share']:.1%})"
+        for layer, each in groups(last, "dead", "neurons", "share").items()
+        if each["neurons"]
+    ]
+    return f"; {', '.join(said)}" if said else ""

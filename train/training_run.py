@@ -25,7 +25,7 @@ from train.optim import build_optimizer
 from train.precision import with_settled_precision
 from train.processes import accelerated
 from train.provenance import MAY_DIFFER, PATHS, code_facts, environment_facts, inexact_because, run_facts
-from train.tracking import Metrics, Mirror
+from train.tracking import METRICS, Metrics, Mirror
 from train.widening.moments import initial_moments, moments_of, set_moments
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
 
@@ -140,7 +140,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     mirror = Mirror(config, out) if is_main and config.train.wandb != "off" else None
     try:
         if is_main:
-            training.metrics = Metrics(out / "metrics.jsonl", training.step, mirror)
+            training.metrics = Metrics(out / METRICS, training.step, mirror)
         try:
             train(training)
         finally:

@@ -1,6 +1,6 @@
 """The report's loss curves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import nan
 from pathlib import Path
 
@@ -9,15 +9,45 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from analyze.figures import Figure
-from analyze.report.base import Paragraph, Part, Section, Study
+from analyze.report.base import Folded, Paragraph, Part, Section, Study
 from analyze.report.plots import Curve, loss_curves
-from analyze.tables import number, visible
-from train.tracking import read_metrics
+from analyze.tables import Table, count, number, percent, visible
+from train.tracking import METRICS, groups, read_metrics
 
 
 def _section(study: Study) -> Section:
     none = Paragraph("No metrics.jsonl lies beside these results, so there are no curves.")
-    return Section("loss", "Losses", "Losses", (loss_figure(study) or none,))
+    return Section("loss", "Losses", "Losses", (loss_figure(study) or none, *_watched(study)))
+
+
+def _watched(study: Study) -> Iterator[Folded]:
+    """Held-out loss by source and dead neurons at the last evaluation of each run, where metrics.jsonl has them."""
+    losses, dead = {}, {}
+    for places in study.comparison.results.values():
+        for each in next(iter(places.values())).cells:
+            lines = read_metrics(each.cell.directory.run_directory / METRICS, "eval")
+            last, run = (lines[-1] if lines else {}), each.cell.meta.run
+            if sources := groups(last, "by_source", "loss"):
+                losses[run] = {"all": number(last["loss"], 3)}
+                losses[run] |= {name: number(one["loss"], 3) for name, one in sources.items()}
+            if layers := groups(last, "dead", "neurons", "share"):
+                dead[run] = {
+                    name: f"{count(one['neurons'])} ({percent(one['share'])} %)" for name, one in layers.items()
+                }
+    tables = (
+        ("Held-out loss by source", "Nats a token at each run's last evaluation, by where the text is from.", losses),
+        ("Dead neurons", "Neurons whose activation hardly moved over the tokens of each run's last evaluation.", dead),
+    )
+    shown = tuple(_by_run(title, caption, rows) for title, caption, rows in tables if rows)
+    if shown:
+        yield Folded(shown)
+
+
+def _by_run(title: str, caption: str, rows: dict[str, dict[str, str]]) -> Table:
+    columns = sorted({name for row in rows.values() for name in row})
+    return Table.of(
+        title, caption, [(("run", run), *((name, row.get(name, "–")) for name in columns)) for run, row in rows.items()]
+    )
 
 
 def loss_figure(study: Study) -> Figure | None:
@@ -52,7 +82,7 @@ def _shared(losses: Sequence[float]) -> float:
 
 
 def _points(run: Path, kind: str) -> Float[ndarray, "points 2"]:
-    pairs = [(line["tokens"], line["loss"]) for line in read_metrics(run / "metrics.jsonl", kind)]
+    pairs = [(line["tokens"], line["loss"]) for line in read_metrics(run / METRICS, kind)]
     return np.array(pairs, dtype=np.float64).reshape(-1, 2)
 
 

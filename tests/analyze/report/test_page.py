@@ -1,6 +1,7 @@
 """The report: one page that opens offline, says what is known, and shows hostile text harmlessly."""
 
 import base64
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -209,6 +210,22 @@ def test_names_of_runs_are_escaped_and_cannot_steer_the_text(one):
 def test_without_metrics_the_report_says_so(one):
     page = report(one()).read_text(encoding="utf-8")
     assert "No metrics.jsonl lies beside these results" in page
+
+
+def test_losses_by_source_and_dead_neurons_stand_in_tables_where_runs_logged_them(one):
+    results = one(run="odd-run")
+    log = results / "odd-run" / "metrics.jsonl"
+    line = {"kind": "eval", "step": 7, "tokens": 7, "loss": 2.5}
+    log.write_text(json.dumps(line) + "\n")
+    assert "Held-out loss by source" not in report(results).read_text(encoding="utf-8")
+    line |= {"by_source": {"wiki": {"loss": 3.25}, "<b>py": {"loss": 1.125}, "odd": 3, "odder": {"loss": "1"}}}
+    line |= {"dead": {"layers.0": {"neurons": 1234, "share": 0.25}}}
+    log.write_text(json.dumps(line) + "\n")
+    page = report(results).read_text(encoding="utf-8")
+    text = "".join(Parsed(page).text)
+    for said in ("Held-out loss by source", "<b>py", "3.250", "1.125", "2.500", "Dead neurons", "1,234 (25.0 %)"):
+        assert said in text
+    assert "odder" not in text
 
 
 def test_without_the_data_the_text_is_left_out_and_the_reason_given(one):
