@@ -64,15 +64,16 @@ class Decoder:
         replace: write U+FFFD for invalid bytes and lone surrogates, and count them in `n_replaced`; otherwise raise
             BadInput with the place.
         encoding: of bytes that begin with no mark.
+        skip: have readers leave out documents that cannot be used, and count them in `left_out`, instead of raising.
     """
 
-    def __init__(self, replace: bool = False, encoding: str = "utf-8") -> None:
-        self.replace, self.encoding = replace, encoding
+    def __init__(self, replace: bool = False, encoding: str = "utf-8", skip: bool = False) -> None:
+        self.replace, self.encoding, self.skip = replace, encoding, skip
         self.n_replaced = self.n_nul = self.n_null = 0
         self.first_nul = ""
         """The first file with a NUL in it."""
         self.left_out: dict[str, int] = {}
-        """Reason -> how many documents of tables could not be used."""
+        """Reason -> how many documents could not be used."""
 
     def leave_out(self, reason: str, count: int = 1) -> None:
         """Count documents that cannot be used."""
@@ -240,7 +241,7 @@ def json_lines(
             continue
         place = f"{name}:{number}"
         try:
-            value = json.loads(line, object_pairs_hook=_object)
+            value = json.loads(line, object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as failure:
             if number == 1 and line.lstrip().startswith("["):
                 raise BadInput(f"{place}: {_array(name)}") from None
@@ -257,7 +258,12 @@ def _array(name: str) -> str:
     return f"a JSON array where every line must be an object; write an item a line: {how}"
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs, for `json.loads`.
+
+    Raises:
+        ValueError: a key stands twice.
+    """
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [key for key, _ in pairs]

@@ -37,7 +37,7 @@ class SourceConfig(Grown):
     later: ClassVar[frozenset[str]] = frozenset({"dataset", "subset", "split", "revision", "stream", "max_documents"})
 
     kind: Literal["wiki", "python", "files", "hub", "brown"]
-    weight: float = Field(gt=0)
+    weight: float = Field(gt=0, le=1e9)
     """Share of the corpus' characters, relative to the other sources' weights."""
     paths: Several[str] = ()
     """`files`: .txt, .jsonl, .csv and .parquet paths, globs or folders, relative to the working directory; .gz and .zst
@@ -90,7 +90,9 @@ class SourceConfig(Grown):
 class DataConfig(Grown):
     """A DATA.toml: where text comes from and how it becomes tokens."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"tokenizer", "tokenizer_revision", "bos", "digits", "tokens"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"tokenizer", "tokenizer_revision", "bos", "digits", "tokens", "order", "unusable"}
+    )
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     sources: Several[SourceConfig] = Field(min_length=1)
@@ -104,6 +106,13 @@ class DataConfig(Grown):
     """Share of documents (by hash of their text) held out for evaluation and scoring."""
     allow_more_held_out: bool = False
     """Take held-out text that is larger than the training text."""
+    order: Literal["auto", "hash", "shares"] = "auto"
+    """How the documents of several sources lie. `shares`: every beginning of the stream holds the sources at their
+    weights. `hash`: by a hash of their text, so that a source that gives but a part of its text lies in front, as data
+    prepared before this key do. `auto`: shares where `tokens` is given, else hash."""
+    unusable: Literal["refuse", "skip"] = "refuse"
+    """`files`: what becomes of a line of JSON, or a row of CSV, whose text cannot be used: stop and name its place, or
+    count it by reason and go on."""
     invalid_utf8: Literal["strict", "replace"] = "strict"
     drop_duplicates: bool = True
     tokens: int | None = Field(default=None, gt=0, le=MAX_COUNT)

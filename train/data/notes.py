@@ -11,6 +11,8 @@ RARE = 10
 """An id seen fewer times in training is one that a model can hardly learn."""
 MOST_RARE = 0.05
 """Share of held-out tokens with rare ids from which on there is a warning."""
+MIXED = 0.9
+"""A source whose last document lies before this share of the stream is not mixed into all of it."""
 _CHUNK = 2**22
 
 
@@ -46,12 +48,15 @@ def notes(facts: dict[str, Any], record: dict[str, Any]) -> list[str]:
         (record.get("n_null", 0), f"{'rows' if in_rows else 'lines of JSON'} whose text is null were left out"),
         (record.get("n_nul", 0), f"NUL characters were kept, the first in {record.get('first_nul')}"),
     ]
-    said += [(count, f"documents of tables were left out: {why}") for why, count in record.get("left_out", {}).items()]
+    said += [(count, f"documents were left out: {why}") for why, count in record.get("left_out", {}).items()]
     lines = [f"  {count:,} {what}" for count, what in said if count]
     for source in facts["sources"]:
         if source["kind"] == "files" and "content" in source:
             counts = ", ".join(f"{count:,} {content}" for content, count in source["content"].items())
             lines.append(f"  documents of {source['name']}: {counts}; `polysem documents` shows some of each")
+    front = {name: end for name, end in record.get("ends", {}).items() if end < MIXED}
+    for name, end in front.items():
+        lines.append(f'  all of {name} lies in the first {end:.0%} of the stream; order = "shares" mixes it in evenly')
     made, asked = facts["d_vocab"], facts["config"].get("d_vocab", 0)
     if made < asked:
         least = facts["config"]["min_frequency"]

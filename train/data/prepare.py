@@ -18,6 +18,7 @@ from train.data.config import DataConfig, SourceConfig
 from train.data.content import CONTENTS
 from train.data.corpora import LIMITS, Decoder, Limits, content_of, read_documents, source_credit, source_files
 from train.data.hub import Shards, folder_hash, read_shards
+from train.data.mixture import mixture, source_ends
 from train.data.notes import notes, vocabulary_facts, warnings
 from train.data.packing import pack
 from train.data.readymade import HUB, ReadyMade, ready_made, tokenizer_file
@@ -120,9 +121,7 @@ def prepare(
             return Spool(path, handle, config.eval_share, config.drop_duplicates)
 
         spool, counts = work.read(empty_spool, lambda spool: _read(config, spool, files, shards, limits, show))
-        chosen = _mixture(spool, [source.weight for source in config.sources], config.tokens is not None)
-        _require_both_splits(spool, chosen, config)
-        _require_more_training_text(spool, chosen, config)
+        chosen = mixture(spool, config, counts["left_out"])
         packed = pack(spool, chosen, config, ready, work, show, limits, _source_names(config), jobs)
         n_shards = len(packed.shards)
         names = {split: shard_names(split, n_shards) for split in SPLITS}
@@ -130,7 +129,8 @@ def prepare(
         token_files = {split: [shard.files[split] for shard in packed.shards] for split in SPLITS}
         left_out = {"left_out": dict(sorted(counts["left_out"].items()))} if counts["left_out"] else {}
         seen = {name: counts[name] for name in _COUNTS} | left_out
-        record = {**seen, "vocabulary": vocabulary_facts(token_files, packed.d_vocab)}
+        ends = {"ends": source_ends(spool, packed.documents, _source_names(config))} if len(config.sources) > 1 else {}
+        record = {**seen, **ends, "vocabulary": vocabulary_facts(token_files, packed.d_vocab)}
         facts = {
             "kind": "data",
             "format_version": FORMAT_VERSION if n_shards == 1 else SHARDED_VERSION,
@@ -182,7 +182,7 @@ def _read(
     show: bool,
 ) -> dict[str, Any]:
     """Read all sources into the spool; what was left out, replaced or met."""
-    decoder = Decoder(replace=config.invalid_utf8 == "replace")
+    decoder = Decoder(replace=config.invalid_utf8 == "replace", skip=config.unusable == "skip")
     for each in shards.values():
         each.count_into(decoder)
     for number, source in enumerate(config.sources):
@@ -219,53 +219,6 @@ def _most_chars(config: DataConfig, source: SourceConfig) -> int | None:
         return None
     share = source.weight / sum(each.weight for each in config.sources)
     return math.ceil(config.tokens / (1 - config.eval_share) * share * CHARS_A_TOKEN)
-
-
-def _mixture(spool: Spool, weights: list[float], in_step: bool) -> np.ndarray:
-    """The chosen documents: as many characters as the sources can give at their shares, each source's in hash order.
-
-    Args:
-        in_step: of every beginning of the documents the sources have their shares, so that packing can stop anywhere.
-            Otherwise all lie in hash order, in which a source that gives but a part of its text lies in front.
-    """
-    if not spool.titles:
-        raise BadInput(f"sources: no text in them ({spool.n_empty} blank documents)")
-    n_chars, source = np.array(spool.n_chars, dtype=np.int64), np.array(spool.source, dtype=np.int64)
-    order = np.argsort(np.array(spool.order, dtype=np.uint64), kind="stable")
-    available = np.bincount(source, weights=n_chars, minlength=len(weights))
-    if not available.all():
-        raise BadInput(f"sources: number {int(np.argmin(available)) + 1} has no text of its own")
-    shares = np.array(weights) / sum(weights)
-    total = (available / shares).min()
-    taken, place = np.zeros(len(n_chars), dtype=bool), np.zeros(len(n_chars))
-    for number, share in enumerate(shares):
-        mine = order[source[order] == number]
-        before = np.cumsum(n_chars[mine]) - n_chars[mine]
-        taken[mine[before < total * share - 0.5]] = True
-        place[mine] = before / share
-    if in_step:
-        order = order[np.argsort(place[order], kind="stable")]
-    return order[taken[order]]
-
-
-def _require_both_splits(spool: Spool, chosen: np.ndarray, config: DataConfig) -> None:
-    n_eval = int(np.array(spool.is_eval)[chosen].sum())
-    for split, count in (("eval", n_eval), ("fit", len(chosen) - n_eval)):
-        if not count:
-            raise BadInput(
-                f"sources: no {split} documents: all {len(chosen)} fall on the other side of "
-                f"eval_share = {config.eval_share}; give more text or another eval_share"
-            )
-
-
-def _require_more_training_text(spool: Spool, chosen: np.ndarray, config: DataConfig) -> None:
-    n_chars, is_eval = np.array(spool.n_chars)[chosen], np.array(spool.is_eval, dtype=bool)[chosen]
-    held_out, fit = int(n_chars[is_eval].sum()), int(n_chars[~is_eval].sum())
-    if held_out > fit and not config.allow_more_held_out:
-        raise BadInput(
-            f"eval_share: {held_out:,} characters of held-out text are more than the {fit:,} of training text; "
-            "give a smaller eval_share or more documents, or set allow_more_held_out = true"
-        )
 
 
 def _source_names(config: DataConfig) -> list[str]:

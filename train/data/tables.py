@@ -137,6 +137,9 @@ def csv_documents(
                 continue
             place = f"{name}:{rows.line_num}"
             if len(row) > len(names):
+                if decoder.skip:
+                    decoder.leave_out("more cells than columns")
+                    continue
                 raise BadInput(f"{place}: {len(row)} cells where there are {len(names)} columns")
             language = row[at_language] if at_language is not None and at_language < len(row) else None
             yield Document(row[at] if at < len(row) else "", place, language=language)
