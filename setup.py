@@ -32,6 +32,8 @@ setup(
             "scores/validity.json",
             "labels/families/*.toml",
             "validation/*.toml",
+            "validation/*/*.toml",
+            "validation/annotation/python_labels.parquet",
             "problems/*.toml",
         ],
         "train": ["data/classify.json"],

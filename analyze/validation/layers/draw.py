@@ -30,7 +30,7 @@ NEAR = 0.25
 """How far from the drawn density, relatively, the sum may be."""
 SPARE = 2.0
 """Candidates for each neuron that is kept, so that pairs of equal firing rate can be found."""
-CALIPER = 0.1
+CALIPER = 0.05
 """Largest |ln| of the ratio of firing rates in a pair."""
 ROUNDS = 4
 TRIES = 400
@@ -87,7 +87,8 @@ def draw(
     single = np.array([neuron.k == 1 for neuron in neurons])
     one, several = pairs(rate[single], rate[~single])
     kinds = _kind_shares(neurons, features)
-    kept = alike_pairs(kinds[single][one] - kinds[~single][several], n)
+    apart = np.log(rate[single][one] / rate[~single][several])[:, None] / CALIPER
+    kept = alike_pairs(np.hstack([kinds[single][one] - kinds[~single][several], apart]), n)
     one, several = one[kept], several[kept]
     if len(one) < SMALLEST_SET:
         raise TooFewFeatures(f"{len(one)} pairs of equal firing rate")
@@ -106,10 +107,10 @@ def pairs(one: Float[ndarray, "a"], several: Float[ndarray, "b"]) -> tuple[Int[n
 
 
 def alike_pairs(apart: Float[ndarray, "p kinds"], n: int) -> Int[ndarray, "q"]:
-    """At most n pairs, over which the kinds of features are spread alike: one after another leaves that helps most.
+    """At most n pairs, over which kinds and rates are spread alike: one after another leaves, whichever helps most.
 
     Args:
-        apart: of each pair, the shares of kinds of the one neuron less those of the other.
+        apart: of each pair, what the one neuron has less what the other has: the share of each kind, the log rate.
     """
     kept = np.ones(len(apart), bool)
     total = apart.sum(axis=0)
