@@ -1,7 +1,7 @@
 """Training steps that `benchmarks/train.py` races: polysem's, TransformerLens', and a nanoGPT-like model's.
 
-A contestant is a function that takes a number of steps. All read the same rows of the same data, 16 x 256 tokens a
-step, and clip the gradient where polysem does; TransformerLens' is the plain loop of a user, without clipping.
+A contestant is a function that takes a number of steps. All read the same rows of the same data and clip the
+gradient where polysem does; TransformerLens' is the plain loop of a user, without clipping.
 """
 
 import os
@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,6 @@ from torch import Tensor, nn
 
 from train.activations import ACTIVATIONS
 from train.config import ModelConfig, ModelSpec, OptimConfig, RunConfig, TrainConfig
-from train.data.baselines import fit_baselines
 from train.data.tokens import TokenFile
 from train.loop import Training, train
 from train.loss import NextTokenLoss
@@ -27,15 +28,48 @@ from train.optim import build_optimizer
 from train.processes import make_accelerator
 from train.tracking import Metrics
 
-ROWS = 16
 RATE = 1e-3
 Advance = Callable[[int], None]
 """Takes that many optimizer steps."""
 
 
+class Rows(Protocol):
+    """Where rows of tokens come from: a TokenFile, or random ones."""
+
+    @property
+    def n_ctx(self) -> int:
+        """Predicted tokens a row."""
+        ...
+
+    @property
+    def d_vocab(self) -> int:
+        """Different tokens."""
+        ...
+
+    def rows_at(self, seed: int, first: int, count: int) -> Tensor:
+        """Rows `first` to `first + count`, [count, n_ctx + 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class RandomRows:
+    """Random tokens, for shapes that no prepared data has; the same few rows over and over."""
+
+    n_ctx: int
+    d_vocab: int
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        return torch.randint(self.d_vocab, (64, self.n_ctx + 1), generator=torch.Generator().manual_seed(0))
+
+    def rows_at(self, seed: int, first: int, count: int) -> Tensor:
+        """As `TokenFile.rows_at`."""
+        return self._rows[(torch.arange(first, first + count) + seed) % len(self._rows)]
+
+
 @dataclass(frozen=True)
 class Shape:
-    """A model of the race; n_ctx and vocabulary are the data's."""
+    """A model of the race; n_ctx and vocabulary are the data's, or its own where tokens are random."""
 
     act: str
     d_mlp: int
@@ -44,8 +78,16 @@ class Shape:
     n_layers: int = 1
     d_model: int = 128
     n_heads: int = 4
+    rows: int = 16
+    """Rows of a step."""
+    random: tuple[int, int] | None = None
+    """n_ctx and vocabulary, where tokens are random; None: the prepared data's."""
 
-    def config(self, tokens: TokenFile) -> ModelConfig:
+    def source(self, data: Path) -> Rows:
+        """The rows that contestants train on."""
+        return RandomRows(*self.random) if self.random else TokenFile.open(data)
+
+    def config(self, tokens: Rows) -> ModelConfig:
         """The polysem model of this shape."""
         return ModelConfig(
             n_layers=self.n_layers,
@@ -64,7 +106,11 @@ SHAPES = {
     "C": Shape("solu_ln", 512, steps=10),
     "D": Shape("solu_ln", 12_800, steps=2),
     "quickstart": Shape("gelu_new", 256, steps=10, d_model=64),
+    "paper": Shape("gelu_new", 2048, steps=10, d_model=512, n_heads=8, rows=32, random=(1024, 48_262)),
+    "paper-wide": Shape("gelu_new", 51_200, steps=4, d_model=512, n_heads=8, rows=32, random=(1024, 48_262)),
+    "tiny": Shape("gelu_new", 64, steps=2, d_model=32, n_heads=2, rows=4, random=(32, 300)),
 }
+"""`paper` and `paper-wide` are for a GPU: 32,768 tokens a step. `tiny` shows that the benchmark itself runs."""
 
 
 def flops_per_token(config: ModelConfig) -> float:
@@ -74,21 +120,23 @@ def flops_per_token(config: ModelConfig) -> float:
     return 6 * matrices + 6 * config.n_layers * config.n_ctx * d
 
 
-def autocast(precision: str) -> AbstractContextManager[object]:
+def autocast(precision: str, device: str) -> AbstractContextManager[object]:
     """The arithmetic of a peer's forward pass."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 
-def bare_step(shape: Shape, tokens: TokenFile, precision: str) -> Advance:
+def bare_step(shape: Shape, tokens: Rows, precision: str, device: str, compiled: bool) -> Advance:
     """polysem's model, loss and optimizer on rows already in memory: no data, logs or accelerate."""
-    model = Transformer(shape.config(tokens))
+    model = Transformer(shape.config(tokens)).to(device)
     loss_module, config = NextTokenLoss(model), OptimConfig(lr=RATE)
+    if compiled:
+        loss_module.compile()
     optimizer = build_optimizer(model, config, {})
-    rows = tokens.rows_at(0, 0, ROWS)
+    rows = tokens.rows_at(0, 0, shape.rows).to(device)
 
     def advance(n_steps: int) -> None:
         for _ in range(n_steps):
-            with autocast(precision):
+            with autocast(precision, device):
                 loss = loss_module(rows)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -98,14 +146,14 @@ def bare_step(shape: Shape, tokens: TokenFile, precision: str) -> Advance:
     return advance
 
 
-def loop(shape: Shape, tokens: TokenFile, precision: str, gate: Callable[[], None]) -> None:
+def loop(shape: Shape, tokens: Rows, precision: str, device: str, gate: Callable[[], None]) -> None:
     """`train.loop.train` itself, with data, rates, log lines and accelerate; never returns.
 
     Evaluation and checkpoints are left out: none is due but a resume point at the end of every window, whose writing
     is replaced by `gate`, which ends the window and waits for the next.
     """
     config = RunConfig(
-        data=str(tokens.directory),
+        data="benchmark",
         model=ModelSpec(
             act=shape.act,  # type: ignore[arg-type]
             n_layers=shape.n_layers,
@@ -117,9 +165,9 @@ def loop(shape: Shape, tokens: TokenFile, precision: str, gate: Callable[[], Non
         optim=OptimConfig(lr=RATE),
         train=TrainConfig(
             tokens=10**12,
-            rows_per_step=ROWS,
+            rows_per_step=shape.rows,
             precision=precision,  # type: ignore[arg-type]
-            device="cpu",
+            device="cpu" if device == "cpu" else "auto",
             eval_every=10**9,
             checkpoint_every=shape.steps,
         ),
@@ -129,17 +177,19 @@ def loop(shape: Shape, tokens: TokenFile, precision: str, gate: Callable[[], Non
         if run.step % shape.steps == 0:
             gate()
 
-    model = Transformer(shape.config(tokens)).train()
+    unused: Any = tokens  # evaluation is never due
     with tempfile.TemporaryDirectory() as directory:
+        accelerator = make_accelerator(config)
+        model = Transformer(shape.config(tokens)).train().to(accelerator.device)
         training = Training(
             config=config,
             directory=Path(directory),
-            accelerator=make_accelerator(config),
+            accelerator=accelerator,
             model=model,
             optimizer=build_optimizer(model, config.optim, {}),
-            fit=tokens,
-            held_out=tokens,
-            baselines=fit_baselines(tokens),
+            fit=unused,
+            held_out=unused,
+            baselines=unused,
             save=save,
             step=600 // shape.steps * shape.steps,  # past the permanent checkpoints of a run's beginning
             metrics=Metrics(Path(directory, "metrics.jsonl"), 0, None),
@@ -147,7 +197,7 @@ def loop(shape: Shape, tokens: TokenFile, precision: str, gate: Callable[[], Non
         train(training)
 
 
-def transformer_lens(shape: Shape, tokens: TokenFile, precision: str) -> Advance:
+def transformer_lens(shape: Shape, tokens: Rows, precision: str, device: str) -> Advance:
     """A native bridge trained as its documentation does: return_type="loss", AdamW."""
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
@@ -166,6 +216,7 @@ def transformer_lens(shape: Shape, tokens: TokenFile, precision: str) -> Advance
         seed=0,
     )
     bridge = TransformerBridge.boot_native(config)  # type: ignore[attr-defined]  # attached at import
+    bridge.to(device)
     bridge.train()
     optimizer = torch.optim.AdamW(bridge.parameters(), lr=RATE)
     row = 0
@@ -173,9 +224,9 @@ def transformer_lens(shape: Shape, tokens: TokenFile, precision: str) -> Advance
     def advance(n_steps: int) -> None:
         nonlocal row
         for _ in range(n_steps):
-            rows = tokens.rows_at(0, row, ROWS)
-            row += ROWS
-            with autocast(precision):
+            rows = tokens.rows_at(0, row, shape.rows).to(device)
+            row += shape.rows
+            with autocast(precision, device):
                 loss = bridge(rows[:, :-1], return_type="loss")
             loss.backward()
             optimizer.step()
@@ -210,7 +261,7 @@ class PeerBlock(nn.Module):
 class Peer(nn.Module):
     """A plain PyTorch GPT of the same shape: all logits at once, the library's cross-entropy."""
 
-    def __init__(self, shape: Shape, tokens: TokenFile):
+    def __init__(self, shape: Shape, tokens: Rows):
         super().__init__()
         self.wte, self.wpe = nn.Embedding(tokens.d_vocab, shape.d_model), nn.Embedding(tokens.n_ctx, shape.d_model)
         self.blocks = nn.ModuleList(PeerBlock(shape) for _ in range(shape.n_layers))
@@ -222,16 +273,16 @@ class Peer(nn.Module):
 
     def forward(self, idx: Tensor, targets: Tensor) -> Tensor:
         """The mean loss."""
-        x = self.wte(idx) + self.wpe(torch.arange(idx.shape[1]))
+        x = self.wte(idx) + self.wpe(torch.arange(idx.shape[1], device=idx.device))
         for block in self.blocks:
             x = block(x)
         logits = self.lm_head(self.ln_f(x))
         return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1))
 
 
-def peer(shape: Shape, tokens: TokenFile, precision: str, compiled: bool) -> Advance:
+def peer(shape: Shape, tokens: Rows, precision: str, device: str, compiled: bool) -> Advance:
     """The nanoGPT-like loop: fused AdamW with decay of matrices, clipping."""
-    model = Peer(shape, tokens)
+    model = Peer(shape, tokens).to(device)
     matrices = [p for p in model.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if p.ndim != 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
@@ -242,9 +293,9 @@ def peer(shape: Shape, tokens: TokenFile, precision: str, compiled: bool) -> Adv
     def advance(n_steps: int) -> None:
         nonlocal row
         for _ in range(n_steps):
-            rows = tokens.rows_at(0, row, ROWS)
-            row += ROWS
-            with autocast(precision):
+            rows = tokens.rows_at(0, row, shape.rows).to(device)
+            row += shape.rows
+            with autocast(precision, device):
                 loss = forward(rows[:, :-1], rows[:, 1:])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -254,29 +305,35 @@ def peer(shape: Shape, tokens: TokenFile, precision: str, compiled: bool) -> Adv
     return advance
 
 
-def matrix_peak(n_steps: int) -> None:
-    """`n_steps` products of 2048 x 2048 matrices in fp32."""
-    a = torch.ones(2048, 2048)
-    for _ in range(n_steps):
-        torch.mm(a, a)
+def matrix_peak(precision: str, device: str) -> Advance:
+    """Steps that are products of square matrices, in the arithmetic of the race."""
+    size = MATRIX[device]
+    a = torch.ones(size, size, dtype=torch.bfloat16 if precision == "bf16" else torch.float32, device=device)
+
+    def advance(n_steps: int) -> None:
+        for _ in range(n_steps):
+            torch.mm(a, a)
+
+    return advance
 
 
-MATRIX_FLOPS = 2 * 2048**3
+MATRIX = {"cpu": 2048, "cuda": 8192}
+"""Rows and columns of the matrices whose products show the peak."""
 
 
-def build(name: str, shape: Shape, data: Path, precision: str) -> Advance:
-    """The contestant `name`, but for "polysem, train run", which is `loop`."""
-    tokens = TokenFile.open(data)
+def build(name: str, shape: Shape, data: Path, precision: str, device: str) -> Advance:
+    """The contestant `name`, but for "polysem, train run" and Trainer, which have loops of their own."""
+    tokens = shape.source(data)
     torch.manual_seed(0)
     match name.split(",", maxsplit=1)[0]:
         case "matrix products":
-            return matrix_peak
+            return matrix_peak(precision, device)
         case "TransformerLens":
-            return transformer_lens(shape, tokens, precision)
+            return transformer_lens(shape, tokens, precision, device)
         case "nanoGPT-like":
-            return peer(shape, tokens, precision, compiled="compiled" in name)
+            return peer(shape, tokens, precision, device, compiled="compiled" in name)
         case "polysem":
-            return bare_step(shape, tokens, precision)
+            return bare_step(shape, tokens, precision, device, compiled="compiled" in name)
     raise ValueError(name)
 
 
