@@ -1,8 +1,13 @@
-"""Tokens a second of collecting, against TransformerLens. `python benchmarks/collect.py DATA_DIR [--wide]`
+"""Tokens a second of collecting, against TransformerLens.
+
+    python benchmarks/collect.py data/default [--wide]
+    python benchmarks/collect.py --model paper --device cuda --json collecting.json
 
 Model A: 1 layer, d_model 128, 4 heads, d_mlp 512, n_ctx 256, GELU (tanh form), untrained; the data's held-out
-rows. Four workers take turns; each line gives the median of its windows by the clock, and tokens a processor
-second, which a busy machine disturbs less (with `--threads 1` hardly at all).
+rows. `--model paper`, for a GPU, is that of `benchmarks/train.py`, on random tokens whose frequencies fall off as
+those of words; `tiny` shows that the benchmark itself runs. Four workers take turns; each line gives the median of
+its windows by the clock, and tokens a processor second, which a busy machine disturbs less (with `--threads 1`
+hardly at all).
 
 - TransformerLens: `run_with_cache` with a names filter, top 20 of every neuron merged batch by batch; and the
   same told to stop after the layer;
@@ -10,9 +15,10 @@ second, which a busy machine disturbs less (with `--threads 1` hardly at all).
 - the full pass: `collect` as the command runs it: moments, quantiles, histograms, examples of the top and of the
   bands, sums per token, the sample; written, hashed and sealed.
 
-All in one process with the allocator settings that the project's commands run under. `--wide` instead
-collects from d_mlp = 12,800 (d_model 128, ReLU, untrained) and tells the peak memory and the density of the sums per
-token; `--sample-tokens` then makes it hold a part of the tokens, so that the source is run twice.
+All in one process with the allocator settings that the project's commands run under. Peak memory is the process',
+and on a GPU also torch's there, of all workers together. `--wide` instead collects from d_mlp = 12,800 (d_model 128,
+ReLU, untrained) and tells the peak memory and the density of the sums per token; `--sample-tokens` then makes it hold
+a part of the tokens, so that the source is run twice.
 """
 
 import sys
@@ -26,12 +32,14 @@ if __name__ == "__main__":
     with_process_settings()
 
 import argparse
+import json
 import resource
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -42,14 +50,19 @@ from analyze.activations.settings import DEFAULT
 from analyze.activations.source import CheckpointSource
 from analyze.activations.token_sample import counted_in_sample, make_plan
 from analyze.activations.top_examples import N_EXAMPLES, TopExamples
+from benchmarks.contestants import SHAPES
+from benchmarks.random_data import write_random_data
 from train.checkpoint import load, save_checkpoint
 from train.config import ModelConfig
+from train.cores import usable_cores
 from train.data.tokens import TokenFile
 from train.lens import to_bridge
 from train.model import Transformer
 
 HOOK = "blocks.0.mlp.hook_post"
 PEER = "TransformerLens run_with_cache, top 20"
+N_TOKENS = {"paper": 250_000, "tiny": 20_000}
+"""Random held-out tokens."""
 
 
 def checkpoint_of(config: ModelConfig, tokens: TokenFile, root: Path) -> Path:
@@ -77,11 +90,14 @@ def with_transformer_lens(bridge: torch.nn.Module, tokens: TokenFile, n_rows: in
     """Top activations of every neuron by run_with_cache, 8 rows at a time."""
     size = DEFAULT.micro_batch_rows(tokens.n_ctx)
     more = {"stop_at_layer": 1} if stop else {}
-    best = torch.empty(0, 512)
+    device = next(bridge.parameters()).device
+    best = None
     for rows in micro_batches(tokens, n_rows, size, 64):
-        _, cache = bridge.run_with_cache(rows[:, : tokens.n_ctx], names_filter=[HOOK], **more)  # pyright: ignore[reportCallIssue]
+        _, cache = bridge.run_with_cache(rows[:, : tokens.n_ctx].to(device), names_filter=[HOOK], **more)  # pyright: ignore[reportCallIssue]
         values = cache[HOOK].flatten(0, 1)
-        best = torch.cat((best, values)).topk(N_EXAMPLES, dim=0).values
+        best = (values if best is None else torch.cat((best, values))).topk(N_EXAMPLES, dim=0).values
+    if best is not None:
+        best.cpu()  # waits until the device is done
 
 
 @torch.no_grad()
@@ -102,12 +118,11 @@ def full_pass(source: CheckpointSource, tokens: TokenFile, n_rows: int, out: Pat
     collect_source(source, tokens, out / "L0.mid", max_tokens=n_rows * tokens.n_ctx, say=lambda _: None)
 
 
-def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -> None:
-    """Print the table of model A."""
-    config = ModelConfig(n_layers=1, d_model=128, n_heads=4, n_ctx=256, d_vocab=tokens.d_vocab, act="gelu_new")
-    opened = load(checkpoint_of(config, tokens, root))
-    source, bridge = CheckpointSource(opened, 0), to_bridge(opened.model())
-    n_rows = min(tokens.n_rows, max_rows or tokens.n_rows)
+def compare(config: ModelConfig, tokens: TokenFile, root: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Print the table of a model, and return its figures."""
+    opened, device = load(checkpoint_of(config, tokens, root)), torch.device(args.device)
+    source, bridge = CheckpointSource(opened, 0, device=device), to_bridge(opened.model().to(device))
+    n_rows = min(tokens.n_rows, args.max_rows or tokens.n_rows)
     workers: dict[str, Callable[[], None]] = {
         PEER: lambda: with_transformer_lens(bridge, tokens, n_rows, stop=False),
         "the same, stopped after the layer": lambda: with_transformer_lens(bridge, tokens, n_rows, stop=True),
@@ -117,7 +132,7 @@ def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -
     n_tokens = n_rows * tokens.n_ctx
     wall: dict[str, list[float]] = {name: [] for name in workers}
     processor: dict[str, list[float]] = {name: [] for name in workers}
-    for turn in range(repeats + 1):
+    for turn in range(args.repeats + 1):
         for name, work in workers.items():
             clocks = time.perf_counter(), time.process_time()
             work()
@@ -125,15 +140,28 @@ def compare(tokens: TokenFile, root: Path, repeats: int, max_rows: int | None) -
                 wall[name].append(n_tokens / (time.perf_counter() - clocks[0]))
                 processor[name].append(n_tokens / (time.process_time() - clocks[1]))
             shutil.rmtree(root / "out", ignore_errors=True)  # no part of collecting
-    print(f"{n_tokens:,} tokens, {torch.get_num_threads()} threads, {repeats} windows; tokens a second")
+    threads = torch.get_num_threads()
+    print(
+        f"{args.model}: {n_tokens:,} tokens, {args.device}, {threads} threads, {args.repeats} windows; tokens a second"
+    )
     print(f"{'':40} {'by the clock':>12} {'best':>9} {'':>6} {'processor':>12}")
+    rows = []
     for name in workers:
         ratios = [statistics.median(found[name]) / statistics.median(found[PEER]) for found in (wall, processor)]
+        row = {"name": name, "tokens_per_s": statistics.median(wall[name]), "best": max(wall[name])}
+        row |= {"tokens_per_processor_s": statistics.median(processor[name])}
+        rows.append({**row, "x_clock": ratios[0], "x_processor": ratios[1]})
         print(
-            f"{name:40} {statistics.median(wall[name]):12,.0f} {max(wall[name]):9,.0f} {ratios[0]:5.2f}x "
-            f"{statistics.median(processor[name]):12,.0f} {ratios[1]:5.2f}x",
+            f"{name:40} {row['tokens_per_s']:12,.0f} {row['best']:9,.0f} {ratios[0]:5.2f}x "
+            f"{row['tokens_per_processor_s']:12,.0f} {ratios[1]:5.2f}x",
             flush=True,
         )
+    peaks = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3}
+    if device.type == "cuda":
+        peaks["device_peak_mb"] = torch.cuda.max_memory_allocated() / 1e6
+    print(", ".join(f"{name.removesuffix('_mb').replace('_', ' ')} {value:,.0f} MB" for name, value in peaks.items()))
+    head = {"model": args.model, "device": args.device, "threads": threads, "n_tokens": n_tokens}
+    return {**head, **peaks, "rows": rows}
 
 
 def wide(tokens: TokenFile, root: Path, max_rows: int | None, sample_tokens: int | None) -> None:
@@ -158,21 +186,34 @@ def wide(tokens: TokenFile, root: Path, max_rows: int | None, sample_tokens: int
 
 def main() -> None:
     """Run what is asked for in a directory that is removed again."""
-    parser = argparse.ArgumentParser(description="Tokens a second of collecting.")
-    parser.add_argument("data", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="?", help="what `train prepare` wrote; paper and tiny make their own")
+    parser.add_argument("--model", choices=("A", "paper", "tiny"), default="A")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--max-rows", type=int, help="use only the first rows")
     parser.add_argument("--wide", action="store_true")
     parser.add_argument("--sample-tokens", type=int, help="with --wide: hold so many tokens whole")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
     args = parser.parse_args()
+    shape = SHAPES[args.model]
+    if (args.data is None) == (shape.random is None):
+        parser.error("give a data directory, or a model that makes its own, and not both")
     torch.set_num_threads(args.threads)
-    tokens = TokenFile.open(args.data, "eval", n_ctx=256)
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory() as directory:
+        root, data = Path(directory), args.data
+        if shape.random:
+            n_ctx, d_vocab = shape.random
+            counts = {"fit": 2 * n_ctx, "eval": N_TOKENS[args.model]}
+            data = write_random_data(root / "data", n_ctx, d_vocab, counts)
+        tokens = TokenFile.open(data, "eval", n_ctx=shape.random[0] if shape.random else 256)
         if args.wide:
-            wide(tokens, Path(root), args.max_rows, args.sample_tokens)
-        else:
-            compare(tokens, Path(root), args.repeats, args.max_rows)
+            wide(tokens, root, args.max_rows, args.sample_tokens)
+            return
+        figures = compare(shape.config(tokens), tokens, root, args)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -140,7 +140,9 @@ class NextTokenLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """The same, from what the unembedding reads. `token_losses` takes the loss of each token."""
         targets = rearrange(rows[:, 1:], "b p -> (b p)")
-        return self.cross_entropy(rearrange(x, "b p d -> (b p) d"), self.model.head.weight, targets, token_losses)
+        # A function of autograd does not know that nobody wants gradients: it would take the weight's all the same.
+        weight = self.model.head.weight if torch.is_grad_enabled() else self.model.head.weight.detach()
+        return self.cross_entropy(rearrange(x, "b p d -> (b p) d"), weight, targets, token_losses)
 
 
 class TrainingLoss(nn.Module):

@@ -30,10 +30,13 @@ class Collect(ReadsCheckpoints):
     """of a wider layer take a random choice of so many; default: every neuron"""
     batch: int = 64
     """rows read at a time; does not change the result"""
+    jobs: int | None = None
+    """threads for one layer, processes for several; default: as many as there are cores to use. Changes no result"""
 
     def run(self, overrides: list[str]) -> None:
         """Collect, and print where each layer and hook lies."""
         from analyze.activations.collect import collect
+        from analyze.workers import checked_jobs
 
         for directory in collect(
             self.checkpoint,
@@ -46,5 +49,6 @@ class Collect(ReadsCheckpoints):
             max_neurons=self.max_neurons,
             batch=self.batch,
             checkpoints=self.checkpoints,
+            jobs=checked_jobs(self.jobs, print),
         ):
             print(directory)

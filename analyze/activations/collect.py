@@ -7,23 +7,31 @@ killed goes on from its last saved state (resume.py) and ends with the same bits
 """
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from analyze.activations.band_examples import N_IN_BAND
-from analyze.activations.directory import ResultDirectory, beside, find_directories
+from analyze.activations.directory import HOOKS, ResultDirectory, beside, find_directories
 from analyze.activations.histograms import Histograms
 from analyze.activations.identity import RunIdentity, difference, identity_of, identity_of_results
 from analyze.activations.memory import required
 from analyze.activations.moments import MIN_DOCUMENTS, combine
 from analyze.activations.passes import Passes
-from analyze.activations.resume import Say, WorkDirectory, work_directory
+from analyze.activations.resume import Say, take_back, work_directory
 from analyze.activations.sample import SAMPLE_FILE
 from analyze.activations.settings import DEFAULT, CollectSettings
-from analyze.activations.source import CheckpointSource, NeuronSource, SourceFacts, hooks_of
+from analyze.activations.source import (
+    SHARED_BYTES,
+    CheckpointSource,
+    NeuronSource,
+    SharedInputs,
+    SourceFacts,
+    facts_of,
+    hooks_of,
+)
 from analyze.activations.store import (
     FORMAT_VERSION,
     Activations,
@@ -34,15 +42,21 @@ from analyze.activations.store import (
     read_meta,
     write_activations,
 )
+from analyze.activations.threads import torch_threads
 from analyze.activations.token_sample import Plan, make_plan, sample_share
 from analyze.activations.token_sums import TOKEN_SUMS_FILE, write_token_sums
 from analyze.activations.top_examples import N_EXAMPLES
+from analyze.workers import jobs_that_fit, workers
 from train.checkpoint import Checkpoint, load
 from train.data.tokens import TokenFile
+from train.devices import best_device
 from train.errors import BadInput, EnvironmentProblem
-from train.files import MANIFEST, canonical_json, clear_leftovers, manifest_hash, publishing, read_manifest, verify
+from train.files import canonical_json, clear_leftovers, manifest_hash, publishing, verify
 from train.filesystem import require_space
+from train.memory import free_memory
 
+LEAST_CELLS = 200_000_000
+"""Neurons x tokens of all layers from which processes pay: they take seconds to start."""
 ENOUGH_DOCUMENTS = 60
 """Fewer evaluation documents can hardly give a neuron 30 to fire in and 20 examples in each half."""
 
@@ -100,7 +114,8 @@ def collect_source(
             say(f"{out}: already collected")
             return open_activations(out)
     plan = make_plan(tokens, recorded["n_rows"], recorded["sample_share"])
-    check_space(plan, facts, tokens.d_vocab, out, settings, say)
+    kept = source.kept_bytes(plan.n_rows * tokens.n_ctx) if isinstance(source, CheckpointSource) else 0
+    check_space(plan, facts, tokens.d_vocab, out, settings, say, kept)
     _make(source, tokens, plan, inputs, out, batch, settings, say)
     return open_activations(out)
 
@@ -171,6 +186,7 @@ def collect(
     batch: int = 64,
     checkpoints: Iterable[Path | str] = (),
     say: Say = print,
+    jobs: int | None = None,
 ) -> list[Path]:
     """Collect layers and hooks of a checkpoint into `out/<run>/step-<step>/L<layer>.<hook>`.
 
@@ -183,6 +199,8 @@ def collect(
         max_tokens: as for `collect_source`; so are `sample_tokens`, `batch` and `say`.
         max_neurons: of a wider layer take a random choice of so many.
         checkpoints: where to look first for what the checkpoint descends from (see `train.locate`).
+        jobs: cores to use: threads for one layer, processes of one thread for several. Changes no result. Default: the
+            threads that torch has, and no process but this.
 
     Returns:
         The activations directories, in order of layer and hook.
@@ -190,24 +208,90 @@ def collect(
     Raises:
         BadInput: a checkpoint, layer, hook or data that is not there or does not fit, or results of another run of
             the same name.
+        EnvironmentProblem: the system ended one of the processes.
     """
     opened, checkpoints = load(checkpoint), list(checkpoints)
     if not opened.config.has_mlp:
         raise BadInput(f"{opened.directory}: act = 'none': this model is attention-only, it has no MLP neurons")
     identity = identity_of(opened, checkpoints)
     _require_same_run(Path(out) / opened.state["run"], identity, opened, checkpoints)
-    tokens = TokenFile.open(data, split="eval", n_ctx=opened.config.n_ctx)
-    directories = []
-    for layer in range(opened.config.n_layers) if layers is None else layers:
-        for hook in hooks or hooks_of(opened.config):
-            source = CheckpointSource(opened, layer, hook, max_neurons, identity)
-            target = ResultDirectory(Path(out), opened.state["run"], opened.step, layer, hook).path
+    wanted = _Wanted(
+        opened, identity, Path(data), Path(out), tuple(hooks or ()), max_tokens, sample_tokens, max_neurons, batch
+    )
+    each_layer = list(range(opened.config.n_layers) if layers is None else layers)
+    n_processes = wanted.processes(each_layer, jobs or 1, say)
+    if n_processes == 1:
+        with torch_threads(jobs):
+            made = [wanted.collect(layer, say) for layer in each_layer]
+    else:
+        made = []
+        with workers(n_processes) as pool:
+            futures = [pool.submit(_in_worker, wanted, layer) for layer in each_layer]
+            for future in futures:
+                directories, lines = future.result()
+                made.append(directories)
+                for line in lines:
+                    say(line)
+    copy_metrics(opened.directory.resolve().parent, Path(out) / opened.state["run"])
+    return [directory for of_layer in made for directory in of_layer]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What `collect` was asked for, in words that another process understands."""
+
+    opened: Checkpoint
+    identity: RunIdentity
+    data: Path
+    out: Path
+    hooks: tuple[str, ...]
+    max_tokens: int | None
+    sample_tokens: int | None
+    max_neurons: int | None
+    batch: int
+
+    def collect(self, layer: int, say: Say) -> list[Path]:
+        """The hooks of one layer; the model runs up to the MLP once."""
+        tokens = TokenFile.open(self.data, split="eval", n_ctx=self.opened.config.n_ctx)
+        hooks, directories = self.hooks or hooks_of(self.opened.config), []
+        inputs = SharedInputs() if len(hooks) > 1 else None
+        for hook in hooks:
+            source = CheckpointSource(self.opened, layer, hook, self.max_neurons, self.identity, inputs)
+            target = ResultDirectory(self.out, self.opened.state["run"], self.opened.step, layer, hook).path
             collect_source(
-                source, tokens, target, max_tokens=max_tokens, sample_tokens=sample_tokens, batch=batch, say=say
+                source,
+                tokens,
+                target,
+                max_tokens=self.max_tokens,
+                sample_tokens=self.sample_tokens,
+                batch=self.batch,
+                say=say,
             )
             directories.append(target)
-    copy_metrics(opened.directory.resolve().parent, Path(out) / opened.state["run"])
-    return directories
+        return directories
+
+    def processes(self, layers: list[int], jobs: int, say: Say) -> int:
+        """How many to spread layers over: as there is memory for; 1 where they would take longer to start."""
+        config, n_processes = self.opened.config, min(jobs, len(layers))
+        if n_processes == 1 or best_device().type != "cpu" or not set(layers) <= set(range(config.n_layers)):
+            return 1
+        tokens = TokenFile.open(self.data, split="eval", n_ctx=config.n_ctx)
+        facts = [facts_of(self.opened, layer, HOOKS[0], None, None, self.identity) for layer in layers]
+        widest = max(facts, key=lambda each: each.n_neurons)
+        n_rows = rows_of(tokens, self.max_tokens)
+        if n_rows * tokens.n_ctx * sum(each.n_neurons for each in facts) < LEAST_CELLS:
+            return 1
+        plan = make_plan(
+            tokens, n_rows, sample_share(n_rows * (tokens.n_ctx - 1), widest.n_neurons, self.sample_tokens)
+        )
+        needed = required(widest, plan, tokens.d_vocab, DEFAULT, 1, kept=SHARED_BYTES)
+        return jobs_that_fit(n_processes, needed.memory, free_memory(), say)
+
+
+def _in_worker(wanted: _Wanted, layer: int) -> tuple[list[Path], list[str]]:
+    """The directories of a layer, and what is to be said of them."""
+    lines: list[str] = []
+    return wanted.collect(layer, lines.append), lines
 
 
 def _require_same_run(
@@ -237,7 +321,7 @@ def recorded_settings(
     settings: CollectSettings = DEFAULT,
 ) -> dict[str, Any]:
     """What a result depends on besides the checkpoint and the data; its meta.json keeps them."""
-    n_rows = tokens.n_rows if max_tokens is None else min(tokens.n_rows, max(1, max_tokens // tokens.n_ctx))
+    n_rows = rows_of(tokens, max_tokens)
     return {
         "n_rows": n_rows,
         "max_neurons": max_neurons,
@@ -247,6 +331,11 @@ def recorded_settings(
         "micro_batch_tokens": settings.micro_batch_tokens,
         "piece_rows": settings.chunk_rows(tokens.n_ctx, n_neurons),
     }
+
+
+def rows_of(tokens: TokenFile, max_tokens: int | None) -> int:
+    """Rows that are read."""
+    return tokens.n_rows if max_tokens is None else min(tokens.n_rows, max(1, max_tokens // tokens.n_ctx))
 
 
 def check_data(facts: SourceFacts, tokens: TokenFile) -> None:
@@ -282,13 +371,15 @@ def check_same(out: Path, inputs: dict[str, Any]) -> None:
             )
 
 
-def check_space(plan: Plan, facts: SourceFacts, d_vocab: int, out: Path, settings: CollectSettings, say: Say) -> None:
+def check_space(
+    plan: Plan, facts: SourceFacts, d_vocab: int, out: Path, settings: CollectSettings, say: Say, kept: int = 0
+) -> None:
     """Say what the collection will take, and check that the disk has room for it.
 
     Raises:
         EnvironmentProblem: the disk has too little room, or cannot be written.
     """
-    needed = required(facts, plan, d_vocab, settings, torch.get_num_threads())
+    needed = required(facts, plan, d_vocab, settings, torch.get_num_threads(), kept)
     whole = "all of them" if plan.share == 1 else f"{len(plan.tokens):,}"
     say(
         f"{out}: {facts.n_neurons:,} neurons, {plan.n_tokens:,} tokens of {plan.n_documents:,} documents, {whole} "
@@ -304,30 +395,3 @@ def check_space(plan: Plan, facts: SourceFacts, d_vocab: int, out: Path, setting
     except OSError as failure:
         raise EnvironmentProblem(f"{out.parent}: cannot be written ({failure.strerror})") from None
     require_space(out.parent, needed.disk)
-
-
-def take_back(sample: Path, sealed: dict[str, Any], work: WorkDirectory) -> None:
-    """Move the file of a sample back among a collection's work files, if the collection was killed after it had
-    moved it away: it goes on from its last state, which needs the file.
-
-    Args:
-        sample: the directory that the sample is sealed in.
-        sealed: what the manifest of this collection's sample says.
-    """
-    if not work.states() or (work.path / SAMPLE_FILE).exists():
-        return
-    aside = (path for path in sample.parent.iterdir() if path.name.startswith(f".tmp-{sample.name}-"))
-    for place in (sample, *aside):
-        is_sealed = (place / MANIFEST).is_file() and (place == sample or _has_manifest(place))
-        is_ours = not is_sealed or {key: read_manifest(place).get(key) for key in sealed} == sealed
-        if is_ours and (place / SAMPLE_FILE).is_file():
-            (place / SAMPLE_FILE).rename(work.path / SAMPLE_FILE)
-            return
-
-
-def _has_manifest(aside: Path) -> bool:
-    """Whether a directory in the making has a whole manifest: a power failure can leave an empty one."""
-    try:
-        return bool(read_manifest(aside))
-    except BadInput:
-        return False

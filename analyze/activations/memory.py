@@ -36,8 +36,14 @@ class Requirement:
     disk: int
 
 
-def required(facts: SourceFacts, plan: Plan, d_vocab: int, settings: CollectSettings, threads: int) -> Requirement:
-    """What it takes to collect these neurons over the tokens of a plan."""
+def required(
+    facts: SourceFacts, plan: Plan, d_vocab: int, settings: CollectSettings, threads: int, kept: int = 0
+) -> Requirement:
+    """What it takes to collect these neurons over the tokens of a plan.
+
+    Args:
+        kept: bytes that the source keeps for another hook.
+    """
     n, n_sampled = facts.n_neurons, len(plan.tokens)
     micro_batch = settings.micro_batch_rows(facts.n_ctx) * facts.n_ctx
     chunk = min(settings.chunk_rows(facts.n_ctx, n), plan.n_rows) * facts.n_ctx
@@ -49,7 +55,7 @@ def required(facts: SourceFacts, plan: Plan, d_vocab: int, settings: CollectSett
     transposing = threads * (2 * settings.block_width(transposed) + 40) * transposed
     writing = 2 * ENTRY_BYTES * min(BLOCK, n) * min(d_vocab, plan.n_tokens)
     buffered = 0 if plan.share == 1 else 2 * chunk * n
-    memory = PROGRAM_BYTES + 4 * facts.n_params + per_neuron * n + of_tokens + buffered
+    memory = PROGRAM_BYTES + 4 * facts.n_params + per_neuron * n + of_tokens + buffered + kept
     memory += max(passing, transposing, writing) + tables * n
     entries = n * min(d_vocab, plan.n_tokens)
     return Requirement(memory, 2 * n_sampled * n + 40 * n_sampled + 3000 * n + 2 * ENTRY_BYTES * entries)

@@ -40,7 +40,6 @@ from analyze.activations.token_sample import (
 from analyze.activations.token_sums import TokenTable
 from analyze.activations.top_examples import TopExamples
 from train.data.tokens import TokenFile
-from train.devices import best_device
 from train.errors import BadInput
 from train.filesystem import fsync_path
 from train.hashes import Hashed, hashed
@@ -101,7 +100,7 @@ class Passes:
         self._buffer = None if self.is_whole else ChunkBuffer(min(self.chunk_rows, plan.n_rows) * n_ctx, n)
         self._n_threads = max(1, torch.get_num_threads())
         # Other sources may depend on the order of the calls, and on one thread.
-        may_use_threads = isinstance(source, CheckpointSource) and best_device().type == "cpu"
+        may_use_threads = isinstance(source, CheckpointSource) and source.device.type == "cpu"
         self._uses_threads = may_use_threads and settings.uses_threads(4 * n * self.size * n_ctx, self._n_threads)
         self._pool, self._disk = ThreadPoolExecutor(self._n_threads), ThreadPoolExecutor(2)
         self.sample_hash: Hashed | None = None

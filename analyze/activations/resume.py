@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from analyze.activations.sample import SAMPLE_FILE
 from analyze.activations.settings import CollectSettings
 from train.errors import BadInput, Stopped
-from train.files import canonical_json, discard, locked, publishing, remove_directory, verify
+from train.files import MANIFEST, canonical_json, discard, locked, publishing, read_manifest, remove_directory, verify
 from train.interrupt import Interruptible
 
 _KIND = "collection-state-2"
@@ -130,3 +131,30 @@ def work_directory(out: Path, identity: dict[str, Any], settings: CollectSetting
                 discard(path)
             raise
         discard(path)
+
+
+def take_back(sample: Path, sealed: dict[str, Any], work: WorkDirectory) -> None:
+    """Move the file of a sample back among a collection's work files, if the collection was killed after it had
+    moved it away: it goes on from its last state, which needs the file.
+
+    Args:
+        sample: the directory that the sample is sealed in.
+        sealed: what the manifest of this collection's sample says.
+    """
+    if not work.states() or (work.path / SAMPLE_FILE).exists():
+        return
+    aside = (path for path in sample.parent.iterdir() if path.name.startswith(f".tmp-{sample.name}-"))
+    for place in (sample, *aside):
+        is_sealed = (place / MANIFEST).is_file() and (place == sample or _has_manifest(place))
+        is_ours = not is_sealed or {key: read_manifest(place).get(key) for key in sealed} == sealed
+        if is_ours and (place / SAMPLE_FILE).is_file():
+            (place / SAMPLE_FILE).rename(work.path / SAMPLE_FILE)
+            return
+
+
+def _has_manifest(aside: Path) -> bool:
+    """Whether a directory in the making has a whole manifest: a power failure can leave an empty one."""
+    try:
+        return bool(read_manifest(aside))
+    except BadInput:
+        return False

@@ -1,6 +1,9 @@
 """Where activations come from: anything that has a SourceFacts and gives activations of tokens."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,6 +54,34 @@ def hooks_of(config: ModelConfig) -> tuple[str, ...]:
     return HOOKS if config.has_mid_ln else HOOKS[:1]
 
 
+SHARED_BYTES = 2**28
+"""What `SharedInputs` keeps at most: half a million tokens at d_model 128."""
+
+
+class SharedInputs:
+    """What a layer's MLP read, by the tokens of the micro-batch: a second hook need not run what lies before.
+
+    It is told the same tokens in the same micro-batches. What does not fit is computed again.
+    """
+
+    def __init__(self, at_most: int = SHARED_BYTES) -> None:
+        self._kept: dict[bytes, Tensor] = {}
+        self._free = at_most
+        self._lock = Lock()
+
+    def of(self, tokens: Int[Tensor, "batch pos"], compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, or gave, for these tokens."""
+        key = sha256(tokens.numpy(force=True).tobytes()).digest()
+        found = self._kept.get(key)
+        if found is None:
+            found = compute()
+            with self._lock:
+                if found.nbytes <= self._free:
+                    self._free -= found.nbytes
+                    self._kept[key] = found
+        return found
+
+
 class CheckpointSource:
     """One layer and hook of a checkpoint. The forward pass stops there; it runs on a GPU if there is one.
 
@@ -58,6 +89,8 @@ class CheckpointSource:
         max_neurons: of a wider layer take so many neurons at random, the same ones at every step of a run. The
             untrained null needs no more, since only its share of monosemantic neurons counts.
         identity: of the checkpoint's run, where the caller has it.
+        inputs: shared by the hooks of one layer of one checkpoint.
+        device: where it runs; default: the best there is.
 
     Raises:
         BadInput: this checkpoint has no such layer or hook.
@@ -70,6 +103,8 @@ class CheckpointSource:
         hook: str = "mid",
         max_neurons: int | None = None,
         identity: RunIdentity | None = None,
+        inputs: SharedInputs | None = None,
+        device: torch.device | None = None,
     ) -> None:
         config = checkpoint.config
         if not 0 <= layer < config.n_layers:
@@ -83,14 +118,24 @@ class CheckpointSource:
             raise BadInput(f"{checkpoint.directory}: no hook {hook!r}{note}; it has: {known}")
         self._chosen = choose_neurons(config.widths[layer], max_neurons, checkpoint.state["seed"])
         self.facts = facts_of(checkpoint, layer, hook, self._chosen, max_neurons, identity)
-        self._layer, self._hook = layer, hook
-        self._device = best_device()
-        self._model = checkpoint.model().to(self._device)
+        self._layer, self._hook, self._inputs = layer, hook, inputs
+        self.device = device or best_device()
+        self._model = checkpoint.model().to(self.device)
+
+    def kept_bytes(self, n_tokens: int) -> int:
+        """What is kept for other hooks of the layer, of so many tokens; on the CPU."""
+        kept = self._inputs is not None and self.device.type == "cpu"
+        return min(SHARED_BYTES, 4 * self._model.config.d_model * n_tokens) if kept else 0
 
     @torch.no_grad()
     def activations(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos neuron"]:
         """The activation of each neuron at each position, float32 on the CPU."""
-        values = self._model.mlp_activations(tokens.to(self._device), self._layer, self._hook)  # pyright: ignore[reportArgumentType]
+
+        def read() -> Tensor:
+            return self._model.mlp_input(tokens.to(self.device), self._layer)
+
+        inputs = read() if self._inputs is None else self._inputs.of(tokens, read)
+        values = self._model.mlp(self._layer).neurons(inputs, self._hook)  # pyright: ignore[reportArgumentType]
         if self._chosen is not None:
             values = values[..., self._chosen]
         return values.float().cpu()

@@ -36,6 +36,17 @@ def one_torch_thread() -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
+@contextmanager
+def torch_threads(number: int | None) -> Iterator[None]:
+    """Inside the block torch has so many threads; None: as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], n_threads: int) -> Generator[Result, None, None]:
     """`work` of each item, in the order of the items, on `n_threads` threads beside the caller's.
 
