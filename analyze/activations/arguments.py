@@ -36,7 +36,7 @@ class Collect(ReadsCheckpoints):
     def run(self, overrides: list[str]) -> None:
         """Collect, and print where each layer and hook lies."""
         from analyze.activations.collect import collect
-        from analyze.workers import checked_jobs
+        from train.workers import checked_jobs
 
         for directory in collect(
             self.checkpoint,

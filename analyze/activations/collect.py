@@ -46,7 +46,6 @@ from analyze.activations.threads import torch_threads
 from analyze.activations.token_sample import Plan, make_plan, sample_share
 from analyze.activations.token_sums import TOKEN_SUMS_FILE, write_token_sums
 from analyze.activations.top_examples import N_EXAMPLES
-from analyze.workers import jobs_that_fit, workers
 from train.checkpoint import Checkpoint, load
 from train.data.tokens import TokenFile
 from train.devices import best_device
@@ -54,6 +53,7 @@ from train.errors import BadInput, EnvironmentProblem
 from train.files import canonical_json, clear_leftovers, manifest_hash, publishing, verify
 from train.filesystem import require_space
 from train.memory import free_memory
+from train.workers import jobs_that_fit, workers
 
 LEAST_CELLS = 200_000_000
 """Neurons x tokens of all layers from which processes pay: they take seconds to start."""

@@ -83,6 +83,7 @@ def decision_list(
     alone, most = _values(sums - mean * n, n), settings.n_candidates
     kept = np.sort(np.argpartition(-alone, most)[:most]) if len(alone) > most else slice(None)
     candidates, sums, n = np.arange(len(grammar))[kept], sums[kept], n[kept]
+    few = grammar.candidates(candidates)
     least = max(2 * log(max(len(grammar), 2)) / len(y_fit), settings.least_share) * float(np.square(y_fit - mean).sum())
     left_fit, left_eval = np.ones(len(y_fit), bool), np.ones(len(y_eval), bool)
     rules: list[int] = []
@@ -100,10 +101,12 @@ def decision_list(
         new_fit = of_fit[is_new]
         left_fit[new_fit] = left_eval[new_eval] = False
         gains.append(float((2 * mu * residual[new_eval].sum() - len(new_eval) * mu**2) / total))
-        sums = sums - grammar.few_sums(y_fit[new_fit], new_fit)[kept]
-        n = n - grammar.n_among(rule)[kept]
+        left = y_fit[new_fit]
+        firing = np.flatnonzero(left)
+        sums -= few.sums(left[firing], new_fit[firing])
+        n -= grammar.n_among(rule)[kept]
         if len(new_fit) < len(of_fit):
-            n = n + grammar.few_sums(np.ones(len(of_fit) - len(new_fit)), of_fit[~is_new])[kept]
+            n += few.sums(np.ones(len(of_fit) - len(new_fit)), of_fit[~is_new])
     return DecisionList(tuple(rules), tuple(gains), float(np.maximum(gains, 0.0).sum()) if gains else 0.0)
 
 

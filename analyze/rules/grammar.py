@@ -138,6 +138,10 @@ class Grammar:
         rules = rules_by_key[np.repeat(starts[touched] - ends + n, n) + np.arange(ends[-1])]
         return np.bincount(rules, np.repeat(by_key[touched], n), len(self))
 
+    def candidates(self, rules: Int[ndarray, "k"]) -> "Candidates":
+        """Some rules, for sums over few tokens again and again."""
+        return Candidates(self._all_keys, int(self._first_keys[-1]), self._members[rules])
+
     def holds(self, positions: Int[ndarray, "k"]) -> Bool[ndarray, "k rules"]:
         """Whether each rule covers each of some stream positions."""
         per_view = [sp.csr_array(view.members.matrix.T)[view.keys[positions]].toarray() > 0 for view in self.views]
@@ -219,6 +223,19 @@ class Grammar:
     def _n_documents(self, rules: tuple[int, ...]) -> int:
         """Fit documents with a token that all of `rules` cover."""
         return int(np.count_nonzero(np.bincount(self.fit_documents[self.tokens("fit", rules)])))
+
+
+class Candidates:
+    """Some rules of a grammar. Their sums are `Grammar.few_sums` of them, bit for bit, sooner."""
+
+    def __init__(self, keys: Int[ndarray, "views f"], n_keys: int, members: sp.csr_array) -> None:
+        self._keys, self._n_keys, self._members = keys, n_keys, members
+
+    def sums(self, values: Float[ndarray, "k"], tokens: Int[ndarray, "k"]) -> Float[ndarray, "rules"]:
+        """Sum of `values` over those of some fit `tokens` that each rule covers, fp64."""
+        keys = self._keys.take(tokens, axis=1)
+        by_key = np.bincount(keys.ravel(), np.tile(values, len(keys)), self._n_keys)
+        return self._members @ by_key
 
 
 def _supported(view: View, positions: Int[ndarray, "t"], is_fit: Bool[ndarray, "t"]) -> View:

@@ -17,7 +17,7 @@ from analyze.activations.collect import collect, collect_source
 from analyze.activations.directory import beside
 from analyze.activations.moments import StreamMoments, quantile_index
 from analyze.activations.settings import CollectSettings
-from analyze.activations.source import CheckpointSource
+from analyze.activations.source import CheckpointSource, SharedInputs
 from analyze.activations.store import drop_sample, open_activations
 from tests.analyze.activations.collected import D_VOCAB, LENGTHS, N_CTX, FakeSource, by_hand, quiet, write_data
 from train.checkpoint import load, save_checkpoint
@@ -355,3 +355,48 @@ def test_a_layer_or_hook_that_is_not_there_lists_those_that_are(checkpoint: Path
         CheckpointSource(opened, 2)
     with pytest.raises(BadInput, match="no hook 'middle'; it has: mid, post"):
         CheckpointSource(opened, 0, "middle")
+
+
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_layers_collected_by_several_processes_are_bit_for_bit_those_of_one(
+    jobs: int, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analyze.activations.collect.LEAST_CELLS", 1)
+    one = collect(checkpoint, tmp_path / "data", tmp_path / "one", say=quiet, jobs=1)
+    lines: list[str] = []
+    several = collect(checkpoint, tmp_path / "data", tmp_path / "several", say=lines.append, jobs=jobs)
+    assert [path.name for path in several] == ["L0.mid", "L0.post", "L1.mid", "L1.post"]
+    assert [manifest_hash(path) for path in several] == [manifest_hash(path) for path in one]
+    assert len([line for line in lines if "held whole" in line]) == 4
+
+
+def test_hooks_of_a_layer_share_the_pass_before_it_and_nothing_changes(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    plain = Transformer.mlp_input
+    monkeypatch.setattr(Transformer, "mlp_input", lambda self, *args: calls.append(1) or plain(self, *args))
+    alone = [
+        collect(checkpoint, tmp_path / "data", tmp_path / hook, layers=[1], hooks=[hook], say=quiet)[0]
+        for hook in ("mid", "post")
+    ]
+    assert len(calls) % 2 == 0
+    n_each = len(calls) // 2
+    calls.clear()
+    together = collect(checkpoint, tmp_path / "data", tmp_path / "both", layers=[1], say=quiet)
+    assert len(calls) == n_each
+    assert [manifest_hash(path) for path in together] == [manifest_hash(path) for path in alone]
+
+
+def test_inputs_that_do_not_fit_are_computed_again() -> None:
+    shared, rows = SharedInputs(at_most=100), [torch.full((2, 4), token) for token in (1, 2)]
+    calls: list[int] = []
+
+    def compute(token: int) -> torch.Tensor:
+        calls.append(token)
+        return torch.full((20,), float(token))  # 80 bytes
+
+    for _ in range(2):
+        for token in (1, 2):
+            assert shared.of(rows[token - 1], lambda token=token: compute(token)).tolist() == [float(token)] * 20
+    assert calls == [1, 2, 2]
