@@ -78,7 +78,7 @@ def decision_list(
     if total <= 0 or mean <= 0:
         return NO_LIST
     active = np.flatnonzero(y_fit > 0)
-    sums = grammar.sums(y_fit[active], active)
+    sums = grammar.sums(y_fit.take(active), active)
     n = grammar.n_fit.astype(np.float64)
     alone, most = _values(sums - mean * n, n), settings.n_candidates
     kept = np.sort(np.argpartition(-alone, most)[:most]) if len(alone) > most else slice(None)
@@ -101,7 +101,7 @@ def decision_list(
         new_fit = of_fit[is_new]
         left_fit[new_fit] = left_eval[new_eval] = False
         gains.append(float((2 * mu * residual[new_eval].sum() - len(new_eval) * mu**2) / total))
-        left = y_fit[new_fit]
+        left = y_fit.take(new_fit)
         firing = np.flatnonzero(left)
         sums -= few.sums(left[firing], new_fit[firing])
         n -= grammar.n_among(rule)[kept]

@@ -94,7 +94,7 @@ class Grammar:
         sums = []
         for number, (keys, view) in enumerate(zip(self._fit_keys, self.views)):
             if views is None or number in views:
-                sums.append(np.bincount(keys if tokens is None else keys[tokens], values, view.members.n_keys))
+                sums.append(np.bincount(keys if tokens is None else keys.take(tokens), values, view.members.n_keys))
             else:
                 sums.append(np.zeros(view.members.n_keys))
         return self._members @ np.concatenate(sums)
