@@ -153,3 +153,19 @@ def test_the_golden_loss_of_a_tiny_model_in_fp64_on_one_thread():
 
 
 GOLDEN = [4.157707987841994, 3.764915532803163, 3.4970098016998654, 3.3036585363325046, 3.1308598987774072]
+
+
+def test_a_loss_whose_gradient_nobody_wants_takes_none_and_is_the_same():
+    model = Transformer(ModelConfig(n_layers=1, d_model=8, n_heads=2, n_ctx=16, d_vocab=40, act="relu"), 0)
+    rows = torch.randint(0, 40, (3, 17), generator=torch.Generator().manual_seed(0))
+    module = NextTokenLoss(model)
+    asked: list[bool] = []
+    plain = module.cross_entropy
+    module.cross_entropy = lambda x, weight, targets: (
+        asked.extend([x.requires_grad, weight.requires_grad]) or plain(x, weight, targets)
+    )
+    with_gradient = module(rows)
+    with torch.no_grad():
+        without = module(rows)
+    assert asked == [True, True, False, False]
+    assert torch.equal(without, with_gradient.detach())

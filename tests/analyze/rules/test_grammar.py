@@ -133,6 +133,9 @@ def test_sums_of_few_tokens_are_theirs(made_up: tuple, few: bool, monkeypatch: p
     values = np.random.default_rng(0).random(len(some)) * (np.arange(len(some)) % 3 > 0)
     np.testing.assert_allclose(grammar.few_sums(values, some), values @ covers[some])
     np.testing.assert_array_equal(grammar.few_sums(np.zeros(2), some[:2]), np.zeros(len(grammar)))
+    chosen = np.arange(0, len(grammar), 3)
+    of_chosen = grammar.candidates(chosen).sums(values, some)
+    np.testing.assert_array_equal(of_chosen, grammar.few_sums(values, some)[chosen])  # to the bit
     for rule in (0, 7, len(grammar) - 1):
         np.testing.assert_array_equal(grammar.n_among(rule), covers[covers[:, rule] > 0].sum(axis=0))
 
