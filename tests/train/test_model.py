@@ -161,8 +161,8 @@ def test_a_loss_whose_gradient_nobody_wants_takes_none_and_is_the_same():
     module = NextTokenLoss(model)
     asked: list[bool] = []
     plain = module.cross_entropy
-    module.cross_entropy = lambda x, weight, targets: (
-        asked.extend([x.requires_grad, weight.requires_grad]) or plain(x, weight, targets)
+    module.cross_entropy = lambda x, weight, *rest: (
+        asked.extend([x.requires_grad, weight.requires_grad]) or plain(x, weight, *rest)
     )
     with_gradient = module(rows)
     with torch.no_grad():
