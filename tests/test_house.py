@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = {
     "train": (
-        ("cores", "errors", "interrupt", "launch"),
+        ("cgroups", "cores", "errors", "interrupt", "launch", "parent"),
         ("commandline", "compressed", "textfiles", "devices", "shipped", "workers"),
         ("filesystem", "hashes"),
         ("activations", "attention", "files", "locate"),

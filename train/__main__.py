@@ -90,7 +90,7 @@ class Run(Command):
         from train.training_run import run
 
         config = load_config(RunConfig, named_config("run", self.config), overrides)
-        outcome = run(config, self.out or Path("checkpoints") / self.config.stem)
+        outcome = run(config, self.out or Path("checkpoints") / self.config.stem, partial(print, flush=True))
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print(outcome.line())
 

@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import Positional, subcommand
 
 from train.errors import BadInput, did_you_mean, exit_with_one_line
+from train.parent import stop_with_parent
 
 _POSITIONAL = Positional[int].__metadata__[0]  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -87,6 +88,7 @@ def completion(name: str) -> str:
 def run_command(program: Program) -> None:
     """Parse the command line, run the command that it names, and leave the process with the command's exit code."""
     words = [_with_home(word) for word in sys.argv[1:]]
+    stop_with_parent()
     exit_with_one_line(lambda: _run(program, words), debug="--debug" in words)
 
 

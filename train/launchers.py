@@ -70,6 +70,21 @@ def check_environment(config: RunConfig, environ: Mapping[str, str], cpu: bool) 
     return _check_settings(config, environ)
 
 
+def launched_as(environ: Mapping[str, str]) -> tuple[int, int]:
+    """This process' number from 0, and how many there are, as torchrun and `accelerate launch` say it; (0, 1) alone.
+
+    Raises:
+        EnvironmentProblem: what is said is not whole; names the variable.
+    """
+    _check_forms(environ)
+    rank, size = _number(environ, "RANK", 0), _number(environ, "WORLD_SIZE", 1)
+    if size > 1 and "RANK" not in environ:
+        raise EnvironmentProblem(f"{_said(environ, 'WORLD_SIZE')}: speaks of several processes, but RANK is not set")
+    if not 0 <= rank < size:
+        raise EnvironmentProblem(f"{_said(environ, 'RANK')}: is none of WORLD_SIZE={size} processes")
+    return rank, size
+
+
 def wants_cpu(environ: Mapping[str, str]) -> bool:
     """Whether the launcher, or a shell, asks accelerate for the CPU."""
     return environ.get("ACCELERATE_USE_CPU", "").lower() in TRUE

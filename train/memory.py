@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from train.cgroups import free_bytes
 from train.config import ModelConfig
 from train.errors import EnvironmentProblem
 from train.loop import eval_rows
@@ -47,10 +48,11 @@ class Need:
 
 
 def free_memory(device: torch.device | None = None) -> int:
-    """Free bytes of an accelerator or, by default, of main memory."""
+    """Free bytes of an accelerator or, by default, of main memory: within the limits of this process' cgroups."""
     if device is not None and device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    free, granted = psutil.virtual_memory().available, free_bytes()
+    return free if granted is None else min(free, granted)
 
 
 def to_train(config: ModelConfig, n_trained: int, tokens_per_pass: int, l1: bool) -> Need:

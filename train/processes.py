@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,19 @@ _ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
-def accelerated(config: RunConfig) -> Iterator["Accelerator"]:
+def accelerated(config: RunConfig, say: Callable[[str], None] = lambda line: None) -> Iterator["Accelerator"]:
     """The Accelerator that the config and the launcher ask for, for the length of the block.
 
     accelerate's state belongs to the process and is made once. The block begins with a blank one and puts back what
     was there, so that any number of runs, of any precision, and other people's Accelerators share a process. A second
     run in another thread waits until the first is done.
 
+    Args:
+        say: takes, in the first process, a line of how many processes share a step, and how.
+
     Raises:
-        EnvironmentProblem: the environment says otherwise than the config, a process did not come, or one was lost.
+        EnvironmentProblem: the environment says otherwise than the config, a process did not come, trains another
+            config, or was lost.
         BadInput: rows that do not divide among processes and accumulation passes.
     """
     if not _ONE_AT_A_TIME.acquire(blocking=False):
@@ -44,6 +48,8 @@ def accelerated(config: RunConfig) -> Iterator["Accelerator"]:
         with _blank_state():
             accelerator = make_accelerator(config)
             with _lost_processes_named(accelerator.num_processes):
+                if accelerator.is_main_process:
+                    say(layout_line(config, accelerator))
                 yield accelerator
     finally:
         _ONE_AT_A_TIME.release()
@@ -120,12 +126,68 @@ def make_accelerator(config: RunConfig) -> "Accelerator":
     for warning in warnings:
         if accelerator.is_main_process:
             print(f"warning: {warning}", file=sys.stderr, flush=True)
-    if config.train.rows_per_step % (config.train.accumulate * accelerator.num_processes):
-        raise BadInput(
-            f"train.rows_per_step: {config.train.rows_per_step} rows do not divide into train.accumulate = "
-            f"{config.train.accumulate} x {accelerator.num_processes} processes"
-        )
+    _check_rows(config, accelerator)
     return accelerator
+
+
+def _check_rows(config: RunConfig, accelerator: "Accelerator") -> None:
+    """Every process has the same config and sees the same fault: the first one tells it.
+
+    Raises:
+        BadInput: a step's rows that processes and passes cannot share.
+    """
+    rows, shares = config.train.rows_per_step, config.train.accumulate * accelerator.num_processes
+    if rows % shares == 0:
+        return
+    if not accelerator.is_main_process:
+        raise SystemExit(BadInput.exit_code)
+    raise BadInput(
+        f"train.rows_per_step: {rows} rows do not divide into train.accumulate = {config.train.accumulate} x "
+        f"{accelerator.num_processes} processes; take a multiple of {shares}, such as {-(-rows // shares) * shares}"
+    )
+
+
+def layout_line(config: RunConfig, accelerator: "Accelerator") -> str:
+    """How many processes train, how they exchange gradients, and what each does of a step."""
+    size, passes, rows = accelerator.num_processes, config.train.accumulate, config.train.rows_per_step
+    if size == 1:
+        kind, share = str(accelerator.device), ""
+    else:
+        backend = torch.distributed.get_backend()
+        kind, share = f"{accelerator.distributed_type.value} over {backend}, {accelerator.device.type}", " a process"
+    each = rows // (passes * size)
+    return (
+        f"{size} process{'es' * (size > 1)} ({kind}); a step is {rows} rows: {passes} "
+        f"pass{'es' * (passes > 1)} of {each} row{'s' * (each > 1)}{share}"
+    )
+
+
+def require_one_run(accelerator: "Accelerator", config_hash: str) -> None:
+    """Refuse processes that do not train the same run, as where a node has another copy of the config.
+
+    Args:
+        config_hash: of this process' config; see `train.provenance.config_hash`.
+
+    Raises:
+        EnvironmentProblem: naming a process that differs.
+    """
+    if accelerator.num_processes == 1:
+        return
+    from accelerate.utils import gather_object
+
+    backend = torch.distributed.get_backend()
+    expected = "gloo" if accelerator.device.type == "cpu" else "nccl"
+    if backend != expected:
+        raise EnvironmentProblem(f"processes on {accelerator.device.type} speak {backend}, a run's {expected}")
+    mine = (accelerator.process_index, config_hash, torch.__version__)
+    theirs = sorted(gather_object([mine]))
+    if [each[0] for each in theirs] != [*range(accelerator.num_processes)]:
+        raise EnvironmentProblem(f"RANK: the processes call themselves {[each[0] for each in theirs]}")
+    for rank, trained, version in theirs:
+        if trained != theirs[0][1]:
+            raise EnvironmentProblem(f"process {rank} has another config than process 0; give all nodes one RUN.toml")
+        if version != theirs[0][2]:
+            raise EnvironmentProblem(f"process {rank} has torch {version}, process 0 {theirs[0][2]}")
 
 
 def _no_start(failure: Exception) -> str:

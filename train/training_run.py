@@ -1,5 +1,6 @@
 """One training run from start to finish: what it starts from, what it goes on from, what it leaves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -23,8 +24,8 @@ from train.memory import free_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import build_optimizer
 from train.precision import with_settled_precision
-from train.processes import accelerated
-from train.provenance import MAY_DIFFER, PATHS, code_facts, environment_facts, inexact_because, run_facts
+from train.processes import accelerated, require_one_run
+from train.provenance import MAY_DIFFER, PATHS, code_facts, config_hash, environment_facts, inexact_because, run_facts
 from train.tracking import METRICS, Metrics, Mirror
 from train.widening.moments import initial_moments, moments_of, set_moments
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
@@ -72,7 +73,7 @@ class Inputs:
         return self.resumed is not None and self.resumed.step >= steps_of(self.config, self.fit.n_ctx)
 
 
-def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
+def run(config: RunConfig | str | Path, out: str | Path, say: Callable[[str], None] = lambda line: None) -> Outcome:
     """Train a model from a run's config, or go on where an earlier start of the same command stopped.
 
     From Python it may be called in any thread, and any number of times; calls in several threads train one after
@@ -81,6 +82,7 @@ def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
     Args:
         config: a config, or the path of a RUN.toml.
         out: the run's directory, such as checkpoints/gelu-s0; its name is the run's.
+        say: takes, in the first of several processes, a line of how they share a step.
 
     Raises:
         BadInput: the config does not fit its data, its start, or what `out` already holds.
@@ -93,7 +95,8 @@ def run(config: RunConfig | str | Path, out: str | Path) -> Outcome:
     out = out.resolve() if out.name in ("", "..") else out  # the run is called after its directory
     require_run_name(out)
     config = with_settled_precision(config, out)
-    with accelerated(config) as accelerator:
+    with accelerated(config, say) as accelerator:
+        require_one_run(accelerator, config_hash(config))
         data = _data(config, out)
         if not accelerator.is_main_process:
             return _run(config, out, data, accelerator)

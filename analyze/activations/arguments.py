@@ -1,5 +1,6 @@
 """The arguments of `polysem collect`."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from analyze.arguments import ReadsCheckpoints
 
 @dataclass(frozen=True, kw_only=True)
 class Collect(ReadsCheckpoints):
-    """Stream held-out text through a checkpoint and keep what its neurons did, a directory for each layer and hook."""
+    """Stream held-out text through a checkpoint and keep what its neurons did, a directory for each layer and hook.
+
+    Under torchrun or `accelerate launch`, processes share the layers: docs/guides/many-machines.md.
+    """
 
     checkpoint: Positional[Path]
     """a run (its newest step) or a step directory"""
@@ -36,8 +40,12 @@ class Collect(ReadsCheckpoints):
     def run(self, overrides: list[str]) -> None:
         """Collect, and print where each layer and hook lies."""
         from analyze.activations.collect import collect
+        from train.devices import take_own_device
+        from train.launchers import launched_as
         from train.workers import checked_jobs
 
+        number, processes = launched_as(os.environ)
+        take_own_device(os.environ)
         for directory in collect(
             self.checkpoint,
             self.data,
@@ -49,6 +57,7 @@ class Collect(ReadsCheckpoints):
             max_neurons=self.max_neurons,
             batch=self.batch,
             checkpoints=self.checkpoints,
-            jobs=checked_jobs(self.jobs, print),
+            jobs=checked_jobs(1 if self.jobs is None and processes > 1 else self.jobs, print),
+            share=(number, processes),
         ):
             print(directory)

@@ -187,6 +187,7 @@ def collect(
     checkpoints: Iterable[Path | str] = (),
     say: Say = print,
     jobs: int | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> list[Path]:
     """Collect layers and hooks of a checkpoint into `out/<run>/step-<step>/L<layer>.<hook>`.
 
@@ -201,9 +202,11 @@ def collect(
         checkpoints: where to look first for what the checkpoint descends from (see `train.locate`).
         jobs: cores to use: threads for one layer, processes of one thread for several. Changes no result. Default: the
             threads that torch has, and no process but this.
+        share: of several processes that a launcher started, this one's number from 0 and how many there are: each
+            collects every so manieth layer. Changes no result.
 
     Returns:
-        The activations directories, in order of layer and hook.
+        The activations directories that this process collected or found, in order of layer and hook.
 
     Raises:
         BadInput: a checkpoint, layer, hook or data that is not there or does not fit, or results of another run of
@@ -218,7 +221,11 @@ def collect(
     wanted = _Wanted(
         opened, identity, Path(data), Path(out), tuple(hooks or ()), max_tokens, sample_tokens, max_neurons, batch
     )
-    each_layer = list(range(opened.config.n_layers) if layers is None else layers)
+    number, n_launched = share
+    each_layer = list(range(opened.config.n_layers) if layers is None else layers)[number::n_launched]
+    if not each_layer:
+        say(f"process {number + 1} of {n_launched}: the others collect all layers")
+        return []
     n_processes = wanted.processes(each_layer, jobs or 1, say)
     if n_processes == 1:
         with torch_threads(jobs):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psutil
 import torch
 
 from analyze.activations.collect import check_data
@@ -339,7 +338,7 @@ class _LayerComparison:
             EnvironmentProblem: names the memory that is needed and what is free.
         """
         needed, n_parents = self.bytes_needed, len(self._descent.families)
-        free = psutil.virtual_memory().available
+        free = free_memory()
         if needed > free:
             raise EnvironmentProblem(
                 f"fission: {n_neurons:,} children of {n_parents:,} parents take {needed / 1e9:.1f} GB of memory, "

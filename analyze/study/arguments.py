@@ -2,19 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
 from train.commandline import Command
+from train.errors import BadInput
 from train.shipped import named_config
+
+if TYPE_CHECKING:
+    from analyze.study.scheduler import Scheduler
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Command):
     """Run a whole study and write its table and report. Run again, it goes on where it stopped.
 
-    Keys of the study's base run can be given as --train.tokens VALUE, its own as --seeds '[0]'.
+    Keys of the study's base run can be given as --train.tokens VALUE, its own as --seeds '[0]'. On several GPUs, on
+    Slurm and on dask: docs/guides/many-machines.md.
     """
 
     takes_overrides: ClassVar[bool] = True
@@ -26,13 +31,43 @@ class Study(Command):
     launch: str = ""
     """what starts a training process, such as 'torchrun --nproc_per_node 2'; default: this process"""
     jobs: int | None = None
-    """cores to use; changes no result. Default: all that this process may use"""
+    """cores to use; changes no result. Default: all that this process may use. With --scheduler slurm: tasks of a stage
+    that run at once; dask: workers of a cluster of this machine, or with --address cores of a task, by default 1"""
+    scheduler: Literal["none", "slurm", "dask"] = "none"
+    """what runs the stages: none (processes of this one), slurm (an array job a stage), dask (dask.distributed)"""
+    address: str = ""
+    """of a running dask scheduler, such as tcp://node1:8786; default: a cluster of this machine"""
+    sbatch: str = ""
+    """options of every job on Slurm, such as '--partition gpu --gpus-per-task 1 --time 4:00:00'"""
+    only: str = ""
+    """one task of a study that has begun, such as 'train gelu-s0'; schedulers start it so"""
 
     def run(self, overrides: list[str]) -> None:
-        """Run every stage that is not done."""
+        """Run every stage that is not done, or the one task."""
+        from analyze.study.alone import run_alone
         from analyze.study.run import run_study
 
-        run_study(named_config("study", self.config), self.out, overrides, self.launch, self.jobs)
+        for option, given, scheduler in (("address", self.address, "dask"), ("sbatch", self.sbatch, "slurm")):
+            if given and self.scheduler != scheduler:
+                raise BadInput(f"--{option} {given}: goes with --scheduler {scheduler}")
+        path = named_config("study", self.config)
+        if self.only:
+            run_alone(path, self.out, overrides, self.only, self.launch, self.jobs)
+        else:
+            run_study(path, self.out, overrides, self.launch, self.jobs, self._scheduler())
+
+    def _scheduler(self) -> "Scheduler | None":
+        from analyze.study.scheduler_dask import DaskScheduler
+        from analyze.study.scheduler_slurm import SlurmScheduler
+        from train.workers import checked_jobs
+
+        if self.scheduler == "slurm":
+            checked_jobs(self.jobs)
+            return SlurmScheduler(self.sbatch, self.jobs)
+        if self.scheduler == "dask":
+            cores = checked_jobs(self.jobs) if self.jobs else 1
+            return DaskScheduler(self.address, checked_jobs(self.jobs), cores if self.address else 1)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,15 +9,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from analyze.study.processes import Ended, Running, Stage
+from analyze.study.processes import Ended, Stage
 from analyze.study.tasks import Task, chains
 from train.files import canonical_json, write_atomic
 from train.study_progress import PROGRESS_FILE, progress_line
 
 EVERY = 2.0
 """Seconds between two writings of the file."""
+
+
+class RunningTask(Protocol):
+    """A task that runs, on a numbered core or worker, since a time of `time.monotonic`."""
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def slot(self) -> int: ...
+    @property
+    def began(self) -> float: ...
 
 
 class Progress:
@@ -65,12 +76,17 @@ class Progress:
         self.costs[task.key] = ended
         self._guesses[task.key] = (task.kind, task.seconds)
 
+    def recall(self, task: Task, stages: Sequence[Stage], ended: Ended) -> None:
+        """Take what a task cost that ran elsewhere, and print nothing."""
+        self.finished.extend(stages)
+        self.ended_task(task, ended)
+
     def text(self, stream: str, text: str) -> None:
         """Print what a task said, above the line of what runs."""
         self._clear()
         print(text, end="", file=sys.stderr if stream == "stderr" else sys.stdout, flush=True)
 
-    def changed(self, running: Sequence[Running], waiting: Sequence[Task]) -> None:
+    def changed(self, running: Sequence[RunningTask], waiting: Sequence[Task]) -> None:
         """Show what runs and how long the rest will take."""
         now = time.monotonic()
         facts: dict[str, Any] = {
@@ -94,7 +110,7 @@ class Progress:
             with suppress(OSError):
                 write_atomic(self._path, canonical_json(facts))
 
-    def seconds_left(self, running: Sequence[Running], waiting: Sequence[Task]) -> float | None:
+    def seconds_left(self, running: Sequence[RunningTask], waiting: Sequence[Task]) -> float | None:
         """Time to the end, by the rates of what has ended here; None while nothing has.
 
         No less than the longest chain of tasks, nor than all that is left shared among the cores.

@@ -17,6 +17,8 @@ from analyze.study.config import StudyConfig
 from analyze.study.plan import PlannedRun, load_study, plan
 from analyze.study.processes import run_tasks
 from analyze.study.progress import Progress
+from analyze.study.scheduler import Scheduler, StudyCommand
+from analyze.study.scheduler_slurm import require_none_queued
 from analyze.study.stages import StudyDirectories, Training, n_stages, tasks_of
 from analyze.study.tasks import Task
 from train.cores import usable_cores
@@ -39,7 +41,14 @@ class Settled:
     """What "auto" stands for."""
 
 
-def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: int | None = None) -> None:
+def run_study(
+    path: Path,
+    out: Path,
+    words: list[str],
+    launch: str = "",
+    jobs: int | None = None,
+    scheduler: Scheduler | None = None,
+) -> None:
     """Do whatever of a study is not done yet, then print its table and where the report lies.
 
     Args:
@@ -49,9 +58,10 @@ def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: i
         launch: what starts a training process, such as "torchrun --nproc_per_node 2"; trainings then run one after
             another, with nothing beside them. Empty: trainings run in processes of this study.
         jobs: cores to use; default: all that this process may use. It changes no result.
+        scheduler: runs the tasks elsewhere; None: in processes of this study. It changes no result either.
 
     Raises:
-        BadInput: a study or override that is not valid; `jobs` below 1.
+        BadInput: a study or override that is not valid; `jobs` below 1; jobs of the study that Slurm still has.
         PolysemError: what stopped a stage; every stage before it stays.
     """
     from train.data.resolve import ensure_data
@@ -62,16 +72,27 @@ def run_study(path: Path, out: Path, words: list[str], launch: str = "", jobs: i
     plan(study, base, checkpoints, str(path))  # what cannot be is refused before anything is written
     start = time.perf_counter()
     with locked(results):
+        require_none_queued(results)
         fixed = _settle(results, study, base, cores, launch)
         planned = plan(study, base, checkpoints, str(path), fixed.precision)
         with Progress(results, n_stages(planned, study.analysis), jobs) as progress:
             with progress.stage("prepare", base["data"]) as say:
                 directories = StudyDirectories(ensure_data(base["data"], out / "data"), checkpoints, results)
                 say(str(directories.data))
-            tasks = tasks_of(study, planned, directories, Training(fixed.threads, launch, bool(launch) or _has_gpu()))
-            free = _free_memory(tasks, jobs)
-            run_tasks(tasks, jobs, free, progress.ended_stage, progress.changed, progress.text, progress.ended_task)
-        _close(progress, directories, planned, time.perf_counter() - start)
+            tasks = tasks_of(study, planned, directories, training_of(fixed, launch))
+            if scheduler is not None:
+                command = StudyCommand(path, out, results, tuple(words), launch, Path.cwd())
+                if not scheduler.run(tasks, command, progress):
+                    return
+            else:
+                free = _free_memory(tasks, jobs)
+                run_tasks(tasks, jobs, free, progress.ended_stage, progress.changed, progress.text, progress.ended_task)
+        close_study(progress, directories, planned, time.perf_counter() - start)
+
+
+def training_of(fixed: Settled, launch: str) -> Training:
+    """How a study trains, on this machine."""
+    return Training(fixed.threads, launch, bool(launch) or _has_gpu())
 
 
 def _settle(results: Path, study: StudyConfig, base: dict[str, Any], cores: int, launch: str) -> Settled:
@@ -82,25 +103,41 @@ def _settle(results: Path, study: StudyConfig, base: dict[str, Any], cores: int,
     Raises:
         BadInput: a record that is not one.
     """
-    path = results / SETTLED_FILE
+    before = settled_before(results, base)
+    if before is not None:
+        if before.threads > cores:
+            print(
+                f"trainings keep the {before.threads} threads that the study began with, on {cores} cores", flush=True
+            )
+        return before
     side_by_side = 1 if launch or _has_gpu() else len(study.seeds) * len(study.variants)
     threads = max(1, cores // side_by_side)
     if (told := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(told):
         threads = min(threads, int(told))
     train = base.get("train", {})
     asked, device = train.get("precision", "fp32"), train.get("device", "auto")
-    if path.is_file():
-        recorded = read_json(path, 10_000)
-        before = recorded.get("threads") if isinstance(recorded, dict) else None
-        if not isinstance(before, int) or before < 1 or recorded.get("precision") not in ("fp32", "bf16"):
-            raise BadInput(f"{path}: keys 'threads' and 'precision' must be a whole number and 'fp32' or 'bf16'")
-        if before > cores:
-            print(f"trainings keep the {before} threads that the study began with, on {cores} cores", flush=True)
-        return Settled(before, settled(asked, recorded["precision"], device, str(results)))
     chosen = Settled(threads, settled(asked, None, device, str(results)))
     results.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, canonical_json(asdict(chosen)))
+    write_atomic(results / SETTLED_FILE, canonical_json(asdict(chosen)))
     return chosen
+
+
+def settled_before(results: Path, base: dict[str, Any]) -> Settled | None:
+    """What an earlier start of a study settled; None where there was none.
+
+    Raises:
+        BadInput: a record that is not one, or a precision that this start asks for and the study did not begin with.
+    """
+    path = results / SETTLED_FILE
+    if not path.is_file():
+        return None
+    recorded = read_json(path, 10_000)
+    before = recorded.get("threads") if isinstance(recorded, dict) else None
+    if not isinstance(before, int) or before < 1 or recorded.get("precision") not in ("fp32", "bf16"):
+        raise BadInput(f"{path}: keys 'threads' and 'precision' must be a whole number and 'fp32' or 'bf16'")
+    train = base.get("train", {})
+    asked, device = train.get("precision", "fp32"), train.get("device", "auto")
+    return Settled(before, settled(asked, recorded["precision"], device, str(results)))
 
 
 def _has_gpu() -> bool:
@@ -126,7 +163,7 @@ def _free_memory(tasks: list[Task], jobs: int) -> int:
     return free
 
 
-def _close(progress: Progress, directories: StudyDirectories, planned: list[PlannedRun], seconds: float) -> None:
+def close_study(progress: Progress, directories: StudyDirectories, planned: list[PlannedRun], seconds: float) -> None:
     """Print the table, receipts, seconds a stage, memory and where the report lies; keep them in stages.json."""
     from train.checkpoint import load
 

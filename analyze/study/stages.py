@@ -25,6 +25,7 @@ from train.config import ModelConfig, RunConfig
 from train.configfile import to_toml
 from train.errors import BadInput, PolysemError
 from train.files import write_atomic
+from train.parent import working_for_this_process
 
 CLOSING_SECONDS = 5.0
 """Of the comparison and the report, roughly."""
@@ -163,7 +164,8 @@ def _launch(launch: str, record: Path, out: Path) -> None:
     command = [*shlex.split(launch), "-m", "train", "run", word, f"--out={out}"]
     # The launcher that stands beside this Python, whether or not its environment is activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with subprocess.Popen(command, env={**os.environ, "PATH": path}) as process:
+    environ = {**os.environ, "PATH": path, **working_for_this_process()}
+    with subprocess.Popen(command, env=environ) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-import psutil
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
@@ -159,7 +158,7 @@ def require_memory(config: ToyConfig, n_inst: int) -> None:
         "fit.snapshots": 2 * 4 * config.fit.snapshots * n_inst * size,
         "fit.curve_points": 3 * 8 * min(config.fit.curve_points, config.fit.steps + 1) * trained,
     }
-    total, free = sum(needed.values()), psutil.virtual_memory().available
+    total, free = sum(needed.values()), free_memory()
     if total > free:
         key = max(needed, key=lambda name: needed[name])
         raise EnvironmentProblem(
