@@ -37,7 +37,7 @@ setup(
             "problems/*.toml",
         ],
         "train": ["data/classify.json"],
-        "train.configs": ["*/*.toml"],
+        "train.configs": ["*/*.toml", "*/*.yaml"],
     },
     cmdclass={"build_py": BuildWithCommit},
 )

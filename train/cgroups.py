@@ -1,7 +1,7 @@
 """The limits of the control groups that this process is in: what a container or a batch system grants.
 
-A limit may stand at any group between the process' own and the topmost, so all of them are read. Version 2 has one tree,
-version 1 one for each controller.
+A limit may stand at any group between the process' own and the topmost, so all of them are read. Version 2 has one
+tree, version 1 one for each controller.
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,6 @@ from analyze.study.run import close_study, settled_before, training_of
 from analyze.study.stages import StudyDirectories, n_stages, tasks_of
 from analyze.study.tasks import Task
 from train.errors import BadInput, did_you_mean
-from train.memory import free_memory
 from train.workers import checked_jobs
 
 
@@ -43,7 +42,7 @@ def run_alone(path: Path, out: Path, words: list[str], key: str, launch: str = "
         raise BadInput(f"--only {key}: is no task of {path}{did_you_mean(key, [*tasks])}")
     with claimed(results, tasks[key]):
         _run(tasks[key], results, jobs)
-    if key == [*tasks][-1]:
+    if tasks[key].kind == "compare":
         progress = Progress(results, n_stages(planned, study.analysis), jobs)
         began = time.time()
         for task in tasks.values():
@@ -54,6 +53,8 @@ def run_alone(path: Path, out: Path, words: list[str], key: str, launch: str = "
 
 
 def _run(task: Task, results: Path, jobs: int) -> None:
+    from train.memory import free_memory
+
     began, stages, text = time.time(), list[Stage](), list[tuple[str, str]]()
 
     def ended_stage(task: Task, stage: Stage) -> None:

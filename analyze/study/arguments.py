@@ -57,14 +57,16 @@ class Study(Command):
             run_study(path, self.out, overrides, self.launch, self.jobs, self._scheduler())
 
     def _scheduler(self) -> "Scheduler | None":
-        from analyze.study.scheduler_dask import DaskScheduler
-        from analyze.study.scheduler_slurm import SlurmScheduler
         from train.workers import checked_jobs
 
         if self.scheduler == "slurm":
+            from analyze.study.scheduler_slurm import SlurmScheduler
+
             checked_jobs(self.jobs)
             return SlurmScheduler(self.sbatch, self.jobs)
         if self.scheduler == "dask":
+            from analyze.study.scheduler_dask import DaskScheduler
+
             cores = checked_jobs(self.jobs) if self.jobs else 1
             return DaskScheduler(self.address, checked_jobs(self.jobs), cores if self.address else 1)
         return None

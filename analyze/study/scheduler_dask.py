@@ -28,7 +28,6 @@ from analyze.study.scheduler import Scheduler, StudyCommand
 from analyze.study.tasks import Task, chains
 from train.errors import EnvironmentProblem, PolysemError, Stopped, one_line
 from train.launch import DONE
-from train.memory import free_memory
 from train.parent import WORKS_FOR, working_for_this_process
 
 CONNECT_SECONDS = 30.0
@@ -103,6 +102,8 @@ class DaskScheduler(Scheduler):
             from distributed import Client, LocalCluster
         except ImportError:
             raise EnvironmentProblem(INSTALL) from None
+        from train.memory import free_memory
+
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its tracebacks; we say one line
         if not self._address:
             workers = local_workers(tasks, self._jobs, free_memory())

@@ -15,8 +15,8 @@ optim = {{ lr = 1e-2, warmup_tokens = 256 }}
 [train]
 tokens = {tokens}
 rows_per_step = 4
-eval_every = 10
-checkpoint_every = 10
+eval_every = {every}
+checkpoint_every = {every}
 device = "cpu"
 """
 
@@ -34,11 +34,13 @@ nulls = ["rotated"]
 """
 
 
-def minute_study(directory: Path, tokens: int = 20 * 64) -> Path:
+def minute_study(directory: Path, tokens: int = 20 * 64, checkpoint_every: int = 10) -> Path:
     """Its TOML, beside its base run and its data."""
     if not (directory / "data").exists():
         small_data(directory / "data")
-    (directory / "run.toml").write_text(RUN.format(data=directory / "data" / "data", tokens=tokens))
+    (directory / "run.toml").write_text(
+        RUN.format(data=directory / "data" / "data", tokens=tokens, every=checkpoint_every)
+    )
     (directory / "minute.toml").write_text(STUDY.format(base=directory / "run.toml"))
     return directory / "minute.toml"
 

@@ -1,7 +1,7 @@
 """A stand-in for Slurm on one machine: sbatch, squeue and scancel as far as a study uses them.
 
-Like Slurm, sbatch keeps a copy of the script and returns at once; a job waits for those that --dependency=afterok names,
-is cancelled where one of them failed (--kill-on-invalid-dep=yes), and runs its script once for each index of --array.
+Like Slurm, sbatch keeps a copy of the script and returns at once. A job waits for those that --dependency=afterok
+names, is cancelled where one of them failed (--kill-on-invalid-dep=yes), and runs its script for each index of --array.
 What it does not know it refuses. Jobs lie in the directory that SLURM_STAND_IN names.
 """
 

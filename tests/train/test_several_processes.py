@@ -1,0 +1,144 @@
+"""Several processes and several passes against one: the same rows, the same losses to 1e-6, and who refuses what."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from tests.train.fixtures import small_run
+from tests.train.test_training_run import command, write_config
+from train.checkpoint import load, step_directory, steps
+from train.parent import WORKS_FOR, working_for_this_process
+from train.tracking import read_metrics
+from train.training_run import run
+
+TOLERANCE = 1e-6
+"""Nats, of every training and held-out loss of 20 steps; sums differ in order only."""
+WEIGHTS = 1e-5
+"""Largest difference of a weight after those steps, in fp32: Adam divides small gradients by their own size."""
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")} | {"OMP_NUM_THREADS": "1"}
+
+
+def call(words: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
+    env = {**CLEAN, **environ}
+    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=300, env=env)
+
+
+def furthest(one: Path, other: Path) -> tuple[float, float]:
+    """The largest difference of two runs in any loss, and in any weight of their last steps."""
+    logs = [list(read_metrics(directory / "metrics.jsonl")) for directory in (one, other)]
+    assert [(line["kind"], line["step"]) for line in logs[0]] == [(line["kind"], line["step"]) for line in logs[1]]
+    losses = [abs(a["loss"] - b["loss"]) for a, b in zip(*logs, strict=True)]
+    assert len(losses) == 25
+    last = [load_file(step_directory(directory, 20) / "model.safetensors") for directory in (one, other)]
+    return max(losses), max(float((last[0][name] - last[1][name]).abs().max()) for name in last[0])
+
+
+def test_accumulated_passes_train_as_one_large_batch(finished, data, tmp_path):
+    for passes in (2, 4):
+        out = run(small_run(data, train__accumulate=passes), tmp_path / str(passes) / "gelu-s0").directory
+        loss, weight = furthest(finished, out)
+        assert loss <= TOLERANCE
+        assert 0 < weight <= WEIGHTS
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_say_how_they_share_a_step(finished, data, tmp_path):
+    config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
+    done = call(command(config, out, launcher=TORCHRUN))
+    assert done.returncode == 0, done.stderr
+    line = "2 processes (MULTI_CPU over gloo, cpu); a step is 4 rows: 1 pass of 2 rows a process"
+    assert done.stdout.splitlines().count(line) == 1, done.stdout
+    assert load(out).state["environment"]["processes"] == 2
+    loss, weight = furthest(finished, out)
+    assert loss <= TOLERANCE
+    assert weight <= WEIGHTS
+
+
+def test_one_process_says_how_it_takes_a_step(data, tmp_path, train_command):
+    config = write_config(data, tmp_path / "run.toml", train__tokens=64)
+    said = train_command("run", config, "--out", tmp_path / "gelu-s0", "--train.accumulate", "2")
+    assert said.out.startswith("1 process (cpu); a step is 4 rows: 2 passes of 2 rows\n")
+
+
+@pytest.mark.slow
+def test_rows_that_processes_cannot_share_are_one_line(data, tmp_path):
+    config, out = write_config(data, tmp_path / "run.toml", train__rows_per_step=6), tmp_path / "gelu-s0"
+    done = call(command(config, out, "--train.accumulate", "2", launcher=TORCHRUN))
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == [
+        "error: train.rows_per_step: 6 rows do not divide into train.accumulate = 2 x 2 processes; "
+        "take a multiple of 4, such as 8"
+    ]
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_processes_with_different_configs_are_refused(data, tmp_path):
+    out = tmp_path / "gelu-s0"
+    peers = []
+    for rank in range(2):
+        config = write_config(data, tmp_path / f"{rank}.toml", optim__lr=(rank + 1) * 1e-3)
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": 29300 + os.getpid() % 290}
+        env = {**CLEAN, "MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in names.items()}}
+        words = command(config, out)
+        peers.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env))
+    for peer in peers:
+        said = peer.communicate(timeout=120)[1]
+        assert peer.returncode == 3, said
+        assert "error: process 1 has another config than process 0; give all nodes one RUN.toml" in said
+    assert not steps(out)
+
+
+LAUNCHER = """
+import subprocess, sys
+from train.parent import working_for_this_process
+import os, time
+subprocess.Popen(sys.argv[1:], start_new_session=True, env={**os.environ, **working_for_this_process()})
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_launched_trainings_stop_in_order_when_who_started_them_is_killed(data, tmp_path):
+    long = {"train__tokens": 10**6 * 64, "train__checkpoint_every": 10**6, "train__eval_every": 10**6}
+    config, out = write_config(data, tmp_path / "run.toml", **long), tmp_path / "long-s0"
+    words = command(config, out, launcher=TORCHRUN)
+    stage = subprocess.Popen([sys.executable, "-c", LAUNCHER, *words], stderr=subprocess.DEVNULL, env=CLEAN)
+    deadline = time.monotonic() + 120
+    while 4 not in steps(out) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    trainings = [each for each in psutil.Process(stage.pid).children(recursive=True) if str(config) in each.cmdline()]
+    assert len(trainings) == 3  # torchrun and its two
+    stage.send_signal(signal.SIGKILL)
+    stage.wait()
+    _, alive = psutil.wait_procs(trainings, timeout=60)
+    assert not alive
+    assert load(out).step > 4  # saved as it stopped
+    assert load(out).step not in (8, 16, 32, 64, 128, 256, 512)
+
+
+def test_a_process_that_works_for_one_of_another_machine_is_left_alone(data, tmp_path):
+    config, out = write_config(data, tmp_path / "run.toml", train__tokens=64), tmp_path / "gelu-s0"
+    name = working_for_this_process()[WORKS_FOR].rpartition(" ")[0]
+    done = call(command(config, out), **{WORKS_FOR: f"elsewhere{name} 999999"})
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_process_whose_master_is_gone_already_stops(data, tmp_path):
+    long = {"train__tokens": 10**6 * 64}
+    config, out = write_config(data, tmp_path / "run.toml", **long), tmp_path / "gelu-s0"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    name = working_for_this_process()[WORKS_FOR].rpartition(" ")[0]
+    done = call(command(config, out), **{WORKS_FOR: f"{name} {dead.pid}"})
+    assert done.returncode == 75, done.stderr
