@@ -38,7 +38,7 @@ class Study(Command):
     address: str = ""
     """of a running dask scheduler, such as tcp://node1:8786; default: a cluster of this machine"""
     sbatch: str = ""
-    """options of every job on Slurm, such as '--partition gpu --gpus-per-task 1 --time 4:00:00'"""
+    """options of every job on Slurm, as --sbatch='--partition gpu --gpus-per-task 1 --time 4:00:00', with the ="""
     only: str = ""
     """one task of a study that has begun, such as 'train gelu-s0'; schedulers start it so"""
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from analyze.study.processes import Ended, Stage
 from analyze.study.tasks import Task, chains
@@ -20,6 +20,7 @@ EVERY = 2.0
 """Seconds between two writings of the file."""
 
 
+@runtime_checkable
 class RunningTask(Protocol):
     """A task that runs, on a numbered core or worker, since a time of `time.monotonic`."""
 

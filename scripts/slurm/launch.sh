@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Inside a Slurm allocation of any number of nodes: start one torchrun a node, which starts one process a GPU.
 #     scripts/slurm/launch.sh -m train run RUN.toml --out checkpoints/gelu-s0
-#     polysem study STUDY.toml --scheduler slurm --sbatch '--nodes 2 --gpus-per-node 4' --launch scripts/slurm/launch.sh
+#     polysem study STUDY.toml --scheduler slurm --sbatch='--nodes 2 --gpus-per-node 4' --launch scripts/slurm/launch.sh
 # PROCESSES: of each node; default: one a GPU. PYTHON: the interpreter on every node; default .venv/bin/python.
 set -euo pipefail
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
