@@ -143,10 +143,10 @@ def test_prepare_and_run_find_their_results_and_name_what_changed(command, confi
     assert command("prepare", toml, "--out", data, "--d_vocab", "299").is_refusal(2, "d_vocab")
     out = tmp_path / "runs" / "a run with blanks"
     first = command("run", config, "--out", out)
-    assert (first.code, first.out.startswith(f"wrote {out}: step 4, 256 tokens")) == (0, True)
+    assert (first.code, f"\nwrote {out}: step 4, 256 tokens" in first.out) == (0, True)
     before = tree(out)
     again = command("run", config, "--out", out, "--train.log_every", "3")
-    assert (again.code, again.out.startswith(f"found {out}: step 4")) == (0, True)
+    assert (again.code, f"\nfound {out}: step 4" in again.out) == (0, True)
     assert command("run", config, "--out", out, "--optim.lr", "0.02").is_refusal(2, "optim.lr = 0.01, now 0.02")
     assert tree(out) == before
     listed = command("status", tmp_path / "runs")

@@ -1,4 +1,4 @@
-"""Processes that share a checkpoint's layers and hooks collect the very bytes that one would."""
+"""Processes that a launcher starts share a checkpoint's layers, and collect the very bytes that one would."""
 
 import hashlib
 import subprocess
@@ -40,15 +40,15 @@ def test_two_processes_collect_the_bytes_of_one(tmp_path):
     assert len(bytes_of(tmp_path / "one")) > 12
 
 
-def test_a_share_is_every_so_manieth_place_and_more_processes_than_places_say_so(tmp_path):
+def test_a_share_is_every_so_manieth_layer_and_more_processes_than_layers_say_so(tmp_path):
     from tests.train.fixtures import small_data
 
     data = small_data(tmp_path / "data")
-    checkpoint = run(small_run(data, model__act="solu_ln"), tmp_path / "solu-s0").directory
+    checkpoint = run(small_run(data, model__n_layers=2, train__tokens=64), tmp_path / "gelu-s0").directory
     said: list[str] = []
     shares = [collect(checkpoint, data, tmp_path / "results", share=(n, 3), say=said.append) for n in range(3)]
-    assert [[place.name for place in share] for share in shares] == [["L0.mid"], ["L0.post"], []]
-    assert said[-1] == "process 3 of 3: 2 layers and hooks leave nothing for it"
+    assert [[place.name for place in share] for share in shares] == [["L0.mid"], ["L1.mid"], []]
+    assert said[-1] == "process 3 of 3: the others collect all layers"
 
 
 @pytest.mark.parametrize(
