@@ -19,7 +19,7 @@ FLOORS = {
         ("study_progress",),
         ("config", "configfile"),
         ("precision",),
-        ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet", "hub"),
+        ("model", "data", "lineage", "tracking", "launchers", "processes", "tensors", "parquet", "hub", "hub_errors"),
         ("lens", "loss", "optim", "checkpoint", "watching"),
         ("loop", "card", "status", "provenance"),
         ("memory", "version"),

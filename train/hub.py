@@ -1,4 +1,4 @@
-"""Checkpoints on a hub: push a directory, pull a checkpoint by name; the only file that talks to a model hub.
+"""Checkpoints on a hub: push a directory, pull a checkpoint by name; the only file that talks to a hub of models.
 
 `hf:user/name` and `hf:user/name@revision` are names on the hub that HF_ENDPOINT gives (default huggingface.co);
 `hf:DIR` is a directory that `export --format hub` wrote. A bare name is always a path.
@@ -7,13 +7,12 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from train.errors import BadInput, EnvironmentProblem, one_line
+from train.errors import BadInput
 from train.files import discard
 from train.filesystem import unique_number
+from train.hub_errors import hub_errors
 
 PREFIX = "hf:"
 CHECKPOINT = "checkpoint"
@@ -47,7 +46,7 @@ def push(directory: Path, name: str, private: bool = False) -> str:
 
     require_name(name)
     api = HfApi(endpoint=_endpoint())
-    with _explained(name, f"{directory} stays; the same command goes on with the push"):
+    with hub_errors(f"{PREFIX}{name}", name, then=f"{directory} stays; the same command goes on with the push"):
         address = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=directory, commit_message="Export from polysem")
     return str(address)
@@ -72,7 +71,8 @@ def pull(name: str) -> Path:
         raise BadInput(f"{PREFIX}{name}: neither a directory nor a name such as hf:user/name or hf:user/name@revision")
     from huggingface_hub import constants, snapshot_download
 
-    with _explained(match["name"], "and what the cache holds of it is not whole"):
+    then = "what the cache holds of it is not whole"
+    with hub_errors(f"{PREFIX}{name}", match["name"], match["revision"], then=then):
         snapshot = Path(
             snapshot_download(
                 match["name"], revision=match["revision"], allow_patterns=[f"{CHECKPOINT}/*"], endpoint=_endpoint()
@@ -97,38 +97,3 @@ def pull(name: str) -> Path:
 
 def _endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT")
-
-
-@contextmanager
-def _explained(name: str, then: str) -> Iterator[None]:
-    """Turn the hub library's failures into one line each."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HTTPError,  # pyright: ignore[reportPrivateImportUsage]  # of the HTTP library that it uses
-        LocalEntryNotFoundError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    where = f"{PREFIX}{name}"
-    try:
-        yield
-    except RevisionNotFoundError:
-        raise BadInput(f"{where}: has no such revision") from None
-    except GatedRepoError:
-        raise BadInput(f"{where}: its owner has to let you in first") from None
-    except RepositoryNotFoundError:
-        raise BadInput(f"{where}: not on the hub, or private; `hf auth login` shows who you are") from None
-    except LocalTokenNotFoundError:
-        raise EnvironmentProblem(f"{where}: the hub asks who you are; `hf auth login` says so; {then}") from None
-    except HfHubHTTPError as failure:
-        code = failure.response.status_code if failure.response is not None else None
-        hint = "; `hf auth login` says who you are" if code in (401, 403) else ""
-        reason = one_line(str(failure), 200)
-        raise EnvironmentProblem(f"{where}: the hub refuses ({reason}){hint}; {then}") from None
-    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as failure:
-        reason = one_line(str(failure), 200)
-        raise EnvironmentProblem(f"{where}: the hub cannot be reached ({reason}); {then}") from None

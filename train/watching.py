@@ -118,7 +118,8 @@ def _squared_update(parameter: Tensor, group: dict[str, Any], state: dict[str, A
 def memory() -> dict[str, int]:
     """Bytes: of this process now, at most so far, and at most so far on its CUDA device."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    used = {"memory_bytes": psutil.Process().memory_info().rss, "peak_memory_bytes": peak}
+    now = psutil.Process().memory_info().rss
+    used = {"memory_bytes": now, "peak_memory_bytes": max(now, peak)}
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         used["peak_gpu_bytes"] = torch.cuda.max_memory_allocated()
     return used

@@ -22,6 +22,7 @@ from train.data.tables import ROWS, texts
 from train.errors import BadInput, Damaged, EnvironmentProblem, PolysemError, one_line
 from train.files import LOCK, MAX_MANIFEST_BYTES, canonical_json, discard, locked, read_json, write_atomic
 from train.hashes import known_sha256, sha256, sha256_file
+from train.hub_errors import hub_errors
 from train.textfiles import Decoder
 
 if TYPE_CHECKING:
@@ -241,25 +242,20 @@ def _open(source: SourceConfig, revision: str | None) -> Any:
 def _commit(source: SourceConfig) -> str | None:
     """The commit that a revision names today; None where the hub cannot be asked and a cache may do."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     name = str(source.dataset)
     try:
-        return HfApi().dataset_info(name, revision=source.revision, timeout=30).sha
-    except RevisionNotFoundError:
-        raise BadInput(f"sources: revision: {name} has no revision {source.revision!r}") from None
-    except GatedRepoError:
-        raise BadInput(f"sources: dataset: {name} asks for consent: accept its terms on the hub and log in") from None
-    except HFValidationError:
-        raise BadInput(f"sources: dataset: {name!r} is neither a folder that is there nor a name on the hub") from None
-    except RepositoryNotFoundError:
-        raise BadInput(f"sources: dataset: no data set {name!r} on the hub, and no such folder") from None
-    except Exception as failure:  # of every layer of the network
+        with hub_errors(
+            "sources: dataset",
+            name,
+            source.revision,
+            key="sources: revision",
+            then=f"no folder {name} is here; with stream = false what is cached still works",
+        ):
+            return HfApi().dataset_info(name, revision=source.revision, timeout=30).sha
+    except EnvironmentProblem:
         if source.stream:
-            raise EnvironmentProblem(
-                f"sources: dataset: the hub cannot be reached for {name!r}, which is no folder here "
-                f"({one_line(str(failure), 200)}); with stream = false what is cached still works"
-            ) from None
+            raise
         return None
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from train.data.config import DataConfig
 from train.data.tokenizer import BOS, BOS_ID
-from train.errors import BadInput, EnvironmentProblem, one_line
+from train.errors import BadInput, one_line
 from train.hashes import sha256_file
+from train.hub_errors import hub_errors
 from train.textfiles import with_home
 
 if TYPE_CHECKING:
@@ -50,27 +51,16 @@ def tokenizer_file(config: DataConfig) -> tuple[Path, str | None]:
             raise BadInput(f"tokenizer: {path}: no such file; write {HUB}{name} for a name on the hub")
         return path, None
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     repository = name.removeprefix(HUB)
-    try:
+    with hub_errors(
+        "tokenizer",
+        repository,
+        config.tokenizer_revision,
+        key="tokenizer_revision",
+        then=f"its {FILE} is not in the cache",
+    ):
         path = Path(hf_hub_download(repository, FILE, revision=config.tokenizer_revision))
-    except RevisionNotFoundError:
-        said = f"{repository} has no revision {config.tokenizer_revision!r}"
-        raise BadInput(f"tokenizer_revision: {said}") from None
-    except LocalEntryNotFoundError as failure:
-        said = f"the hub cannot be reached for {repository}, and its {FILE} is not in the cache"
-        raise EnvironmentProblem(f"tokenizer: {said} ({one_line(str(failure), 200)})") from None
-    except (RepositoryNotFoundError, EntryNotFoundError, HFValidationError) as failure:
-        raise BadInput(f"tokenizer: no {FILE} at {repository} on the hub ({one_line(str(failure), 200)})") from None
-    except OSError as failure:
-        raise EnvironmentProblem(f"tokenizer: {repository}: {one_line(str(failure), 200)}") from None
     return path, path.parent.name
 
 

@@ -158,7 +158,7 @@ def test_a_wrong_subset_split_column_revision_or_folder_is_one_line(folder: Path
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match=r"nothing that `datasets` reads|reading broke off"):
         read_shards(source(tmp_path / "empty"), tmp_path / "out")
-    with pytest.raises(BadInput, match="neither a folder that is there nor a name on the hub"):
+    with pytest.raises(BadInput, match="is neither a file or folder that is there nor a name on a hub"):
         read_shards(source(tmp_path / "not" / "there"), tmp_path / "out")
 
 
@@ -232,3 +232,29 @@ def test_a_process_that_is_killed_leaves_what_the_next_one_goes_on_with(folder: 
     (index,) = (tmp_path / "killed").glob("*/index.json")
     assert not json.loads(index.read_text())["done"]
     assert hashes(read_shards(source(folder), tmp_path / "killed", shard_chars=10_000)) == hashes(whole)
+
+
+def test_what_is_cached_of_the_hub_works_without_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole data set in the cache of `datasets`, put there under the name that it would have on the hub."""
+    import datasets
+    import datasets.config
+
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    datasets.load_dataset(str(folder), split="train", cache_dir=str(cache))
+    (made,) = cache.glob("stories/default/0.0.0/*/dataset_info.json")
+    place = cache / "user___stories" / "default" / "0.0.0" / ("c" * 40)
+    place.parent.mkdir(parents=True)
+    made.parent.rename(place)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    cached = source(Path("user/stories"), stream=False)
+    shards = read_shards(cached, tmp_path / "out")
+    assert (len(texts(shards)), shards.facts) == (N - 3, {"revision": None, "rows_read": N})
+    assert hashes(read_shards(cached, tmp_path / "out")) == hashes(shards)
+    with pytest.raises(EnvironmentProblem, match="stream = false what is cached still works"):
+        read_shards(source(Path("user/stories")), tmp_path / "out")
+    with pytest.raises(EnvironmentProblem, match="user/other: reading broke off"):
+        read_shards(source(Path("user/other"), stream=False), tmp_path / "out")

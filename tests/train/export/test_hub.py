@@ -85,9 +85,9 @@ def test_a_push_and_a_pull_by_name_give_the_same_checkpoint_also_without_the_hub
     # Commands take the same name.
     again = train_command("export", "hf:user/gelu", "--format", "hf", "--out", tmp_path / "hf")
     assert again.code == 0, again
-    with pytest.raises(BadInput, match="no such revision"):
+    with pytest.raises(BadInput, match="has no revision 'other'"):
         load("hf:user/gelu@other")
-    with pytest.raises(BadInput, match="not on the hub"):
+    with pytest.raises(BadInput, match="nothing called 'user/other' on the hub"):
         load("hf:user/other")
     hub.repositories["user/empty"] = {"README.md": b"nothing"}
     with pytest.raises(BadInput, match="no polysem checkpoint"):
