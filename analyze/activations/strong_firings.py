@@ -11,6 +11,7 @@ STRONG = 0.25
 FEWEST_DOCUMENTS = 10
 """A neuron that fires strongly in fewer documents of either half is not scored by what it fires on."""
 _CHUNK = 16_384
+_TILE = 512
 
 
 def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -> Float[Tensor, "t n"]:
@@ -18,7 +19,10 @@ def rectified(activations: Float[Tensor, "t n"], median: Float[ndarray, " n"]) -
 
     Rules, gains and K_eff are the same for any positive factor, so nothing is divided out.
     """
-    return activations.sub_(torch.from_numpy(median.astype(np.float32))).clamp_(min=0)
+    least = torch.from_numpy(median.astype(np.float32))
+    for piece in activations.split(_TILE):  # a tile stays in the cache for both steps
+        piece.sub_(least).clamp_(min=0)
+    return activations
 
 
 def least_strong(a: Float[Tensor, "t n"], is_fit: Bool[ndarray, "t"]) -> Float[Tensor, " n"]:
