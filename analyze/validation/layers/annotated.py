@@ -86,7 +86,7 @@ def annotated_features(corpus: Corpus, annotations: Annotations, say: Callable[[
     document, is_fit = corpus.tokens.document, corpus.tokens.is_fit
     kept: list[AnnotatedFeature] = []
     for feature in found:
-        inside = feature.tokens[positions]
+        inside = np.isin(positions, feature.positions)
         halves = [len(np.unique(document[inside & half])) for half in (is_fit, ~is_fit)]
         enough = inside.sum() >= FEWEST_TOKENS and min(halves) >= FEWEST_DOCUMENTS
         if enough and inside.mean() <= LARGEST_SHARE:
@@ -95,7 +95,7 @@ def annotated_features(corpus: Corpus, annotations: Annotations, say: Callable[[
         say(_told(kind, found, kept, positions))
     named = tuple(PlantedFeature(feature.name, feature.family, feature.kind, half_of(feature.kind)) for feature in kept)
     tokens = (
-        np.stack([feature.tokens[positions] for feature in kept], axis=1)
+        np.stack([np.isin(positions, feature.positions) for feature in kept], axis=1)
         if kept
         else np.zeros((len(positions), 0), bool)
     )
@@ -109,6 +109,6 @@ def _told(kind: str, found: list[AnnotatedFeature], kept: list[AnnotatedFeature]
     line = f"{kind} ({half_of(kind)}): {n_kept} of {len(mine)} features"
     if n_kept:
         return line
-    most = max(int(feature.tokens[positions].sum()) for feature in mine)
+    most = max(int(np.isin(positions, feature.positions).sum()) for feature in mine)
     wanted = round(len(positions) * FEWEST_TOKENS / max(most, 1))
     return f"{line}; the most frequent has {most} tokens, so about {max(wanted, len(positions)):,} tokens are wanted"

@@ -21,6 +21,9 @@ from analyze.labels.bank import bank_on
 CONCEPTS = 8
 """Concepts that are added one after another."""
 LEAST = 10
+"""Tokens of a concept in each half."""
+SAME = 0.7
+"""Concepts of this correlation are taken for one where the best is taken away."""
 
 
 class _Half(NamedTuple):
@@ -70,10 +73,16 @@ def _of_neuron(halves: list[_Half], products: list[ndarray], variances: list[nda
     best = max(reached[0], 0.0)
     if best <= 1e-4:
         return float("nan")
-    without = _forward(halves[0].gram, fit, chosen[:1])[:1]
+    without = _forward(halves[0].gram, fit, _alike(halves[0].gram, chosen[0]))[:1]
     lost = 1 - max(_r2(halves, fit, judged, variance, without), 0.0) / best
     added = 1 - best / max(*reached, best)
     return best * (max(lost, 0.0) + 1 - added) / 2
+
+
+def _alike(gram: Float[ndarray, "l l"], concept: int) -> list[int]:
+    """The concept and those that are nearly it: the bank has some things twice."""
+    spread = np.sqrt(np.maximum(np.diag(gram), 1e-12))
+    return np.flatnonzero(gram[concept] / (spread * spread[concept]) > SAME).tolist()
 
 
 def _forward(gram: Float[ndarray, "l l"], product: Float[ndarray, " l"], barred: list[int]) -> list[int]:
