@@ -102,6 +102,8 @@ class Refused:
     """`few`, `many`, `same`, `holds` or `held by`."""
     by: str = ""
     """The set that keeps it out."""
+    n_tokens: int = 0
+    """How many tokens have it."""
 
 
 @dataclass(frozen=True)
@@ -168,5 +170,8 @@ def admit(
                 why[index] = reason
                 by[index] = f"{sets.kind}: {sets.names[int(np.argmax(against[:, index] * both[:, index]))]}"
     kept = np.flatnonzero(why == "")
-    refused = tuple(Refused(features[index], why[index], by[index]) for index in np.flatnonzero(why != "").tolist())
+    refused = tuple(
+        Refused(features[index], why[index], by[index], int(count[index]))
+        for index in np.flatnonzero(why != "").tolist()
+    )
     return Admitted(tuple(features[index] for index in kept.tolist()), tokens[:, kept], refused)

@@ -14,6 +14,7 @@ from analyze.validation.annotation.brown import brown_annotations
 from analyze.validation.annotation.python_code import python_annotations
 from analyze.validation.annotation.wordnet import wordnet_annotations
 from analyze.validation.layers.base import Features, Half, PlantedFeature
+from analyze.validation.layers.rare import rare_line
 from analyze.validation.plant import Corpus
 from train.files import canonical_json
 
@@ -91,8 +92,12 @@ def annotated_features(corpus: Corpus, annotations: Annotations, say: Callable[[
         enough = inside.sum() >= FEWEST_TOKENS and min(halves) >= FEWEST_DOCUMENTS
         if enough and inside.mean() <= LARGEST_SHARE:
             kept.append(feature)
+    names = {id(feature) for feature in kept}
     for kind in sorted({feature.kind for feature in found}):
-        say(_told(kind, found, kept, positions))
+        mine = [feature for feature in found if feature.kind == kind]
+        counts = {feature.name: int(np.isin(feature.positions, positions).sum()) for feature in mine}
+        n_kept = sum(id(feature) in names for feature in mine)
+        say(rare_line(kind, half_of(kind), n_kept, counts, len(positions), FEWEST_TOKENS))
     named = tuple(PlantedFeature(feature.name, feature.family, feature.kind, half_of(feature.kind)) for feature in kept)
     tokens = (
         np.stack([np.isin(positions, feature.positions) for feature in kept], axis=1)
@@ -100,15 +105,3 @@ def annotated_features(corpus: Corpus, annotations: Annotations, say: Callable[[
         else np.zeros((len(positions), 0), bool)
     )
     return Features(named, tokens)
-
-
-def _told(kind: str, found: list[AnnotatedFeature], kept: list[AnnotatedFeature], positions: np.ndarray) -> str:
-    """How many features of a kind are frequent enough; where none is, how many tokens the nearest would take."""
-    mine = [feature for feature in found if feature.kind == kind]
-    n_kept = sum(feature.kind == kind for feature in kept)
-    line = f"{kind} ({half_of(kind)}): {n_kept} of {len(mine)} features"
-    if n_kept:
-        return line
-    most = max(int(np.isin(positions, feature.positions).sum()) for feature in mine)
-    wanted = round(len(positions) * FEWEST_TOKENS / max(most, 1))
-    return f"{line}; the most frequent has {most} tokens, so about {max(wanted, len(positions)):,} tokens are wanted"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analyze.validation.admission import Admitted
+from analyze.validation.admission import FEWEST_TOKENS, Admitted
 from analyze.validation.admitting import admit_on
 from analyze.validation.design import TooFewFeatures
 from analyze.validation.features import FEATURES, POOL_FEATURES
@@ -30,6 +30,7 @@ from analyze.validation.layers.base import (
 )
 from analyze.validation.layers.draw import N_NEURONS
 from analyze.validation.layers.model import Inputs, inputs_of, open_model, planted_directions
+from analyze.validation.layers.rare import rare_line
 from analyze.validation.layers.unions import planted_unions
 from analyze.validation.plant import Corpus
 from train.data.tokens import TokenFile
@@ -82,6 +83,12 @@ class TruthCorpus:
     def ours(self) -> Features:
         """The same, for layer 1."""
         admitted = self.admitted
+        counts = {refusal.feature: refusal.n_tokens for refusal in admitted.refused}
+        counts |= dict(zip(admitted.features, admitted.tokens.sum(axis=0).tolist()))
+        for kind, half in sorted({(feature.kind, feature.part) for feature in counts}):
+            mine = {feature.name: n for feature, n in counts.items() if (feature.kind, feature.part) == (kind, half)}
+            n_kept = sum(feature.name in mine for feature in admitted.features)
+            self.say(f"{self.name}: {rare_line(kind, half, n_kept, mine, len(self.corpus.tokens), FEWEST_TOKENS)}")
         named = tuple(
             PlantedFeature(feature.name, feature.root, feature.kind, feature.half) for feature in admitted.features
         )
