@@ -85,8 +85,8 @@ class TruthCorpus:
         admitted = self.admitted
         counts = {refusal.feature: refusal.n_tokens for refusal in admitted.refused}
         counts |= dict(zip(admitted.features, admitted.tokens.sum(axis=0).tolist()))
-        for kind, half in sorted({(feature.kind, feature.part) for feature in counts}):
-            mine = {feature.name: n for feature, n in counts.items() if (feature.kind, feature.part) == (kind, half)}
+        for kind, half in sorted({(feature.kind, feature.half) for feature in counts}):
+            mine = {feature.name: n for feature, n in counts.items() if (feature.kind, feature.half) == (kind, half)}
             n_kept = sum(feature.name in mine for feature in admitted.features)
             self.say(f"{self.name}: {rare_line(kind, half, n_kept, mine, len(self.corpus.tokens), FEWEST_TOKENS)}")
         named = tuple(
