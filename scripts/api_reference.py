@@ -6,6 +6,7 @@ that pdoc cannot read is an error. pdoc comes with the extra `docs`: pip install
 
 import importlib
 import pkgutil
+import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,10 @@ import tyro
 from train.errors import BadInput, EnvironmentProblem, exit_with_one_line
 
 PACKAGES = ("train", "analyze")
+FIRST_PAGE = """<div><h1>polysem</h1>
+<p><a href="train.html">train</a> makes checkpoints, <a href="analyze.html">analyze</a> reads them. What these two
+packages export at their top is the public interface. The modules below them are listed at the side and may move
+between releases.</p></div>"""
 
 
 def module_names() -> list[str]:
@@ -71,9 +76,24 @@ def make(out: Path) -> int:
                 pdoc.pdoc(*specs, output_directory=Path(aside) / "api")
             except Warning as warning:
                 raise BadInput(f"API reference: {warning}") from None
+        for page in (Path(aside) / "api").rglob("*.html"):
+            page.write_text(tidied(page.read_text(encoding="utf-8")), encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
         (Path(aside) / "api").rename(out)
     return len(names)
+
+
+def tidied(page: str) -> str:
+    """A page of pdoc's without what only Python knows: where functions lie in memory, and defaults that are none.
+
+    The first page gets words in place of pdoc's picture.
+    """
+    page = re.sub(
+        r"&lt;(?:function|bound method) ([\w.]+)(?:\.&lt;locals&gt;[\w.&;]*?)? at 0x[0-9a-f]+&gt;", r"\1", page
+    )
+    page = re.sub(r" at 0x[0-9a-f]+", "", page)
+    page = re.sub(r'\s*=\s*<span class="default_value">PydanticUndefined</span>', "", page)
+    return re.sub(r'<a href="https://pdoc.dev">.*?</a>', FIRST_PAGE, page, count=1, flags=re.DOTALL)
 
 
 @dataclass(frozen=True)

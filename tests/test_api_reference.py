@@ -1,6 +1,7 @@
 """The API reference is made of every docstring, without a network, and a warning stops it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ def test_every_module_has_a_page_that_opens_without_a_network(tmp_path):
         text = (tmp_path / "api" / page).read_text(encoding="utf-8")
         assert '<script src="http' not in text
         assert '<link rel="stylesheet" href="http' not in text
+        assert not re.search(r"default_value\">PydanticUndefined| at 0x[0-9a-f]{6}", text), page
+    assert "public interface" in (tmp_path / "api/index.html").read_text(encoding="utf-8")
     assert "holds something" not in make(tmp_path / "api").stderr
 
 
