@@ -1,6 +1,9 @@
 """What a run shows of itself: the figures are right, and they move no weight."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -13,6 +16,7 @@ import torch
 from tests.commands import Command
 from tests.train.data.test_prepare import jsonl, stories
 from tests.train.fixtures import small_run
+from tests.train.test_training_run import command, write_config
 from train import loop
 from train.checkpoint import load, step_directory
 from train.data.config import DataConfig
@@ -198,3 +202,21 @@ def test_status_says_losses_by_source_and_dead_neurons(watched: Path, tmp_path: 
         assert train_command("status", tmp_path / "runs").out.rstrip().endswith("at rest")
     log.unlink()
     assert train_command("status", tmp_path / "runs").out.rstrip().endswith("at rest")
+
+
+@pytest.mark.slow
+def test_two_processes_watch_the_same(watched: Path, mixed: Path, tmp_path: Path) -> None:
+    config, out = write_config(mixed, tmp_path / "run.toml"), tmp_path / "gelu-s0"
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    words, environment = command(config, out, launcher=launcher), {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    for two, one in zip(lines(out, "eval"), lines(watched, "eval"), strict=True):
+        assert two["dead"] == one["dead"]
+        for key in ("by_source", "by_content"):
+            assert two[key].keys() == one[key].keys()
+            for name, each in one[key].items():
+                assert two[key][name]["n_tokens"] == each["n_tokens"]
+                assert two[key][name]["loss"] == pytest.approx(each["loss"], rel=1e-4)
+    for two, one in zip(lines(out, "train"), lines(watched, "train"), strict=True):
+        assert two["update_norm"] == pytest.approx(one["update_norm"], rel=1e-2)
