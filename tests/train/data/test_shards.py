@@ -1,5 +1,6 @@
 """Tokenizing in shards: the same ids for any number of them, of processes and of kills; a damaged one is one line."""
 
+import errno
 import json
 import os
 import signal
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.commands import Command
 from tests.train.data.test_prepare import config, jsonl, stories, texts_of
 from train.data import packing
 from train.data import prepare as module
 from train.data.corpora import Limits
 from train.data.prepare import prepare
+from train.data.spool import Spool
 from train.data.tokens import TokenFile
 from train.errors import BadInput, Damaged
 
@@ -243,3 +246,49 @@ def test_counts_of_shards_that_do_not_add_up_are_refused(wanted: Any, tmp_path: 
     path.write_text(json.dumps(facts))
     with pytest.raises(BadInput, match=r"shards of \d+ fit tokens where there are \d+"):
         TokenFile.open(made.directory)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")], ids=repr)
+@pytest.mark.parametrize("where", ["reading", "fitting", "encoding", "sealing"])
+def test_whatever_stops_a_preparation_the_same_command_goes_on_to_the_same_bytes(
+    wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, failure: BaseException
+) -> None:
+    whole = prepare(wanted, tmp_path / "whole", limits=SMALL, jobs=1)
+    place, name = {
+        "reading": (Spool, "add"),
+        "fitting": (packing, "train_tokenizer"),
+        "encoding": (packing, "encode"),
+        "sealing": (module, "to_toml"),
+    }[where]
+    real, left = getattr(place, name), [5 if where in ("reading", "encoding") else 0]
+
+    def failing(*words: Any, **named: Any) -> Any:
+        if not left[0]:
+            raise failure
+        left[0] -= 1
+        return real(*words, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, failing)
+        with pytest.raises(type(failure)):
+            prepare(wanted, tmp_path / "out", limits=SMALL, jobs=1)
+    assert not (tmp_path / "out").exists()
+    made = prepare(wanted, tmp_path / "out", limits=SMALL, jobs=1)
+    assert made.n_resumed == {"encoding": 5, "sealing": len(whole.facts["shards"]["fit"])}.get(where, 0)
+    assert files(made.directory) == files(whole.directory)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "whole", "out"}
+
+
+def test_the_command_takes_the_cores_to_use_and_changes_no_byte(
+    tmp_path: Path, train_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")  # which the command sets, put back
+    jsonl(tmp_path / "a.jsonl", stories(N))
+    recipe = tmp_path / "data.toml"
+    keys = "d_vocab = 300\nn_ctx = 8\neval_share = 0.3"
+    recipe.write_text(f'name = "t"\n{keys}\n[[sources]]\nkind = "files"\nweight = 1\npaths = ["{tmp_path}/a.jsonl"]\n')
+    assert train_command("prepare", recipe, "--out", tmp_path / "none", "--jobs", 0).is_refusal(2, "--jobs 0")
+    for jobs in (1, 2):
+        said = train_command("prepare", recipe, "--out", tmp_path / str(jobs), "--jobs", jobs)
+        assert (said.code, os.environ["RAYON_NUM_THREADS"]) == (0, str(jobs)), said
+    assert files(tmp_path / "1") == files(tmp_path / "2")
