@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
+from train.memory import free_memory
 from train.toys.adam import Adam, Scales, rate_factor
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
