@@ -31,8 +31,7 @@ class Study(Command):
     launch: str = ""
     """what starts a training process, such as 'torchrun --nproc_per_node 2'; default: this process"""
     jobs: int | None = None
-    """cores to use; changes no result. Default: all that this process may use. With --scheduler slurm: tasks of a stage
-    that run at once; dask: workers of a cluster of this machine, or with --address cores of a task, by default 1"""
+    """cores to use; changes no result. Default: all that this process may use. With --scheduler: see the guide"""
     scheduler: Literal["none", "slurm", "dask"] = "none"
     """what runs the stages: none (processes of this one), slurm (an array job a stage), dask (dask.distributed)"""
     address: str = ""

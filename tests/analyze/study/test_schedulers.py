@@ -27,6 +27,7 @@ from train.errors import BadInput, EnvironmentProblem
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 900
+"""Of patience with a busy machine."""
 
 
 def study(toml: Path, out: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -296,11 +297,11 @@ def cluster(directory: Path, n_workers: int) -> Iterator[tuple[str, list[subproc
     scheduler = subprocess.Popen([module[0], "-m", "distributed.cli.dask_scheduler", "--port", "0", *words], **quiet)
     processes = [scheduler]
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SECONDS
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         worker = [module[0], "-m", "distributed.cli.dask_worker", *words, "--no-nanny", "--nthreads", "1"]
-        processes += [subprocess.Popen([*worker, "--death-timeout", "20"], **quiet) for _ in range(n_workers)]
+        processes += [subprocess.Popen([*worker, "--death-timeout", "600"], **quiet) for _ in range(n_workers)]
         yield json.loads(file.read_text())["address"], processes
     finally:
         for process in processes:
@@ -320,7 +321,7 @@ def started(toml: Path, out: Path, *words: str) -> subprocess.Popen[str]:
         start_new_session=True,
     )
     run = out / "checkpoints/minute/narrow-s0"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + SECONDS
     while 4 not in steps(run) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()
@@ -393,7 +394,7 @@ def test_a_study_on_dask_that_is_stopped_stops_its_tasks_in_order(long_plain, ro
     with cluster(tmp_path, 1) as (address, _):
         process = started(toml, out, "--scheduler", "dask", "--address", address)
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=120)[1]
+        said = process.communicate(timeout=SECONDS)[1]
         assert process.returncode == 75, said
         assert said.startswith("error: stopped")
         assert not trainings(out)
@@ -440,7 +441,7 @@ def test_a_study_that_is_stopped_and_gone_on_with_by_other_jobs_has_the_same_num
     out = root / "long/jobs"
     process = started(toml, out, "--jobs", "1")
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=120)[1]
+    said = process.communicate(timeout=SECONDS)[1]
     assert process.returncode == 75, said
     assert 4 < load(out / "checkpoints/minute/narrow-s0").step < 2000
     done = study(toml, out, "--jobs", "2")
