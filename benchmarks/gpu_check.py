@@ -222,6 +222,8 @@ def figures_of(name: str, figures: Any) -> list[str]:
         return [*lines, "", f"{figures['n_tokens']:,} tokens; peak memory {peak:,.0f} MB."]
     lines = []
     for table in figures:
+        if not table["rows"]:
+            continue  # no contestant started
         against = [key for key in ("TransformerLens", "Trainer", "strongest peer") if key in table["rows"][0]]
         lines += [
             f"{table['model']}, {table['precision']}, matrix peak {table['matrix_gflops'] / 1e3:,.2f} TFLOP/s:",

@@ -67,6 +67,7 @@ def test_a_part_that_fails_is_named_with_its_last_words_on_the_page(tmp_path: Pa
     program = "raise SystemExit('out of memory')"
     part = run_part("collecting", [sys.executable, "-c", program], 60, tmp_path / "none.json", {})
     assert (part.state, part.said, part.figures) == ("failed", "out of memory", None)
-    page = as_markdown({"gpu": "none"}, [part, Part("two ranks", "left out", said="there is one GPU")], 1.0)
+    empty = Part("paper", "done", figures=[{"model": "paper", "rows": []}])  # no contestant started
+    page = as_markdown({"gpu": "none"}, [empty, part, Part("two ranks", "left out", said="there is one GPU")], 1.0)
     assert "| collecting | failed: out of memory |" in page
     assert "| two ranks | left out: there is one GPU | 0 |" in page
