@@ -5,10 +5,10 @@ from train.launch import with_process_settings
 if __name__ == "__main__":
     with_process_settings()
 
-from analyze.activations.arguments import Collect
 from analyze.comparison.arguments import Compare
 from analyze.fission.arguments import Fission
 from analyze.labels.arguments import PrintLabels
+from analyze.models.arguments import Collect
 from analyze.probing.arguments import Probe
 from analyze.problems.arguments import AskProblem, ListProblems
 from analyze.report.arguments import Report

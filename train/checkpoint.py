@@ -1,6 +1,5 @@
 """One step's directory: atomic, hashed, self-contained, without pickle; written, verified and opened here."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from torch import Tensor
 
+from train import tl_files
 from train.config import ModelConfig
 from train.configfile import validate
 from train.errors import BadInput, EnvironmentProblem, one_line
@@ -20,14 +20,15 @@ from train.files import RECORD, check_listing, discard, manifest_hash, publishin
 from train.hub import PREFIX, pull
 from train.lineage import FRESH, Lineage
 from train.model import Transformer
-from train.tensors import read_tensors, tensor_names, write_tensors
+from train.step_files import FORMAT_VERSION, STEP_FACTS, write_step_files
+from train.tensors import read_tensors, tensor_names
+from train.tl_legacy.importing import imported_step
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from train.lens import TransformerBridge
 
-FORMAT_VERSION = 1
 STEP_NAME = re.compile(r"step-([0-9]{9})")
 LEFTOVER = re.compile(r"\.(tmp|del)-step-[0-9]{9}-[0-9]+")
 MAX_JSON_BYTES = 2**24
@@ -223,32 +224,11 @@ def save_checkpoint(
         for path in list(run.iterdir()):
             if LEFTOVER.fullmatch(path.name):
                 discard(path)
-    facts = {"kind": "checkpoint", "format_version": FORMAT_VERSION}
-    state, directories = _without_directories(state)
-    with publishing(target, facts, replace=True) as aside:
-        (aside / "config.json").write_text(model.config.model_dump_json(indent=2) + "\n")
-        (aside / "tokenizer.json").write_bytes(tokenizer_json)
-        _write_json(state, aside / "state.json")
-        _write_json({"code": code or {}, "directories": directories, "inexact": [*inexact]}, aside / RECORD)
-        write_tensors(model.state_dict(), aside / "model.safetensors", {"format": "pt"})
-        write_tensors(optimizer_state, aside / "optim.safetensors", {"format": "pt"})
+    with publishing(target, STEP_FACTS, replace=True) as aside:
+        write_step_files(aside, model, optimizer_state, state, tokenizer_json, code, inexact)
         if lineage is not None:
             (aside / "lineage.safetensors").write_bytes(lineage.to_bytes())
     return target
-
-
-def _write_json(values: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n")
-
-
-def _without_directories(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """A state without the directories that it names, and these by the key that names them."""
-    kept, directories = dict(state), {}
-    for key in ("data", "start"):
-        if state.get(key) and "directory" in state[key]:
-            kept[key] = {name: value for name, value in state[key].items() if name != "directory"}
-            directories[key] = state[key]["directory"]
-    return kept, directories
 
 
 def _with_directories(state: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -358,7 +338,8 @@ def require_run_name(run: Path) -> None:
 def load(path: str | Path) -> Checkpoint:
     """Open a checkpoint: a step's directory, or a run's, whose newest step that verifies is taken.
 
-    `hf:user/name` is one on a hub, `hf:DIR` an exported directory (see `train.hub`); a bare name is a path.
+    `hf:user/name` is one on a hub, `hf:DIR` an exported directory (see `train.hub`); `tl:gelu-1l` is a published one of
+    TransformerLens' legacy format, `tl:DIR` and a bare DIR a local one (see `train.tl_legacy`). A bare name is a path.
 
     Raises:
         BadInput: nothing there, or nothing that verifies.
@@ -366,6 +347,8 @@ def load(path: str | Path) -> Checkpoint:
     """
     if str(path).startswith(PREFIX):
         return open_step(pull(str(path).removeprefix(PREFIX)))
+    if str(path).startswith(tl_files.PREFIX):
+        return open_step(imported_step(str(path).removeprefix(tl_files.PREFIX)))
     directory = Path(path)
     try:
         there = directory.is_dir()
@@ -373,6 +356,8 @@ def load(path: str | Path) -> Checkpoint:
         raise BadInput(f"{directory}: cannot be opened ({failure.strerror})") from None
     if not there:
         raise BadInput(f"{directory}: no such directory")
+    if tl_files.is_legacy(directory):
+        return open_step(imported_step(str(directory)))
     if STEP_NAME.fullmatch(directory.resolve().name) or (directory / "config.json").exists():
         return open_step(directory)
     for checkpoint in verified_steps(directory):

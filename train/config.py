@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from train.errors import BadInput
@@ -93,6 +102,13 @@ class ModelConfig(Section):
     """d_mlp of each layer; default 4 x d_model; 0 where there are no MLPs."""
     mlp_ln_eps: Several[float] = ()
     """Epsilon of each layer's mid LayerNorm; kept but unused where the activation has none."""
+    unembed_bias: bool = False
+    """Whether the unembedding has a bias, as some imported models have; what polysem trains from scratch has none."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_there_is_no_bias(self, handler: Any) -> dict[str, Any]:
+        """Configs of earlier versions do not have the key: what is hashed of them stays what it was."""
+        return {key: value for key, value in handler(self).items() if key != "unembed_bias" or value}
 
     @model_validator(mode="after")
     def _resolve(self) -> "ModelConfig":
@@ -157,7 +173,8 @@ class ModelConfig(Section):
         around = 2 * d * self.n_layers * (2 if self.has_mlp else 1)
         mlps = sum(2 * d * width + width + d + (2 * width if self.has_mid_ln else 0) for width in self.widths)
         mlps = mlps if self.has_mlp else 0
-        return (2 * self.d_vocab + self.n_ctx) * d + self.n_layers * attention + around + mlps + 2 * d
+        embeddings = (2 * self.d_vocab + self.n_ctx) * d + (self.d_vocab if self.unembed_bias else 0)
+        return embeddings + self.n_layers * attention + around + mlps + 2 * d
 
 
 class ModelSpec(Section):

@@ -64,7 +64,10 @@ def pull(name: str) -> Path:
     if name and Path(name).is_dir():
         step = Path(name) / CHECKPOINT
         if not step.is_dir():
-            raise BadInput(f"{PREFIX}{name}: has no folder {CHECKPOINT}; `export --format hub` makes one")
+            raise BadInput(
+                f"{PREFIX}{name}: has no folder {CHECKPOINT}, which `export --format hub` makes; of a model that "
+                "polysem did not train, `collect` scores the neurons"
+            )
         return step
     match = _NAME.fullmatch(name)
     if match is None:
@@ -79,7 +82,10 @@ def pull(name: str) -> Path:
             )
         )
     if not (snapshot / CHECKPOINT).is_dir():
-        raise BadInput(f"{PREFIX}{name}: holds no polysem checkpoint (no folder {CHECKPOINT})")
+        raise BadInput(
+            f"{PREFIX}{name}: holds no polysem checkpoint (no folder {CHECKPOINT}); of a model that polysem did not "
+            "train, `collect` scores the neurons"
+        )
     place = Path(constants.HF_HOME) / "polysem" / match["name"].replace("/", "--") / snapshot.name / CHECKPOINT
     if not place.is_dir():
         # The hub's cache is made of links, which a sealed directory must not hold.

@@ -51,6 +51,8 @@ def to_bridge(model: Transformer, tokenizer: "Tokenizer | None" = None) -> "Tran
             continue
         block.mlp = NativeMLP(_layer_config(cfg, config, layer))
         block.mlp.act = config.activation.function
+    if config.unembed_bias:
+        native.head = torch.nn.Linear(config.d_model, config.d_vocab)
     parameter = next(model.parameters())
     native = native.to(device=parameter.device, dtype=parameter.dtype)
     # Before wrapping: the bridge renames what it wraps.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -140,9 +141,12 @@ class NextTokenLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """The same, from what the unembedding reads. `token_losses` takes the loss of each token."""
         targets = rearrange(rows[:, 1:], "b p -> (b p)")
+        x, weight, bias = rearrange(x, "b p d -> (b p) d"), self.model.head.weight, self.model.head.bias
+        if bias is not None:  # as the weight of one more input that is always 1
+            x, weight = F.pad(x, (0, 1), value=1.0), torch.cat((weight, bias[:, None]), dim=1)
         # A function of autograd does not know that nobody wants gradients: it would take the weight's all the same.
-        weight = self.model.head.weight if torch.is_grad_enabled() else self.model.head.weight.detach()
-        return self.cross_entropy(rearrange(x, "b p d -> (b p) d"), weight, targets, token_losses)
+        weight = weight if torch.is_grad_enabled() else weight.detach()
+        return self.cross_entropy(x, weight, targets, token_losses)
 
 
 class TrainingLoss(nn.Module):

@@ -1,6 +1,7 @@
-"""A decoder-only transformer: learned positions, pre-LayerNorm, biases, an untied unembedding without bias.
+"""A decoder-only transformer: learned positions, pre-LayerNorm, biases, an untied unembedding.
 
-Submodules are named as in TransformerLens' native model, so that opening one there needs no mapping.
+The unembedding has no bias, but where an imported model brings one. Submodules are named as in TransformerLens'
+native model, so that opening one there needs no mapping.
 """
 
 import hashlib
@@ -124,7 +125,7 @@ class Transformer(nn.Module):
             self.pos = nn.Embedding.from_pretrained(torch.empty(config.n_ctx, config.d_model), freeze=False)
             self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
             self.ln_out = nn.LayerNorm(config.d_model)
-            self.head = nn.Linear(config.d_model, config.d_vocab, bias=False)
+            self.head = nn.Linear(config.d_model, config.d_vocab, bias=config.unembed_bias)
         self.to_empty(device="cpu")
         if seed is not None:
             initialise(self, seed)

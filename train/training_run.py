@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train import hub, tl_files
 from train.card import model_card
 from train.checkpoint import Checkpoint, load, require_run_name, save_checkpoint, step_directory, steps, verified_steps
 from train.config import RunConfig
@@ -177,7 +178,8 @@ def _open_inputs(config: RunConfig, out: Path, data: Path) -> Inputs:
     assert model is not None
     fit, held_out = (TokenFile.open(data, split=split, n_ctx=model.n_ctx) for split in ("fit", "eval"))
     if start is not None and start.state["data"]["tokenizer_sha256"] != fit.tokenizer_sha256:
-        raise BadInput(f"data: the tokenizer of {fit.directory} is not the one of {start.directory}")
+        hint = f'; prepare them with tokenizer = "{config.start}"' if "imported" in start.state else ""
+        raise BadInput(f"data: the tokenizer of {fit.directory} is not the one of {start.directory}{hint}")
     if resumed is not None:
         if resumed.state["data"]["hash"] != fit.data_hash:
             raise BadInput(f"data: {fit.directory} is other data than {resumed.directory} saw, or has changed since")
@@ -210,7 +212,8 @@ def _start(config: RunConfig, resumed: Checkpoint | None) -> Checkpoint | None:
     if resumed is not None and before is not None and not Path(config.start).exists():
         moved = find_step(before["hash"], before["directory"], beside=resumed.directory)
         if moved is not None:
-            print(f"start: {config.start} is not there; the same checkpoint lies at {moved}", flush=True)
+            if not config.start.startswith((hub.PREFIX, tl_files.PREFIX)):  # what was fetched lies in a cache
+                print(f"start: {config.start} is not there; the same checkpoint lies at {moved}", flush=True)
             return load(moved)
     return load(config.start)
 

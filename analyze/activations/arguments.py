@@ -17,7 +17,7 @@ class Collect(ReadsCheckpoints):
     """
 
     checkpoint: Positional[Path]
-    """a run (its newest step) or a step directory"""
+    """a run (its newest step), a step directory, tl:NAME_OR_DIR, hf:NAME_OR_DIR or hf:FILE.gguf"""
     data: Path
     """directory that `train prepare` wrote"""
     out: Path
@@ -25,7 +25,8 @@ class Collect(ReadsCheckpoints):
     layers: tuple[int, ...] | None = None
     """default: all"""
     hooks: tuple[str, ...] | None = None
-    """mid (after the activation) and post (after a mid LayerNorm, where there is one); default: both"""
+    """mid (after the activation) and post (after a mid LayerNorm, where there is one); default: both. Of a gated MLP
+    mid is activation(gate) x up; gatepos and gateneg are its values where the gate is positive, and where not"""
     max_tokens: int | None = None
     """read at most this many held-out tokens"""
     sample_tokens: int | None = None

@@ -16,6 +16,8 @@ from train.errors import BadInput
 Kind = Literal["activations", "sample", "scores", "passages", "probes", "fission", "split"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HOOKS = ("mid", "post")
+GATE_HOOKS = ("gatepos", "gateneg")
+"""Hooks of a gated MLP beside `mid`: the values where the gate is positive, and where it is not; else 0."""
 _NAME = re.compile(r"L([0-9]+)\.([a-z]+)")
 
 
@@ -74,7 +76,7 @@ def find_directories(root: Path, kind: Kind = "activations") -> list[Path]:
     Those of a step count without a manifest too: whoever reads them says that it is gone.
     """
     ending = "" if kind == "activations" else f".{kind}"
-    found: Iterable[Path] = (path for hook in HOOKS for path in root.rglob(f"L[0-9]*.{hook}{ending}"))
+    found: Iterable[Path] = (path for hook in (*HOOKS, *GATE_HOOKS) for path in root.rglob(f"L[0-9]*.{hook}{ending}"))
     return sorted(
         path for path in found if path.is_dir() and (_is_sealed(path) or STEP_NAME.fullmatch(path.parent.name))
     )

@@ -115,8 +115,14 @@ def _opened(directory: Path, checkpoint_hash: str) -> Checkpoint:
 
 
 def _recipe(checkpoint: Checkpoint, start: RunIdentity | None) -> str | None:
-    """The run's config lies beside its steps, and they hold its hash: so it is known to be theirs."""
+    """The run's config lies beside its steps, and they hold its hash: so it is known to be theirs.
+
+    Of a model that others trained, which files it was read from.
+    """
     state = checkpoint.state
+    if "imported" in state:
+        shape = checkpoint.config.model_dump(mode="json")
+        return canonical_json({"imported": state["imported"], "shape": shape}).decode()
     path = checkpoint.directory.resolve().parent / "run.toml"
     try:
         config = validate(RunConfig, read_toml(path), str(path))

@@ -90,7 +90,8 @@ def precisions_of(cells: Sequence[Cell]) -> dict[str, Cell]:
     for cell in cells:
         recipe = json.loads(cell.meta.recipe) if cell.meta.recipe else None
         while recipe is not None:
-            found.setdefault(recipe.get("train", {}).get("precision", "fp32"), cell)
+            if "imported" not in recipe:  # others trained it, in an arithmetic that is the same for all its children
+                found.setdefault(recipe.get("train", {}).get("precision", "fp32"), cell)
             recipe = recipe.get("start")
     return found
 

@@ -130,9 +130,11 @@ class VariantResult:
 
     @property
     def peak_rates(self) -> tuple[float, ...]:
-        """Peak learning rates of its runs, sorted, each once; empty where their configs are not known."""
+        """Peak learning rates of its runs, sorted, each once; empty where their configs are not known (or imported)."""
         recipes = [json.loads(meta.recipe) for meta in self.metas if meta.recipe is not None]
-        return tuple(sorted({recipe["optim"]["lr"] for recipe in recipes}))
+        return tuple(
+            sorted({recipe["optim"]["lr"] for recipe in recipes if "optim" in recipe})
+        )  # none of imported models
 
     @property
     def tokens_seen(self) -> int:

@@ -14,8 +14,8 @@ from analyze.activations.store import ActivationsMeta
 from analyze.fission.store import FissionMeta
 from analyze.scores.passages import AFTER, BEFORE
 from analyze.tables import visible
-from analyze.text.vocabulary import Vocabulary
-from train.data.tokenizer import load_tokenizer
+from analyze.text.stream import pieces_between, vocabulary_of
+from train.data.text_places import read_text
 from train.errors import BadInput, Damaged
 
 LEVELS = 8
@@ -73,7 +73,8 @@ class Text:
         try:
             directory = located_data(meta.data_dir, meta.data_hash, beside, given)
             self._tokens = open_held_out(directory, meta.data_hash, meta.n_ctx)
-            self._pieces = Vocabulary.of(load_tokenizer(directory / "tokenizer.json")).pieces
+            self._places = read_text(directory)
+            self._pieces = vocabulary_of(directory).pieces
         except Damaged:
             raise
         except BadInput as failure:
@@ -89,6 +90,10 @@ class Text:
         starts, lengths = self._extents
         first = max(int(starts[document]), stream_position - BEFORE)
         stop = min(int(starts[document] + lengths[document]), stream_position + AFTER + 1)
+        if self._places is not None:
+            texts, ends = self._places
+            inside = slice(first - int(starts[document]), stop - int(starts[document]))
+            return first, pieces_between(texts[document], ends[document])[inside]
         ids = self._tokens.stream(first, stop - first)
         return first, [self._pieces[token] for token in ids.tolist()]
 

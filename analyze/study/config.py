@@ -28,6 +28,9 @@ class AnalysisConfig(Section):
 class StudyConfig(Section):
     """A study: variants trained from scratch and arms that start from them, each over the same seeds.
 
+    A variant with a `start` of its own is trained on from that checkpoint (`tl:gelu-1l`, say), which is measured too,
+    with its untrained network where that lies beside it.
+
     `variants.<name>` and `arms.<name>` are laid over the run file `base`; arms take `arm_defaults` first, and
     their `start` names a variant, whose run with the same seed they start from.
     """

@@ -7,6 +7,7 @@ their ratios to the seconds that were measured count. Bytes decide how many task
 from pathlib import Path
 
 from analyze.study.plan import PlannedRun
+from train.checkpoint import load
 from train.config import ModelConfig, RunConfig
 from train.memory import to_train
 
@@ -20,14 +21,14 @@ NEURONS = 4e6
 
 
 def shapes_of(planned: list[PlannedRun], d_vocab: int) -> dict[str, ModelConfig]:
-    """The shape of each run's model as it trains, by name; arms have that of their start, widened."""
+    """The shape of each run's model as it trains, by name; what starts from a checkpoint has its shape, widened."""
     shapes: dict[str, ModelConfig] = {}
     for run in planned:
         config = run.config
         if config.model is not None:
             shapes[run.name] = config.model.resolve(d_vocab)
             continue
-        start = shapes[Path(config.start or "").name]
+        start = load(config.start or "").config if run.starts_outside else shapes[Path(config.start or "").name]
         widths = list(start.widths)
         if config.widen is not None:
             for layer in config.widen.layers_in(start.n_layers):

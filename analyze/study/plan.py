@@ -22,6 +22,11 @@ class PlannedRun:
     config: RunConfig
     is_arm: bool
 
+    @property
+    def starts_outside(self) -> bool:
+        """Whether it starts from a checkpoint that the study does not train, such as an imported one."""
+        return not self.is_arm and self.config.start is not None
+
 
 def load_study(path: Path, words: list[str]) -> tuple[StudyConfig, dict[str, Any]]:
     """The study and the values of its base run; each override goes to whichever of the two knows its key.

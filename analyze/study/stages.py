@@ -21,6 +21,7 @@ from analyze.study.estimates import (
 )
 from analyze.study.plan import PlannedRun
 from analyze.study.tasks import Report, Task
+from train.checkpoint import STEP_NAME, load, step_directory
 from train.config import ModelConfig, RunConfig
 from train.configfile import to_toml
 from train.errors import BadInput, PolysemError
@@ -41,12 +42,29 @@ class StudyDirectories:
 
 
 def n_stages(planned: Sequence[PlannedRun], analysis: AnalysisConfig) -> int:
-    """Lines that a study prints: prepare, of each run train, collect and score of one or two steps and fission, and
-    compare and report."""
+    """Lines that a study prints: prepare, of each run train, collect and score of one or two steps and fission, those
+    of what runs start from, and compare and report."""
     shapes = shapes_of(list(planned), d_vocab=2)
     measured = [run for run in planned if analysis.scores and shapes[run.name].has_mlp]
-    own = sum((2 if run.is_arm else 4) + (run.config.widen is not None) for run in measured)
+    own = sum(2 * len(steps_measured(run)) + (run.config.widen is not None) for run in measured)
+    own += 2 * sum(map(len, outside_starts(measured).values()))
     return 1 + len(planned) + own + (2 if measured else 0)
+
+
+def steps_measured(run: PlannedRun) -> tuple[int | None, ...]:
+    """The steps of a run that are collected and scored: the last one (None), and step 0 where it is untrained."""
+    return (None,) if run.config.start is not None else (0, None)
+
+
+def outside_starts(planned: Sequence[PlannedRun]) -> dict[str, list[Path]]:
+    """Run name -> steps to measure, untrained first, of the checkpoints that variants start from."""
+    found: dict[str, list[Path]] = {}
+    for start in dict.fromkeys(run.config.start for run in planned if run.starts_outside):
+        checkpoint = load(start or "")
+        untrained = step_directory(checkpoint.directory.parent, 0)
+        steps = [untrained] if checkpoint.step and untrained.is_dir() else []
+        found[checkpoint.state["run"]] = [*steps, checkpoint.directory]
+    return found
 
 
 @dataclass(frozen=True)
@@ -66,17 +84,18 @@ def tasks_of(
     """Every task of a study behind `prepare`, with what it waits for."""
     from train.data.tokens import TokenFile
 
-    first = next(run.config.model for run in planned if run.config.model is not None)
-    shapes = shapes_of(planned, TokenFile.open(directories.data, split="eval", n_ctx=first.n_ctx).d_vocab)
+    shapes = shapes_of(planned, TokenFile.open(directories.data, split="eval").d_vocab)
     tasks = [task for run in planned for task in _of_run(run, shapes[run.name], study, directories, training)]
     with_neurons = [run.name for run in planned if shapes[run.name].has_mlp]
     if not study.analysis.scores or not with_neurons:
         return tasks
     _require_neurons(study, [run for run in planned if not shapes[run.name].has_mlp])
+    outside = outside_starts(planned)
+    tasks += [task for name, steps in outside.items() for task in _of_start(name, steps, study, directories)]
     last = Task(
         "compare",
         directories.results.name,
-        partial(_compare, study, directories.results, with_neurons),
+        partial(_compare, study, directories.results, [*outside, *with_neurons]),
         CLOSING_SECONDS,
         2 * PROGRAM,
         needs=tuple(task.key for task in tasks),
@@ -108,14 +127,14 @@ def _of_run(
         partial(_train, config, out, directories.results / "configs" / f"{run.name}.toml", training.launch),
         training_seconds(config, shape),
         training_bytes(config, shape),
-        needs=(f"train {Path(config.start).name}",) if config.start else (),
+        needs=(f"train {Path(config.start).name}",) if config.start and run.is_arm else (),
         threads=training.threads,
         exclusive="training" if training.alone else "",
     )
     tasks = [trained]
     if not shape.has_mlp or not analysis.scores:
         return tasks
-    for step in (None,) if run.is_arm else (0, None):
+    for step in steps_measured(run):
         label = run.name if step is None else f"{run.name} untrained"
         n_neurons = sum(shape.widths) if step is None else min(sum(shape.widths), analysis.untrained_neurons)
         tasks.append(
@@ -133,6 +152,26 @@ def _of_run(
         measured = tasks[-1]
         follow = partial(_follow_copies, out, directories)
         tasks.append(Task("fission", run.name, follow, measured.seconds, measured.memory, needs=(measured.key,)))
+    return tasks
+
+
+def _of_start(name: str, steps: list[Path], study: StudyConfig, directories: StudyDirectories) -> list[Task]:
+    """What is measured of a checkpoint that variants start from."""
+    analysis, tasks = study.analysis, []
+    for source in steps:
+        untrained = len(steps) > 1 and source == steps[0]
+        shape, label = load(source).config, f"{name} untrained" if untrained else name
+        n_neurons = min(sum(shape.widths), analysis.untrained_neurons) if untrained else sum(shape.widths)
+        tasks.append(
+            Task(
+                "measure",
+                label,
+                partial(_measure, source, 0 if untrained else None, label, directories, analysis),
+                measuring_seconds(n_neurons, analysis.sample_tokens, len(analysis.nulls)),
+                measuring_bytes(shape, n_neurons, analysis.sample_tokens),
+                spreads=True,
+            )
+        )
     return tasks
 
 
@@ -190,13 +229,14 @@ def _measure(
     """Collect and score one step of a run (None: the last), all layers and hooks; the samples go once scores stand.
 
     Args:
+        run: a run's directory, or that of the step itself.
+        step: 0: it is an untrained network, of which a part of the neurons will do.
         cores: processes that score.
     """
     from analyze.activations.collect import collect
     from analyze.scores.run import score_directory, scored_step
-    from train.checkpoint import step_directory
 
-    source = run if step is None else step_directory(run, step)
+    source = run if step is None or STEP_NAME.fullmatch(run.name) else step_directory(run, step)
     max_neurons = None if step is None else analysis.untrained_neurons
     n_tokens, names, nulls = analysis.sample_tokens, analysis.scores, analysis.nulls
     scored_before = scored_step(source, directories.data, directories.results, n_tokens, max_neurons, names, nulls)

@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, wraps
@@ -17,6 +18,7 @@ from analyze.activations.store import Activations
 from analyze.text.vocabulary import Vocabulary
 from train.data.classify import classify
 from train.data.content import Content, content_by_name
+from train.data.text_places import read_text
 from train.data.tokenizer import load_tokenizer
 from train.data.tokens import TokenFile
 from train.errors import BadInput
@@ -96,6 +98,10 @@ class Stream:
     """sha256 of each document's text."""
     contents: Sequence[Content] = ()
     """What the prepared data take each document for; empty: as `content` makes it out."""
+    texts: Sequence[str] | None = None
+    """The documents as they were read, where their tokens do not spell them (see `train.data.text_places`)."""
+    ends: Sequence[Int[ndarray, "_"]] = ()
+    """Of each of `texts`, where its tokens end."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -125,6 +131,8 @@ class Stream:
 
     def pieces_of(self, index: int) -> list[bytes]:
         """The bytes of each token of a document."""
+        if self.texts is not None:
+            return pieces_between(self.texts[index], self.ends[index])
         start, length = int(self.starts[index]), int(self.lengths[index])
         return [self.vocabulary.pieces[token] for token in self.ids[start : start + length].tolist()]
 
@@ -149,10 +157,12 @@ class Stream:
         return tuple(self._passage(index) for index in range(len(self.starts)))
 
     def _passage(self, index: int) -> Passage:
+        about = (self.sources[index], self.topics[index], self.paths[index], self.hashes[index])
+        if self.texts is not None:
+            return Passage(self.texts[index], np.maximum(self.ends[index] - 1, 0), index, *about, self.content[index])
         pieces = self.pieces_of(index)
         text = b"".join(pieces).decode("utf-8", errors="surrogateescape")
         sizes = np.array([len(piece) for piece in pieces], np.int64)
-        about = (self.sources[index], self.topics[index], self.paths[index], self.hashes[index])
         return Passage(text, _last_characters(text, sizes), index, *about, self.content[index])
 
     @cached_property
@@ -185,6 +195,36 @@ def _last_characters(text: str, sizes: Int[ndarray, "t"]) -> Int[ndarray, "t"]:
     return np.searchsorted(np.cumsum(widths), ends, side="right")
 
 
+def pieces_between(text: str, ends: Int[ndarray, "t"]) -> list[bytes]:
+    """The bytes from the end of each token to that of the next."""
+    starts = [0, *ends.tolist()]
+    return [text[start:stop].encode() for start, stop in zip(starts, ends.tolist())]
+
+
+def vocabulary_of(directory: Path) -> Vocabulary:
+    """What the tokens of prepared data stand for.
+
+    Where their tokens do not spell the text, an id stands for the characters that it most often took up in the held-out
+    text; an id that does not occur there, for what the tokenizer's decoder makes of it.
+    """
+    return _vocabulary(TokenFile.open(directory, split="eval"))
+
+
+def _vocabulary(data: TokenFile) -> Vocabulary:
+    spelled = Vocabulary.of(load_tokenizer(data.directory / "tokenizer.json"))
+    kept = read_text(data.directory)
+    if kept is None:
+        return spelled
+    documents, counts = data.documents(), Counter[tuple[int, bytes]]()
+    for text, ends, start, length in zip(*kept, documents["start"].to_list(), documents["length"].to_list()):
+        counts.update(zip(data.stream(start, length).tolist(), pieces_between(text, ends), strict=True))
+    pieces, most = list(spelled.pieces), {}
+    for (token, piece), count in sorted(counts.items()):
+        if count > most.get(token, 0):
+            pieces[token], most[token] = piece, count
+    return Vocabulary(tuple(pieces))
+
+
 def once_for_data(make: Callable[[TokenFile], T]) -> Callable[[TokenFile], T]:
     """`make`, called once for a data directory, its hash and its `n_ctx`; the last two results are kept.
 
@@ -209,12 +249,13 @@ def once_for_data(make: Callable[[TokenFile], T]) -> Callable[[TokenFile], T]:
 def stream_of(data: TokenFile) -> Stream:
     """The held-out text of a data directory."""
     training = TokenFile.open(data.directory, split="fit", n_ctx=data.n_ctx)
+    texts, ends = read_text(data.directory) or (None, ())
     documents = data.documents()
     return Stream(
         ids=data.stream(0, data.n_tokens).astype(np.int64),
         starts=documents["start"].to_numpy().astype(np.int64),
         lengths=documents["length"].to_numpy().astype(np.int64),
-        vocabulary=Vocabulary.of(load_tokenizer(data.directory / "tokenizer.json")),
+        vocabulary=_vocabulary(data),
         n_ctx=data.n_ctx,
         paths=documents["path_or_title"].to_list(),
         training=training.stream(0, min(training.n_tokens, MOST_TRAINING_TOKENS)).astype(np.int64),
@@ -222,6 +263,8 @@ def stream_of(data: TokenFile) -> Stream:
         topics=documents["topic"].to_list(),
         hashes=documents["sha256"].to_list(),
         contents=documents["content"].to_list() if "content" in documents.columns else (),
+        texts=texts,
+        ends=ends,
     )
 
 

@@ -24,6 +24,7 @@ from train.data.packing import pack
 from train.data.readymade import HUB, ReadyMade, ready_made, tokenizer_file
 from train.data.shards import SPLITS, shard_names
 from train.data.spool import Spool
+from train.data.text_places import spells_text, write_text
 from train.data.tokens import FORMAT_VERSION, SHARDED_VERSION, read_data_manifest
 from train.data.unfinished import unfinished
 from train.errors import BadInput
@@ -153,6 +154,8 @@ def prepare(
         with publishing(out, facts, known=known, adopted=adopted) as aside:
             (aside / "tokenizer.json").write_bytes(packed.tokenizer)
             write_parquet(packed.table, aside / "documents.parquet")
+            if ready is not None and not spells_text(ready.tokenizer):
+                write_text(spool, packed.documents, ready.tokenizer, aside)
             (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
             (aside / "data.toml").write_text(to_toml(config), encoding="utf-8")
         return Prepared(out, False, read_data_manifest(out), record, work.n_found)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from train import tl_files
 from train.data.config import DataConfig
 from train.data.tokenizer import BOS, BOS_ID
 from train.errors import BadInput, one_line
+from train.files import read_json
+from train.gguf import gguf_file, tokenizer_of
 from train.hashes import sha256_file
 from train.hub_errors import hub_errors
 from train.textfiles import with_home
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
 
 HUB = "hf:"
 FILE = "tokenizer.json"
-KNOWN = (BOS, "<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>", "[CLS]")
+KNOWN = (BOS, "<|BOS|>", "<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>", "[CLS]")
 """Names under which tokenizers have a BOS, in the order in which they are taken."""
+MAX_CONFIG_BYTES = 2**24
 _NEVER = -1e9
 """Score of a Unigram piece that no text becomes."""
 
@@ -37,15 +41,19 @@ class ReadyMade:
 
 
 def tokenizer_file(config: DataConfig) -> tuple[Path, str | None]:
-    """The file that `config.tokenizer` names, and its commit where it comes from the hub.
+    """The file that `config.tokenizer` names, and its commit where it comes from the hub. `tl:NAME`: that of a model.
 
     Raises:
         BadInput: no such file, name or revision.
         EnvironmentProblem: the hub cannot be reached and the file is not in its cache.
     """
     name = str(config.tokenizer)
+    if name.startswith(tl_files.PREFIX):
+        return tl_files.legacy_files(name.removeprefix(tl_files.PREFIX)).tokenizer, None
     if not name.startswith(HUB):
         path = Path(with_home(name))
+        if not (path / FILE).is_file() and (model := gguf_file(path)) is not None:
+            return tokenizer_of(model), None
         path = path / FILE if path.is_dir() else path
         if not path.is_file():
             raise BadInput(f"tokenizer: {path}: no such file; write {HUB}{name} for a name on the hub")
@@ -71,29 +79,65 @@ def ready_made(config: DataConfig) -> ReadyMade:
         BadInput: not a tokenizer, no BOS, ids with gaps, another size than `d_vocab` asks for; see `tokenizer_file`.
     """
     path, commit = tokenizer_file(config)
+    size = config.d_vocab if "d_vocab" in config.model_fields_set else None
+    ready = fitted(path, bos=config.bos, digits=config.digits, size=size, padded_to=_padding(config, path))
+    return ReadyMade(ready.tokenizer, {"name": config.tokenizer, "revision": commit, **ready.facts})
+
+
+def _padding(config: DataConfig, path: Path) -> int | None:
+    """The vocabulary of the model that a tokenizer belongs to, where it is one in TransformerLens' legacy format."""
+    name = str(config.tokenizer)
+    if name.startswith(tl_files.PREFIX):
+        files = tl_files.legacy_files(name.removeprefix(tl_files.PREFIX))
+    elif not name.startswith(HUB) and tl_files.is_legacy(path.parent):
+        files = tl_files.legacy_files(str(path.parent))
+    else:
+        return None
+    size = files.values().get("d_vocab")
+    return size if isinstance(size, int) else None
+
+
+def fitted(
+    path: Path, *, bos: str | None = None, digits: str = "auto", size: int | None = None, padded_to: int | None = None
+) -> ReadyMade:
+    """The tokenizer in a file, with its BOS as id 0.
+
+    Args:
+        bos: its BOS; None: one of a known name; "add": one that is added.
+        digits: "split" makes every digit a token.
+        size: how many ids it must have.
+        padded_to: how many ids the model has; where the tokenizer has fewer, ids that no text becomes fill the rest.
+
+    Raises:
+        BadInput: not a tokenizer, no BOS, ids with gaps, another size.
+    """
     tokenizer = _opened(path)
-    bos = _bos(tokenizer, config, path)
+    bos = _bos(tokenizer, bos, path)
     tokenizer.add_special_tokens([bos])
+    n_own = tokenizer.get_vocab_size()
+    if padded_to is not None and n_own < padded_to:
+        tokenizer.add_special_tokens([f"<|unused-{index}|>" for index in range(n_own, padded_to)])
     ids = tokenizer.get_vocab(with_added_tokens=True)
-    size = len(ids)
-    if sorted(ids.values()) != list(range(size)):
-        raise BadInput(f"tokenizer: {path}: ids up to {max(ids.values())} for {size} tokens: ids must have no gaps")
-    if "d_vocab" in config.model_fields_set and config.d_vocab != size:
-        what = "has ids beyond the vocabulary" if config.d_vocab < size else "has fewer ids"
-        raise BadInput(f"d_vocab: {path} {what}: {size} with its BOS, not {config.d_vocab}; leave d_vocab out")
+    n_ids = len(ids)
+    if sorted(ids.values()) != list(range(n_ids)):
+        raise BadInput(f"tokenizer: {path}: ids up to {max(ids.values())} for {n_ids} tokens: ids must have no gaps")
+    if padded_to is not None and n_ids > padded_to:
+        raise BadInput(f"tokenizer: {path}: {n_ids:,} ids with its BOS, the model has {padded_to:,}: not its tokenizer")
+    if size is not None and size != n_ids:
+        what = "has ids beyond the vocabulary" if size < n_ids else "has fewer ids"
+        raise BadInput(f"d_vocab: {path} {what}: {n_ids} with its BOS, not {size}; leave d_vocab out")
     said = json.loads(tokenizer.to_str())
     _exchange(said, {**ids}, bos, ids[bos])
-    if config.digits == "split":
+    if digits == "split":
         _split_digits(said, path)
     try:
         own = _with_switch(json.dumps(said))
     except Exception as failure:  # the library raises bare Exception
         raise BadInput(f"tokenizer: {path}: cannot be made to fit ({one_line(str(failure), 200)})") from None
-    if own.token_to_id(bos) != BOS_ID or own.get_vocab_size() != size or BOS_ID in own.encode(bos).ids:
+    if own.token_to_id(bos) != BOS_ID or own.get_vocab_size() != n_ids or BOS_ID in own.encode(bos).ids:
         raise BadInput(f"tokenizer: {path}: text that spells {bos!r} would become a BOS; set bos to another token")
-    facts = {"name": config.tokenizer, "revision": commit, "sha256": sha256_file(path), "bos": bos}
-    facts |= {"exchanged": [BOS_ID, ids[bos]], "digits": config.digits, "normalizes": said["normalizer"] is not None}
-    return ReadyMade(own, facts)
+    facts = {"sha256": sha256_file(path), "bos": bos, "exchanged": [BOS_ID, ids[bos]], "digits": digits}
+    return ReadyMade(own, facts | {"normalizes": said["normalizer"] is not None})
 
 
 def _opened(path: Path) -> "Tokenizer":
@@ -113,17 +157,27 @@ def _with_switch(text: str) -> "Tokenizer":
     return tokenizer
 
 
-def _bos(tokenizer: "Tokenizer", config: DataConfig, path: Path) -> str:
-    if config.bos == "add":
+def _bos(tokenizer: "Tokenizer", wanted: str | None, path: Path) -> str:
+    if wanted == "add":
         return BOS
     special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
-    if config.bos is not None:
-        if tokenizer.token_to_id(config.bos) is None:
-            raise BadInput(f"bos: {path} has no token {config.bos!r}{_choices(special)}")
-        return config.bos
-    if (found := next((name for name in KNOWN if name in special), None)) is None:
+    if wanted is not None:
+        if tokenizer.token_to_id(wanted) is None:
+            raise BadInput(f"bos: {path} has no token {wanted!r}{_choices(special)}")
+        return wanted
+    found = next((name for name in KNOWN if name in special), None) or _said_beside(path)
+    if found is None or tokenizer.token_to_id(found) is None:
         raise BadInput(f"bos: {path} has no BOS of a known name{_choices(special)}")
     return found
+
+
+def _said_beside(path: Path) -> str | None:
+    """The BOS that a tokenizer_config.json beside the tokenizer names."""
+    beside = path.with_name(tl_files.TOKENIZER_CONFIG)
+    said = read_json(beside, MAX_CONFIG_BYTES) if beside.is_file() else {}
+    token = said.get("bos_token") if isinstance(said, dict) else None
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None
 
 
 def _choices(special: list[str]) -> str:

@@ -12,17 +12,18 @@ from train.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Command):
-    """Write a checkpoint in another format: for transformers, for a hub, or as activations for autoencoders.
+    """Write a checkpoint in another format: for transformers, TransformerLens, a hub, or as activations.
 
     hf: a directory that AutoModelForCausalLM.from_pretrained opens with equal logits; relu, gelu and gelu_new of one
-    width are plain GPT-2, the others need trust_remote_code=True. hub: that, the checkpoint itself, its results and a
-    model card that credits the text; load("hf:user/name") opens it again. activations: shuffled shards of one hook
-    that datasets.load_from_disk opens. See docs/export.md.
+    width are plain GPT-2, the others need trust_remote_code=True. tl-legacy: config.json, model_final.pth and the
+    tokenizer, as the published checkpoints of TransformerLens have them; load("tl:DIR") opens it. hub: as hf, with the
+    checkpoint itself, its results and a model card that credits the text; load("hf:user/name") opens it again.
+    activations: shuffled shards of one hook that datasets.load_from_disk opens. See docs/export.md.
     """
 
     checkpoint: Positional[Path]
-    """a run (its newest step), a step directory, or hf:user/name"""
-    format: Literal["hf", "hub", "activations"]
+    """a run (its newest step), a step directory, hf:user/name or tl:NAME_OR_DIR"""
+    format: Literal["hf", "tl-legacy", "hub", "activations"]
     """what to write"""
     out: Path
     """directory to write"""
@@ -46,13 +47,15 @@ class Export(Command):
     def run(self, overrides: list[str]) -> None:
         """Export, and print where to."""
         from train.export.activations import ActivationSettings
-        from train.export.command import export_activations, export_hf, export_hub
+        from train.export.command import export_activations, export_hf, export_hub, export_tl_legacy
 
         self._refuse_what_does_not_fit()
         source = str(self.checkpoint)
         match self.format:
             case "hf":
                 print(export_hf(source, self.out))
+            case "tl-legacy":
+                print(export_tl_legacy(source, self.out))
             case "hub":
                 line = export_hub(
                     source, self.out, data=self.data, results=self.results, to=self.push, private=self.private
@@ -67,7 +70,9 @@ class Export(Command):
     def _refuse_what_does_not_fit(self) -> None:
         hub = {"--results": self.results, "--push": self.push, "--private": self.private or None}
         given = hub | {"--hook": self.hook, "--data": self.data}
-        takes = {"hf": set(), "hub": {*hub, "--data"}, "activations": {"--hook", "--data"}}[self.format]
+        takes = {"hf": set(), "tl-legacy": set(), "hub": {*hub, "--data"}, "activations": {"--hook", "--data"}}[
+            self.format
+        ]
         for option, value in given.items():
             if value is not None and option not in takes:
                 raise BadInput(f"{option}: --format {self.format} does not take it")

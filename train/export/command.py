@@ -9,6 +9,7 @@ from train.errors import BadInput
 from train.export.activations import ActivationSettings, plan_activations, write_activations
 from train.export.hf import is_gpt2, write_hf
 from train.export.repository import found_or_made_repository
+from train.export.tl_legacy import write_tl_legacy
 from train.files import found_or_made
 from train.hub import push, require_name
 from train.locate import find_data
@@ -32,6 +33,22 @@ def export_hf(source: Path | str, out: Path) -> str:
     found = found_or_made(out, facts_of(checkpoint, "hf"), make, replace=False)
     how = "plain GPT-2" if is_gpt2(checkpoint.config) else "trust_remote_code=True"
     return f"{'found' if found else 'wrote'} {out}: AutoModelForCausalLM.from_pretrained opens it ({how})"
+
+
+def export_tl_legacy(source: Path | str, out: Path) -> str:
+    """Write a checkpoint in TransformerLens' legacy format; return a line that says so.
+
+    Raises:
+        BadInput: no checkpoint, a model that the format cannot hold, or an output that is taken by another result.
+    """
+    checkpoint = load(source)
+
+    def make(aside: Path) -> dict[str, Any]:
+        write_tl_legacy(checkpoint, aside)
+        return {"code": code_facts()}
+
+    found = found_or_made(out, facts_of(checkpoint, "tl-legacy"), make, replace=False)
+    return f'{"found" if found else "wrote"} {out}: load("tl:{out}") opens it, and so does boot_tl_legacy'
 
 
 def export_hub(

@@ -20,8 +20,8 @@ GPT2_ACTIVATIONS = ("relu", "gelu", "gelu_new")
 
 
 def is_gpt2(config: ModelConfig) -> bool:
-    """Whether `GPT2LMHeadModel` computes the model: an activation that it has, and one width for all layers."""
-    return config.act in GPT2_ACTIVATIONS and len(set(config.widths)) == 1
+    """Whether `GPT2LMHeadModel` computes the model: its activations, one width, no bias in the unembedding."""
+    return config.act in GPT2_ACTIVATIONS and len(set(config.widths)) == 1 and not config.unembed_bias
 
 
 def write_hf(checkpoint: Checkpoint, directory: Path) -> None:
@@ -61,6 +61,7 @@ def _own_config(config: ModelConfig) -> dict[str, Any]:
         "vocab_size": config.d_vocab,
         "widths": list(config.widths),
         "mlp_ln_eps": list(config.mlp_ln_eps),
+        **({"unembed_bias": True} if config.unembed_bias else {}),
         "bos_token_id": BOS_ID,
         "eos_token_id": BOS_ID,
         "tie_word_embeddings": False,

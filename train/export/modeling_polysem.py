@@ -50,8 +50,10 @@ class PolysemConfig(PretrainedConfig):
         act: str = "gelu_new",
         widths: Any = (256,),
         mlp_ln_eps: Any = (1e-5,),
+        unembed_bias: bool = False,
         **others: Any,
     ):
+        self.unembed_bias = unembed_bias
         self.n_layers, self.d_model, self.n_heads, self.n_ctx = n_layers, d_model, n_heads, n_ctx
         self.vocab_size, self.act = vocab_size, act
         self.widths, self.mlp_ln_eps = list(widths), list(mlp_ln_eps)
@@ -128,7 +130,7 @@ class PolysemForCausalLM(PreTrainedModel, GenerationMixin):
         self.pos = nn.Embedding(config.n_ctx, config.d_model)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         self.ln_out = nn.LayerNorm(config.d_model)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=config.unembed_bias)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

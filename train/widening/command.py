@@ -30,7 +30,7 @@ def widen_checkpoint(source: Path, plan: WidenPlan, data: Path | None = None, ou
     config = widened_config(parent.config, plan)
     to_widen(parent.config, config).require("widen: widening", free_memory(), "lower the factor or name fewer layers")
     run = parent.directory.resolve().parent
-    if str(source).startswith(PREFIX):  # it lies in a cache, where no result belongs
+    if str(source).startswith(PREFIX) or "imported" in parent.state:  # it lies in a cache, where no result belongs
         run = Path("checkpoints") / parent.state["run"]
     target = out or run.with_name(f"{run.name}-x{plan.factor}")
     require_run_name(target)
@@ -69,6 +69,11 @@ def _receipt_rows(parent: Checkpoint, data: Path | None, n_ctx: int) -> torch.Te
     facts = parent.state["data"]
     recorded = facts.get("directory", "")
     directory = data or find_data(facts["hash"], recorded, beside=parent.directory)
+    if directory is None and "imported" in parent.state:
+        print(
+            "warning: imported weights name no data; the receipt is measured on random tokens (see --data)", flush=True
+        )
+        return None
     if directory is None:
         where = f"at {recorded} or beside it" if recorded else "beside it"
         print(

@@ -1,0 +1,1 @@
+"""One file a family of models: where its MLP neurons are."""
