@@ -192,9 +192,10 @@ def test_what_needs_a_checkpoint_of_polysem_says_what_takes_the_model(llama, tmp
     for said in (
         train_command("widen", f"hf:{model}", "--layers", "0", "--factor", "2"),
         train_command("export", f"hf:{model}", "--format", "tl-legacy", "--out", tmp_path / "out"),
-        analyze_command("fission", f"hf:{model}", "--data", data, "--out", tmp_path / "out"),
     ):
         assert said.is_refusal(2, "has no folder checkpoint", "`collect` scores the neurons")
+    said = analyze_command("fission", f"hf:{model}", "--data", data, "--out", tmp_path / "out")
+    assert said.is_refusal(2, "no such directory")
 
 
 def test_probes_and_comparisons_take_the_model(llama, tmp_path, analyze_command):
