@@ -18,7 +18,7 @@ from train.commandline import Command, Program, run_command
 from train.config import RunConfig, WidenPlan
 from train.configfile import keys_of, load_config, merge, parse_overrides, validate
 from train.data.config import DataConfig
-from train.errors import BadInput
+from train.errors import BadInput, EnvironmentProblem
 from train.export.arguments import Export
 from train.shipped import named_config
 from train.version import version_line
@@ -76,7 +76,8 @@ class Documents(Command):
 class Run(Command):
     """Train a model, or widen and fine-tune one, and keep checkpoints. Started again, it goes on.
 
-    Any key of the file can be given as --key.in.the.file VALUE.
+    Any key of the file can be given as --key.in.the.file VALUE. Models of full size stand in configs/run (gelu-1l,
+    wide-solu-2l, ...), with twins for a CPU (gelu-1l-cpu, ...); docs/big-models.md says what they take.
     """
 
     takes_overrides: ClassVar[bool] = True
@@ -84,13 +85,28 @@ class Run(Command):
     """RUN.toml, such as configs/run/cpu-1l.toml, or the name of one that comes with polysem, such as cpu-1l"""
     out: Path | None = None
     """directory to write; default checkpoints/<name of the file>"""
+    dry_run: bool = False
+    """train nothing; print what the run takes of memory, disk and time, and what to change where it does not fit"""
+    gpu: str | None = None
+    """with --dry-run: reckon with this card instead of this machine: h100, a100, rtx4090, ..."""
 
     def run(self, overrides: list[str]) -> None:
         """Train, and print the outcome."""
+        config = load_config(RunConfig, named_config("run", self.config), overrides)
+        out = self.out or Path("checkpoints") / self.config.stem
+        if self.gpu is not None and not self.dry_run:
+            raise BadInput("--gpu: only with --dry-run; a run takes the GPU that is there")
+        if self.dry_run:
+            from train.dry_run import dry_run
+
+            reckoned = dry_run(config, out, self.gpu)
+            print(reckoned.text)
+            if reckoned.refusal is not None:
+                raise EnvironmentProblem(reckoned.refusal)
+            return
         from train.training_run import run
 
-        config = load_config(RunConfig, named_config("run", self.config), overrides)
-        outcome = run(config, self.out or Path("checkpoints") / self.config.stem, partial(print, flush=True))
+        outcome = run(config, out, partial(print, flush=True))
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print(outcome.line())
 

@@ -46,8 +46,13 @@ class Activation:
     w_out_over_k: bool = True
     eps_over_k2: bool = False
     values_held: int = 3
-    """fp32 values a token and neuron that a training pass holds at its peak, rounded up: with 25,600 neurons and 512
-    and 2,048 tokens it held 2.8 to 3.0 for relu and the gelus, 3.8 for gelu_ln, 4.8 for solu and solu_ln."""
+    """Values a token and neuron that the training of one layer holds at its peak, rounded up: with 25,600 neurons and
+    512 and 2,048 tokens it held 2.8 to 3.0 for relu and the gelus, 3.8 for gelu_ln, 4.8 for solu and solu_ln."""
+    values_saved: int = 2
+    """How many of these are kept from the forward to the backward pass, those of all layers together."""
+    gpu_bytes: tuple[int, int] | None = None
+    """Bytes saved and held a token and neuron by a GPU's autocast, whose softmax and LayerNorm compute in fp32; by the
+    kernels that autograd runs, not measured. None: 2 bytes a value."""
 
     @property
     def neurons_are_alone(self) -> bool:
@@ -66,12 +71,31 @@ class Activation:
 ACTIVATIONS: dict[str, Activation] = {
     activation.name: activation
     for activation in (
-        Activation("relu", F.relu, "relu"),
+        Activation("relu", F.relu, "relu", values_saved=1),
         Activation("gelu", F.gelu, "gelu"),
         Activation("gelu_new", gelu_tanh, "gelu_new"),
-        Activation("gelu_ln", gelu_tanh, "solu_ln", mid_ln=True, values_held=4),
-        Activation("solu", solu, "solu", elementwise=False, w_out_over_k=False, values_held=5),
-        Activation("solu_ln", solu, "solu_ln", elementwise=False, mid_ln=True, eps_over_k2=True, values_held=5),
+        Activation("gelu_ln", gelu_tanh, "solu_ln", mid_ln=True, values_held=4, values_saved=3, gpu_bytes=(8, 16)),
+        Activation(
+            "solu",
+            solu,
+            "solu",
+            elementwise=False,
+            w_out_over_k=False,
+            values_held=5,
+            values_saved=3,
+            gpu_bytes=(8, 20),
+        ),
+        Activation(
+            "solu_ln",
+            solu,
+            "solu_ln",
+            elementwise=False,
+            mid_ln=True,
+            eps_over_k2=True,
+            values_held=5,
+            values_saved=4,
+            gpu_bytes=(12, 22),
+        ),
     )
 }
 """By the name that a RUN.toml gives: `gelu` is the erf form, `gelu_new` the tanh form of GPT-2, `_ln` adds the mid

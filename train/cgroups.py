@@ -36,6 +36,11 @@ def free_bytes() -> int | None:
     return min((_free(group) for group in _groups("memory") if _limit(group) is not None), default=None)
 
 
+def granted_bytes() -> int | None:
+    """Bytes that this process' groups may take in all; None where there is no limit."""
+    return min((limit for group in _groups("memory") if (limit := _limit(group)) is not None), default=None)
+
+
 def _free(group: Path) -> int:
     used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes") or 0
     lines = dict(line.rsplit(maxsplit=1) for line in _text(group / "memory.stat").splitlines())

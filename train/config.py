@@ -1,6 +1,6 @@
 """What a TOML file may hold: frozen, typed tables that refuse unknown keys."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -69,6 +69,29 @@ class Section(BaseModel):
             return values
         kinds = {name: _numbers_in(field.annotation) for name, field in cls.model_fields.items()}
         return {key: _whole(value) if kinds.get(key) == {int} else value for key, value in values.items()}
+
+
+class Grown(Section):
+    """A table that got keys after data had been prepared or runs been trained from it.
+
+    Keys in `later` are left out of what is written where they have their defaults, so that the hashes of what was made
+    before stay what they are.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: Any) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            key: value
+            for key, value in handler(self).items()
+            if (key not in self.later or getattr(self, key) != fields[key].default) and key not in self._unsaid()
+        }
+
+    def _unsaid(self) -> frozenset[str]:
+        """Further keys that say nothing here."""
+        return frozenset()
 
 
 def _numbers_in(annotation: Any) -> set[type]:
@@ -238,8 +261,10 @@ class OptimConfig(Section):
     whose MLP trains: added to the loss. Logged apart, as `l1`, without this coefficient."""
 
 
-class TrainConfig(Section):
+class TrainConfig(Grown):
     """How many tokens, how many a step, in which arithmetic, and which steps are kept."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"memory"})
 
     tokens: int = Field(gt=0, le=MAX_COUNT)
     rows_per_step: int = Field(default=16, gt=0, le=MAX_COUNT)
@@ -249,6 +274,10 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """bf16 is autocast over fp32 master weights. `auto`: bf16 where the processor or GPU multiplies it, else fp32;
     settled when a run or study begins, recorded, and kept when it goes on. Twins must share it."""
+    memory: Literal["auto", "save", "recompute"] = "auto"
+    """`save` keeps the MLPs' neurons for the backward pass. `recompute` has those of a few tokens at a time in memory
+    and computes them again: a third more products of the MLPs, gradients that differ by rounding. `auto`: `recompute`
+    where the other would not fit into the machine's memory (the GPU's); settled when a run begins, and kept."""
     compile: bool = False
     device: Literal["auto", "cpu"] = "auto"
     eval_tokens: int = Field(default=262_144, gt=0)

@@ -142,6 +142,12 @@ def require_features(directory: Path) -> None:
     _tried.add(whole)
 
 
+def free_space(path: Path) -> int:
+    """Free bytes of the disk that `path` lies on, or will lie on."""
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free
+
+
 def require_space(directory: Path, n_bytes: int) -> None:
     """Fail early where the disk cannot take `n_bytes` more, or cannot take a result at all.
 

@@ -6,7 +6,7 @@ native model, so that opening one there needs no mapping.
 
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from train.attention import causal_attention
 from train.config import ModelConfig
 from train.errors import BadInput
+from train.recompute import Recomputed, tokens_at_once
 
 Hook = Literal["pre", "mid", "post"]
 """Of an MLP neuron: before the activation, after it (before a mid LayerNorm), and what enters W_out."""
@@ -53,15 +54,24 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """W_in, the activation, its LayerNorm if it has one, W_out. `fc_in.weight` is [d_mlp d_model]."""
+    """W_in, the activation, its LayerNorm if it has one, W_out. `fc_in.weight` is [d_mlp d_model].
+
+    After `set_recompute(True)` training never holds the neurons of all tokens: see `train.recompute`.
+    """
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
         d_mlp = config.widths[layer]
+        self._recomputing: Callable[..., tuple[Tensor, Tensor]] | None = None
         self.activation = config.activation
         self.fc_in = nn.Linear(config.d_model, d_mlp)
         self.ln = nn.LayerNorm(d_mlp, eps=config.mlp_ln_eps[layer]) if config.has_mid_ln else None
         self.fc_out = nn.Linear(d_mlp, config.d_model)
+
+    def set_recompute(self, recompute: bool) -> None:
+        """Recompute the neurons in the backward pass, a few tokens at a time, or keep them."""
+        # torch.compile leaves it out: its backward pass runs a forward pass of its own.
+        self._recomputing = torch.compiler.disable(Recomputed.apply) if recompute else None  # type: ignore[assignment]
 
     def neurons(self, x: Residual, hook: Hook = "post") -> Neurons:
         """The neurons' values at `hook`, [batch pos d_mlp]."""
@@ -73,14 +83,50 @@ class MLP(nn.Module):
 
     def forward(self, x: Residual) -> Residual:
         """What the layer writes to the residual stream, [batch pos d_model]."""
-        return self.fc_out(self.neurons(x))
+        return (
+            self.fc_out(self.neurons(x))
+            if self._recomputing is None
+            else self._recomputed(x, self._recomputing, with_l1=False)[0]
+        )
 
     def forward_with_l1(self, x: Residual) -> tuple[Residual, Float[Tensor, ""]]:
         """As `forward`, and the mean over tokens of the sum over neurons of |activation| before a mid LayerNorm."""
+        if self._recomputing is not None:
+            written, total = self._recomputed(x, self._recomputing, with_l1=True)
+            return written, total / (x.shape[0] * x.shape[1])
         mid = self.neurons(x, "mid")
         post = mid if self.ln is None else self.ln(mid)
-        # In autocast's bf16 the sum over many neurons would round.
-        return self.fc_out(post), mid.abs().sum(-1, dtype=torch.promote_types(mid.dtype, torch.float32)).mean()
+        return self.fc_out(post), _l1(mid).mean()
+
+    def _recomputed(
+        self, x: Residual, apply: Callable[..., tuple[Tensor, Tensor]], with_l1: bool
+    ) -> tuple[Residual, Float[Tensor, ""]]:
+        """What the layer writes, and the L1 norms of all tokens added up (0 unless asked for)."""
+        norm, activation = self.ln, self.activation.function
+
+        def layer(
+            x: Tensor,
+            w_in: Tensor,
+            b_in: Tensor,
+            w_out: Tensor,
+            b_out: Tensor,
+            ln_weight: Tensor | None = None,
+            ln_bias: Tensor | None = None,
+        ) -> tuple[Tensor, Tensor]:
+            mid = activation(F.linear(x, w_in, b_in))
+            post = mid if norm is None else F.layer_norm(mid, [mid.shape[-1]], ln_weight, ln_bias, norm.eps)
+            return F.linear(post, w_out, b_out), _l1(mid).sum() if with_l1 else x.new_zeros(())
+
+        parameters = (self.fc_in.weight, self.fc_in.bias, self.fc_out.weight, self.fc_out.bias)
+        parameters += () if norm is None else (norm.weight, norm.bias)
+        at_once = tokens_at_once(len(self.fc_in.weight), x.device.type)
+        written, total = apply(layer, at_once, rearrange(x, "b p d -> (b p) d"), *parameters)
+        return rearrange(written, "(b p) d -> b p d", b=len(x)), total
+
+
+def _l1(mid: Neurons | Float[Tensor, "token d_mlp"]) -> Float[Tensor, "*token"]:
+    # In autocast's bf16 the sum over many neurons would round.
+    return mid.abs().sum(-1, dtype=torch.promote_types(mid.dtype, torch.float32))
 
 
 class Block(nn.Module):
@@ -113,9 +159,10 @@ class Transformer(nn.Module):
     Args:
         config: shape and activation.
         seed: of the initial weights; None leaves them unset, for weights that are loaded next.
+        device: "meta" gives a model without memory, of shapes alone; it takes no seed.
     """
 
-    def __init__(self, config: ModelConfig, seed: int | None = 0):
+    def __init__(self, config: ModelConfig, seed: int | None = 0, device: str = "cpu"):
         super().__init__()
         self.config = config
         # Built without memory or randomness: initialise() or a loaded state fills every parameter.
@@ -126,7 +173,8 @@ class Transformer(nn.Module):
             self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
             self.ln_out = nn.LayerNorm(config.d_model)
             self.head = nn.Linear(config.d_model, config.d_vocab, bias=config.unembed_bias)
-        self.to_empty(device="cpu")
+        if device != "meta":
+            self.to_empty(device=device)
         if seed is not None:
             initialise(self, seed)
 
@@ -202,6 +250,11 @@ class Transformer(nn.Module):
             raise BadInput(f"hook {hook!r}: not there; an MLP has pre, mid, post")
         read = self.mlp_input(tokens, layer)
         return self.mlp(layer).neurons(read, hook)
+
+    def set_recompute(self, recompute: bool) -> None:
+        """Have every MLP recompute its neurons in the backward pass, a few tokens at a time, or keep them."""
+        for layer in range(self.config.n_layers if self.config.has_mlp else 0):
+            self.mlp(layer).set_recompute(recompute)
 
     def block(self, layer: int) -> Block:
         """One layer, typed."""

@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 MAY_DIFFER = frozenset({"train.wandb", "train.device", "train.log_every"})
 """Keys that a resumed run may change: they do not touch its numbers."""
 
+BITS_ALONE = frozenset({"train.memory"})
+"""Keys that a resumed run may change, and then is no longer exact: they change the last bits of its numbers."""
+
 PATHS = frozenset({"data", "start"})
 """Keys that say where inputs lie. Their hashes are kept, so a resumed run may find the same ones at another path."""
+
+
+MEMORY = "memory"
+"""What an environment says of `train.memory` where it is not "save"."""
 
 
 def run_facts(
@@ -61,7 +68,7 @@ def run_facts(
         "data": {"hash": fit.data_hash, "directory": str(fit.directory), "tokenizer_sha256": fit.tokenizer_sha256},
         "config_sha256": config_hash(config),
         "exact": not inexact,
-        "environment": environment_facts(accelerator),
+        "environment": environment_facts(config, accelerator),
     }
 
 
@@ -74,9 +81,10 @@ def config_hash(config: RunConfig) -> str:
     return sha256(canonical_json(values))
 
 
-def environment_facts(accelerator: "Accelerator") -> dict[str, Any]:
-    """The machine, the device and the number of processes that train."""
-    return {**machine_facts(), "device": str(accelerator.device), "processes": accelerator.num_processes}
+def environment_facts(config: RunConfig, accelerator: "Accelerator") -> dict[str, Any]:
+    """The machine, the device, the number of processes that train, and what else decides the last bits."""
+    facts = {**machine_facts(), "device": str(accelerator.device), "processes": accelerator.num_processes}
+    return facts | ({MEMORY: "recompute"} if config.train.memory == "recompute" else {})
 
 
 def inexact_because(
@@ -96,8 +104,8 @@ def inexact_because(
     if start is not None and _inherited(start):
         reasons.append(f"start: {start.state['run']} step {start.step} is not exact")
     if resumed is not None:
-        before = resumed.state.get("environment") or {}
-        for key, now in environment.items():
+        before = {MEMORY: "save"} | (resumed.state.get("environment") or {})
+        for key, now in ({MEMORY: "save"} | environment).items():
             was = before.get(key, now)
             if str(was).split(":")[0] != str(now).split(":")[0]:  # cuda:1 computes as cuda:0 does
                 reasons.append(f"{key}: {was} up to step {resumed.step}, then {now}")

@@ -1,7 +1,7 @@
 """One training run from start to finish: what it starts from, what it goes on from, what it leaves."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from train import hub, tl_files
 from train.card import model_card
 from train.checkpoint import Checkpoint, load, require_run_name, save_checkpoint, step_directory, steps, verified_steps
-from train.config import RunConfig
+from train.config import ModelConfig, RunConfig
 from train.configfile import differences, load_config, read_toml, to_toml, validate
 from train.data.baselines import fit_baselines
 from train.data.resolve import ensure_data
@@ -21,12 +21,21 @@ from train.filesystem import require_space
 from train.lineage import Lineage
 from train.locate import DATA_VARIABLE, find_data, find_step
 from train.loop import Training, is_permanent, steps_of, train
-from train.memory import free_memory, to_train, to_widen
+from train.memory import Need, free_memory, room_on, settled_memory, to_train, to_widen
 from train.model import Transformer
 from train.optim import build_optimizer
 from train.precision import with_settled_precision
 from train.processes import accelerated, require_one_run
-from train.provenance import MAY_DIFFER, PATHS, code_facts, config_hash, environment_facts, inexact_because, run_facts
+from train.provenance import (
+    BITS_ALONE,
+    MAY_DIFFER,
+    PATHS,
+    code_facts,
+    config_hash,
+    environment_facts,
+    inexact_because,
+    run_facts,
+)
 from train.tracking import METRICS, Metrics, Mirror
 from train.widening.moments import initial_moments, moments_of, set_moments
 from train.widening.widen import RECEIPT_ROWS, widen, widened_config
@@ -112,16 +121,18 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
     if inputs.is_finished:
         assert resumed is not None
         return _finish(Outcome(out, found=True, checkpoint=resumed), config, data, is_main)
-    _require_memory(inputs, accelerator)
+    inputs = _require_memory(inputs, out, accelerator)
+    config = inputs.config
     model, lineage = _build_model(inputs)
-    _freeze(model, config)
+    model.set_recompute(config.train.memory == "recompute")
+    freeze(model, config)
     optimizer = build_optimizer(model, config.optim, _copies(inputs))
     model.to(accelerator.device)
     set_moments(model, optimizer, initial_moments(config, inputs.start, resumed, model))
     if is_main and resumed is None:
         require_space(out, 2 * 12 * model.config.n_params)
         write_atomic(out / "run.toml", to_toml(config).encode())
-    inexact = inexact_because(config, inputs.start, resumed, environment_facts(accelerator))
+    inexact = inexact_because(config, inputs.start, resumed, environment_facts(config, accelerator))
     facts = run_facts(config, out.name, inputs.fit, inputs.start, model, accelerator, inexact)
     if resumed is not None and "config_sha256" in resumed.state:
         # An equal config, as `_earlier` checked: a key that a later version adds makes it no other run.
@@ -227,38 +238,65 @@ def _earlier(config: RunConfig, out: Path) -> Checkpoint | None:
         return None
     before, resumed = validate(RunConfig, read_toml(record), str(record)), next(verified_steps(out), None)
     for key, (old, new) in differences(before.model_dump(mode="json"), config.model_dump(mode="json")).items():
-        if key not in MAY_DIFFER and not (key in PATHS and resumed is not None):
+        if key not in MAY_DIFFER | BITS_ALONE and not (key in PATHS and resumed is not None):
             raise BadInput(
                 f"{out}: holds a run with {key} = {old!r}, now {new!r}; choose another --out or the same config"
             )
     return resumed
 
 
-def _require_memory(inputs: Inputs, accelerator: "Accelerator") -> None:
-    """Refuse a run that would not fit, before anything large is made.
+def _require_memory(inputs: Inputs, out: Path, accelerator: "Accelerator") -> Inputs:
+    """Settle `train.memory`, and refuse a run that would not fit, before anything large is made.
 
     Raises:
         EnvironmentProblem: with the bytes needed, the bytes free and what to lower.
     """
     config, start = inputs.config, inputs.start
+    shape, lower = shape_of(config, start, inputs.fit.d_vocab)
+    if start is not None and config.widen is not None and inputs.resumed is None:
+        free = free_memory() // accelerator.num_processes
+        to_widen(start.config, shape).require("widen: widening", free, "lower widen.factor")
+    passes, device = config.train.accumulate * accelerator.num_processes, accelerator.device
+    n_tokens = config.train.rows_per_step // passes * inputs.fit.n_ctx
+    sharing = accelerator.num_processes if device.type == "cpu" else 1
+    needs = needs_of(config, shape, n_tokens, device.type)
+    config = settled_memory(config, needs["save"].total, room_on(device, sharing), out)
+    recomputes = config.train.memory == "recompute"
+    remedy = f"raise train.accumulate or lower {lower}"
+    if not recomputes and needs["recompute"].total < needs["save"].total:
+        remedy = f"give --train.memory recompute ({needs['recompute'].total / 1e9:.1f} GB), {remedy}"
+    need = needs["recompute" if recomputes else "save"]
+    need.require("train: a process", free_memory(device) // sharing, remedy)
+    return replace(inputs, config=config)
+
+
+def shape_of(config: RunConfig, start: Checkpoint | None, d_vocab: int) -> tuple[ModelConfig, str]:
+    """The shape of a run's model as it trains, and the key that makes it smaller.
+
+    Args:
+        start: the checkpoint that the run starts from.
+        d_vocab: of its data.
+    """
     if start is None:
         assert config.model is not None
-        shape, lower = config.model.resolve(inputs.fit.d_vocab), "model.mlp_ratio"
-    else:
-        shape, lower = start.config, "train.rows_per_step"
-        if config.widen is not None:
-            shape, lower = widened_config(start.config, config.widen), "widen.factor"
-            if inputs.resumed is None:
-                free = free_memory() // accelerator.num_processes
-                to_widen(start.config, shape).require("widen: widening", free, "lower widen.factor")
-    blank = Transformer(shape, seed=None)  # pages that nobody writes to take no memory
-    _freeze(blank, config)
+        return config.model.resolve(d_vocab), "model.mlp_ratio"
+    if config.widen is None:
+        return start.config, "train.rows_per_step"
+    return widened_config(start.config, config.widen), "widen.factor"
+
+
+def needs_of(config: RunConfig, shape: ModelConfig, tokens_per_pass: int, device: str) -> dict[str, Need]:
+    """What one process needs with each way of `train.memory`: "save" and "recompute"."""
+    blank = Transformer(shape, seed=None, device="meta")
+    freeze(blank, config)
     n_trained = sum(parameter.numel() for parameter in blank.parameters() if parameter.requires_grad)
-    passes = config.train.accumulate * accelerator.num_processes
-    need = to_train(shape, n_trained, config.train.rows_per_step // passes * inputs.fit.n_ctx, config.optim.l1 > 0)
-    on_cpu = accelerator.device.type == "cpu"
-    free = free_memory(accelerator.device) // (accelerator.num_processes if on_cpu else 1)
-    need.require("train: a process", free, f"raise train.accumulate or lower {lower}")
+    l1, precision = config.optim.l1 > 0, config.train.precision
+    return {
+        way: to_train(
+            shape, n_trained, tokens_per_pass, l1, precision=precision, recompute=way == "recompute", device=device
+        )
+        for way in ("save", "recompute")
+    }
 
 
 def _build_model(inputs: Inputs) -> tuple[Transformer, Lineage | None]:
@@ -286,7 +324,7 @@ def _copies(inputs: Inputs) -> dict[int, int]:
     return copies
 
 
-def _freeze(model: Transformer, config: RunConfig) -> None:
+def freeze(model: Transformer, config: RunConfig) -> None:
     """Let those parameters train that `trainable` matches; by default the widened MLPs, else everything."""
     patterns = ["*"]
     if config.trainable is not None:

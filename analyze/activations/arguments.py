@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from analyze.arguments import ReadsCheckpoints
+from train.errors import BadInput, EnvironmentProblem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,19 @@ class Collect(ReadsCheckpoints):
     """rows read at a time; does not change the result"""
     jobs: int | None = None
     """threads for one layer, processes for several; default: as many as there are cores to use. Changes no result"""
+    dry_run: bool = False
+    """collect nothing; print what collecting and scoring take of memory, disk and time, and what to change where it
+    does not fit. CHECKPOINT may then be a RUN.toml or the name of one, such as wide-solu-2l"""
+    gpu: str | None = None
+    """with --dry-run: reckon with this card: h100, a100, rtx4090, ..."""
 
     def run(self, overrides: list[str]) -> None:
         """Collect, and print where each layer and hook lies."""
+        if self.gpu is not None and not self.dry_run:
+            raise BadInput("--gpu: only with --dry-run; a collection takes the GPU that is there")
+        if self.dry_run:
+            self._dry_run()
+            return
         from analyze.activations.collect import collect
         from train.devices import take_own_device
         from train.launchers import launched_as
@@ -62,3 +73,21 @@ class Collect(ReadsCheckpoints):
             share=(number, processes),
         ):
             print(directory)
+
+    def _dry_run(self) -> None:
+        from analyze.activations.dry_run import dry_run
+
+        reckoned = dry_run(
+            self.checkpoint,
+            self.data,
+            self.out,
+            layers=None if self.layers is None else list(self.layers),
+            hooks=None if self.hooks is None else list(self.hooks),
+            max_tokens=self.max_tokens,
+            sample_tokens=self.sample_tokens,
+            max_neurons=self.max_neurons,
+            gpu=self.gpu,
+        )
+        print(reckoned.text)
+        if reckoned.refusal is not None:
+            raise EnvironmentProblem(reckoned.refusal)

@@ -17,7 +17,7 @@ from analyze.activations.band_examples import N_IN_BAND
 from analyze.activations.directory import HOOKS, ResultDirectory, beside, find_directories
 from analyze.activations.histograms import Histograms
 from analyze.activations.identity import RunIdentity, difference, identity_of, identity_of_results
-from analyze.activations.memory import required
+from analyze.activations.memory import DENSITY, Requirement, required, size_of
 from analyze.activations.moments import MIN_DOCUMENTS, combine
 from analyze.activations.passes import Passes
 from analyze.activations.resume import Say, take_back, work_directory
@@ -51,7 +51,7 @@ from train.data.tokens import TokenFile
 from train.devices import best_device
 from train.errors import BadInput, EnvironmentProblem
 from train.files import canonical_json, clear_leftovers, manifest_hash, publishing, verify
-from train.filesystem import require_space
+from train.filesystem import free_space, require_space
 from train.memory import free_memory
 from train.workers import jobs_that_fit, workers
 
@@ -291,7 +291,7 @@ class _Wanted:
         plan = make_plan(
             tokens, n_rows, sample_share(n_rows * (tokens.n_ctx - 1), widest.n_neurons, self.sample_tokens)
         )
-        needed = required(widest, plan, tokens.d_vocab, DEFAULT, 1, kept=SHARED_BYTES)
+        needed = required(size_of(widest, plan, tokens.d_vocab), DEFAULT, 1, kept=SHARED_BYTES)
         return jobs_that_fit(n_processes, needed.memory, free_memory(), say)
 
 
@@ -381,12 +381,15 @@ def check_same(out: Path, inputs: dict[str, Any]) -> None:
 def check_space(
     plan: Plan, facts: SourceFacts, d_vocab: int, out: Path, settings: CollectSettings, say: Say, kept: int = 0
 ) -> None:
-    """Say what the collection will take, and check that the disk has room for it.
+    """Say what the collection will take, and check that there is memory and that the disk has room for it.
+
+    Sums per token take what neurons make of them. Where the disk would not hold them if every neuron fired on every
+    token id, it must hold what trained neurons were seen to take.
 
     Raises:
-        EnvironmentProblem: the disk has too little room, or cannot be written.
+        EnvironmentProblem: too little memory, a disk with too little room, or one that cannot be written.
     """
-    needed = required(facts, plan, d_vocab, settings, torch.get_num_threads(), kept)
+    needed = required(size_of(facts, plan, d_vocab), settings, torch.get_num_threads(), kept)
     whole = "all of them" if plan.share == 1 else f"{len(plan.tokens):,}"
     say(
         f"{out}: {facts.n_neurons:,} neurons, {plan.n_tokens:,} tokens of {plan.n_documents:,} documents, {whole} "
@@ -401,4 +404,24 @@ def check_space(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
         raise EnvironmentProblem(f"{out.parent}: cannot be written ({failure.strerror})") from None
-    require_space(out.parent, needed.disk)
+    require_memory(out, needed)
+    require_space(out.parent, min(needed.disk, needed.likely_disk))
+    if (free := free_space(out.parent)) < needed.disk:
+        say(
+            f"{out}: the disk has {free / 1e6:,.0f} MB free: enough where neurons fire on {DENSITY:.0%} of the token "
+            f"ids ({needed.likely_disk / 1e6:,.0f} MB); where it fills up, the collection stops and can go on"
+        )
+
+
+def require_memory(out: Path, needed: Requirement) -> None:
+    """Refuse a collection that the system would kill.
+
+    Raises:
+        EnvironmentProblem: with both figures and what to give.
+    """
+    free = free_memory()
+    if needed.memory > free:
+        raise EnvironmentProblem(
+            f"{out}: collecting needs at most {needed.memory / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; "
+            "give --max-neurons or a smaller --sample-tokens"
+        )

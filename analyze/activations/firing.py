@@ -27,7 +27,7 @@ class Firing:
         n = n_neurons
         self.thresholds = np.zeros(n, dtype=np.int16)
         self.bands = BandExamples(n, settings.band_stages)
-        self.sums = Spill(directory, d_vocab, settings.spill_bytes)
+        self.sums = Spill(directory, d_vocab, settings.spill_bytes, settings.unmerged_bytes)
         self.fired = np.zeros(n, dtype=np.int64)
         self.documents = np.zeros(n, dtype=np.int64)
         self.occurrences = np.zeros(d_vocab, dtype=np.int64)

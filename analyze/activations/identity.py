@@ -21,7 +21,7 @@ from train.locate import find_step
 from train.provenance import MAY_DIFFER, PATHS, config_hash
 
 NOT_RECIPE = MAY_DIFFER | PATHS | {"seed", "variant", "widen.seed"}
-NOT_RECIPE |= {"train.accumulate", "train.checkpoint_every", "train.eval_every"}
+NOT_RECIPE |= {"train.accumulate", "train.memory", "train.checkpoint_every", "train.eval_every"}
 """Keys in which the seeds of a variant may differ: the seed itself, names, paths, how the same work is cut."""
 
 SHOWN = 3

@@ -21,6 +21,8 @@ class CollectSettings:
     """Activations (bf16) that one thread transposes at a time."""
     spill_bytes: int = 2**30
     """Size of the work file of sums per token below which it is not merged."""
+    unmerged_bytes: int = 4 * 2**30
+    """What that file may grow by, once it was merged, before it is merged again."""
     band_stages: tuple[int, ...] = (1024, 16384)
     """Tokens, in order of their hashes, after which only groups of examples that can still change are searched on."""
     threaded_bytes: int = 2**24

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Float, Int
 
+from analyze.activations.settings import DEFAULT
 from train.errors import BadInput
 from train.files import verify_file
 from train.filesystem import fsync_path
@@ -126,10 +127,15 @@ class Spill:
     Args:
         directory: where the file lies, as `sums-<generation>.bin`.
         merge_bytes: below this size it is not merged.
+        unmerged_bytes: what it may grow by before it is merged again. When it is merged changes no result: the sums of
+            an entry are added up from the first part to the last in any case.
     """
 
-    def __init__(self, directory: Path, d_vocab: int, merge_bytes: int) -> None:
-        self.directory, self.d_vocab, self.merge_bytes = directory, d_vocab, merge_bytes
+    def __init__(
+        self, directory: Path, d_vocab: int, merge_bytes: int, unmerged_bytes: int = DEFAULT.unmerged_bytes
+    ) -> None:
+        self.directory, self.d_vocab = directory, d_vocab
+        self.merge_bytes, self.unmerged_bytes = merge_bytes, unmerged_bytes
         self.generation = self.n_bytes = self._compacted = 0
         self._parts: list[tuple[int, int, int]] = []
         """First neuron, number of neurons and number of entries of each part, in the order of the file."""
@@ -162,10 +168,11 @@ class Spill:
                 yield first, merged(parts, self.d_vocab)
 
     def compact(self) -> None:
-        """Merge the file if it has grown to several times the size that it had when merged."""
-        if self.n_bytes < max(self.merge_bytes, 3 * self._compacted):
+        """Merge the file if it has grown to several times the size that it had when merged, or by `unmerged_bytes`."""
+        grown = min(3 * self._compacted, self._compacted + self.unmerged_bytes)
+        if self.n_bytes < max(self.merge_bytes, grown):
             return
-        fresh = Spill(self.directory, self.d_vocab, self.merge_bytes)
+        fresh = Spill(self.directory, self.d_vocab, self.merge_bytes, self.unmerged_bytes)
         fresh.generation = self.generation + 1
         for first, table in self.tables():
             fresh.add(first, table)

@@ -17,6 +17,7 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from analyze.activations.memory import to_score
 from analyze.activations.provenance import located
 from analyze.activations.sample import BLOCK, Sample, SampleFile, SampleWriter, blocks
 from analyze.activations.store import Activations, open_activations
@@ -30,8 +31,6 @@ TOGETHER = {"labelled": "k_eff", "throughout": "k_eff"}
 """Scores that take what another has fitted, and that one: in one process it is fitted once."""
 BY_NEURON = frozenset({"k_eff", "throughout", "fidelity"})
 """Scores that compute each neuron alone, so that a block may be cut anywhere."""
-PROGRAM_BYTES = 900_000_000
-"""A process with its libraries, and the text, grammar and labels that it reads."""
 LEAST_CELLS = 10_000_000
 """Neurons x sampled tokens of a layer from which starting processes pays: they take seconds to start."""
 _TOKENS_AT_ONCE = 8192
@@ -76,17 +75,12 @@ class Neurons:
         return self.whole.read_tokens(first, stop)[:, self.first : self.stop]
 
 
-def memory_of(acts: Activations) -> int:
-    """Bytes that one process takes at most: the program, and five copies of a block of neurons."""
-    return PROGRAM_BYTES + 5 * 4 * len(acts.tokens) * min(BLOCK, acts.n_neurons)
-
-
 def affordable(acts: Activations, pool: Workers, say: Callable[[str], None]) -> bool:
     """Whether a layer is worth several processes and memory for them is free; limits the pool to those that fit."""
     if pool.jobs == 1 or acts.n_neurons * len(acts.tokens) < LEAST_CELLS:
         return False
     if not pool.started:
-        pool.limit(jobs_that_fit(pool.jobs, memory_of(acts), free_memory(), say))
+        pool.limit(jobs_that_fit(pool.jobs, to_score(acts.n_neurons, len(acts.tokens)), free_memory(), say))
     return pool.jobs > 1
 
 

@@ -48,8 +48,10 @@ def training_seconds(config: RunConfig, shape: ModelConfig) -> float:
 def training_bytes(config: RunConfig, shape: ModelConfig) -> int:
     """As `train.training_run` asks for before it trains, every parameter trained, and the program."""
     rows = config.train.rows_per_step // config.train.accumulate
-    need = to_train(shape, shape.n_params, rows * shape.n_ctx, config.optim.l1 > 0)
-    return PROGRAM + need.weights + need.activations
+    precision = "bf16" if config.train.precision == "bf16" else "fp32"
+    recompute, l1 = config.train.memory == "recompute", config.optim.l1 > 0
+    need = to_train(shape, shape.n_params, rows * shape.n_ctx, l1, precision=precision, recompute=recompute)
+    return PROGRAM + need.total
 
 
 def measuring_seconds(n_neurons: int, n_tokens: int, n_nulls: int) -> float:

@@ -1,34 +1,11 @@
 """The shape of a DATA.toml: sources, and how their text becomes tokens."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from train.config import MAX_COUNT, Section, Several, UserPath
+from train.config import MAX_COUNT, Grown, Several, UserPath
 from train.textfiles import check_encoding
-
-
-class Grown(Section):
-    """A table that got keys after data had been prepared from it.
-
-    Keys in `later` are left out of what is written where they have their defaults, so that the hashes of data that was
-    prepared before stay what they are.
-    """
-
-    later: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: Any) -> dict[str, Any]:
-        fields = type(self).model_fields
-        return {
-            key: value
-            for key, value in handler(self).items()
-            if (key not in self.later or getattr(self, key) != fields[key].default) and key not in self._unsaid()
-        }
-
-    def _unsaid(self) -> frozenset[str]:
-        """Further keys that say nothing here."""
-        return frozenset()
 
 
 class SourceConfig(Grown):

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from analyze.activations.collect import collect_source
 from analyze.activations.directory import beside
+from analyze.activations.memory import SCORING_PROGRAM_BYTES
 from analyze.activations.store import open_activations
 from analyze.activations.threads import one_torch_thread
 from analyze.scores import parts
@@ -95,7 +96,7 @@ def test_no_jobs_is_bad_input(layer: Path, analyze_command: Command):
 
 def test_memory_for_one_process_starts_none_and_says_so(layer: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(parts, "LEAST_CELLS", 0)
-    monkeypatch.setattr(parts, "free_memory", lambda: parts.PROGRAM_BYTES)
+    monkeypatch.setattr(parts, "free_memory", lambda: SCORING_PROGRAM_BYTES)
     lines: list[str] = []
     assert not affordable(open_activations(layer), Workers(2), lines.append)
     assert len(lines) == 1
