@@ -13,6 +13,7 @@ import io
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from train.data.tokens import TokenFile
 from train.loss import NextTokenLoss
 from train.model import Transformer
 from train.training_run import run
-from train.watching import NeuronRanges, StepNorms
+from train.watching import LossByGroup, NeuronRanges, StepNorms
 
 
 @dataclass
@@ -62,6 +63,13 @@ def main(arguments: Arguments) -> None:
             print(f"round {number + 1}: {seconds[True]:.2f} s of processors, {seconds[False]:.2f} without", flush=True)
     print(f"ratio {statistics.median(ratios):.4f} (median), {min(ratios):.4f} to {max(ratios):.4f}; target below 1.02")
     print("weights equal to the bit" if len(hashes) == 1 else "WEIGHTS DIFFER")
+    with tempfile.TemporaryDirectory(prefix="polysem-watching-") as name, counting() as spent:
+        start = time.process_time()
+        with contextlib.redirect_stderr(io.StringIO()):
+            run(config, Path(name) / "run-s0")
+        print(
+            f"inside the watch's own calls: {sum(spent) / (time.process_time() - start):.2%} of the time of processors"
+        )
 
 
 def shortened(config: RunConfig, arguments: Arguments) -> RunConfig:
@@ -74,6 +82,40 @@ def shortened(config: RunConfig, arguments: Arguments) -> RunConfig:
         "eval_tokens": max(n_ctx, round(config.train.eval_tokens * share / 2)),  # of two: one before the first step
     }
     return config.model_copy(update={"data": arguments.data, "train": config.train.model_copy(update=changes)})
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[list[float]]:
+    """Inside the block the seconds of processors that watching takes are added to the list."""
+    spent: list[float] = []
+
+    def timed(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*words: Any, **named: Any) -> Any:
+            start = time.process_time()
+            try:
+                return real(*words, **named)
+            finally:
+                spent.append(time.process_time() - start)
+
+        return call
+
+    def noting(ranges: NeuronRanges, layer: int, function: Callable[..., Any]) -> Callable[..., Any]:
+        def own(pre: torch.Tensor) -> torch.Tensor:
+            start = time.process_time()
+            values = function(pre)
+            spent.append(start - time.process_time())  # the activation is not the watch's
+            return values
+
+        return timed(real_noting(ranges, layer, own))
+
+    real_noting = NeuronRanges._noting
+    with contextlib.ExitStack() as stack:
+        for place, name in ((StepNorms, "__init__"), (StepNorms, "before"), (StepNorms, "after"), (loop, "memory")):
+            stack.enter_context(mock.patch.object(place, name, timed(getattr(place, name))))
+        for place, name in ((LossByGroup, "__init__"), (LossByGroup, "add"), (NeuronRanges, "dead")):
+            stack.enter_context(mock.patch.object(place, name, timed(getattr(place, name))))
+        stack.enter_context(mock.patch.object(NeuronRanges, "_noting", noting))
+        yield spent
 
 
 @contextlib.contextmanager
