@@ -5,8 +5,11 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.train.fixtures import small_data
+from tests.train.fixtures import write_text
 from train.checkpoint import step_directory, steps
+from train.configfile import validate
+from train.data.config import DataConfig
+from train.data.prepare import prepare
 
 RUN = """
 data = "{data}"
@@ -37,12 +40,26 @@ nulls = ["rotated"]
 def minute_study(directory: Path, tokens: int = 20 * 64, checkpoint_every: int = 10) -> Path:
     """Its TOML, beside its base run and its data."""
     if not (directory / "data").exists():
-        small_data(directory / "data")
-    (directory / "run.toml").write_text(
-        RUN.format(data=directory / "data" / "data", tokens=tokens, every=checkpoint_every)
-    )
+        _prepare(directory)
+    (directory / "run.toml").write_text(RUN.format(data=directory / "data", tokens=tokens, every=checkpoint_every))
     (directory / "minute.toml").write_text(STUDY.format(base=directory / "run.toml"))
     return directory / "minute.toml"
+
+
+def _prepare(directory: Path) -> None:
+    """Documents enough for neurons to be scored: a rare one, which fires in fewer than 30, is not."""
+    (directory / "texts").mkdir()
+    for index in range(200):
+        path = write_text(directory / "texts" / f"{index:03}.txt", 1 + index % 3)
+        path.write_text(f"Number {index}. {path.read_text()}")
+    values = {
+        "name": "minute",
+        "d_vocab": 300,
+        "n_ctx": 16,
+        "eval_share": 0.4,
+        "sources": [{"kind": "files", "weight": 1, "paths": [str(directory / "texts" / "*.txt")]}],
+    }
+    prepare(validate(DataConfig, values, "test"), directory / "data")
 
 
 def numbers_of(out: Path) -> dict[str, object]:

@@ -24,6 +24,7 @@ from tests.analyze.study.minute import minute_study, numbers_of
 from tests.commands import Command
 from train.checkpoint import load, steps
 from train.errors import BadInput, EnvironmentProblem
+from train.parquet import read_parquet
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 900
@@ -68,6 +69,9 @@ def plain(toml: Path, root: Path) -> dict[str, object]:
     assert done.returncode == 0, done.stderr
     numbers = numbers_of(root / "plain")
     assert len(numbers) == 2 * 7 + 3 + 1  # steps of two runs, scored steps, the comparison
+    (path,) = (root / "plain/results/minute").glob("wide-s0/*/*/scores.parquet")
+    scores = read_parquet(path)
+    assert scores["k_eff"].drop_nulls().drop_nans().n_unique() > 5  # else equal scores would say nothing
     return numbers
 
 
