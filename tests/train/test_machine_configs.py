@@ -72,7 +72,7 @@ def test_a_script_trains_the_run_that_it_is_given(path, finished, data, tmp_path
         str(config),
         f"--out={out}",
     ]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300, env=environ, cwd=ROOT)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=900, env=environ, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert load(out).step == 20
     assert load(out).state["environment"]["processes"] == (1 if path.name == "one-gpu.sh" else 2)
