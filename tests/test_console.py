@@ -107,6 +107,12 @@ def test_wrong_usage_is_one_line_with_the_nearest_right_one(polysem: Command, wo
     assert polysem(*words).is_refusal(2, *parts)
 
 
+def test_keys_of_a_file_may_stand_before_its_name_or_without_one(polysem: Command):
+    for words in (("--train.tokenz", "1"), ("--train.tokenz=1", "smoke"), ("--train.tokenz", "-1", "--jobs", "1")):
+        assert polysem("study", *words).is_refusal(2, "unknown key 'train.tokenz'")
+    assert polysem("toy", "--list").code == 0
+
+
 def test_a_directory_that_cannot_be_written_is_one_line(polysem: Command, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     said = polysem("prepare", "smoke", "--out", tmp_path / "file" / "data")

@@ -95,8 +95,12 @@ def run_command(program: Program) -> None:
 def options_of(kind: type[Command]) -> list[str]:
     """The options of a command as users type them, such as `--max-tokens`."""
     hints = get_type_hints(kind, include_extras=True)
-    named = [each.name for each in fields(kind) if _POSITIONAL not in getattr(hints[each.name], "__metadata__", ())]
-    return [f"--{name.replace('_', '-')}" for name in named]
+    names = []
+    for each in fields(kind):
+        told = getattr(hints[each.name], "__metadata__", ())
+        if _POSITIONAL not in told:
+            names.append(next((name for one in told if (name := getattr(one, "name", None))), each.name))
+    return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def _with_home(word: str) -> str:
@@ -142,13 +146,35 @@ def _run(program: Program, words: list[str]) -> None:
 
 def _parse(kind: type[Command], prog: str, words: list[str]) -> tuple[Command, list[str]]:
     """The command and the words that are none of its arguments; what is wrong with them is one line."""
+    words, keys = _without_keys(kind, words) if kind.takes_overrides else (words, [])
     with redirect_stderr(io.StringIO()) as said:
         try:
-            return tyro.cli(kind, prog=prog, args=words, return_unknown_args=True)
+            command, rest = tyro.cli(kind, prog=prog, args=words, return_unknown_args=True)
+            return command, [*keys, *rest]
         except SystemExit as left:
             if not left.code:
                 raise
     raise BadInput(f"command line: {_complaint(said.getvalue())}; see {prog} --help")
+
+
+def _without_keys(kind: type[Command], words: list[str]) -> tuple[list[str], list[str]]:
+    """The words without keys of a file and their values, and these: the parser would take a value for an argument.
+
+    So `study --train.tokens 1e5` needs no name of a study before it.
+    """
+    own = {*options_of(kind), "--debug", "--no-debug", "--help"}
+    kept: list[str] = []
+    keys: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("--") or word.partition("=")[0].replace("_", "-") in own:
+            kept.append(word)
+            continue
+        keys.append(word)
+        if "=" not in word and waiting and not waiting[0].startswith("--"):
+            keys.append(waiting.pop(0))
+    return kept, keys
 
 
 def _complaint(box: str) -> str:
