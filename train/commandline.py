@@ -162,7 +162,7 @@ def _without_keys(kind: type[Command], words: list[str]) -> tuple[list[str], lis
 
     So `study --train.tokens 1e5` needs no name of a study before it.
     """
-    own = {*options_of(kind), "--debug", "--no-debug", "--help"}
+    own = {"--help", *(f"--{prefix}{name[2:]}" for name in options_of(kind) for prefix in ("", "no-"))}
     kept: list[str] = []
     keys: list[str] = []
     waiting = list(words)
