@@ -107,11 +107,14 @@ class DaskScheduler(Scheduler):
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its tracebacks; we say one line
         if not self._address:
             workers = local_workers(tasks, self._jobs, free_memory())
-            options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
-            with (
-                LocalCluster(n_workers=workers, silence_logs=logging.CRITICAL, **options) as cluster,
-                Client(cluster, set_as_default=False) as client,
-            ):
+            # dask would warn where its usual port is taken, and kill a worker by its memory, which is not its task's.
+            options: dict[str, Any] = {"processes": True, "threads_per_worker": 1, "memory_limit": 0}
+            options["dashboard_address"] = "127.0.0.1:0"
+            try:
+                cluster = LocalCluster(n_workers=workers, silence_logs=logging.CRITICAL, **options)
+            except (OSError, RuntimeError, TimeoutError) as failure:
+                raise EnvironmentProblem(f"{self._where} does not start ({one_line(str(failure), 200)})") from None
+            with cluster, Client(cluster, set_as_default=False) as client:
                 yield client
             return
         try:
