@@ -30,6 +30,7 @@ setup(
         "analyze": [
             "templates/*",
             "scores/validity.json",
+            "headline/*.toml",
             "labels/families/*.toml",
             "validation/*.toml",
             "validation/*/*.toml",

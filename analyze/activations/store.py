@@ -33,6 +33,8 @@ SCORED, DEAD, RARE = 0, 1, 2
 STATUS_NAMES = ("scored", "dead", "rare")
 IDENTITY = frozenset({"run_hash", "start_hash", "root_hash", "train_data_hash", "recipe"})
 """Keys of the meta that results of earlier versions lack; they are read from the checkpoint then."""
+MOST_NEURONS = 1024
+"""Slow scores read a sample of so many neurons where a layer has more."""
 HALVES = ("fit", "eval")
 """A score is fitted on the documents of one half and measured on those of the other."""
 
@@ -166,6 +168,8 @@ class Activations:
     bands: pl.DataFrame | None = None
     token_sums: TokenSums | None = None
     """Lies in the sample's directory and is deleted with it."""
+    chosen: Bool[np.ndarray, "n"] | None = None
+    """Of part of a layer: which of its neurons are in the sample of the whole layer (`sampled_neurons`)."""
 
     @property
     def n_neurons(self) -> int:
@@ -181,6 +185,19 @@ class Activations:
         if not 0 <= first < stop <= self.meta.n_neurons:
             raise BadInput(f"neurons {first}..{stop}: the layer has {self.meta.n_neurons}")
         return self.sample.read(first, stop)
+
+
+def sampled_neurons(acts: Activations) -> Bool[np.ndarray, "n"]:
+    """The neurons that slow scores read: all, or MOST_NEURONS of a wide layer at random, the same every time."""
+    return sample_of(acts.n_neurons) if acts.chosen is None else acts.chosen
+
+
+def sample_of(n_neurons: int) -> Bool[np.ndarray, "n"]:
+    """`sampled_neurons` of a whole layer of so many."""
+    chosen = np.ones(n_neurons, bool)
+    if n_neurons > MOST_NEURONS:
+        chosen[np.random.default_rng(n_neurons).permutation(n_neurons)[MOST_NEURONS:]] = False
+    return chosen
 
 
 def drop_sample(directory: Path) -> None:

@@ -89,6 +89,7 @@ def _over_seeds(score: ComparedScore, summary: ScoreSummary) -> dict[str, Value 
         "mono_share_all": summary.share_all,
         "single_token_share": summary.single_token_share,
         **({} if decides is None else {decides.column: summary.judged_by}),
+        **({} if score.verdict.seen is None else {"seen_share": summary.seen}),
         "mono_share": summary.share,
         "mono_share_by_seed": _listed(f"{share:.6g}" for share in summary.share_by_seed),
         "mono_number": summary.number,

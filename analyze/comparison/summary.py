@@ -1,15 +1,15 @@
 """The scores of one run, layer and hook in figures: shares, numbers and medians, and the same of its nulls."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from math import nan
+from dataclasses import dataclass, replace
+from math import nan, sqrt
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from analyze.activations.store import DEAD, RARE, SCORED
+from analyze.activations.store import DEAD, RARE, SCORED, sample_of
 from analyze.comparison.results import Cell
 from analyze.nulls import shown_nulls
 from analyze.scores import SCORES
@@ -43,16 +43,23 @@ def compared_scores(columns: Iterable[str]) -> tuple[ComparedScore, ...]:
 
 @dataclass(frozen=True)
 class Called:
-    """What a score calls monosemantic among the neurons of a layer or of a null, each cluster of duplicates once."""
+    """What a score says yes of among the neurons of a layer or of a null, each cluster of duplicates once."""
 
     mono: float
     judged: float
     values: Float[ndarray, "n"]
     """The figure that the verdict goes by, of each judged cluster."""
+    of_layer: float = 1.0
+    """Neurons of the layer for each that the score reads: above 1 where it reads a sample of a wide layer."""
+
+    @property
+    def number(self) -> float:
+        """So many in the whole layer."""
+        return self.mono * self.of_layer
 
     @property
     def share(self) -> float:
-        """Monosemantic among judged; NaN where none is judged."""
+        """Of the judged; NaN where none is."""
         return self.mono / self.judged if self.judged else nan
 
 
@@ -78,11 +85,16 @@ class ScoreInCell:
     share: float
     share_all: float
     """Of all neurons."""
-    number: int
+    number: float
+    """In the whole layer."""
     single_token_share: float
     """Of the monosemantic neurons."""
     judged_by: float
     """Median over scored neurons of the figure that decides whether they are judged; NaN: no such figure."""
+    sampling_error: float
+    """Standard error of `share` that comes from reading a sample of a wide layer; 0 where all neurons are read."""
+    seen: float
+    """Share of the neurons with a figure that are like those the score was fitted on; NaN: it was not fitted."""
     verdicts: Float[ndarray, "n"]
     """1 or 0 of every judged neuron, in the order of `ranks` and `clusters`."""
     ranks: Float[ndarray, "m"]
@@ -145,7 +157,7 @@ def summarize(cell: Cell, scores: Sequence[ComparedScore], untrained: Rows | Non
         always_on_share=_mean(own["always_on"]),
         firing_rate=_median(own.filter(pl.col("status") == SCORED)["firing_rate"]),
         scores={score.name: _score_in_cell(own, score) for score in scores},
-        own=rows_of(own, scores),
+        own=_of_layer(rows_of(own, scores), own.height, scores),
         nulls=nulls,
     )
 
@@ -158,22 +170,36 @@ def rows_of(neurons: pl.DataFrame, scores: Sequence[ComparedScore]) -> Rows:
     return Rows(called, {name: values.to_numpy() for name, values in ranks.items()})
 
 
+def _of_layer(rows: Rows, n_neurons: int, scores: Sequence[ComparedScore]) -> Rows:
+    """The rows of a layer, numbers of sampled scores those of the whole layer."""
+    of_layer = n_neurons / max(int(sample_of(n_neurons).sum()), 1)
+    sampled = {score.name for score in scores if score.verdict.sampled}
+    called = {name: replace(each, of_layer=of_layer) if name in sampled else each for name, each in rows.called.items()}
+    return replace(rows, called=called)
+
+
 def _score_in_cell(own: pl.DataFrame, score: ComparedScore) -> ScoreInCell:
-    verdict = score.verdict
+    verdict, n_neurons = score.verdict, own.height
+    if verdict.sampled:
+        own = own.filter(pl.Series(sample_of(n_neurons)))
+    of_layer = n_neurons / max(own.height, 1)
     scored = own.filter(pl.col("status") == SCORED)
     judged = own.filter(pl.col(verdict.column).is_not_null())
     verdicts = judged[verdict.column].cast(pl.Float64).to_numpy()
     # Cast, because a column without a single verdict is of no type.
     mono = judged.filter(pl.col(verdict.column).cast(pl.Boolean))
+    share = float(verdicts.mean()) if judged.height else nan
     return ScoreInCell(
         median=_median(over_clusters(judged, verdict.value)),
         n_judged=judged.height,
         na_share=1 - judged.height / max(scored.height, 1),
-        share=float(verdicts.mean()) if judged.height else nan,
+        share=share,
         share_all=mono.height / max(own.height, 1),
-        number=mono.height,
+        number=mono.height * of_layer,
         single_token_share=_mean(mono[_SINGLE_TOKEN]) if _SINGLE_TOKEN in own.columns else nan,
         judged_by=nan if verdict.judged_by is None else _median(scored[verdict.judged_by.column]),
+        sampling_error=sqrt(share * (1 - share) / judged.height * (1 - 1 / of_layer)) if judged.height else nan,
+        seen=_mean(own[verdict.seen]) if verdict.seen in own.columns else nan,
         verdicts=verdicts,
         ranks=judged[score.rank].cast(pl.Float64).drop_nulls().drop_nans().to_numpy(),
         clusters=cluster_ids(judged),

@@ -2,6 +2,7 @@
 
 from math import isfinite
 
+from analyze.activations.store import MOST_NEURONS
 from analyze.comparison.comparison import Comparison
 from analyze.comparison.controls import CONTROLS
 from analyze.comparison.results import Place
@@ -10,7 +11,7 @@ from analyze.comparison.summary import ComparedScore
 from analyze.comparison.wording import doubts, glossary, null_of_z, rate_of, tests_made, unjudged, with_interval
 from analyze.nulls import NULLS, shown_nulls
 from analyze.scores import SCORES
-from analyze.scores.validity import may_lead, validity_line
+from analyze.scores.validity import may_lead, neurons_called, validity_line
 from analyze.tables import Table, count, number, percent, plain
 
 
@@ -30,11 +31,12 @@ def rounded(value: float) -> str:
 
 
 def headline(comparison: Comparison, score: ComparedScore) -> Table:
-    """Monosemantic neurons by one score: the main table, or the same by another score.
+    """The neurons that one score says yes of: the main table, or the same by another score.
 
     A score that has not passed on planted neurons stands under a title that says so.
     """
     rows = []
+    called = neurons_called(score.name, score.verdict.called)
     for row in comparison.rows:
         summary = row.scores[score.name]
         is_reference = row.variant == comparison.reference
@@ -49,23 +51,37 @@ def headline(comparison: Comparison, score: ComparedScore) -> Table:
                 ("dead %", percent(row.dead_share)),
                 ("firing %", percent(row.firing_rate)),
                 (f"median {score.title}", number(summary.median)),
-                ("mono % of scored", with_interval(summary.share, percent)),
-                ("mono % of all", percent(summary.share_all)),
-                ("mono neurons", with_interval(summary.number, count)),
+                ("called so % of judged", with_interval(summary.share, percent)),
+                (f"{score.verdict.neither} %", percent(summary.na_share)),
+                *((("like planted %", percent(summary.seen)),) if score.verdict.seen else ()),
+                ("called so % of all", percent(summary.share_all)),
+                ("called so", with_interval(summary.number, count)),
                 ("duplicates once", rounded(summary.once.mean)),
-                ("single-token % of mono", percent(summary.single_token_share)),
+                ("single-token % of these", percent(summary.single_token_share)),
                 (f"difference to {comparison.reference}", difference),
             )
         )
     return Table.of(
-        f"Monosemantic neurons by {score.title}"
+        f"{called[0].upper()}{called[1:]} by {score.title}"
         if may_lead(score.name)
-        else f"What {score.title} calls monosemantic: a description, by a score that has not passed",
+        else f"What {score.title} calls {called}: a description, by a score that has not passed",
         f"{validity_line(score.name)}. Cells: mean over seeds [95 % t interval over seeds]. Loss: "
         "nats a token on held-out text. Peak rate: the largest learning rate. Firing: per cent of tokens on which the "
-        "median scored neuron fires. Difference: percentage points of the share of scored neurons, paired by seed. "
-        "Median and difference count duplicates once.",
+        "median scored neuron fires. Difference: percentage points of the share of judged neurons, paired by seed. "
+        f"Median and difference count duplicates once.{_sampled(comparison, score)}",
         rows,
+    )
+
+
+def _sampled(comparison: Comparison, score: ComparedScore) -> str:
+    """In which wide layers a score has read a sample of the neurons, and the error of that; empty where in none."""
+    errors = [(row, row.scores[score.name].sampling_error) for row in comparison.rows]
+    of = [f"{row} ± {percent(error)}" for row, error in errors if error > 0]
+    if not of:
+        return ""
+    return (
+        f" Of wide layers a random sample of {MOST_NEURONS:,} neurons is read; standard error of that, in percentage "
+        f"points at each seed: {', '.join(of)}."
     )
 
 
@@ -91,8 +107,8 @@ def chance(comparison: Comparison) -> Table:
             )
     return Table.of(
         "Against chance",
-        "Per cent of judged neurons called monosemantic, each cluster of duplicates counted once; dead: per cent of "
-        "all neurons; firing: per cent of tokens on which the median scored neuron fires; excess in percentage "
+        "Per cent of judged neurons that a score says yes of, each cluster of duplicates counted once; dead: per cent "
+        "of all neurons; firing: per cent of tokens on which the median scored neuron fires; excess in percentage "
         f"points, paired by seed [95 % t interval over seeds].{_not_allowed(comparison)}",
         rows,
     )
@@ -158,13 +174,13 @@ def widened(comparison: Comparison) -> Table | None:
         ]
         for score in comparison.scores:
             summary = row.scores[score.name]
-            cells.append((f"{score.title}: mono %", with_interval(summary.once_share, percent)))
-            cells.append((f"{score.title}: mono neurons", with_interval(summary.once, rounded)))
+            cells.append((f"{score.title}: called so %", with_interval(summary.once_share, percent)))
+            cells.append((f"{score.title}: called so", with_interval(summary.once, rounded)))
         rows.append(cells)
     table = Table.of(
         "Widened models beside their parent",
-        "Loss at birth is the first evaluation of the run. Monosemantic shares and numbers count each cluster of "
-        "duplicates once, so that a copy is not a second monosemantic neuron.",
+        "Loss at birth is the first evaluation of the run. Shares and numbers of neurons called so count each cluster "
+        "of duplicates once, so that a copy is not a second such neuron.",
         rows,
     )
     return table if rows else None
@@ -194,7 +210,7 @@ def controls(comparison: Comparison) -> Table | None:
     table = Table.of(
         "Widened models against their controls",
         "Differences paired by seed [95 % t interval over seeds]: of the held-out loss in nats a token, of the share "
-        "monosemantic in percentage points, each cluster of duplicates counted once. Narrow, trained on: the same "
+        "called so in percentage points, each cluster of duplicates counted once. Narrow, trained on: the same "
         "start, rows and schedule without widening; copies without noise: as many, which nothing parts. Superposition "
         "was reduced only where both intervals lie above 0 (`beats both`: yes); `no`: one lies below; else not shown.",
         rows,

@@ -57,6 +57,10 @@ class ScoreSummary:
     single_token_share: float
     judged_by: float
     """Median of the figure that decides whether a neuron is judged; NaN where the score has no such figure."""
+    sampling_error: float
+    """Of the share at one seed, in a wide layer that the score reads a sample of; else 0."""
+    seen: float
+    """Of neurons with a figure, those like the ones that the score was fitted on; NaN where it was not fitted."""
     share: Estimate
     share_by_seed: tuple[float, ...]
     number: Estimate
@@ -217,10 +221,12 @@ def _summary(cells: Sequence[CellSummary], partners: Sequence[CellSummary], name
         share_all=estimate(lambda score: score.share_all).mean,
         single_token_share=estimate(lambda score: score.single_token_share).mean,
         judged_by=estimate(lambda score: score.judged_by).mean,
+        sampling_error=estimate(lambda score: score.sampling_error).mean,
+        seen=estimate(lambda score: score.seen).mean,
         share=estimate(lambda score: score.share).clipped(0.0, 1.0),
         share_by_seed=tuple(each.scores[name].share for each in cells),
         number=estimate(lambda score: score.number).clipped(0.0),
-        once=mean_interval([each.mono for each in called]).clipped(0.0),
+        once=mean_interval([each.number for each in called]).clipped(0.0),
         once_share=mean_interval([each.share for each in called]).clipped(0.0, 1.0),
         within=_within(cells, name).clipped(0.0, 1.0),
         nulls={null.name: _against(cells, name, null.name) for null in shown_nulls()},

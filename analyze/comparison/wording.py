@@ -7,7 +7,7 @@ from analyze.comparison.comparison import Comparison
 from analyze.comparison.summary import ComparedScore
 from analyze.comparison.variants import VariantResult
 from analyze.nulls import DEFAULT_NULLS, shown_nulls
-from analyze.scores.validity import validity_of
+from analyze.scores.validity import neurons_called, validity_of
 from analyze.statistics import Estimate, minimum_seeds
 from analyze.tables import count
 
@@ -99,7 +99,7 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         reasons.append(f"Runs were trained in unlike arithmetic: {', '.join(comparison.precisions)}.")
     for score in comparison.scores:
         name, title = score.name, score.title
-        validity = validity_of(name)
+        validity, called = validity_of(name), neurons_called(name, score.verdict.called)
         if validity is None or not validity.headline:
             line = "it has not been measured" if validity is None else validity.line()
             reasons.append(
@@ -109,7 +109,7 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         for null in shown_nulls():
             excesses = {id(row): row.scores[name].nulls[null.name].excess.mean for row in rows}
             doubt(
-                f"{title} calls no more neurons monosemantic than {null.phrase} shows",
+                f"By {title}, no more {called} than {null.phrase} shows",
                 lambda row, excesses=excesses: excesses[id(row)] <= 0,
             )
             doubt(
@@ -135,7 +135,8 @@ def doubts(comparison: Comparison) -> tuple[str, ...]:
         tokens = ", ".join(map(count, sorted(scratch)))
         reasons.append(f"Variants from scratch saw unequal numbers of tokens: {tokens}.")
     doubt(
-        f"More than half of the neurons {primary.title} calls monosemantic answer to a single token",
+        f"More than half of the {neurons_called(primary.name, primary.verdict.called)} by {primary.title} answer to a "
+        "single token",
         lambda row: row.scores[primary.name].single_token_share > 0.5,
     )
     for score in comparison.scores:
@@ -153,23 +154,23 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     *first, last = (f"on {null.meaning}" for null in nulls)
     return (
         (
-            "mono",
-            "called monosemantic, that is, answering to one thing, by that score. "
+            "called so",
+            "What a score says yes of. "
             f"{' '.join(score.verdict.meaning for score in comparison.scores)}",
         ),
         (
             "scored, all",
             "A neuron is scored if it is neither dead (its range is at most a millionth of the layer's median range) "
-            "nor rare (it fires in fewer than 30 documents). `mono % of scored` also leaves out neurons that the "
-            "score does not judge (NA). `mono % of all` divides by every neuron of the layer.",
+            "nor rare (it fires in fewer than 30 documents). `called so % of judged` also leaves out neurons "
+            "that the score does not judge (NA). `called so % of all` divides by every neuron of the layer.",
         ),
         (
             "firing",
             "A neuron fires where it lies above 0.1 x its 99.99th percentile. The tables give the median share of "
-            "tokens because it moves with the learning rate, and shares of monosemantic neurons move with both.",
+            "tokens because it moves with the learning rate, and shares of neurons called so move with both.",
         ),
         ("duplicates once", "Neurons whose activations correlate above 0.95 form a cluster. It counts as one neuron."),
-        ("single-token", "Share of the monosemantic neurons that answer to one token only."),
+        ("single-token", "Share of the neurons called so that answer to one token only."),
         (
             ", ".join(null.title for null in nulls),
             f"Nulls: what chance gives. They are the same score {'; '.join(first)}; and {last}. Where a trained model "

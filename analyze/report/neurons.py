@@ -134,11 +134,11 @@ class CellCards:
         members = self.rows.filter(pl.col("duplicate_cluster") == row["duplicate_cluster"]).height
         if members > 1:
             facts.append(("one of", f"{members} duplicates"))
-        called = {None: "not judged", True: "mono", False: "poly"}[row[verdict.column]]
+        mono = row[verdict.column]
         return Card(
             f"{self.cell.place} neuron {neuron}",
-            called,
-            called.replace(" ", "-"),
+            verdict.word(mono),
+            {None: "not-judged", True: "mono", False: "poly"}[mono],
             tuple(facts),
             self._examples(neuron),
             _rules(row),

@@ -46,7 +46,7 @@ def score_figure(study: Study) -> Figure:
         visible(f"Cumulative distribution of {title}. {listed}."),
         f"How to read it: the height of a curve is the share of judged neurons with at most this {title}{scale}. All "
         f"seeds together, duplicates counted once. {side} of the dotted line at {verdict.threshold:g} a neuron is "
-        "called monosemantic. Where the trained curve runs with those of its nulls, the score has shown nothing.",
+        f"called {verdict.called}. Where the trained curve runs with those of its nulls, the score has shown nothing.",
     )
 
 

@@ -8,7 +8,7 @@ from analyze.figures import Figure
 from analyze.nulls import shown_nulls
 from analyze.report.base import Paragraph, Part, Section, Study
 from analyze.report.plots import Dot, dot_plot
-from analyze.scores.validity import may_lead, validity_line
+from analyze.scores.validity import may_lead, neurons_called, says_monosemantic, validity_line
 from analyze.tables import count, percent, visible
 
 
@@ -21,6 +21,7 @@ def _section(study: Study) -> Section:
 def summary(comparison: Comparison) -> list[str]:
     """Sentences made from the numbers; they name estimates, and claim nothing that was not tested."""
     name, title = comparison.primary.name, comparison.primary.title
+    called = neurons_called(name, comparison.primary.verdict.called)
     rows = [(row, row.scores[name]) for row in comparison.rows if row.scores[name].share.n]
     if not rows:
         return [f"No neuron could be judged by {title}."]
@@ -28,13 +29,13 @@ def summary(comparison: Comparison) -> list[str]:
     if not may_lead(name):
         sentences.append(
             f"Read this first: {title} has not passed its test on planted neurons, that is, neurons whose truth is "
-            f"known. {validity_line(name)}. So the numbers below say what {title} calls monosemantic (answering to "
-            "one thing). They do not count monosemantic neurons."
+            f"known. {validity_line(name)}. So the numbers below say what {title} calls {called}. They do not count "
+            "monosemantic neurons."
         )
     first, score = next(((row, score) for row, score in rows if row.variant == comparison.reference), rows[0])
     chances = [f"{null.title} {percent(score.nulls[null.name].share)}" for null in shown_nulls()]
     sentences.append(
-        f"{title} calls {with_interval(score.share, percent)} per cent of the judged neurons of {first} monosemantic: "
+        f"By {title}, {with_interval(score.share, percent)} per cent of the judged neurons of {first} are {called}: "
         f"{with_interval(score.number, count)} of {count(first.meta.n_neurons)} neurons. Chance gives, in per cent: "
         f"{', '.join(chances)}."
     )
@@ -63,7 +64,7 @@ def summary(comparison: Comparison) -> list[str]:
 
 
 def share_figure(study: Study) -> Figure:
-    """Monosemantic share and number of every variant, with the shares of the nulls."""
+    """Share and number of the neurons that the primary score says yes of, of every variant, with those of the nulls."""
     primary, nulls = study.comparison.primary, shown_nulls()
 
     def share(row: VariantResult) -> Dot:
@@ -72,16 +73,17 @@ def share_figure(study: Study) -> Figure:
         seeds = tuple(100 * value for value in score.share_by_seed)
         return Dot(str(row), row.variant, score.share.scaled(100.0), seeds, chance)
 
+    short = "monosemantic" if says_monosemantic(primary.name) else primary.verdict.called
     shares = [share(row) for row in study.comparison.rows]
     numbers = [Dot(str(row), row.variant, row.scores[primary.name].once) for row in study.comparison.rows]
-    panels = [(f"% of judged neurons mono by {primary.title}", shares), ("mono neurons, duplicates once", numbers)]
+    panels = [(f"% of judged neurons: {short}, by {primary.title}", shares), ("neurons, duplicates once", numbers)]
     listed = "; ".join(f"{dot.title}: {dot.estimate.mean:.1f} %" for dot in shares)
     marks = ", ".join(f"{null.style.called}: {null.phrase}" for null in nulls)
     return Figure(
         "mono-share",
         dot_plot(panels, study.styles),
-        visible(f"Share of judged neurons called monosemantic by {primary.title}. {listed}."),
-        "Left: share of judged neurons called monosemantic. Dot: mean over seeds. Line: 95 % t interval over seeds "
+        visible(f"Share of judged neurons called {short} by {primary.title}. {listed}."),
+        f"Left: share of judged neurons called {short}. Dot: mean over seeds. Line: 95 % t interval over seeds "
         f"(none with one seed). Ticks: single seeds. Chance: {marks}. Right: how many neurons, duplicates counted "
         "once.",
     )

@@ -3,6 +3,7 @@
 from analyze.figures import Figure
 from analyze.report.base import Part, Section, Study
 from analyze.report.plots import Dot, LossChange, dot_plot, loss_change
+from analyze.scores.validity import neurons_called
 from analyze.tables import visible
 
 
@@ -13,16 +14,17 @@ def _section(study: Study) -> Section | None:
 
 
 def mono_figure(study: Study) -> Figure:
-    """Monosemantic shares and numbers of parents and of what starts from them."""
-    name, rows = study.comparison.primary.name, [arm.result for arm in study.comparison.arms]
+    """Shares and numbers of the neurons that the primary score says yes of: parents, and what starts from them."""
+    primary, rows = study.comparison.primary, [arm.result for arm in study.comparison.arms]
+    name, called = primary.name, neurons_called(primary.name, primary.verdict.called)
     shares = [Dot(str(row), row.variant, row.scores[name].once_share.scaled(100.0)) for row in rows]
     numbers = [Dot(str(row), row.variant, row.scores[name].once) for row in rows]
-    panels = [("% mono, duplicates once", shares), ("mono neurons, duplicates once", numbers)]
+    panels = [(f"% {called}, duplicates once", shares), ("neurons, duplicates once", numbers)]
     listed = "; ".join(f"{dot.title}: {dot.estimate.mean:.1f} %" for dot in shares)
     return Figure(
         "widened-mono",
         dot_plot(panels, study.styles),
-        visible(f"Monosemantic share with duplicates counted once. {listed}."),
+        visible(f"Share of {called} with duplicates counted once. {listed}."),
         "The parent, and the variants that start from it. Duplicates count once: right after widening all copies of a "
         "neuron do the same, and only those that grow apart count as new. Line: 95 % t interval over seeds.",
     )

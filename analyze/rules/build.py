@@ -33,7 +33,7 @@ def _views(data: TokenFile) -> tuple[View, ...]:
 
 
 @dataclass(frozen=True)
-class _Sample:
+class SampledPositions:
     """Sampled positions, equal to others where the digests are equal; so they can be the key of a cache."""
 
     digest: bytes
@@ -41,13 +41,14 @@ class _Sample:
     is_fit: Bool[ndarray, "t"] = field(compare=False)
 
     @classmethod
-    def of(cls, positions: ndarray, is_fit: ndarray) -> "_Sample":
+    def of(cls, positions: ndarray, is_fit: ndarray) -> "SampledPositions":
+        """These positions, each in the fit or the eval half."""
         positions, is_fit = np.asarray(positions, np.int64), np.asarray(is_fit, np.bool_)
         return cls(hashlib.sha256(positions.tobytes() + is_fit.tobytes()).digest(), positions, is_fit)
 
 
 @lru_cache(maxsize=2)
-def _grammar(views: tuple[View, ...], sample: _Sample) -> Grammar:
+def _grammar(views: tuple[View, ...], sample: SampledPositions) -> Grammar:
     return Grammar(views, sample.positions, sample.is_fit)
 
 
@@ -56,7 +57,7 @@ def grammar_on(data: TokenFile, positions: Int[ndarray, "t"], is_fit: Bool[ndarr
 
     The last two are kept, so that runs scored on the same sample share one.
     """
-    return _grammar(_views(data), _Sample.of(positions, is_fit))
+    return _grammar(_views(data), SampledPositions.of(positions, is_fit))
 
 
 def grammar_of(acts: Activations) -> Grammar:

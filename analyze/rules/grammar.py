@@ -147,6 +147,20 @@ class Grammar:
         per_view = [sp.csr_array(view.members.matrix.T)[view.keys[positions]].toarray() > 0 for view in self.views]
         return np.concatenate(per_view, axis=1)
 
+    def covers(self, rules: Int[ndarray, "k"], positions: Int[ndarray, "m"]) -> Bool[ndarray, "k m"]:
+        """Whether each of some rules covers each of some stream positions."""
+        out = np.empty((len(rules), len(positions)), bool)
+        keys: dict[int, ndarray] = {}
+        for row, rule in zip(out, rules.tolist()):
+            number = int(self.view_of[rule])
+            members = self.views[number].members
+            if number not in keys:
+                keys[number] = self.views[number].keys[positions]
+            inside = np.zeros(members.n_keys, bool)
+            inside[members[rule - int(self.starts[number])]] = True
+            row[:] = inside[keys[number]]
+        return out
+
     def tokens(self, half: Half, rules: tuple[int, ...]) -> Int[ndarray, "_"]:
         """The tokens of a half, as indices into it and in order, that all of one or more `rules` cover."""
         of_rule, keys = (self._fit_tokens, self._fit_keys) if half == "fit" else (self._eval_tokens, self._eval_keys)

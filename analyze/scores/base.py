@@ -38,7 +38,7 @@ class JudgedBy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a score calls neurons monosemantic."""
+    """How a score says yes or no of a neuron: whether it is one thing, in the score's own sense."""
 
     column: str
     """In scores.parquet: true, false, or null where the score does not judge the neuron."""
@@ -46,13 +46,29 @@ class Verdict:
     """Column of the figure that the verdict goes by, which tables give the median of."""
     threshold: float
     at_most: bool
-    """Whether monosemantic neurons have at most `threshold`; else they have at least that."""
+    """Whether it says yes up to `threshold`; else from there on."""
     meaning: str
-    """What a neuron must show to be called monosemantic, for a glossary."""
+    """What a neuron must show for a yes, for a glossary."""
     judged_by: JudgedBy | None = None
     """None of a score that judges every neuron that it has a figure for."""
     shown: bool = True
     """Whether comparisons and reports show it."""
+    called: str = "one thing"
+    """What it says a neuron is that it says yes of: "monosemantic" is the headline's word alone."""
+    otherwise: str = ""
+    """What it says of the others; empty: `not` and `called`."""
+    neither: str = "not judged"
+    """What it says where it gives no verdict."""
+
+    seen: str | None = None
+    """Column that says whether the score was fitted on neurons like it; None: it was not fitted."""
+
+    sampled: bool = False
+    """Whether it reads a sample of a wide layer's neurons (`analyze.activations.store.sampled_neurons`)."""
+
+    def word(self, mono: bool | None) -> str:
+        """A verdict in words."""
+        return {True: self.called, False: self.otherwise or f"not {self.called}", None: self.neither}[mono]
 
 
 @runtime_checkable
@@ -72,9 +88,13 @@ class NeuronScore(Protocol):
     needs: tuple[str, ...]
     """What it reads: "sample", "examples", "text" (the data directory), "labels", "weights", "token_sums"."""
     verdict: Verdict | None = None
-    """How it calls neurons monosemantic; None where it does not."""
+    """How it says yes or no of neurons; None where it does not."""
     optional: bool = False
     """Whether it (slow, weak) is left out unless it is named."""
+    shares: str = ""
+    """The work that it shares with other scores that say the same, by a name; those are made in one process."""
+    by_neuron: bool = False
+    """Whether each neuron is computed alone, so that a layer may be cut anywhere."""
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """The score of every neuron: column `rank` of its table."""
@@ -84,6 +104,10 @@ class NeuronScore(Protocol):
         """Every column this score adds to scores.parquet, one row a neuron."""
         ...
 
+    def lacks(self) -> str:
+        """The package that is not installed and without which there are no figures, and how to get it; mostly none."""
+        return ""
+
     def sentence(self, row: Mapping[str, Any]) -> str:
         """What a row of scores.parquet says of its neuron, for the card that a report shows; of scores with a verdict.
 
@@ -91,8 +115,20 @@ class NeuronScore(Protocol):
         """
         assert self.verdict is not None
         value, mono = row.get(self.verdict.value), row.get(self.verdict.column)
-        called = {None: "not judged", True: "mono", False: "not mono"}[mono]
+        called = self.verdict.word(mono)
         return f"{self.title}: {called}." if value is None else f"{self.title}: {value:.2f} ({called})."
+
+
+@runtime_checkable
+class MadeFromScores(Protocol):
+    """A score that is made from other scores' columns and reads nothing else."""
+
+    made_from: tuple[str, ...]
+    """Names of those scores."""
+
+    def from_columns(self, columns: pl.DataFrame) -> pl.DataFrame:
+        """Its table, from the columns of theirs."""
+        ...
 
 
 @runtime_checkable

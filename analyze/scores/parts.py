@@ -20,17 +20,14 @@ from torch import Tensor
 from analyze.activations.memory import to_score
 from analyze.activations.provenance import located
 from analyze.activations.sample import BLOCK, Sample, SampleFile, SampleWriter, blocks
-from analyze.activations.store import Activations, open_activations
+from analyze.activations.store import Activations, open_activations, sampled_neurons
 from analyze.nulls import NULLS
 from analyze.scores import SCORES
+from analyze.scores.made import first_hand, with_second_hand
 from analyze.scores.table import neuron_table, with_matched, with_scores
 from train.memory import free_memory
 from train.workers import Workers, jobs_that_fit
 
-TOGETHER = {"labelled": "k_eff", "throughout": "k_eff"}
-"""Scores that take what another has fitted, and that one: in one process it is fitted once."""
-BY_NEURON = frozenset({"k_eff", "throughout", "fidelity"})
-"""Scores that compute each neuron alone, so that a block may be cut anywhere."""
 LEAST_CELLS = 10_000_000
 """Neurons x sampled tokens of a layer from which starting processes pays: they take seconds to start."""
 _TOKENS_AT_ONCE = 8192
@@ -85,18 +82,18 @@ def affordable(acts: Activations, pool: Workers, say: Callable[[str], None]) -> 
 
 
 def groups_of(names: Sequence[str]) -> list[list[str]]:
-    """`names` in groups that one process makes, in order; what others take comes first in its group."""
+    """`names` in groups that one process makes, in order: work that scores share is done once."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(TOGETHER.get(name, name), []).append(name)
-    return [sorted(group, key=lambda name: name in TOGETHER) for group in groups.values()]
+        groups.setdefault(SCORES[name].shares or name, []).append(name)
+    return list(groups.values())
 
 
 def spans(n_neurons: int, names: Sequence[str], jobs: int) -> list[tuple[int, int]]:
     """The neurons that each part of a group of scores has: whole blocks, unless each neuron is computed alone."""
     if any("weights" in SCORES[name].needs for name in names):
         return [(0, n_neurons)]  # of the whole layer
-    if BY_NEURON.issuperset(names):
+    if all(SCORES[name].by_neuron for name in names):
         width = min(BLOCK, max(1, -(-n_neurons // (2 * jobs))))
         return [(first, min(first + width, n_neurons)) for first in range(0, n_neurons, width)]
     return blocks(n_neurons)
@@ -115,6 +112,7 @@ def of_neurons(acts: Activations, first: int, stop: int) -> Activations:
         replace(acts.moments, **moments),
         examples,
         Neurons(acts.sample, first, stop),
+        chosen=sampled_neurons(acts)[first:stop],
     )
 
 
@@ -155,7 +153,7 @@ def _submit(
 ) -> None:
     """Submit every part of the rows of a null (`none`: of the neurons themselves)."""
     parts[null] = [([], pool.submit(_frame, layer, written))]
-    for group in groups_of(names):
+    for group in groups_of(first_hand(names)):
         for first, stop in spans(n_neurons, group, pool.jobs):
             parts[null].append((group, pool.submit(_part, layer, written, tuple(group), first, stop)))
 
@@ -165,11 +163,11 @@ def _joined(parts: Sequence[tuple[list[str], "Future[pl.DataFrame]"]], names: Se
     (_, frame), *others = parts
     tables: dict[str, list[dict[str, pl.DataFrame]]] = {}
     for group, future in others:
-        made: Any = future.result()
+        part: Any = future.result()
         for name in group:
-            tables.setdefault(name, []).append(made)
-    added = [pl.concat([made[name] for made in tables[name]], how="vertical") for name in names]
-    return with_scores(frame.result(), added, null)
+            tables.setdefault(name, []).append(part)
+    made = {name: pl.concat([part[name] for part in parts], how="vertical") for name, parts in tables.items()}
+    return with_scores(frame.result(), with_second_hand(names, made), null)
 
 
 def _write_null(layer: Layer, null: str, seed: int, path: Path) -> WrittenNull | None:

@@ -239,17 +239,23 @@ def _require_weights(acts: Activations, names: list[str], nulls: list[str]) -> N
 def _found_again(
     directory: Path, asked: list[str], data: Iterable[Path | str], checkpoints: Iterable[Path | str]
 ) -> set[str]:
-    """The scores of the weights that stand there without figures, whose checkpoint is found by now.
+    """The scores that stand there without figures, whose checkpoint or package is found by now.
 
     Raises:
         BadInput: one of them is asked for by its name, and the checkpoint is still nowhere.
     """
-    lacking = {name for name, needs in _without_before(directory).items() if needs == CHECKPOINT}
+    without = _without_before(directory)
+    installed = {name for name in without if name in SCORES and _is_package(without[name]) and not SCORES[name].lacks()}
+    lacking = {name for name, needs in without.items() if needs == CHECKPOINT}
     if not lacking:
-        return set()
+        return installed
     acts = located(open_activations(directory), data, checkpoints)
     _require_weights(acts, [name for name in asked if name in lacking], [])
-    return set() if origin_of(acts) is None else lacking
+    return installed if origin_of(acts) is None else installed | lacking
+
+
+def _is_package(needs: str) -> bool:
+    return needs.startswith("the package ")
 
 
 def _without_before(directory: Path) -> dict[str, str]:
@@ -267,6 +273,7 @@ def _without(
     if acts.meta.checkpoint_dir and origin_of(acts) is None:
         fresh = [name for name in settings["scores"] if name not in kept]
         without |= {name: CHECKPOINT for name in fresh if "weights" in SCORES[name].needs}
+    without |= {name: lacks for name in settings["scores"] if name not in kept and (lacks := SCORES[name].lacks())}
     return without
 
 

@@ -11,6 +11,7 @@ from analyze.activations.store import Activations
 from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls
 from analyze.nulls.matching import match
 from analyze.scores import SCORES, checked_names
+from analyze.scores.made import first_hand, table_of, with_second_hand
 
 
 def score_table(acts: Activations, names: Iterable[str] | None = None, null: str = "none") -> pl.DataFrame:
@@ -26,7 +27,8 @@ def score_table(acts: Activations, names: Iterable[str] | None = None, null: str
         BadInput: no such score, or a data directory that does not belong to the activations.
     """
     names = checked_names(names)
-    return with_scores(neuron_table(acts), [SCORES[name].table(acts) for name in names], null)
+    made = {name: table_of(acts, name) for name in first_hand(names)}
+    return with_scores(neuron_table(acts), with_second_hand(names, made), null)
 
 
 def neuron_table(acts: Activations) -> pl.DataFrame:

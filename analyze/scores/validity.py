@@ -19,6 +19,10 @@ PUBLISHED = Path(__file__).with_name("validity.json")
 FORMAT_VERSION = 2
 REQUIRED = 0.9
 """AUROC that a headline score needs on every symmetric case,"""
+HEADLINE = "one_feature"
+"""The score that may use the word "monosemantic", while it passes,"""
+DESIGNS = ("symmetric", "density matched")
+"""in both of these designs of planted neurons, on features that it was not fitted on."""
 REQUIRED_ASYMMETRIC = 0.8
 """and where one feature is twice as strong as the others."""
 UNMOVED = 1e-3
@@ -240,6 +244,20 @@ def may_lead(name: str) -> bool:
     """Whether a score has passed on planted neurons, so that a report may lead with it."""
     measured = validity_of(name)
     return measured is not None and measured.headline
+
+
+def says_monosemantic(name: str) -> bool:
+    """Whether a score may call neurons monosemantic: it is the headline, and passes REQUIRED in both DESIGNS."""
+    measured = validity_of(name)
+    if name != HEADLINE or measured is None or not measured.headline:
+        return False
+    areas = {design: [case.auroc for case in measured.cases if case.name.startswith(design)] for design in DESIGNS}
+    return all(found and min(found) >= REQUIRED for found in areas.values())
+
+
+def neurons_called(name: str, called: str) -> str:
+    """The neurons that a score says yes of: `monosemantic neurons` where it may say so, or `neurons of <called>`."""
+    return "monosemantic neurons" if says_monosemantic(name) else f"neurons of {called}"
 
 
 def validity_line(name: str) -> str:

@@ -29,7 +29,7 @@ class RatePoint:
     firing: float
     """Share of tokens on which the median scored neuron fires."""
     share: float
-    """Of judged neurons that the score calls monosemantic, clusters of duplicates once."""
+    """Of judged neurons that the score says yes of, clusters of duplicates once."""
     null: float
     """The same of W_in rotated."""
     judged: float
@@ -38,7 +38,7 @@ class RatePoint:
     def __str__(self) -> str:
         return (
             f"{self.variant} {self.rate:g}: loss {number(self.loss, 3)}, dead {percent(self.dead)} %, firing "
-            f"{percent(self.firing)} %, mono {percent(self.share)} % of {number(self.judged, 0)} judged, "
+            f"{percent(self.firing)} %, called so {percent(self.share)} % of {number(self.judged, 0)} judged, "
             f"W_in rotated {percent(self.null)} %"
         )
 
@@ -85,7 +85,7 @@ def spread_line(points: Mapping[str, Sequence[RatePoint]], score: str) -> str:
     moved = ", ".join(f"{name} {_range(each)}" for name, each in allowed.items())
     between = ", ".join(f"{_range(each)} at {rate:g}" for rate, each in sorted(by_rate.items()) if len(each) > 1)
     across = f" Across variants at one rate: {between}." if between else ""
-    return f"Share called monosemantic by {score}, lowest to highest over these rates: {moved}.{across}"
+    return f"Share called so by {score}, lowest to highest over these rates: {moved}.{across}"
 
 
 def _range(points: Sequence[RatePoint]) -> str:
@@ -107,7 +107,7 @@ def rates_table(points: Mapping[str, Sequence[RatePoint]], score: str) -> Table:
                     ("loss", number(point.loss, 3)),
                     ("dead %", percent(point.dead)),
                     ("firing %", percent(point.firing)),
-                    (f"{score} mono %", percent(point.share)),
+                    (f"{score} called so %", percent(point.share)),
                     ("W_in rotated %", percent(point.null)),
                     ("judged", number(point.judged, 0)),
                     ("rule", mark),
@@ -121,7 +121,7 @@ def rates_figure(points: Mapping[str, Sequence[RatePoint]], score: str) -> str:
     from matplotlib.figure import Figure
 
     panels = (
-        (f"Called monosemantic by {score}, % of judged (dotted: W_in rotated)", lambda point: 100 * point.share),
+        (f"Called so by {score}, % of judged (dotted: W_in rotated)", lambda point: 100 * point.share),
         ("Dead, % of neurons", lambda point: 100 * point.dead),
         ("Median firing rate, % of tokens", lambda point: 100 * point.firing),
         ("Held-out loss, nats a token", lambda point: point.loss),

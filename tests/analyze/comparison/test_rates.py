@@ -48,7 +48,7 @@ def test_dead_share_and_firing_rate_of_scored_neurons_stand_beside_the_share(put
     assert table["median_firing_rate"].to_list() == pytest.approx([0.3])
     assert table["peak_lr"].to_list() == ["0.012"]
     page = (tmp_path / "out" / "comparison.md").read_text()
-    for title in ("## What K_eff calls monosemantic", "## Against chance"):
+    for title in ("## What K_eff calls neurons of one word rule", "## Against chance"):
         header = page.split(title)[1].split("|---")[0]
         assert "dead %" in header, title
         assert "firing %" in header, title

@@ -64,7 +64,7 @@ def test_a_score_with_a_verdict_is_shown_by_every_table_and_may_lead(results: Pa
     assert {"brevity_mono_share", "brevity_breadth", "brevity_p_adjusted"} <= set(flattened(comparison).columns)
     text = re.sub(" +", " ", (results / "comparison.md").read_text())
     for words in (
-        "What brevity calls monosemantic",
+        "What brevity calls neurons of one thing",
         "| gelu L0.mid | brevity |",
         "| brevity | relu L0.mid |",
         "median breadth",

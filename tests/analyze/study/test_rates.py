@@ -65,7 +65,7 @@ def test_the_page_says_how_far_the_rate_moves_the_share_and_how_far_the_variant_
         "gelu": [point(0.006, 4.5, share=0.04), point(0.012, 4.4, share=0.07)],
     }
     assert spread_line(points, "K_eff") == (
-        "Share called monosemantic by K_eff, lowest to highest over these rates: relu 5.0 to 20.0 %, gelu 4.0 to "
+        "Share called so by K_eff, lowest to highest over these rates: relu 5.0 to 20.0 %, gelu 4.0 to "
         "7.0 %. Across variants at one rate: 4.0 to 5.0 % at 0.006, 7.0 to 20.0 % at 0.012."
     )
     assert "No rate" in spread_line({"relu": [point(0.024, 4.3, dead=0.7)]}, "K_eff")

@@ -1,0 +1,1 @@
+"""The contexts of strong firings as vectors, and what their spread says of a neuron."""

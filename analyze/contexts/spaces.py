@@ -1,0 +1,149 @@
+"""Spaces of contexts: a vector for every token of a sample, from the tokens around it and nothing of the model.
+
+| space | a token's vector |
+|---|---|
+| left | embeddings of the token and of the three before it, side by side |
+| around | embeddings of the token, two before and two after it, and the word classes of the same five |
+
+Vectors are centred and whitened over the fit tokens: a mean of firings is then also the direction that tells them best
+from other tokens (linear discriminant analysis), and lengths say how far from chance they are. Embeddings are those of
+`analyze.text.embeddings`; a token beyond its document is the zero vector.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from analyze.activations.store import Activations
+from analyze.activations.token_sample import position_hash
+from analyze.contexts.word_classes import WordClasses, word_classes_on
+from analyze.labels.families import speech
+from analyze.rules.build import SampledPositions
+from analyze.text.embeddings import token_embeddings, unit_rows
+from analyze.text.stream import Stream, once_for_data, sampled_text, stream_of
+from train.data.tokens import TokenFile
+
+D_TOKEN = 64
+"""Dimensions of a token's embedding that count here."""
+SPACES = ("left", "around")
+LEFT = (0, -1, -2, -3)
+AROUND = (0, -1, -2, 1, 2)
+D_LEFT, D_AROUND = 128, 160
+"""Directions that whitening keeps: those of the largest variance."""
+FEWEST = 0.001
+"""Share of the tokens below which a word class at some offset is left out."""
+FARTHEST = 6.0
+"""Coordinates of white vectors are clipped here, in standard deviations."""
+LEAST_VARIANCE = 1e-3
+"""Of the largest, added to each: a direction of hardly any variance is not blown up."""
+N_BACKGROUND = 2000
+"""Random tokens that firings are told from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """White vectors of the tokens of a sample."""
+
+    name: str
+    z: Float[ndarray, "t d"]
+    """float32"""
+    background: Int[ndarray, "b"]
+    """Random tokens of the eval half, as indices into the sample."""
+
+    @cached_property
+    def of_background(self) -> Float[ndarray, "b d"]:
+        """The vectors of the background."""
+        return self.z[self.background]
+
+
+def neighbours(
+    document: Int[ndarray, "s"], positions: Int[ndarray, "t"], offset: int
+) -> tuple[Int[ndarray, "t"], Bool[ndarray, "t"]]:
+    """The positions at an offset, and whether they lie in the same document (elsewhere: any position)."""
+    there = np.clip(positions + offset, 0, len(document) - 1)
+    return there, (document[there] == document[positions]) & (there == positions + offset)
+
+
+def white(x: Float[ndarray, "t c"], is_fit: Bool[ndarray, "t"], d: int) -> Float[ndarray, "t d"]:
+    """Centred and white over the fit tokens: at most `d` directions, those of the largest variance; clipped."""
+    x = x - x[is_fit].mean(axis=0, dtype=np.float64).astype(np.float32)
+    fit = x[is_fit]
+    values, vectors = np.linalg.eigh((fit.T @ fit).astype(np.float64) / max(len(fit), 1))
+    largest = np.argsort(-values, kind="stable")[:d]
+    # The sign of an eigenvector is any: the largest entry is made positive, so that it does not hang on the library.
+    vectors = vectors[:, largest]
+    vectors *= np.where(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(largest))] < 0, -1.0, 1.0)
+    scaled = vectors / np.sqrt(values[largest] + LEAST_VARIANCE * values.max())
+    return np.clip(x @ scaled.astype(np.float32), -FARTHEST, FARTHEST)
+
+
+@dataclass(frozen=True, eq=False)
+class _Text:
+    """What a data directory's spaces are made from."""
+
+    stream: Stream
+    table: Float[ndarray, "v d"]
+    """Embeddings, float32."""
+    classes: WordClasses
+
+
+@once_for_data
+def _text_on(data: TokenFile) -> _Text:
+    table = unit_rows(token_embeddings(data)[:, :D_TOKEN]).astype(np.float32)
+    return _Text(stream_of(data), table, word_classes_on(data))
+
+
+def _embedded(text: _Text, positions: Int[ndarray, "t"], offsets: Sequence[int]) -> Float[ndarray, "t c"]:
+    parts = []
+    for offset in offsets:
+        there, inside = neighbours(text.stream.document, positions, offset)
+        parts.append(text.table[text.stream.ids[there]] * inside[:, None].astype(np.float32))
+    return np.hstack(parts)
+
+
+def _classes(text: _Text, positions: Int[ndarray, "t"], offsets: Sequence[int]) -> Float[ndarray, "t c"]:
+    """One-hot word classes at some offsets, without those that hardly occur."""
+    classes, document = text.classes, text.stream.document
+    parts = []
+    for offset in offsets:
+        there, inside = neighbours(document, positions, offset)
+        keys = np.where(inside, classes.of_position[there], -1)
+        counts = np.bincount(keys[keys >= 0], minlength=classes.n_classes)
+        kept = np.flatnonzero(counts >= FEWEST * len(positions))
+        parts.append((keys[:, None] == kept).astype(np.float32))
+    return np.hstack(parts)
+
+
+@lru_cache(maxsize=1)
+def _spaces(text: _Text, sampled: SampledPositions) -> tuple[Space, ...]:
+    positions, is_fit = sampled.positions, sampled.is_fit
+    held_out = np.flatnonzero(~is_fit)
+    by_hash = np.argsort(position_hash(positions[held_out]), kind="stable")
+    background = np.sort(held_out[by_hash[:N_BACKGROUND]])
+    spaces = [Space("left", white(_embedded(text, positions, LEFT), is_fit, D_LEFT), background)]
+    if not lacks():
+        embedded, classes = _embedded(text, positions, AROUND), _classes(text, positions, AROUND)
+        if classes.size and classes.any():  # the text may have no English prose
+            embedded = np.hstack([embedded / embedded.std(), classes / classes.std()])
+        spaces.append(Space("around", white(embedded, is_fit, D_AROUND), background))
+    return tuple(spaces)
+
+
+def lacks() -> str:
+    """The package that `around` needs and that is not installed, and how to get it; empty where it is there."""
+    return "" if speech.lexicon_path() is not None else f"the package {speech.PACKAGE} ({speech.INSTALL})"
+
+
+def spaces_of(acts: Activations) -> tuple[Space, ...]:
+    """The spaces of the sample of `acts`: `around` is not there where the tagger's package is not installed.
+
+    The last sample's are kept (0.2 GB at 190 k tokens): a layer, its nulls and other runs on that sample share them.
+
+    Raises:
+        BadInput: the data directory has gone, changed, or does not hold the sampled tokens.
+    """
+    return _spaces(_text_on(sampled_text(acts)), SampledPositions.of(acts.tokens.stream_position, acts.tokens.is_fit))

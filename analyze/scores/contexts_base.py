@@ -1,0 +1,41 @@
+"""What the scores of contexts share: each shows some of the figures that `analyze.contexts.figures` makes at once."""
+
+from math import nan
+
+import numpy as np
+import polars as pl
+
+from analyze.activations.store import Activations
+from analyze.contexts.figures import figures_of
+from analyze.contexts.spaces import SPACES
+from analyze.scores.base import NeuronScore
+
+CHANCE = "random tokens: what is seen in the fit half is measured in the eval half, so that nothing is left of noise"
+
+
+class ContextScore(NeuronScore):
+    """A score that is read from the contexts of strong firings: one column a figure and space.
+
+    The rank is a figure in the space `around`, which needs the package of the word classes (`pip install
+    'polysem[labels]'`); without it, and in a wide layer for neurons outside of the sample, it is missing.
+    """
+
+    needs = ("sample", "text")
+    shares = "contexts"
+    by_neuron = True
+    figures: tuple[tuple[str, str], ...]
+    """Suffix of the columns, and the field of `Figures`. The first is the rank, in `around`."""
+
+    def columns(self) -> list[str]:
+        """The names of the columns, by space."""
+        return [f"{self.name}{suffix}_{space}" for space in SPACES for suffix, _ in self.figures]
+
+    def table(self, acts: Activations) -> pl.DataFrame:
+        """A column for each figure and space; missing for neurons with few strong firings."""
+        found = figures_of(acts)
+        columns = {}
+        for space in SPACES:
+            for suffix, field in self.figures:
+                values = [getattr(each, field) for each in found.get(space, [])] or [nan] * acts.n_neurons
+                columns[f"{self.name}{suffix}_{space}"] = pl.Series(np.array(values, np.float64), dtype=pl.Float64)
+        return pl.DataFrame(columns)
