@@ -15,7 +15,7 @@ from analyze.report.arguments import Report
 from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
 from analyze.toys.arguments import Toys
-from analyze.validation.arguments import BenchScores, Truth
+from analyze.validation.arguments import BenchScores, FitHeadline, Truth
 from train.commandline import Command, Program, run_command
 from train.version import version_line
 
@@ -27,6 +27,7 @@ COMMANDS: dict[str, type[Command]] = {
     "probe": Probe,
     "truth": Truth,
     "bench-scores": BenchScores,
+    "fit-headline": FitHeadline,
     "fission": Fission,
     "compare": Compare,
     "report": Report,

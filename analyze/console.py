@@ -9,7 +9,7 @@ GROUPS = {
     "Compare and report": ("compare", "report"),
     "Ask an open problem": ("problems", "problem"),
     "Toy models of superposition": ("toy", "toy-pages"),
-    "Check the measures themselves": ("truth", "bench-scores", "rates"),
+    "Check the measures themselves": ("truth", "bench-scores", "fit-headline", "rates"),
 }
 """What a user wants to do -> the commands for it."""
 

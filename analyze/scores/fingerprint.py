@@ -41,6 +41,12 @@ def fingerprint(module: str, deep: bool = False, registries: bool = True) -> str
     return sha256(canonical_json(sorted(hashes.values()))).hexdigest()
 
 
+def code_of(score: object) -> str:
+    """What a claim about a score is bound to: its module, and what it was fitted to (`fitted`), where it was."""
+    code, fitted = fingerprint(type(score).__module__), getattr(score, "fitted", "")
+    return sha256(f"{code}{fitted}".encode()).hexdigest() if fitted else code
+
+
 @lru_cache(maxsize=1024)
 def _code_and_imports(source: bytes) -> tuple[str, tuple[str, ...], bool]:
     """The hash of a module's code alone, the modules of `analyze` that it imports, and whether it is a registry."""

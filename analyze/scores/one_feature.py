@@ -21,9 +21,10 @@ import polars as pl
 
 from analyze.activations.store import Activations
 from analyze.contexts.spaces import lacks
-from analyze.headline.coefficients import Coefficients, read
+from analyze.headline.coefficients import FILE, Coefficients, read
 from analyze.scores.base import About, NeuronScore, Verdict
 from analyze.scores.made import table_of
+from train.hashes import sha256_file
 
 SAID = {True: "one feature", False: "several features", None: "cannot tell"}
 REQUIRED = "transfer_left"
@@ -63,6 +64,11 @@ class OneFeature(NeuronScore):
     def coefficients(self) -> Coefficients:
         """Those in the file that comes with the program."""
         return read()
+
+    @property
+    def fitted(self) -> str:
+        """A hash of the coefficients: what is published of this score is of these."""
+        return sha256_file(FILE)
 
     @property
     def verdict(self) -> Verdict:  # pyright: ignore[reportIncompatibleVariableOverride]

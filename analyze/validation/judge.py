@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from analyze.metrics import auroc
 from analyze.scores.base import NeuronScore, ReadsToys
-from analyze.scores.fingerprint import fingerprint
+from analyze.scores.fingerprint import code_of
 from analyze.scores.validity import Case, Change, Control, Kind, Labels, Validity
 from analyze.validation.admission import Admitted
 from analyze.validation.design import CASES, CONTROLS, MAIN, PLANTED_HASH
@@ -59,7 +59,7 @@ def _blank(score: NeuronScore, corpus: Corpus, admitted: Admitted) -> Validity:
         planted_hash=PLANTED_HASH,
         admitted_hash=admitted.hash,
         n_features=len(admitted.features),
-        code=fingerprint(type(score).__module__),
+        code=code_of(score),
     )
 
 

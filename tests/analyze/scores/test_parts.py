@@ -26,7 +26,7 @@ from train.data.tokens import TokenFile
 from train.hashes import sha256
 from train.workers import Workers, one_thread, workers
 
-NAMES = ["labelled", "k_eff", "rule_share", "fidelity", "ms", "token_structure"]
+NAMES = ["labelled", "one_feature", "k_eff", "rule_share", "fidelity", "ms", "token_structure", "transfer", "likeness"]
 NULLS = ["w_in_rotated", "rotated"]
 """The first cannot be made: these neurons are of no checkpoint."""
 
