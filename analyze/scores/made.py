@@ -13,12 +13,11 @@ from analyze.scores.base import MadeFromScores, NeuronScore
 _KEPT: deque[tuple[ref[Activations], dict[NeuronScore, pl.DataFrame]]] = deque(maxlen=1)
 
 
-def table_of(acts: Activations, name: str) -> pl.DataFrame:
+def table_of(acts: Activations, score: NeuronScore) -> pl.DataFrame:
     """The table of one score; those of the last activations are kept, since other scores may be made from them."""
     if not _KEPT or _KEPT[0][0]() is not acts:
         _KEPT.append((ref(acts), {}))
     tables = _KEPT[0][1]
-    score = SCORES[name]
     if score not in tables:
         tables[score] = score.table(acts)
     return tables[score]

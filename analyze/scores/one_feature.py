@@ -22,6 +22,7 @@ import polars as pl
 from analyze.activations.store import Activations
 from analyze.contexts.spaces import lacks
 from analyze.headline.coefficients import FILE, Coefficients, read
+from analyze.scores import SCORES
 from analyze.scores.base import About, NeuronScore, Verdict
 from analyze.scores.made import table_of
 from train.hashes import sha256_file
@@ -95,7 +96,7 @@ class OneFeature(NeuronScore):
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """one_feature, one_feature_mono, one_feature_seen."""
-        tables = [table_of(acts, name) for name in self.made_from]
+        tables = [table_of(acts, SCORES[name]) for name in self.made_from]
         return self.from_columns(pl.concat(tables, how="horizontal"))
 
     def from_columns(self, columns: pl.DataFrame) -> pl.DataFrame:

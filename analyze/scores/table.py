@@ -27,7 +27,7 @@ def score_table(acts: Activations, names: Iterable[str] | None = None, null: str
         BadInput: no such score, or a data directory that does not belong to the activations.
     """
     names = checked_names(names)
-    made = {name: table_of(acts, name) for name in first_hand(names)}
+    made = {name: table_of(acts, SCORES[name]) for name in first_hand(names)}
     return with_scores(neuron_table(acts), with_second_hand(names, made), null)
 
 

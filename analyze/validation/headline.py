@@ -60,7 +60,7 @@ DIGITS = 5
 
 def figures_of_set(planted: TruthSet) -> pl.DataFrame:
     """The truth about the neurons of one set and their figures: a row a neuron."""
-    tables = [table_of(planted.acts, name) for name in OneFeature.made_from]
+    tables = [table_of(planted.acts, SCORES[name]) for name in OneFeature.made_from]
     figures = pl.concat(tables, how="horizontal").select(pl.col(FIGURES).cast(pl.Float64).round_sig_figs(DIGITS))
     truth = planted.table().select("set", "layer", "corpus", "design", "k", "families", "kinds", "firing_rate")
     return pl.concat([truth, figures], how="horizontal")
@@ -135,7 +135,7 @@ def sources_of(
         vocabulary = TokenFile.open(directory, split="eval").tokenizer_sha256
         mine = tuple(path for path in checkpoints if load(path).state["data"]["tokenizer_sha256"] == vocabulary)
         unread = {path: None for path in unread if path not in mine}
-        annotations = Annotations(brown if "brown" in directory.name else None, wordnet)
+        annotations = Annotations(brown, wordnet)
         corpora.append(TruthCorpus.of(directory, mine, annotations, say=say))
     if unread:
         raise BadInput(f"--checkpoints {next(iter(unread))}: reads the vocabulary of none of the corpora")

@@ -15,6 +15,7 @@ from numpy import ndarray
 from analyze.activations.store import Activations
 from analyze.scores.base import KnowsLess, NeuronScore
 from analyze.scores.fingerprint import fingerprint
+from analyze.scores.made import table_of
 from analyze.validation.admission import Admitted
 from analyze.validation.design import MAIN, PLANTED_HASH
 from analyze.validation.plant import Corpus, PlantedSet, planted_sets
@@ -49,7 +50,7 @@ class MeasuredSet:
 
 def score_planted(score: NeuronScore, acts: Activations) -> Scored:
     """A score's values and verdicts, from its table."""
-    table = score.table(acts)
+    table = table_of(acts, score)
     value = _floats(table[score.rank])
     return Scored(value, None if score.verdict is None else _floats(table[score.verdict.column]))
 
