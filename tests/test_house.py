@@ -37,6 +37,7 @@ FLOORS = {
         ("activations", "text"),
         ("models",),
         ("rules", "labels"),
+        ("contexts", "headline"),
         ("nulls", "scores"),
         ("validation", "probing", "fission", "interventions"),
         ("comparison", "toys", "problems"),

@@ -11,14 +11,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from analyze.activations.store import Activations
 from analyze.headline.coefficients import FILE, Coefficients, read, write
 from analyze.headline.fit import Planted, fit
 from analyze.scores import SCORES
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.made import table_of
 from analyze.scores.one_feature import OneFeature
+from analyze.validation.design import MAIN, Neuron, planted_activations, random_tokens, random_words
 from analyze.validation.headline_page import fit_page, held_page
 from analyze.validation.layers.annotated import Annotations
 from analyze.validation.layers.base import DESIGNS, LAYERS, Design, Half, Layer, TruthSet
@@ -26,7 +29,7 @@ from analyze.validation.layers.sets import TruthCorpus, truth_sets
 from train.checkpoint import load
 from train.data.tokens import TokenFile
 from train.errors import BadInput
-from train.files import canonical_json, manifest_hash, write_atomic
+from train.files import canonical_json, write_atomic
 from train.hashes import sha256_file
 from train.parquet import read_parquet, write_parquet
 
@@ -54,16 +57,41 @@ FIGURES: tuple[str, ...] = (
 """Columns that the headline reads. Firing rate and moments are not among them, nor counts of firings or documents."""
 TABLE = Path(__file__).parents[1] / "headline" / "fitted_on.parquet"
 """The table that the coefficients in the repository were fitted on."""
+N_RANDOM = 40
+"""Random sets of either kind on each corpus."""
 DIGITS = 5
 """Significant digits of the figures in the table."""
 
 
+def figures_of(acts: Activations) -> pl.DataFrame:
+    """The figures of some neurons."""
+    tables = [table_of(acts, SCORES[name]) for name in OneFeature.made_from]
+    return pl.concat(tables, how="horizontal").select(pl.col(FIGURES).cast(pl.Float64).round_sig_figs(DIGITS))
+
+
 def figures_of_set(planted: TruthSet) -> pl.DataFrame:
     """The truth about the neurons of one set and their figures: a row a neuron."""
-    tables = [table_of(planted.acts, SCORES[name]) for name in OneFeature.made_from]
-    figures = pl.concat(tables, how="horizontal").select(pl.col(FIGURES).cast(pl.Float64).round_sig_figs(DIGITS))
     truth = planted.table().select("set", "layer", "corpus", "design", "k", "families", "kinds", "firing_rate")
-    return pl.concat([truth, figures], how="horizontal")
+    return pl.concat([truth, figures_of(planted.acts)], how="horizontal")
+
+
+def random_neurons(corpus: TruthCorpus) -> Activations:
+    """Neurons that answer to random tokens, and as many to random words: N_RANDOM of each."""
+    neurons = [Neuron((index,), (1.0,)) for index in range(N_RANDOM)]
+    tokens, ids = corpus.corpus.tokens, np.asarray(corpus.corpus.tokens.ids, np.int64)
+    sets = {
+        "random tokens": [random_tokens(len(tokens), corpus.admitted, index) for index in range(N_RANDOM)],
+        "random words": [random_words(ids, index) for index in range(N_RANDOM)],
+    }
+    values = [planted_activations(np.stack(inside, axis=1), neurons, MAIN.noise, name) for name, inside in sets.items()]
+    return corpus.corpus.activations(np.hstack(values), "random sets")
+
+
+def _keep(table: pl.DataFrame, path: Path) -> None:
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
 
 
 def figures_hash() -> str:
@@ -93,6 +121,16 @@ class Sources:
             raise BadInput(f"--data: nothing can be planted on {', '.join(corpus.name for corpus in self.corpora)}")
         return pl.concat(parts, how="vertical_relaxed")
 
+    def random_sets(self) -> pl.DataFrame:
+        """The figures of neurons that answer to random sets of tokens: no domain should hold most of them."""
+        return pl.concat([self._random(corpus) for corpus in self.corpora], how="vertical_relaxed")
+
+    def _random(self, corpus: TruthCorpus) -> pl.DataFrame:
+        path = self.cache / f"{corpus.name}-random-{self._key(corpus)}.parquet"
+        if not path.is_file():
+            _keep(figures_of(random_neurons(corpus)).with_columns(corpus=pl.lit(corpus.name)), path)
+        return read_parquet(path)
+
     def _part(self, corpus: TruthCorpus, layer: Layer, half: Half, design: Design) -> pl.DataFrame:
         path = self.cache / f"{corpus.name}-{layer}-{half}-{design.replace(' ', '-')}-{self._key(corpus)}.parquet"
         if not path.is_file():
@@ -100,17 +138,13 @@ class Sources:
             for planted in truth_sets(corpus, (layer,), (half,), (design,), self.n):
                 made.append(figures_of_set(planted))
                 self.say(f"{planted.name}: {len(planted.k)} neurons, {time.perf_counter() - start:.0f} s")
-            table = pl.concat(made, how="vertical_relaxed") if made else pl.DataFrame()
-            buffer = io.BytesIO()
-            table.write_parquet(buffer)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, buffer.getvalue())
+            _keep(pl.concat(made, how="vertical_relaxed") if made else pl.DataFrame(), path)
         return read_parquet(path)
 
     def _key(self, corpus: TruthCorpus) -> str:
         """A hash of all that the figures of a corpus depend on."""
         code = [figures_hash(), fingerprint(truth_sets.__module__, deep=True, registries=False)]
-        models = [manifest_hash(path) for path in corpus.checkpoints]
+        models = [load(path).hash for path in corpus.checkpoints]
         notes = [str(corpus.annotations.brown is not None), str(corpus.annotations.wordnet is not None)]
         data = corpus.corpus.data
         return sha256(canonical_json([data.data_hash, data.n_ctx, self.n, code, models, notes])).hexdigest()[:12]

@@ -55,7 +55,7 @@ def test_normal_scores_go_by_ranks_and_missing_values_are_in_the_middle():
 def test_a_value_that_many_knots_share_stands_at_their_middle():
     shared = SMALL.terms[1]
     assert shared.normal_scores(np.array([0.0]))[0] == pytest.approx(
-        Term("x", 0, 0, (0.0, 1.0, 2.0, 3.0)).normal_scores(np.array([1.0]))[0]
+        Term("x", 0.0, 0.0, (0.0, 1.0, 2.0, 3.0)).normal_scores(np.array([1.0]))[0]
     )
 
 
