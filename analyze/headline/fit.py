@@ -185,9 +185,10 @@ def thresholds(judged: Sequence[LeftOut]) -> tuple[float, float]:
             several = each.p[chosen & ~each.one]
             if len(several) >= FEWEST_IN_GROUP:
                 above.append(float(np.quantile(several, 1 - MOST_WRONG)))
-        below.append(float(np.quantile(each.p[each.one], MOST_WRONG)))
+        if each.one.any():
+            below.append(float(np.quantile(each.p[each.one], MOST_WRONG)))
     one_from = max(above, default=1.0)
-    return rounded(one_from), rounded(min(*below, one_from))
+    return rounded(one_from), rounded(min([*below, one_from]))
 
 
 def fit(planted: Planted, fitted_on: dict[str, Any], judged: Sequence[LeftOut] | None = None) -> Coefficients:

@@ -76,12 +76,19 @@ def worth(judged: Judged, one_from: float, several_to: float) -> Worth:
         at_equal_rate=pairs,
         n_pairs=len(a),
         by_rate=auroc(-judged.firing_rate, one),
-        with_rate=float(stats.spearmanr(judged.p[alone], judged.firing_rate[alone])[0]) if alone.sum() > 2 else nan,  # pyright: ignore[reportArgumentType]
+        with_rate=_rank_correlation(judged.p[alone], judged.firing_rate[alone]),
         wrongly=wrong / n_several if n_several else nan,
         wrongly_high=wilson(float(wrong), float(n_several))[1] if n_several else nan,
         rightly=float(called_one[one].mean()) if one.any() else nan,
         told=float(told.mean()) if len(told) else nan,
     )
+
+
+def _rank_correlation(a: Float[ndarray, " n"], b: Float[ndarray, " n"]) -> float:
+    """Spearman's; NaN where either does not vary."""
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return nan
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
 
 
 def equal_rate_pairs(

@@ -36,6 +36,15 @@ class JudgedBy:
     """What the figure is, for a glossary."""
 
 
+CALLED = {
+    "k_eff_mono": "one word rule",
+    "throughout_mono": "one word rule throughout",
+    "rule_share_mono": "one rule",
+    "labelled_mono": "one label",
+}
+"""`Verdict.called` of scores whose published validity is bound to their modules as they stand."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """How a score says yes or no of a neuron: whether it is one thing, in the score's own sense."""
@@ -53,7 +62,7 @@ class Verdict:
     """None of a score that judges every neuron that it has a figure for."""
     shown: bool = True
     """Whether comparisons and reports show it."""
-    called: str = "one thing"
+    called: str = ""
     """What it says a neuron is that it says yes of: "monosemantic" is the headline's word alone."""
     otherwise: str = ""
     """What it says of the others; empty: `not` and `called`."""
@@ -65,6 +74,10 @@ class Verdict:
 
     sampled: bool = False
     """Whether it reads a sample of a wide layer's neurons (`analyze.activations.store.sampled_neurons`)."""
+
+    def __post_init__(self) -> None:
+        if not self.called:
+            object.__setattr__(self, "called", CALLED.get(self.column, "one thing"))
 
     def word(self, mono: bool | None) -> str:
         """A verdict in words."""

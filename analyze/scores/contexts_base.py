@@ -23,6 +23,7 @@ class ContextScore(NeuronScore):
     needs = ("sample", "text")
     shares = "contexts"
     by_neuron = True
+    optional = True
     figures: tuple[tuple[str, str], ...]
     """Suffix of the columns, and the field of `Figures`. The first is the rank, in `around`."""
 

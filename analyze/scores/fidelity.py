@@ -113,7 +113,6 @@ class OneRuleFidelity(NeuronScore):
         fails="measures how much one rule explains, not whether the neuron is one thing",
     )
     needs = ("sample", "text")
-    by_neuron = True
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """fidelity (Pearson's r), fidelity_r2, fidelity_auprc, fidelity_f1, and the rule as a sentence."""

@@ -1,6 +1,6 @@
-"""K_eff: the effective number of different word rules that a neuron answers to.
+"""K_eff: the effective number of different rules that a neuron answers to.
 
-It says whether a rule of words states a neuron, not whether the neuron is one thing: that is `one_feature`'s to say.
+It leads the tables of reports, as a headline only where its published validity allows (analyze.scores.validity).
 
 The rules are those of a decision list (`analyze.rules.decision_list`), weighed by what each explains of held-out
 documents; rules that are alike, by the company their tokens keep or by how they are spelled, count as fewer
@@ -42,7 +42,7 @@ from analyze.scores.blocks import scored_blocks
 LEAST_REACH = 0.005
 """Held-out gains that a neuron's rules must reach together, or it gets no figure."""
 MONO = 1.5
-"""A neuron with K_eff at most this is of one word rule: of planted neurons of several features (those for tuning) at
+"""A neuron with K_eff at most this is called monosemantic: of planted neurons of several features (those for tuning) at
 most 3 in 100 have so little in any case."""
 N_SHOWN = 4
 
@@ -127,16 +127,13 @@ class KEff(NeuronScore):
         fails="features that no rule states or comes near; strong interference; partners of 10 : 1 in frequency",
     )
     needs = ("sample", "text")
-    shares = "decision lists"
-    by_neuron = True
     verdict = Verdict(
         column="k_eff_mono",
         value="k_eff",
         threshold=MONO,
         at_most=True,
-        meaning="K_eff is the effective number of different word rules that a neuron answers to on held-out documents; "
-        f"one word rule where it is at most {MONO}. It says whether a rule of words states a neuron.",
-        called="one word rule",
+        meaning="K_eff is the effective number of different rules a neuron answers to on held-out documents; "
+        f"mono where it is at most {MONO}.",
         judged_by=JudgedBy("reach", LEAST_REACH, "share of the held-out variance that the rules explain"),
     )
 
@@ -171,12 +168,12 @@ class KEff(NeuronScore):
 
 
 def verdicts(effective_numbers: Float[ndarray, " n"], most: float) -> list[bool | None]:
-    """Whether each neuron has at most so many; None where there is no figure."""
+    """Whether each neuron is called monosemantic: it has at most so many; None where there is no figure."""
     return [None if np.isnan(number) else bool(number <= most) for number in effective_numbers]
 
 
 def _is_single_token(fitted: Fitted, grammar: Grammar) -> bool:
-    """Whether a neuron of one word rule answers best to one current token, in one spelling or in several."""
+    """Whether a neuron called monosemantic answers best to one current token, in one spelling or in several."""
     best = fitted.list.best_rule
     if best is None or not fitted.k_eff <= MONO:
         return False

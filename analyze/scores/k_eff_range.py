@@ -60,8 +60,6 @@ class Throughout(NeuronScore):
         fails="those of K_eff; noise at every token is most of what the foot of the range shows",
     )
     needs = ("sample", "text")
-    shares = "decision lists"
-    by_neuron = True
     verdict = Verdict(
         column="throughout_mono",
         value="throughout_score",
@@ -69,7 +67,6 @@ class Throughout(NeuronScore):
         at_most=False,
         meaning=f"Mono throughout: K_eff is at most {MONO} at the top, middle and foot of a neuron's range.",
         shown=False,
-        called="one word rule throughout",
     )
 
     def all_three(self, acts: Activations) -> Float[ndarray, "3 n"]:

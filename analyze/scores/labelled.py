@@ -241,7 +241,6 @@ class Labelled(NeuronScore):
         fails="one thing that the bank knows in parts counts as several",
     )
     needs = ("sample", "text", "labels")
-    shares = "decision lists"
     verdict = Verdict(
         column="labelled_mono",
         value="labelled",
@@ -249,7 +248,6 @@ class Labelled(NeuronScore):
         at_most=False,
         meaning=f"Labelled features: the effective number of labels that explain a neuron is at most {MONO}.",
         shown=False,
-        called="one label",
     )
 
     def __init__(self, families: Collection[str] | None = None, half: int | None = None) -> None:

@@ -89,6 +89,7 @@ class Likeness(NeuronScore):
         fails="features that no rule states or comes near; parts alike in contexts alone",
     )
     needs = ("sample", "text")
+    optional = True
     shares = "decision lists"
     by_neuron = True
 

@@ -214,8 +214,6 @@ class MsFigures:
     z: Float[ndarray, " n"]
     n_documents: Int[ndarray, " n"]
     """Eval documents with strong firings."""
-    by_view: Float[ndarray, "n views"]
-    """The mean cosine above its null in every view, on eval documents."""
 
     @property
     def ms(self) -> Float[ndarray, " n"]:
@@ -232,8 +230,7 @@ def judge(fit: PairSums, fit_null: Float[ndarray, " views"], held_out: PairSums,
     raw, sd = held_out.cosine[at, view], null.sd(held_out)[at, view]
     z = (raw - null.mean[view]) / np.where(sd > 0, sd, np.nan)
     raw, chance, z = (np.where(enough, values, np.nan) for values in (raw, null.mean[view], z))
-    by_view = np.where(enough[:, None], held_out.cosine - null.mean, np.nan)
-    return MsFigures(np.where(enough, view, -1), raw, chance, z, held_out.n_documents, by_view)
+    return MsFigures(np.where(enough, view, -1), raw, chance, z, held_out.n_documents)
 
 
 @lru_cache(maxsize=2)
@@ -296,8 +293,7 @@ class Ms(NeuronScore):
     needs = ("sample", "text")
 
     def table(self, acts: Activations) -> pl.DataFrame:
-        """ms, the view it was taken in, its value and its null there, z, the eval documents it rests on; and the value
-        above the null in every view (ms_current, ...)."""
+        """ms, the view it was taken in, its value and its null there, z, and the eval documents it rests on."""
         contexts = contexts_of(acts)
         figures = find_all(acts, contexts)
         views = [contexts.names[view] if view >= 0 else None for view in figures.view.tolist()]
@@ -309,10 +305,6 @@ class Ms(NeuronScore):
                 "ms_null": pl.Series(figures.null, dtype=pl.Float64),
                 "ms_z": pl.Series(figures.z, dtype=pl.Float64),
                 "ms_documents": pl.Series(figures.n_documents, dtype=pl.Int32),
-            }
-            | {
-                f"ms_{name}": pl.Series(values, dtype=pl.Float64)
-                for name, values in zip(contexts.names, figures.by_view.T)
             }
         )
 

@@ -46,6 +46,7 @@ class OneFeature(NeuronScore):
         fails="two features that share their contexts; one feature of unlike contexts; see docs/headline.md",
     )
     needs = ("sample", "text")
+    optional = True
     made_from = (
         "k_eff",
         "rule_share",

@@ -32,6 +32,11 @@ LEAST_CELLS = 10_000_000
 """Neurons x sampled tokens of a layer from which starting processes pays: they take seconds to start."""
 _TOKENS_AT_ONCE = 8192
 
+SHARES = {"k_eff": "decision lists", "throughout": "decision lists", "labelled": "decision lists"}
+"""As `NeuronScore.shares`, of scores whose published validity is bound to their modules as they stand,"""
+BY_NEURON = frozenset({"k_eff", "throughout", "fidelity"})
+"""and as `NeuronScore.by_neuron`. With the next measurement they can say so themselves."""
+
 Parts = dict[str, list[tuple[list[str], "Future[Any]"]]]
 """Of each null: the scores that each part of its rows makes; the first part makes none of them."""
 
@@ -85,7 +90,7 @@ def groups_of(names: Sequence[str]) -> list[list[str]]:
     """`names` in groups that one process makes, in order: work that scores share is done once."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(SCORES[name].shares or name, []).append(name)
+        groups.setdefault(SCORES[name].shares or SHARES.get(name, name), []).append(name)
     return list(groups.values())
 
 
@@ -93,7 +98,7 @@ def spans(n_neurons: int, names: Sequence[str], jobs: int) -> list[tuple[int, in
     """The neurons that each part of a group of scores has: whole blocks, unless each neuron is computed alone."""
     if any("weights" in SCORES[name].needs for name in names):
         return [(0, n_neurons)]  # of the whole layer
-    if all(SCORES[name].by_neuron for name in names):
+    if all(SCORES[name].by_neuron or name in BY_NEURON for name in names):
         width = min(BLOCK, max(1, -(-n_neurons // (2 * jobs))))
         return [(first, min(first + width, n_neurons)) for first in range(0, n_neurons, width)]
     return blocks(n_neurons)

@@ -109,7 +109,6 @@ class RuleShare(NeuronScore):
         at_most=False,
         meaning=f"Rule share (the SoLU paper's proxy): one rule covers at least {100 * MONO:.0f} % of the {N_EXAMPLES} "
         f"strongest held-out examples and holds for at most {100 * MOST_BASE_RATE:.0f} % of all tokens.",
-        called="one rule",
     )
 
     def metric(self, y: Float[ndarray, "t"], covered: Bool[ndarray, "t"]) -> float:

@@ -41,7 +41,6 @@ FIGURES: tuple[str, ...] = (
     "fidelity",
     "fidelity_f1",
     "ms",
-    *(f"ms_{view}" for view in ("current", "previous", "window", "document", "form")),
     "token_structure",
     "token_entropy_unity",
     "token_eta2",

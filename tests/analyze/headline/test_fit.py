@@ -19,9 +19,9 @@ def table_of(n: int = 800, seed: int = 0) -> pl.DataFrame:
     families = [[f"family {index}" for index in rng.choice(30, each, replace=False)] for each in k.tolist()]
     return pl.DataFrame(
         {
-            "set": [f"set {index % 4}" for index in range(n)],
-            "layer": [1 + index % 4 // 2 for index in range(n)],
-            "corpus": [f"corpus {index % 2}" for index in range(n)],
+            "set": [f"set {index // 2 % 4}" for index in range(n)],
+            "layer": [1 + index // 2 % 2 for index in range(n)],
+            "corpus": [f"corpus {index // 8 % 2}" for index in range(n)],
             "design": ["symmetric"] * n,
             "k": k,
             "families": families,

@@ -114,7 +114,9 @@ def test_published_validity_was_measured_with_this_code_on_this_planted_set():
     """Where this fails a score, the planted set or the grammar has changed: `polysem truth ... --publish`."""
     for name, score in SCORES.items():
         found = validity_of(name)
-        assert found is not None
+        if found is None:
+            assert score.optional, f"{name} has not been measured: only a score that has to be named may stand without"
+            continue
         if sys.version_info[:2] == (3, 11):  # as published: a syntax tree prints differently from version to version
             assert found.code == code_of(score)
         assert found.planted_hash == PLANTED_HASH
