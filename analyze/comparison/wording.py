@@ -153,11 +153,7 @@ def glossary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     nulls = shown_nulls()
     *first, last = (f"on {null.meaning}" for null in nulls)
     return (
-        (
-            "called so",
-            "What a score says yes of. "
-            f"{' '.join(score.verdict.meaning for score in comparison.scores)}",
-        ),
+        ("called so", f"What a score says yes of. {' '.join(score.verdict.meaning for score in comparison.scores)}"),
         (
             "scored, all",
             "A neuron is scored if it is neither dead (its range is at most a millionth of the layer's median range) "

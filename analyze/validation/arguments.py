@@ -118,7 +118,10 @@ class FitHeadline(Command):
     def run(self, overrides: list[str]) -> None:
         """Fit or measure, and print where the page lies."""
         from analyze.validation.headline import fit_headline, measure_headline, sources_of
+        from train.errors import BadInput
 
+        if self.publish and self.half == "held":
+            raise BadInput("--publish: only a fit to the tuning half may be published")
         say = lambda line: print(line, flush=True)  # noqa: E731
         sources = sources_of(self.data, self.checkpoints, self.brown, self.wordnet, self.neurons, self.out, say)
         if self.half == "held":

@@ -206,7 +206,11 @@ def fit_headline(sources: Sources, out: Path, to_publish: bool) -> Path:
     found = fit_table(path)
     write(found, out / FILE.name)
     page = out / "headline.md"
-    write_atomic(page, fit_page(Planted.of(table, FIGURES), found).encode())
+    random = sources.random_sets()
+    inside = found.is_like_planted(
+        {name: random[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in FIGURES}
+    )
+    write_atomic(page, fit_page(Planted.of(table, FIGURES), found, float(inside.mean())).encode())
     if to_publish:
         write_atomic(TABLE, path.read_bytes())
         sources.say(f"wrote {write(found)}; what was published of one_feature's validity is of the coefficients before")

@@ -41,8 +41,12 @@ HEAD = (
 )
 
 
-def fit_page(planted: Planted, found: Coefficients) -> str:
-    """The page of a fit: what came of neurons that were left out of it, and what each figure brings."""
+def fit_page(planted: Planted, found: Coefficients, random_inside: float) -> str:
+    """The page of a fit: what came of neurons that were left out of it, and what each figure brings.
+
+    Args:
+        random_inside: share of random sets of tokens within the domain.
+    """
     judged = {by: left_out(planted, by) for by in BY}
     rows = []
     for by, each in judged.items():
@@ -57,6 +61,8 @@ def fit_page(planted: Planted, found: Coefficients) -> str:
     parts = [
         "# P(one feature): the fit\n",
         _facts(found),
+        f"Within the domain: {shown(float(found.is_like_planted(planted.figures).mean()))} of these neurons, "
+        f"{shown(random_inside)} of random sets of tokens and of words.",
         "## Left out\n\nEach group was judged by a fit that had not seen it.\n\n" + _table(HEAD, rows),
         "## Reliability, families left out\n\n"
         + _reliability(families.p, families.one, planted.weight[families.neuron]),

@@ -410,7 +410,7 @@ def test_a_score_that_has_not_passed_never_leads_and_its_validity_stands_beside_
     put("gelu", 0, 4)
     compare([tmp_path / "results"], tmp_path / "out")
     text = (tmp_path / "out" / "comparison.md").read_text()
-    assert ("## Monosemantic neurons by K_eff" in text) == leads
+    assert ("## Neurons of one word rule by K_eff" in text) == leads
     assert ("What K_eff calls neurons of one word rule: a description, by a score that has not passed" in text) != leads
     assert ("K_eff has not passed on planted neurons" in text.split("## Reasons to doubt")[1]) != leads
     said = "not measured on planted neurons" if auroc is None else f"AUROC {auroc:.2f}".replace("0.", ".")
