@@ -104,7 +104,9 @@ class DaskScheduler(Scheduler):
             raise EnvironmentProblem(INSTALL) from None
         from train.memory import free_memory
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its tracebacks; we say one line
+        for name in ("asyncio", "tornado", *logging.root.manager.loggerDict):
+            if name.split(".")[0] in ("asyncio", "distributed", "tornado"):  # each has a level of its own
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # their tracebacks; we say one line
         if not self._address:
             workers = local_workers(tasks, self._jobs, free_memory())
             # dask would warn where its usual port is taken, and kill a worker by its memory, which is not its task's.
