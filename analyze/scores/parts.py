@@ -91,7 +91,8 @@ def groups_of(names: Sequence[str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(SCORES[name].shares or SHARES.get(name, name), []).append(name)
-    return list(groups.values())
+    order = list(SCORES)
+    return [sorted(group, key=order.index) for group in groups.values()]
 
 
 def spans(n_neurons: int, names: Sequence[str], jobs: int) -> list[tuple[int, int]]:
