@@ -110,7 +110,7 @@ def regression(planted: Planted, ridge: float = RIDGE) -> Regression:
     ranks = Ranks.of(planted)
     fitted = LogisticRegression(C=ridge, max_iter=2000, tol=1e-8)
     fitted.fit(ranks.matrix(planted), planted.one, sample_weight=planted.weight)
-    return Regression(ranks, np.asarray(fitted.coef_)[0], float(np.asarray(fitted.intercept_)[0]))
+    return Regression(ranks, np.asarray(fitted.coef_, np.float64)[0], float(np.asarray(fitted.intercept_)[0]))
 
 
 def fold_of(name: str, n: int = N_FOLDS) -> int:
@@ -209,7 +209,7 @@ def fit(planted: Planted, fitted_on: dict[str, Any], judged: Sequence[LeftOut] |
         for index, term in enumerate(found.ranks.terms)
     )
     z = found.ranks.matrix(planted)[:, :n]
-    precision = np.asarray(LedoitWolf(assume_centered=True).fit(z).precision_, np.float64)
+    precision = np.array(LedoitWolf(assume_centered=True).fit(z).precision_, dtype=np.float64)
     distance = np.einsum("nf,fg,ng->n", z, precision, z)
     domain = Domain(
         tuple(tuple(rounded(value) for value in row) for row in precision.tolist()),

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -77,8 +78,8 @@ class StreamedStack:
         work.mkdir(parents=True, exist_ok=True)
         require_space(work, 3 * 4 * int(np.prod(self._size)))
 
-    def _file(self, name: str, mode: str) -> np.ndarray:
-        return np.memmap(self.work / name, np.float32, mode, shape=self._size)  # pyright: ignore[reportCallIssue]
+    def _file(self, name: str, mode: Literal["r", "r+", "w+"]) -> np.ndarray:
+        return np.memmap(self.work / name, np.float32, mode, shape=self._size)
 
     def done(self) -> int:
         """Layers that the residual stream has passed through."""

@@ -8,6 +8,7 @@ for planted in truth_sets(corpus, halves=("tuning",)):
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +86,11 @@ class TruthCorpus:
         admitted = self.admitted
         counts = {refusal.feature: refusal.n_tokens for refusal in admitted.refused}
         counts |= dict(zip(admitted.features, admitted.tokens.sum(axis=0).tolist()))
-        for kind, half in sorted({(feature.kind, feature.half) for feature in counts}):
+        for kind, half in product(sorted({feature.kind for feature in counts}), HALVES):
             mine = {feature.name: n for feature, n in counts.items() if (feature.kind, feature.half) == (kind, half)}
             n_kept = sum(feature.name in mine for feature in admitted.features)
-            self.say(f"{self.name}: {rare_line(kind, half, n_kept, mine, len(self.corpus.tokens), FEWEST_TOKENS)}")
+            if mine:
+                self.say(f"{self.name}: {rare_line(kind, half, n_kept, mine, len(self.corpus.tokens), FEWEST_TOKENS)}")
         named = tuple(
             PlantedFeature(feature.name, feature.root, feature.kind, feature.half) for feature in admitted.features
         )
