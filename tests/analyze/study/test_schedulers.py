@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,8 +136,7 @@ def test_jobs_behind_a_failed_one_are_cancelled_and_a_plain_start_goes_on(toml, 
     }
     assert "error: " in (out / "results/minute/jobs/3-train-0.log").read_text()
     before = {path: path.stat().st_mtime_ns for path in (out / "checkpoints/minute/narrow-s0").glob("step-*")}
-    (broken / "mine.txt").unlink()
-    broken.rmdir()
+    shutil.rmtree(broken)
     gone_on = study(toml, out, **environ)
     assert gone_on.returncode == 0, gone_on.stderr
     assert "found, held-out" in gone_on.stdout
