@@ -31,6 +31,7 @@ setup(
             "templates/*",
             "scores/validity.json",
             "headline/*.toml",
+            "headline/*.parquet",
             "labels/families/*.toml",
             "validation/*.toml",
             "validation/*/*.toml",

@@ -41,6 +41,7 @@ def write_random_data(directory: Path, n_ctx: int, d_vocab: int, n_tokens: dict[
     tokenizer = Tokenizer(model).to_str()
     facts = {
         "kind": "data",
+        "sources": [],
         "format_version": FORMAT_VERSION,
         "tokenizer_sha256": sha256(tokenizer.encode()),
         "d_vocab": d_vocab,

@@ -14,6 +14,7 @@ from analyze.__main__ import COMMANDS as ANALYZE
 from analyze.__main__ import FORMER
 from analyze.arguments import ReadsCheckpoints
 from analyze.console import GROUPS, main
+from analyze.validation.arguments import ReadsTruth
 from tests.commands import Command, command_of
 from train import launch
 from train.__main__ import COMMANDS as TRAIN
@@ -197,7 +198,7 @@ def test_a_wheel_needs_nothing_that_only_tests_or_the_corpus_need(wheel: zipfile
     assert "torch" in always
     assert not {"beartype", "networkx", "sympy", "pytest", "pdoc"} & set(always)
     extras = set(re.findall(r"^Provides-Extra: (\S+)", metadata, re.MULTILINE))
-    assert extras == {"corpus", "labels", "test", "docs", "dev"}
+    assert extras == {"corpus", "labels", "dask", "gguf", "test", "docs", "dev"}
 
 
 BEFORE_THE_CHECK = (
@@ -225,8 +226,10 @@ def test_an_old_python_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, c
     assert capsys.readouterr().err == "error: polysem needs Python 3.11 or newer; this is 3.10\n"
 
 
-@pytest.mark.parametrize(("option", "shared"), [("--checkpoints", ReadsCheckpoints), ("--debug", object)])
-def test_what_commands_share_is_defined_once(option: str, shared: type):
+@pytest.mark.parametrize(
+    ("option", "shared"), [("--checkpoints", (ReadsCheckpoints, ReadsTruth)), ("--debug", (object,))]
+)
+def test_what_commands_share_is_defined_once(option: str, shared: tuple[type, ...]):
     takers = [kind for kind in ANALYZE.values() if option in options_of(kind)]
     assert len(takers) > 3
     assert all(issubclass(kind, shared) for kind in takers)

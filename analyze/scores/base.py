@@ -104,10 +104,6 @@ class NeuronScore(Protocol):
     """How it says yes or no of neurons; None where it does not."""
     optional: bool = False
     """Whether it (slow, weak) is left out unless it is named."""
-    shares: str = ""
-    """The work that it shares with other scores that say the same, by a name; those are made in one process."""
-    by_neuron: bool = False
-    """Whether each neuron is computed alone, so that a layer may be cut anywhere."""
 
     def __call__(self, acts: Activations) -> Float[ndarray, " n"]:
         """The score of every neuron: column `rank` of its table."""

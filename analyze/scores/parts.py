@@ -90,16 +90,21 @@ def groups_of(names: Sequence[str]) -> list[list[str]]:
     """`names` in groups that one process makes, in order: work that scores share is done once."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(SCORES[name].shares or SHARES.get(name, name), []).append(name)
+        groups.setdefault(_work_of(name), []).append(name)
     order = list(SCORES)
     return [sorted(group, key=order.index) for group in groups.values()]
+
+
+def _work_of(name: str) -> str:
+    """The name of the work that a score shares with others, as its `shares` says; else its own name."""
+    return getattr(SCORES[name], "shares", "") or SHARES.get(name, name)
 
 
 def spans(n_neurons: int, names: Sequence[str], jobs: int) -> list[tuple[int, int]]:
     """The neurons that each part of a group of scores has: whole blocks, unless each neuron is computed alone."""
     if any("weights" in SCORES[name].needs for name in names):
         return [(0, n_neurons)]  # of the whole layer
-    if all(SCORES[name].by_neuron or name in BY_NEURON for name in names):
+    if all(getattr(SCORES[name], "by_neuron", name in BY_NEURON) for name in names):
         width = min(BLOCK, max(1, -(-n_neurons // (2 * jobs))))
         return [(first, min(first + width, n_neurons)) for first in range(0, n_neurons, width)]
     return blocks(n_neurons)

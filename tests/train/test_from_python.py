@@ -76,7 +76,7 @@ def test_accelerates_state_is_left_as_it_was(data, tmp_path):
 )
 def test_a_run_that_fails_leaves_accelerate_and_signals_to_the_next(finished, data, tmp_path, monkeypatch, over, error):
     if error is Diverged:
-        monkeypatch.setattr("train.loop.held_out_loss", lambda *words: float("nan"))
+        monkeypatch.setattr("train.loop.held_out_losses", lambda *words: (float("nan"), {}))
     with pytest.raises(error):
         run(small_run(data, train__precision="bf16", **over), tmp_path / "bad-s0")
     monkeypatch.undo()

@@ -113,7 +113,9 @@ def test_a_hub_that_cannot_be_reached_leaves_what_was_exported(
     assert "pushed to" in train_command(*words).out
 
 
-def test_bare_names_are_paths_and_bad_names_are_one_line(trained, tmp_path, train_command: Command):
+def test_bare_names_are_paths_and_bad_names_are_one_line(trained, tmp_path, monkeypatch, train_command: Command):
+    (tmp_path / "empty/folder").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "empty/folder")  # where no `../x` lies
     with pytest.raises(BadInput, match="no such directory"):
         load("user/name")
     for name in ("hf:", "hf:name", "hf:a/b/c", "hf:../x"):
