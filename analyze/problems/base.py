@@ -42,6 +42,8 @@ class Needs:
     """Only models with one of these activations; empty: any."""
     text: bool = True
     """Held-out text of the checkpoint's own data."""
+    strings: bool = False
+    """The text of each token."""
     labels: bool = False
     """The label bank on that text."""
 
@@ -58,6 +60,8 @@ class Needs:
             return f"is about {' and '.join(self.activations)}, this model is {config.act}"
         if self.text and subject.rows is None:
             return "needs the held-out text of the checkpoint's data"
+        if self.strings and subject.text_source is None and subject.planted_strings is None:
+            return "needs the tokenizer of the checkpoint's data"
         if self.labels and subject.text_source is None and subject.planted_labels is None:
             return "needs labels of the checkpoint's held-out text"
         return ""

@@ -115,7 +115,7 @@ def figures(measured: Sequence[Measured]) -> list[Figure]:
 
 
 def planted(seed: int) -> Subject:
-    """Neurons that several features drive, with a bias that lets them saturate; others that one feature drives."""
+    """Neurons that fire more than the sum where two of their features stand; others that one feature drives."""
     return _made_up(seed, shares=True)
 
 

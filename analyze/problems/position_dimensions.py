@@ -10,8 +10,8 @@ from torch import Tensor
 
 from analyze.figures import COLOURS, FAINT, Figure, look, svg_of
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
+from analyze.problems.planted import small_model
 from analyze.problems.subject import Subject
-from train.config import ModelConfig
 from train.model import Transformer
 
 VARIANCE = 0.9
@@ -140,8 +140,7 @@ def null(seed: int) -> Subject:
 
 
 def _small(seed: int) -> Transformer:
-    config = ModelConfig(n_layers=1, d_model=64, n_heads=4, n_ctx=128, d_vocab=512, act="relu", widths=(64,))
-    return Transformer(config, seed).requires_grad_(False)
+    return small_model(seed, n_ctx=128, d_vocab=512)
 
 
 PROBLEM = Problem(

@@ -41,6 +41,8 @@ class Subject:
     """Where the rows come from, for labels and strings; None for made-up rows."""
     planted_labels: Mapping[str, Bool[Tensor, "row pos"]] | None = None
     """Labels of made-up rows, by name, as `labels` gives those of text."""
+    planted_strings: tuple[str, ...] | None = None
+    """The text of every token id of a made-up vocabulary."""
     step: int = 0
     hash: str = ""
 
@@ -73,6 +75,8 @@ class Subject:
         """
         from tokenizers import Tokenizer
 
+        if self.planted_strings is not None:
+            return list(self.planted_strings)
         if self.text_source is None:
             raise BadInput(f"{self.name}: has no tokenizer")
         tokenizer = Tokenizer.from_file(str(self.text_source.directory / "tokenizer.json"))

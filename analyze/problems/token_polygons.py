@@ -9,8 +9,8 @@ from numpy import ndarray
 
 from analyze.figures import COLOURS, FAINT, Figure, look, svg_of
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
+from analyze.problems.planted import small_model
 from analyze.problems.subject import Subject
-from train.config import ModelConfig
 from train.model import Transformer
 
 RINGS = {
@@ -23,6 +23,8 @@ RINGS = {
 }  # fmt: skip
 LEAST_TOKENS = 5
 ORDERS = 1000
+_STRINGS = (*RINGS["months"], *(f"word {i}" for i in range(52)))
+"""Of the made-up vocabulary: the months are its first ids."""
 
 
 def measure(subject: Subject) -> Measurement:
@@ -59,9 +61,6 @@ def measure(subject: Subject) -> Measurement:
 
 def rings_of(subject: Subject) -> dict[str, Int[ndarray, " token"]]:
     """The ids of each ring's tokens, those that the vocabulary has whole, with or without a space before, in order."""
-    if subject.text_source is None:
-        ids = np.arange(12)
-        return {"planted": ids} if subject.variant in ("planted", "untrained") else {}
     by_text = {text: i for i, text in reversed(list(enumerate(subject.strings)))}
     found = {}
     for name, words in RINGS.items():
@@ -125,17 +124,16 @@ def planted(seed: int) -> Subject:
     circle = np.stack([np.cos(angle), np.sin(angle)], 1) @ plane.T
     noise = 0.4 / np.sqrt(64) * rng.standard_normal((12, 64))
     model.tok_embed.weight[:12] = model.tok_embed.weight.new_tensor(circle + noise)
-    return Subject("planted", "planted", seed, model)
+    return Subject("planted", "planted", seed, model, planted_strings=_STRINGS)
 
 
 def null(seed: int) -> Subject:
     """An untrained model."""
-    return Subject("untrained", "untrained", seed, _small(seed))
+    return Subject("untrained", "untrained", seed, _small(seed), planted_strings=_STRINGS)
 
 
 def _small(seed: int) -> Transformer:
-    config = ModelConfig(n_layers=1, d_model=64, n_heads=4, n_ctx=16, d_vocab=64, act="relu", widths=(64,))
-    return Transformer(config, seed).requires_grad_(False)
+    return small_model(seed, n_ctx=16, d_vocab=len(_STRINGS))
 
 
 PROBLEM = Problem(
@@ -150,7 +148,7 @@ PROBLEM = Problem(
     statistic="share of the variance of ordered tokens' embeddings in the first Fourier component, mean over sets",
     null="1,000 random orders of the same tokens",
     minutes=0.05,
-    needs=Needs(text=False),
+    needs=Needs(strings=True, text=False),
     figures=figures,
     trials=Trials(planted, null, says="a noisy circle of twelve tokens; untrained models"),
     doubts=(
