@@ -92,7 +92,7 @@ class Workers:
     def _started(self) -> Any:
         from joblib.externals.loky import ProcessPoolExecutor  # a quarter of a second to import
 
-        self._executor = ProcessPoolExecutor(self.jobs, env=self.env, initializer=_begin)
+        self._executor = ProcessPoolExecutor(self.jobs, env=self.env, initializer=_begin, initargs=(os.getpid(),))
         return self._executor
 
     def limit(self, jobs: int) -> None:
@@ -124,9 +124,9 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begin() -> None:
-    """What a worker does first."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), name="parent", daemon=True).start()
+def _begin(parent: int) -> None:
+    """What a worker does first; `parent`, the process that started it, may be gone by then."""
+    threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where the one that starts it is no main thread
     from joblib.externals.loky import process_executor
     from tqdm import tqdm

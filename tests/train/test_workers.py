@@ -112,11 +112,19 @@ def test_a_signal_leaves_no_process_and_one_line(number: int):
 
 def test_workers_end_when_the_process_that_started_them_is_killed():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    running = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment
-    )
-    assert running.stdout is not None
-    assert running.stdout.readline() == running.stdout.readline() == b"started\n"
-    below = psutil.Process(running.pid).children(recursive=True)
-    running.kill()
-    assert not psutil.wait_procs(below, timeout=60)[1]
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == running.stdout.readline() == b"started\n"
+        below = psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+        assert not psutil.wait_procs(below, timeout=60)[1]
+
+
+def test_a_worker_that_begins_after_the_process_that_started_it_was_killed_ends():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    code = f"from train.workers import _begin; import time; _begin({gone.pid}); time.sleep(600)"
+    begun = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120, check=False)
+    assert begun.returncode == 1
