@@ -14,7 +14,7 @@ from analyze.problems.arguments import AskProblem, ListProblems
 from analyze.report.arguments import Report
 from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
-from analyze.toys.arguments import Toys
+from analyze.toys.arguments import Toys, TryToys
 from analyze.validation.arguments import BenchScores, FitHeadline, Truth
 from train.commandline import Command, Program, run_command
 from train.version import version_line
@@ -32,6 +32,7 @@ COMMANDS: dict[str, type[Command]] = {
     "compare": Compare,
     "report": Report,
     "toy-pages": Toys,
+    "toy-trial": TryToys,
     "study": Study,
     "rates": Rates,
     "problems": ListProblems,

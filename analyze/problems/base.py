@@ -8,7 +8,7 @@ a variant. The rule stands in the file before anything is run.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -85,6 +85,8 @@ class Measurement:
     """Data behind the figures, by name; each is kept as Parquet."""
     doubts: tuple[str, ...] = ()
     """What a reader must know before believing it, a sentence each."""
+    settled: bool = True
+    """Whether training had come to rest, where that matters (toys): from networks still moving there is no verdict."""
 
     def __post_init__(self) -> None:
         if not self.why_not and not np.isfinite(self.statistic):
@@ -129,6 +131,10 @@ class Rule:
     """Quantile of the null's draws beyond which every checkpoint must lie."""
     against_untrained: bool = True
     """Whether the untrained model is a null too, where there is one."""
+    seeds: int = LEAST_SEEDS
+    """Seeds of a variant that a verdict needs."""
+    unit: str = "checkpoint"
+    """What is measured, one a seed: a checkpoint, or a replica of a toy."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,26 @@ class Trials:
     n: int = 20
     says: str = ""
     """What was planted, and what the null is, in a sentence."""
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """What a verdict takes from what was asked: a problem's program, or a toy."""
+
+    @property
+    def rule(self) -> Rule:
+        """Written before the run."""
+        ...
+
+    @property
+    def statistic(self) -> str:
+        """What it is, with its unit, in a few words."""
+        ...
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What always holds against the answer."""
+        ...
 
 
 @dataclass(frozen=True)

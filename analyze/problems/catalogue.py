@@ -34,6 +34,11 @@ class Entry:
         """Whether `polysem problem` answers it."""
         return self.name in PROBLEMS
 
+    @property
+    def has_page(self) -> bool:
+        """Whether its findings have a page of their own."""
+        return self.has_program or self.by == "toy"
+
     def finding(self, out: Path) -> tuple[Finding, dict[str, Any]]:
         """What was found, under a directory of findings; "not asked yet" where nothing was."""
         return read_finding(out / self.name) or (NOT_ASKED, {})

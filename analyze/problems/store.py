@@ -69,6 +69,7 @@ def read_measured(directory: Path) -> Measured:
             details={name: _number(value) for name, value in inner["details"].items()},
             tables={name: read_parquet(directory / f"{name}.parquet") for name in inner["tables"]},
             doubts=tuple(inner["doubts"]),
+            settled=bool(inner.get("settled", True)),
         )
         return Measured(**{key: record[key] for key in record if key != "measurement"}, measurement=measurement)
     except (KeyError, TypeError, ValueError, AttributeError) as failure:

@@ -5,14 +5,18 @@ from math import isfinite, nan
 
 import numpy as np
 
-from analyze.problems.base import LEAST_SEEDS, Finding, Measured, Measurement, Problem, Rule, VariantAnswer, VerdictWord
+from analyze.problems.base import Asked, Finding, Measured, Measurement, Rule, VariantAnswer, VerdictWord
 from analyze.statistics import Estimate, mean_interval
 from analyze.tables import number
 
 NO_ESTIMATE = Estimate(nan, nan, nan, nan, 0)
 
 
-def judge(problem: Problem, measured: Sequence[Measured]) -> Finding:
+UNSETTLED = 0.25
+"""A variant of which more than this share had not come to rest in training gets no verdict."""
+
+
+def judge(problem: Asked, measured: Sequence[Measured]) -> Finding:
     """The finding from every checkpoint that was measured.
 
     Variants are judged alone. All yes: yes; all no: no; both: mixed; none of either: unclear, or not answerable where
@@ -23,6 +27,18 @@ def judge(problem: Problem, measured: Sequence[Measured]) -> Finding:
     verdict = _of_all({answer.verdict for answer in answers})
     doubts = dict.fromkeys([*problem.doubts, *(doubt for each in measured for doubt in each.measurement.doubts)])
     return Finding(verdict, _sentence(problem, verdict, answers), answers, tuple(doubts))
+
+
+def combined(findings: Sequence[Finding]) -> Finding:
+    """One finding from those of several toys or programs that ask the same problem, each by its own rule.
+
+    They count as variants do: yes and no make mixed, and one that is unclear does not overrule the others.
+    """
+    answers = tuple(answer for each in findings for answer in each.variants)
+    doubts = dict.fromkeys(doubt for each in findings for doubt in each.doubts)
+    words = {each.verdict for each in findings}
+    verdict = "mixed" if "mixed" in words else _of_all(words)
+    return Finding(verdict, " ".join(each.sentence for each in findings), answers, tuple(doubts))
 
 
 def judge_one(rule: Rule, measurement: Measurement) -> VerdictWord:
@@ -52,17 +68,22 @@ def _of_variant(rule: Rule, measured: Sequence[Measured], variant: str) -> Varia
     effect = mean_interval([_effect(rule, each) for each in able])
     beyond = sum(_is_beyond(rule, each) for each in able)
     power = (effect.high - effect.low) / 2
-    verdict, why = _verdict(rule, effect, beyond, len({each.seed for each in measured if not each.measurement.why_not}))
+    moving = sum(not each.settled for each in able)
+    if moving > UNSETTLED * len(able):
+        verdict, why = "unclear", f"training had not converged in {moving} of {_counted(len(able), rule)}"
+    else:
+        seeds = len({each.seed for each in measured if not each.measurement.why_not})
+        verdict, why = _verdict(rule, effect, beyond, seeds)
     return VariantAnswer(variant, verdict, statistic, null, effect, beyond, power, why)
 
 
 def _verdict(rule: Rule, effect: Estimate, beyond: int, seeds: int) -> tuple[VerdictWord, str]:
-    if seeds < LEAST_SEEDS:
-        return "unclear", f"{seeds} seed{'' if seeds == 1 else 's'}: a look, not a verdict, which takes {LEAST_SEEDS}"
+    if seeds < rule.seeds:
+        return "unclear", f"{seeds} seed{'' if seeds == 1 else 's'}: a look, not a verdict, which takes {rule.seeds}"
     if effect.low > rule.least:
         if beyond == effect.n:
             return "yes", ""
-        return "unclear", f"{effect.n - beyond} of {effect.n} checkpoints do not lie beyond their null"
+        return "unclear", f"{effect.n - beyond} of {_counted(effect.n, rule)} do not lie beyond their null"
     if effect.high < rule.least:
         return "no", ""
     return "unclear", f"the interval of the effect holds the threshold {rule.least:g}"
@@ -91,16 +112,22 @@ def _is_beyond(rule: Rule, measurement: Measurement) -> bool:
     return measurement.statistic > quantile if rule.higher else measurement.statistic < quantile
 
 
-def _sentence(problem: Problem, verdict: VerdictWord, answers: Sequence[VariantAnswer]) -> str:
+def _counted(n: int, rule: Rule) -> str:
+    """`3 checkpoints`."""
+    return f"{n} {rule.unit}{'' if n == 1 else 's'}"
+
+
+def _sentence(problem: Asked, verdict: VerdictWord, answers: Sequence[VariantAnswer]) -> str:
     """The numbers behind a verdict, variant by variant."""
     parts = [
         f"{answer.variant} {number(answer.statistic.mean, 3)} against {number(answer.null.mean, 3)} by chance"
-        f"{interval_text(answer.effect)} ({answer.n} checkpoints: {answer.verdict})"
+        f"{interval_text(answer.effect)} ({_counted(answer.n, problem.rule)}: {answer.verdict})"
         for answer in answers
         if answer.n
     ]
     if not parts:
-        return "No checkpoint could answer: " + "; ".join(dict.fromkeys(f"{a.variant}: {a.why}" for a in answers)) + "."
+        reasons = "; ".join(dict.fromkeys(f"{answer.variant}: {answer.why}" for answer in answers))
+        return f"No {problem.rule.unit} could answer: {reasons}."
     return f"{verdict.capitalize()}. {problem.statistic}: " + "; ".join(parts) + "."
 
 

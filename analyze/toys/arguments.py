@@ -1,4 +1,4 @@
-"""The arguments of `polysem toy-pages`."""
+"""The arguments of `polysem toy-pages` and `polysem toy-trial`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +10,40 @@ from train.commandline import Command
 
 @dataclass(frozen=True, kw_only=True)
 class Toys(Command):
-    """Write a page about each finished toy (one file that opens without a network), an index and experiments.md."""
+    """Write a page about each finished toy (one file that opens without a network), an index and experiments.md.
+
+    A toy that asks an open problem is judged by the rule in its config; `polysem problems` shows the verdict.
+    """
 
     directories: Positional[tuple[Path, ...]]
     """what `train toy` wrote, such as checkpoints/toy/abs-100-40"""
     out: Path = Path("results/toys")
     """directory to write to"""
+    problems: Path = Path("results/problems")
+    """takes the verdicts on open problems"""
 
     def run(self, overrides: list[str]) -> None:
-        """Write the pages, and print where they lie."""
-        from analyze.toys.page import write_pages
+        """Write the pages and the verdicts, and print where they lie."""
+        from analyze.toys.page import without_arms, write_pages
+        from analyze.toys.verdicts.ask import answer_toys
 
         for path in write_pages(self.directories, self.out):
             print(f"wrote {path}")
+        answer_toys(without_arms(self.directories), self.problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryToys(Command):
+    """Try the rules by which toys answer open problems on cases of known truth: 20 built to be true, 20 of the null."""
+
+    names: Positional[tuple[str, ...]] = ("all",)
+    """toys, numbers of problems such as 4.7, or all"""
+    out: Path = Path("results/problems")
+    """takes toy-trials.md and toy-trials.json"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Make the cases, judge them, count."""
+        from analyze.toys.trials.all import trials
+        from analyze.toys.verdicts.trial import try_toys
+
+        try_toys(trials(), self.names, self.out, say=lambda line: print(line, flush=True))

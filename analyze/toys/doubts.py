@@ -5,14 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from analyze.toys.verdicts import Verdict
+from analyze.toys.expectations import Verdict
+from analyze.toys.settled import STILL_FALLING, settled
 from analyze.toys.view import View
 
 FEW_REPLICAS = 5
-STILL_FALLING = 0.05
-"""A replica counts as settled if it loses at most this part of its loss in the last tenth of training."""
-NEXT_TO_NOTHING = 1e-4
-"""Whether a loss settled is not asked below this part of the constants' loss."""
 SOLITARY = 0.25
 """Replicas disagree where fewer than this share end near the best."""
 
@@ -69,14 +66,5 @@ def _which(view: View, instances: Sequence[int]) -> str:
 
 
 def _unsettled(view: View) -> list[int]:
-    curves, run = view.run.curves, view.run
-    # The mean of a few points on either side: one point of a constant rate wavers.
-    late = curves.steps >= 0.95 * curves.steps[-1]
-    before = (curves.steps >= 0.85 * curves.steps[-1]) & (curves.steps < 0.9 * curves.steps[-1])
-    if not before.any():
-        return []
-    own = curves.losses[:, np.arange(run.n_inst), run.best]
-    fall = 1 - own[late].mean(axis=0) / np.maximum(own[before].mean(axis=0), np.finfo(np.float64).tiny)
-    # A loss of next to nothing has nowhere to settle.
-    matters = run.best_losses > NEXT_TO_NOTHING * run.constant_losses
-    return _where((fall > STILL_FALLING) & matters)
+    run = view.run
+    return _where(~settled(run)[np.arange(run.n_inst), run.best])

@@ -6,11 +6,11 @@ import numpy as np
 
 from analyze.figures import Figure
 from analyze.toys import charts, progress
+from analyze.toys.expectations import limits
 from analyze.toys.geometry import PLATEAUS, dimensionality, dimensionality_star
 from analyze.toys.measures import MEASURES
 from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategies
 from analyze.toys.reading import Reading
-from analyze.toys.verdicts import limits
 from analyze.toys.view import View
 from analyze.toys.weight_figures import arrow_figure, gram_figure, kind_figure, neuron_figure
 

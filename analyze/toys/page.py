@@ -15,9 +15,9 @@ from analyze.tables import Table, visible
 from analyze.toys.arms import ArmComparison
 from analyze.toys.arms_page import ArmsPage, arms_page
 from analyze.toys.doubts import doubts
+from analyze.toys.expectations import Verdict, bounds, judge
 from analyze.toys.figures import figures_of
 from analyze.toys.reading import Reading
-from analyze.toys.verdicts import Verdict, bounds, judge
 from analyze.toys.view import View
 from train.configfile import load_config, to_toml
 from train.errors import BadInput
@@ -152,11 +152,7 @@ def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
         BadInput: no directory; something that is not a finished toy, or is damaged; two of one name; an arm
             that is missing or damaged; an [[expect]] whose measure is not known or does not apply.
     """
-    # A shell's `toy/*` also names the arms of a toy; they are on its page.
-    of_arms = {arms_directory(each) for each in directories}
-    directories = [each for each in directories if each.resolve() not in of_arms]
-    if not directories:
-        raise BadInput("no directory of a finished toy was given")
+    directories = without_arms(directories)
     names = [directory.resolve().name for directory in directories]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BadInput(f"two toys are named {twice[0]!r}, so that one page would replace the other; rename one")
@@ -175,6 +171,19 @@ def write_pages(directories: Sequence[Path], out: Path) -> list[Path]:
     write_atomic(out / "experiments.md", experiments(pages).encode())
     write_atomic(out / "index.html", render("toys.html.j2", pages=pages, versions=versions()).encode())
     return [out / f"{name}.html" for name in [*names, "index"]]
+
+
+def without_arms(directories: Sequence[Path]) -> list[Path]:
+    """The toys among directories: a shell's `toy/*` also names the arms of a toy, which are on its page.
+
+    Raises:
+        BadInput: none is left.
+    """
+    of_arms = {arms_directory(each) for each in directories}
+    toys = [each for each in directories if each.resolve() not in of_arms]
+    if not toys:
+        raise BadInput("no directory of a finished toy was given")
+    return toys
 
 
 def instance_table(view: View) -> Table:
@@ -226,7 +235,7 @@ def commands(name: str, run: ToyRun) -> tuple[str, ...]:
 
 
 def _setting(config: ToyConfig) -> dict[str, Any]:
-    return config.model_dump(exclude={"about", "expect"})
+    return config.model_dump(exclude={"about", "expect", "verdict"})
 
 
 def experiments(pages: Sequence[Page]) -> str:

@@ -9,6 +9,7 @@ from train.config import Section, Several
 from train.errors import did_you_mean
 from train.toys.arm_config import ArmConfig
 from train.toys.experiment import About, Expectation
+from train.toys.verdict_config import VerdictConfig
 
 MAX_FEATURES = 10_000
 MAX_REPLICAS = 100_000
@@ -278,6 +279,8 @@ class ToyConfig(Section):
     arms: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")], ArmConfig] = Field(default_factory=dict)
     """What happens to the trained networks afterwards, by name."""
     expect: Several[Expectation] = ()
+    verdict: VerdictConfig | None = None
+    """How the toy answers the problem that [about] names."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "ToyConfig":
@@ -306,6 +309,8 @@ class ToyConfig(Section):
             for side in ("where", "minus"):
                 if (where := getattr(each, side)) is not None:
                     self._names_one(where, f"expect.{i}.{side}")
+        if self.verdict is not None:
+            self._verdict_fits(self.verdict)
         return self
 
     def _exclude_each_other(self) -> None:
@@ -336,12 +341,29 @@ class ToyConfig(Section):
                 "cross_entropy needs every value (0 when inactive) among the levels"
             )
 
+    def _verdict_fits(self, verdict: VerdictConfig) -> None:
+        if not self.about.problem:
+            raise ValueError('about.problem: [verdict] answers a problem; name its number, such as "4.7"')
+        rows = self.sweep.rows()
+        for side in ("where", "minus"):
+            for name in getattr(verdict, side) or {}:
+                self._is_swept(name, f"verdict.{side}")
+        if verdict.over:
+            self._is_swept(verdict.over, "verdict.over")
+        chosen = [row for row in rows if all(row[key] == value for key, value in verdict.where.items())]
+        if not chosen:
+            raise ValueError(f"verdict.where: {verdict.where} names 0 of {len(rows)} instances")
+        if verdict.minus is not None and not all(row | verdict.minus in rows for row in chosen):
+            raise ValueError(f"verdict.minus: {verdict.minus} names values that are not swept")
+
+    def _is_swept(self, name: str, key: str) -> None:
+        if name not in (swept := self.sweep.rows()[0]):
+            hint = did_you_mean(name, [*swept]) if swept else "; there is one instance"
+            raise ValueError(f"{key}: {name!r} is not swept{hint}")
+
     def _names_one(self, where: dict[str, float], key: str) -> None:
-        swept = self.sweep.rows()[0]
         for name in where:
-            if name not in swept:
-                hint = did_you_mean(name, [*swept]) if swept else "; there is one instance"
-                raise ValueError(f"{key}: {name!r} is not swept{hint}")
+            self._is_swept(name, key)
         try:
             self.instance_of(where)
         except ValueError as failure:
@@ -356,7 +378,7 @@ class ToyConfig(Section):
             return [self]
         configs = []
         for row in self.sweep.rows():
-            values = self.model_dump(exclude_unset=True) | {"sweep": {}, "expect": (), "arms": {}}
+            values = self.model_dump(exclude_unset=True) | {"sweep": {}, "expect": (), "arms": {}, "verdict": None}
             for name, value in row.items():
                 values[_TABLE_OF[name]] = values[_TABLE_OF[name]] | {name: value}
             configs.append(ToyConfig.model_validate(values))

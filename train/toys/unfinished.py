@@ -17,7 +17,7 @@ from train.toys.config import ToyConfig
 from train.toys.fit import FitState
 from train.toys.runs import CONFIG
 
-MAY_DIFFER = frozenset({"about", "expect", "fine_tune", "arms"})
+MAY_DIFFER = frozenset({"about", "expect", "verdict", "fine_tune", "arms"})
 """Tables of a TOY.toml that do not change how the toy itself is trained (arms are toys of their own)."""
 
 _KIND = "toy-state"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from analyze.toys.doubts import doubts
+from analyze.toys.expectations import judge
 from analyze.toys.page import commands, write_pages
 from analyze.toys.reading import Reading
-from analyze.toys.verdicts import judge
 from analyze.toys.view import View
 from tests.analyze.report.test_page import BIDI, ELEMENTS, Parsed
 from tests.analyze.toys.trained import ABSOLUTE, PENTAGON, trained

@@ -435,3 +435,43 @@ def test_any_value_of_a_key_gives_a_toy_or_bad_input(data: st.DataObject):
 def test_features_that_exclude_each_other_may_have_their_probability_swept_alone(toy_file: Path):
     words = ["--features.pairs", "anticorrelated", "--features.probability", "1.0", "--sweep.probability", "[0.1, 0.5]"]
     assert len(load_config(ToyConfig, toy_file, words).instances()) == 2
+
+
+VERDICT = ["--verdict.says", "yes if", "--verdict.measure", "loss", "--verdict.least", "0.1"]
+NUMBER = [*VERDICT, "--verdict.null", "number", "--verdict.by_chance", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*VERDICT, "--verdict.null", "numbr"], "verdict.null: Input should be 'number', 'instance'"),
+        ([*VERDICT, "--verdict.null", "number"], "verdict: by_chance: needed by null = 'number'"),
+        ([*VERDICT, "--verdict.null", "toy"], "verdict: against: needed by null = 'toy'"),
+        ([*NUMBER, "--verdict.against", "twin"], "verdict: against: needed by null = 'toy', and by no other null"),
+        ([*NUMBER, "--verdict.lest", "1"], "unknown key 'verdict.lest'"),
+        ([*NUMBER, "--verdict.where.lr", "1e-3"], "verdict.where: 'lr' is not swept; there is one instance"),
+        (
+            [*NUMBER, "--sweep.lr", "[1e-3, 2e-3]", "--verdict.over", "lrr"],
+            "verdict.over: 'lrr' is not swept; did you mean 'lr'?",
+        ),
+        (
+            [*NUMBER, "--sweep.lr", "[1e-3, 2e-3]", "--verdict.where.lr", "3e-3"],
+            "verdict.where: {'lr': 0.003} names 0 of 2 instances",
+        ),
+        (
+            [*VERDICT, "--verdict.null", "instance", "--sweep.lr", "[1e-3, 2e-3]", "--verdict.minus.lr", "3e-3"],
+            "verdict.minus: {'lr': 0.003} names values that are not swept",
+        ),
+        ([*NUMBER, "--about.problem", ""], "about.problem: [verdict] answers a problem"),
+    ],
+)
+def test_a_verdict_that_cannot_be_meant_is_refused(toy_file: Path, words: list[str], said: str):
+    assert said in refusal(toy_file, words)
+
+
+def test_a_verdict_is_kept_and_belongs_to_no_single_instance(toy_file: Path, tmp_path: Path):
+    config = load_config(ToyConfig, toy_file, [*NUMBER, "--sweep.lr", "[1e-3, 2e-3]"])
+    path = tmp_path / "again.toml"
+    path.write_text(to_toml(config))
+    assert load_config(ToyConfig, path) == config
+    assert [each.verdict for each in config.instances()] == [None, None]

@@ -143,7 +143,7 @@ def arm_config(config: ToyConfig, name: str) -> ToyConfig:
         "outcome": "",
     }
     given = config.fine_tune.model_dump(exclude_none=True)
-    values = config.model_dump(exclude={"fine_tune", "arms", "expect"}) | {
+    values = config.model_dump(exclude={"fine_tune", "arms", "expect", "verdict"}) | {
         "about": config.about.model_dump() | about,
         "network": config.network.model_dump() | {"hidden": hidden},
         "fit": config.fit.model_dump() | given | {"l1": arm.l1},

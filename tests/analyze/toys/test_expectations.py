@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from analyze.toys.expectations import Verdict, bounds, judge
 from analyze.toys.measures import measure_named
-from analyze.toys.verdicts import Verdict, bounds, judge
 from tests.analyze.toys.planted import planted, toy_config
 from train.configfile import load_config
 from train.errors import BadInput

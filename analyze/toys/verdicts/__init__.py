@@ -1,0 +1,1 @@
+"""How a toy answers its open problem: replicas measured against a null, judged by the rule that stood in its config."""
