@@ -15,6 +15,7 @@ from analyze.report.arguments import Report
 from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
 from analyze.toys.arguments import Toys, TryToys
+from analyze.toys.programs.arguments import ToyKnown
 from analyze.validation.arguments import BenchScores, FitHeadline, Truth
 from train.commandline import Command, Program, run_command
 from train.version import version_line
@@ -33,6 +34,7 @@ COMMANDS: dict[str, type[Command]] = {
     "report": Report,
     "toy-pages": Toys,
     "toy-trial": TryToys,
+    "toy-known": ToyKnown,
     "study": Study,
     "rates": Rates,
     "problems": ListProblems,

@@ -12,7 +12,8 @@ from train.commandline import Command
 class Toys(Command):
     """Write a page about each finished toy (one file that opens without a network), an index and experiments.md.
 
-    A toy that asks an open problem is judged by the rule in its config; `polysem problems` shows the verdict.
+    A toy that asks an open problem is judged by the rule in its config; `polysem problems` shows the verdict. What a
+    program found (a TOY.toml with `program = ...`) stands on the page of its problem alone.
     """
 
     directories: Positional[tuple[Path, ...]]
@@ -25,11 +26,17 @@ class Toys(Command):
     def run(self, overrides: list[str]) -> None:
         """Write the pages and the verdicts, and print where they lie."""
         from analyze.toys.page import without_arms, write_pages
+        from analyze.toys.programs.ask import answer_programs
         from analyze.toys.verdicts.ask import answer_toys
+        from train.toys.programs.run import is_program_run
 
-        for path in write_pages(self.directories, self.out):
-            print(f"wrote {path}")
-        answer_toys(without_arms(self.directories), self.problems)
+        programs = [each for each in self.directories if is_program_run(each)]
+        toys = tuple(each for each in self.directories if each not in programs)
+        if toys or not programs:
+            for path in write_pages(toys, self.out):
+                print(f"wrote {path}")
+            answer_toys(without_arms(toys), self.problems)
+        answer_programs(programs, self.problems)
 
 
 @dataclass(frozen=True, kw_only=True)

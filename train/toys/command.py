@@ -21,6 +21,8 @@ from train.toys.baseline import naive_on_final_samples
 from train.toys.config import ToyConfig
 from train.toys.fit import PACE, Pace, require_memory
 from train.toys.models import shapes
+from train.toys.programs.config import names_program
+from train.toys.programs.run import program_command
 from train.toys.runs import CONFIG, ToyRun, open_toy
 from train.toys.targets import Target
 from train.toys.training import publish_toy, train_with_bar
@@ -96,8 +98,10 @@ def toy_command(path: Path, out: Path | None, overrides: list[str]) -> str:
     """Run a TOY.toml and report its result.
 
     Raises:
-        BadInput, EnvironmentProblem, Diverged, Stopped: see `run_toy`.
+        BadInput, EnvironmentProblem, Diverged, Stopped: see `run_toy`, and `run_program` where it names a program.
     """
+    if names_program(path):
+        return program_command(path, out, overrides)
     config = load_config(ToyConfig, path, overrides)
     return run_toy(config, out or Path("checkpoints") / "toy" / path.stem).text()
 

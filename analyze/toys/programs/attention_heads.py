@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from analyze.figures import COLOURS, Figure, look, svg_of
@@ -31,7 +31,7 @@ class Ablations:
     all: Float[ndarray, "rep trigram"]
 
     @property
-    def needed(self) -> Float[ndarray, "rep trigram"]:
+    def needed(self) -> Int[ndarray, "rep trigram"]:
         """How many heads each trigram needs."""
         return (self.each >= HALF * np.maximum(self.all[:, None], 1e-9)).sum(1)
 

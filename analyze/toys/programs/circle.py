@@ -19,8 +19,8 @@ from train.toys.programs.run import ProgramRun, VariantRun
 SAMPLES = 20_000
 LEAST_FIRING = 1e-3
 """Share of samples that a live latent is kept on."""
-SAME = 0.995
-"""Cosine from which two live latents count as one: 5.7 degrees."""
+SAME = 0.998
+"""Cosine from which two live latents count as one: 3.6 degrees."""
 
 
 def distinct(directions: Float[ndarray, "n d"]) -> int:
@@ -121,7 +121,7 @@ QUESTION = ProgramQuestion(
     figures=figures,
     doubts=(
         "The network is the autoencoder itself, and its latents begin at samples of the data, so that few of them die.",
-        "Latents within 5.7 degrees count as one: a finer dictionary than that would seem to settle.",
+        "Latents within 3.6 degrees count as one: a finer dictionary than that would seem to settle.",
     ),
     sources=("2602.15029, on months as points of a circle",),
 )

@@ -4,6 +4,7 @@
 configs and here before a run, and is not moved after it.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,7 +85,9 @@ def poisson_slope(x: Float[ndarray, " place"], total: Float[ndarray, " place"]) 
     """The likeliest slope b of log E[count] = a + b x."""
     import statsmodels.api as sm
 
-    return float(sm.GLM(total, sm.add_constant(x), family=sm.families.Poisson()).fit().params[1])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Perfect separation")  # counts that lie on the line are no trouble
+        return float(sm.GLM(total, sm.add_constant(x), family=sm.families.Poisson()).fit().params[1])
 
 
 def compressed(run: ProgramRun) -> list[Compared]:

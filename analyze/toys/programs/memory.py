@@ -5,7 +5,7 @@ A memory is a trained GRU or a hand-built one: it encodes a sequence into a stat
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -15,13 +15,21 @@ from train.toys.programs.base import Parameters, generator
 from train.toys.programs.gru import GruSettings, cross_entropy, decode, encode
 
 
+@runtime_checkable
 class Memory(Protocol):
     """Several replicas of a network that holds sequences in a state."""
 
-    replicas: int
-    tokens: int
-    length: int
-    hidden: int
+    @property
+    def replicas(self) -> int: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def hidden(self) -> int: ...
 
     def encode(self, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "rep n hidden"]:
         """The state that holds each sequence."""

@@ -16,10 +16,13 @@ from tests.train.toys.small import small_toy
 from train.configfile import load_config, to_toml
 from train.toys.command import run_toy
 from train.toys.config import ToyConfig
-from train.toys.listing import SHIPPED, list_toys, shipped_toys
+from train.toys.listing import SHIPPED, about_of, list_toys, shipped_configs, shipped_programs, shipped_toys
+from train.toys.programs.run import ProgramRun
 from train.toys.runs import ToyRun
 
 TINY = "--fit.steps 5 --fit.replicas 2 --fit.batch 32 --fit.eval_samples 512 --fit.curve_points 3 --fit.snapshots 2"
+
+FEW = "--fit.steps 2 --fit.replicas 2 --fit.batch 8 --fit.eval_batch 16"
 
 
 @pytest.fixture
@@ -45,13 +48,28 @@ def test_every_shipped_config_runs(command, tmp_path, path):
     assert run.config.expect, "what is expected of it is written down"
 
 
+@pytest.mark.parametrize(
+    "path", [*shipped_programs(), *shipped_programs(SHIPPED / "known")], ids=lambda path: path.stem
+)
+def test_every_shipped_program_runs(command, tmp_path, path):
+    said = command(path, "--out", tmp_path / "out", *FEW.split())
+    assert (said.code, said.err) == (0, "")
+    run = ProgramRun.load(tmp_path / "out")
+    assert said.out.splitlines()[-1].startswith(f"wrote {tmp_path / 'out'}: {len(run.variants)} variants, 2 steps")
+    assert all(each.replicas == 2 for each in run.variants.values())
+    again = command(path, "--out", tmp_path / "out", *FEW.split())
+    assert again.out.splitlines()[-1].startswith("found")
+    named = command(path, "--out", tmp_path / "bad", "--fit.stepz", "2")
+    assert named.is_refusal(2, "unknown key 'fit.stepz'; did you mean 'steps'?")
+
+
 def test_the_listing_names_every_shipped_config_and_what_it_asks(command):
     said = command("--list")
     assert (said.code, said.err) == (0, "")
     entries = said.out.strip().split("\n\n")
-    assert len(entries) == len(shipped_toys())
-    for entry, path in zip(entries, shipped_toys(), strict=True):
-        about = load_config(ToyConfig, path).about
+    assert len(entries) == len(shipped_configs())
+    for entry, path in zip(entries, shipped_configs(), strict=True):
+        about = about_of(path)
         text = " ".join(entry.split())
         assert f"{path.name}: {about.title}" in text
         for label, part in (

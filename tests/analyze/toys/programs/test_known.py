@@ -1,0 +1,89 @@
+"""Published results: how ours are counted, the table, and (slow) the cheap ones themselves."""
+
+import numpy as np
+import pytest
+import torch
+
+from analyze.statistics import Estimate
+from analyze.toys.programs import known
+from analyze.toys.programs.known import KNOWN, Compared
+from analyze.toys.programs.known_table import reproduce
+from tests.commands import Command
+from train.errors import BadInput
+from train.shipped import CONFIGS
+from train.toys.programs.config import load_program
+
+
+def test_neurons_with_two_whole_weights_are_shared() -> None:
+    W = torch.zeros(2, 4, 3)
+    W[0, 0, 0], W[0, 1, 0], W[0, 2, 1], W[0, 3, 1] = 1.0, -0.9, 1.0, 0.5
+    W[1, :, 2] = 1.1
+    assert known.shared_neurons(W).tolist() == [1.0, 1.0]
+
+
+def test_the_slope_of_counts_is_found_with_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    x = np.log([32.0, 48, 64, 96])
+    counts = rng.poisson(np.exp(2 * x)[:, None] / 400, (4, 64)).astype(float)
+    found = known.bootstrap_slope(x, counts, draws=100)
+    assert found.low < 2 < found.high
+    assert abs(found.mean - 2) < 0.15
+    assert known.poisson_slope(x, 7 * np.exp(-1.0 * x)) == pytest.approx(-1, abs=1e-6)
+
+
+def test_overlaps_are_those_of_every_pair() -> None:
+    W = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
+    for r, found in enumerate(known.mean_overlaps(W)):
+        unit = W[r] / W[r].norm(dim=1, keepdim=True)
+        square = (unit @ unit.T).square()
+        assert found == pytest.approx(float((square.sum() - 6) / 30), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_result_has_a_config_that_says_what_is_expected(name: str) -> None:
+    config, _, source = KNOWN[name]
+    assert load_program(CONFIGS / "toy" / f"{config}.toml").about.expectation
+    assert source
+
+
+def test_the_table_keeps_what_was_compared_before(tmp_path, monkeypatch, analyze_command: Command) -> None:
+    def one(run) -> list[Compared]:
+        return [Compared("a slope", "2", Estimate(1.95, 1.9, 2.0, 0.1, 8), True, "within .1", "smaller")]
+
+    def other(run) -> list[Compared]:
+        return [
+            Compared("a loss", "0", Estimate(0.5, float("nan"), float("nan"), float("nan"), 1), False, "at most .1")
+        ]
+
+    few = {name: (config, one if name == "dropout" else other, source) for name, (config, _, source) in KNOWN.items()}
+    monkeypatch.setattr("analyze.toys.programs.known_table.KNOWN", few)
+    monkeypatch.setattr("analyze.toys.programs.known_table.run_program", lambda config, out: (Finished(), 0))
+    reproduce(["dropout"], tmp_path, tmp_path / "out", say=lambda line: None)
+    said = analyze_command("toy-known", "overlap", "--out", tmp_path / "out")
+    assert said.out.splitlines()[0] == "overlap: a loss: 0.500, 0: did not hold"
+    table = (tmp_path / "out" / "known.md").read_text()
+    assert "1.950 [1.900, 2.000]" in table
+    assert table.index("a loss") < table.index("a slope"), "the order of KNOWN"
+    before = table
+    (tmp_path / "out" / "known.md").unlink()
+    reproduce([], tmp_path, tmp_path / "out", only_table=True, say=lambda line: None)
+    assert (tmp_path / "out" / "known.md").read_text() == before
+
+
+class Finished:
+    seconds = 1.0
+
+
+def test_a_result_that_is_not_there_is_refused(tmp_path) -> None:
+    with pytest.raises(BadInput, match="overlab: there is no such published result; did you mean 'overlap'"):
+        reproduce(["overlab"], tmp_path, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dropout", "two-heads", "overlap"])
+def test_a_published_result_holds(name: str, tmp_path) -> None:
+    from train.toys.programs.run import run_program
+
+    config, compare, _ = KNOWN[name]
+    run, _ = run_program(load_program(CONFIGS / "toy" / f"{config}.toml"), tmp_path / name)
+    assert all(each.held for each in compare(run))
