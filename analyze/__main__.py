@@ -14,8 +14,7 @@ from analyze.problems.arguments import AskProblem, ListProblems
 from analyze.report.arguments import Report
 from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
-from analyze.toys.arguments import Toys, TryToys
-from analyze.toys.programs.arguments import ToyKnown
+from analyze.toys.arguments import ToyKnown, Toys, ToyStory, TryToys
 from analyze.validation.arguments import BenchScores, FitHeadline, Truth
 from train.commandline import Command, Program, run_command
 from train.version import version_line
@@ -35,6 +34,7 @@ COMMANDS: dict[str, type[Command]] = {
     "toy-pages": Toys,
     "toy-trial": TryToys,
     "toy-known": ToyKnown,
+    "toy-story": ToyStory,
     "study": Study,
     "rates": Rates,
     "problems": ListProblems,

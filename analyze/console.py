@@ -8,7 +8,7 @@ GROUPS = {
     "Look at neurons": ("collect", "score", "list-scores", "labels", "probe", "fission"),
     "Compare and report": ("compare", "report"),
     "Ask an open problem": ("problems", "problem"),
-    "Toy models of superposition": ("toy", "toy-pages", "toy-trial", "toy-known"),
+    "Toy models of superposition": ("toy", "toy-pages", "toy-trial", "toy-known", "toy-story"),
     "Check the measures themselves": ("truth", "bench-scores", "fit-headline", "rates"),
 }
 """What a user wants to do -> the commands for it."""

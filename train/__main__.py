@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
@@ -159,6 +159,8 @@ class Toy(Command):
     """directory to write; default checkpoints/toy/<name of the file>"""
     list_configs: Annotated[bool, arg(name="list")] = False
     """show the configs that come with polysem: what each asks, expects, takes, and what came of it"""
+    names: Literal["problems", "all"] | None = None
+    """print the names of those that ask problems 4.1 to 4.20, or of all, cheapest first, for scripts"""
 
     def run(self, overrides: list[str]) -> None:
         """Train, or list the configs."""
@@ -168,6 +170,13 @@ class Toy(Command):
             if self.config is not None:
                 raise BadInput("command line: --list stands alone")
             print(list_toys())
+            return
+        if self.names is not None:
+            from train.toys.order import names
+
+            if self.config is not None:
+                raise BadInput("command line: --names stands alone")
+            print("\n".join(names(self.names == "all")))
             return
         if self.config is None:
             raise BadInput("command line: toy needs a TOY.toml; --list shows those that come with polysem")

@@ -1,4 +1,4 @@
-"""The arguments of `polysem toy-pages` and `polysem toy-trial`."""
+"""The arguments of `polysem toy-pages`, `toy-trial`, `toy-known` and `toy-story`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,3 +54,43 @@ class TryToys(Command):
         from analyze.toys.verdicts.trial import try_toys
 
         try_toys(trials(), self.names, self.out, say=lambda line: print(line, flush=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyKnown(Command):
+    """Reproduce published results about toy models: train their set-ups, and write ours beside what was published."""
+
+    names: Positional[tuple[str, ...]] = ("all",)
+    """collisions, compressed, fourth-power, overlap, dropout, two-heads, or all"""
+    checkpoints: Path = Path("checkpoints/toy")
+    """where the programs lie or are trained"""
+    out: Path = Path("results/toys")
+    """takes known.md and known.json"""
+    only_table: bool = False
+    """write the table from known.json, without training"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Train, compare, write."""
+        from analyze.toys.programs.known_table import reproduce
+
+        reproduce(
+            self.names, self.checkpoints, self.out, only_table=self.only_table, say=lambda line: print(line, flush=True)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyStory(Command):
+    """Bring docs/toys.md up to date from results: what each toy shows, its figure, and the tables behind it."""
+
+    toys: Path = Path("results/toys")
+    """what toy-pages and toy-known wrote"""
+    problems: Path = Path("results/problems")
+    """verdicts of toys, and trials of their rules"""
+    page: Path = Path("docs/toys.md")
+    """the page; figures go into the folder of its name"""
+
+    def run(self, overrides: list[str]) -> None:
+        """Write the parts that are made."""
+        from analyze.toys.story import Sources, tell
+
+        print(f"wrote {tell(Sources(self.toys, self.problems, self.page))}")

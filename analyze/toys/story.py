@@ -1,0 +1,195 @@
+"""docs/toys.md from results: what every toy shows, in two sentences and a figure, with the tables behind it.
+
+The page's prose stays; what stands between `<!-- made: NAME -->` and `<!-- end: NAME -->` is written anew, and so are
+the figures beside the page.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analyze.problems.base import Finding
+from analyze.problems.catalogue import Entry, entries
+from analyze.problems.page import estimate
+from analyze.tables import Table, number, plain
+from analyze.toys.programs.known_table import MAX_BYTES, known_table
+from analyze.toys.verdicts.record import answered
+from train.errors import BadInput
+from train.files import read_json, write_atomic
+from train.textfiles import read_text
+from train.toys.experiment import About
+from train.toys.listing import about_of, shipped_configs
+
+TOYS = [f"4.{number}" for number in range(1, 21)]
+"""The problems that toys answer."""
+LEADING = ("phases", "measures", "dimensionality", "active", "learning", "replicas")
+"""Figures of a toy's own page, the most telling first."""
+MARKED = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where results lie, and where the page does."""
+
+    toys: Path
+    """What `toy-pages` and `toy-known` wrote."""
+    problems: Path
+    """What `toy-pages` and `toy-trial` wrote of problems."""
+    page: Path
+
+    @property
+    def figures(self) -> Path:
+        """Of the page: docs/toys beside docs/toys.md."""
+        return self.page.with_suffix("")
+
+
+def tell(sources: Sources) -> Path:
+    """Write the page's parts that are made from results.
+
+    Raises:
+        BadInput: a page without a mark, or with one that names no part; results that cannot be read.
+    """
+    text = read_text(sources.page)
+    named = [match["name"] for match in MARKED.finditer(text)]
+    for name in named:
+        if name not in PARTS:
+            raise BadInput(f"{sources.page}: <!-- made: {name} --> is no part; there are {', '.join(PARTS)}")
+    if not named:
+        raise BadInput(f"{sources.page}: has no <!-- made: NAME --> ... <!-- end: NAME --> to write between")
+    made = {name: PARTS[name](sources) for name in named}
+    text = MARKED.sub(lambda match: f"{match[1]}\n{made[match['name']].strip()}\n\n{match[3]}", text)
+    write_atomic(sources.page, text.encode())
+    return sources.page
+
+
+def problems(sources: Sources) -> str:
+    """A section a problem from 4.1 to 4.20."""
+    abouts = {path.stem: about_of(path) for path in shipped_configs()}
+    known = entries()
+    return "\n\n".join(_problem(sources, known[name], abouts) for name in TOYS)
+
+
+def _problem(sources: Sources, entry: Entry, abouts: dict[str, About]) -> str:
+    found = answered(entry.name, sources.problems)
+    verdict, _ = entry.finding(sources.problems)
+    title = f"### {entry.name} {entry.title}: {verdict.verdict}\n\n{entry.question}"
+    if not found:
+        return f"{title} Not asked yet; `polysem toy {entry.name}` asks it."
+    leading = next((each for each in found if each[0].verdict == verdict.verdict), found[0])
+    name = str(leading[1]["toy"])
+    about = abouts.get(name)
+    sentences = [first_sentence(about.outcome)] if about and about.outcome else []
+    sentences.append(by_rule(leading[0], leading[1]))
+    others = [f"`{facts['toy']}`: {finding.verdict}" for finding, facts in found if facts["toy"] != name]
+    lines = [title, " ".join(sentences)]
+    if others:
+        lines.append(f"Asked by `{name}`; also by {', '.join(others)}.")
+    if figure := _figure(sources, entry.name, name, leading[1]):
+        lines.append(figure)
+    return "\n\n".join(lines)
+
+
+def by_rule(finding: Finding, facts: dict[str, Any]) -> str:
+    """What the rule made of the leading variant, with its numbers."""
+    able = [each for each in finding.variants if each.n]
+    if not able:
+        return f"By its rule not answerable: {finding.sentence}"
+    first = next((each for each in able if each.verdict == finding.verdict), able[0])
+    more = f"; {len(able) - 1} other variants stand in the table" if len(able) > 1 else ""
+    return (
+        f"By its rule **{first.verdict}**: {facts['statistic']} is {estimate(first.statistic)}, "
+        f"{number(first.null.mean, 3)} under the null ({first.n} replicas{more})."
+    )
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop that ends a sentence."""
+    return re.split(r"(?<=[a-z)\d]\.)\s+(?=[A-Z])", " ".join(text.split()), maxsplit=1)[0]
+
+
+def _figure(sources: Sources, problem: str, toy: str, facts: dict[str, Any]) -> str:
+    """The figure of a problem, copied beside the page; "" where there is none."""
+    own = facts.get("figures", {})
+    candidates = [
+        *(
+            (sources.problems / problem / "toys" / toy / "figures" / f"{name}.svg", alt)
+            for name, (alt, _) in own.items()
+        ),
+        *((sources.toys / toy / "figures" / f"{name}.svg", f"{name} of {toy}") for name in LEADING),
+    ]
+    for path, alt in candidates:
+        if path.is_file():
+            sources.figures.mkdir(parents=True, exist_ok=True)
+            write_atomic(sources.figures / f"{problem}.svg", path.read_bytes())
+            return f"![{plain(alt)}]({sources.figures.name}/{problem}.svg)"
+    return ""
+
+
+def verdicts(sources: Sources) -> str:
+    """The long table: every toy, every variant."""
+    rows = []
+    for problem in TOYS:
+        for finding, facts in answered(problem, sources.problems):
+            for each in finding.variants:
+                why = f": {each.why}" if each.why else ""
+                rows.append(
+                    [
+                        ("problem", problem),
+                        ("variant", each.variant),
+                        ("verdict", each.verdict + why),
+                        ("statistic", estimate(each.statistic)),
+                        ("null", number(each.null.mean, 3)),
+                        ("effect", estimate(each.effect)),
+                        ("replicas", str(each.n)),
+                        ("power", number(each.power, 3)),
+                        ("command", f"`{facts['command']}`"),
+                    ]
+                )
+    return Table.of("", "", rows).markdown().replace("\\`", "`") if rows else "Nothing has been run."
+
+
+def experiments(sources: Sources) -> str:
+    """Shipped toys that reproduce what was published about them: question, outcome, figure, command."""
+    lines = []
+    for path in shipped_configs():
+        about = about_of(path)
+        if about.problem in TOYS:
+            continue
+        name = path.stem
+        summary = sources.toys / f"{name}.json"
+        counted = ""
+        if summary.is_file():
+            words = [each["verdict"] for each in read_json(summary, MAX_BYTES)["verdicts"]]
+            counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+        figure = sources.figures / f"{name}.svg"
+        title = f"[{about.title}]({sources.figures.name}/{name}.svg)" if figure.is_file() else about.title
+        lines.append(
+            f"- **{title}**: {about.question} {about.outcome} ({counted or 'not run yet'}; `polysem toy {name}`)"
+        )
+    return "\n".join(lines)
+
+
+def known(sources: Sources) -> str:
+    """The table of published results."""
+    path = sources.toys / "known.json"
+    if not path.is_file():
+        return "Not compared yet: `polysem toy-known`."
+    return known_table(read_json(path, MAX_BYTES)).markdown().replace("\\`", "`")
+
+
+def trials(sources: Sources) -> str:
+    """The table of rules tried on cases of known truth."""
+    path = sources.problems / "toy-trials.md"
+    return path.read_text(encoding="utf-8") if path.is_file() else "Not tried yet: `polysem toy-trial`."
+
+
+PARTS: dict[str, Callable[[Sources], str]] = {
+    "problems": problems,
+    "verdicts": verdicts,
+    "experiments": experiments,
+    "known": known,
+    "trials": trials,
+}
+"""What a page may have made."""
