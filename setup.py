@@ -39,7 +39,7 @@ setup(
             "problems/*.toml",
         ],
         "train": ["data/classify.json"],
-        "train.configs": ["*/*.toml", "*/*.yaml"],
+        "train.configs": ["*/*.toml", "*/*/*.toml", "*/*.yaml"],
     },
     cmdclass={"build_py": BuildWithCommit},
 )
