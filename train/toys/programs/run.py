@@ -189,13 +189,17 @@ def _train(
     with tqdm(
         total=total, initial=done, unit="step", desc=f"{out.name}, {name}", disable=None, dynamic_ncols=True
     ) as bar:
+
+        def advance(step: int) -> None:
+            bar.update()
+
         try:
             trained = fit_variant(
                 config.of,
                 settings,
                 config.fit,
                 resume=before,
-                at_step=lambda step: bar.update(),
+                at_step=advance,
                 stop=lambda: interrupt.asked,
                 save=save,
                 due=due,

@@ -31,8 +31,8 @@ SMALL: dict[str, ProgramConfig] = {
             for size in (4, 8)
         },
     ),
-    "parity": small_program("parity", {"xor": {"task": "xor"}, "sum": {"task": "sum"}}, steps=1500, replicas=8),
-    "bases": small_program("bases", steps=600, lr=2e-2, replicas=200),
+    "parity": small_program("parity", {"xor": {"task": "xor"}, "sum": {"task": "sum"}}, steps=400, replicas=8),
+    "bases": small_program("bases", steps=400, lr=3e-2, replicas=200),
 }
 
 
@@ -61,9 +61,12 @@ def test_every_program_answers_its_problem(
     assert all(doubt[:40].replace("'", "&#39;") in page for doubt in asked.doubts)
 
 
-def test_small_networks_already_say_yes_of_xor_and_of_two_bases(runs: dict[str, ProgramRun], tmp_path: Path) -> None:
+def test_small_networks_already_show_joint_units_and_several_bases(runs: dict[str, ProgramRun], tmp_path: Path) -> None:
     found = answer_programs([runs["parity"].directory, runs["bases"].directory], tmp_path, lambda line: None)
-    assert {name: each.verdict for name, each in found.items()} == {"my-parity": "yes", "my-bases": "yes"}
+    assert found["my-bases"].verdict == "yes"
+    (of_xor,) = found["my-parity"].variants
+    assert of_xor.n >= 4, "those that did not learn the task do not answer"
+    assert of_xor.effect.low > 0
 
 
 def test_a_program_without_a_problem_is_passed_over(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_slope_of_counts_is_found_with_its_interval() -> None:
     rng = np.random.default_rng(0)
     x = np.log([32.0, 48, 64, 96])
     counts = rng.poisson(np.exp(2 * x)[:, None] / 400, (4, 64)).astype(float)
-    found = known.bootstrap_slope(x, counts, draws=100)
+    found = known.bootstrap_slope(x, counts, draws=40)
     assert found.low < 2 < found.high
     assert abs(found.mean - 2) < 0.15
     assert known.poisson_slope(x, 7 * np.exp(-1.0 * x)) == pytest.approx(-1, abs=1e-6)
