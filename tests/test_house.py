@@ -39,7 +39,7 @@ FLOORS = {
         ("rules", "labels"),
         ("contexts", "headline"),
         ("nulls", "scores"),
-        ("validation", "probing", "fission", "interventions"),
+        ("validation", "probing", "fission", "interventions", "dictionary"),
         ("comparison", "toys", "problems"),
         ("report",),
         ("study",),
