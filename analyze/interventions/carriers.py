@@ -123,6 +123,23 @@ def carriers(
     )
 
 
+def rise_without(
+    model: Transformer, rows: Int[Tensor, "row pos_and_one"], where: Bool[Tensor, "row pos"], layer: int, seed: int = 0
+) -> Callable[[Sequence[int]], float]:
+    """By how much the mean loss at a feature's positions rises when some neurons are set to their mean, in nats.
+
+    The positions are those that `carriers` takes with the same seed.
+
+    Raises:
+        BadInput: a feature with fewer than 20 positions, or a model without MLPs.
+    """
+    model.mlp(layer)
+    inside, _ = _positions(where, np.random.default_rng(seed))
+    at = _losses_at(model, rows, inside, layer, _means(model, rows, layer), None)
+    before = at([]).mean()
+    return lambda neurons: float(at(neurons).mean() - before)
+
+
 def _positions(
     where: Bool[Tensor, "row pos"], rng: np.random.Generator
 ) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "n 2"]]:

@@ -46,6 +46,8 @@ class Needs:
     """The text of each token."""
     labels: bool = False
     """The label bank on that text."""
+    others: bool = False
+    """Reads the other checkpoints that were named, too: measured again where these change."""
 
     def why_not(self, subject: Subject) -> str:
         """Why the problem cannot be asked of this checkpoint, in a few words; "" where it can."""
@@ -77,6 +79,8 @@ class Measurement:
     """The same number under the problem's matched null, one a draw."""
     untrained: float = nan
     """The same number of the same model before training; NaN where there is no such step."""
+    reference: float = nan
+    """The same number of what else must not explain it, such as a control model; NaN where there is none."""
     why_not: str = ""
     """Why this checkpoint cannot answer; "" where it can."""
     details: Mapping[str, float] = field(default_factory=dict)
@@ -116,9 +120,9 @@ class Rule:
     """How verdicts follow from checkpoints; written in the problem's file before the run.
 
     Of every checkpoint the effect is its statistic less the mean of its null's draws (less the statistic of the
-    untrained model where that is higher): what chance and architecture do not explain. With the t interval of a
-    variant's seeds: **yes** where the whole interval lies beyond `least` and each checkpoint lies beyond its null's
-    `beyond` quantile; **no** where the whole interval lies short of `least`; else **unclear**.
+    untrained model, or of the problem's reference, where that is higher): what chance and architecture do not explain.
+    With the t interval of a variant's seeds: **yes** where the whole interval lies beyond `least` and each checkpoint
+    lies beyond its null's `beyond` quantile; **no** where the whole interval lies short of `least`; else **unclear**.
     """
 
     says: str
@@ -146,7 +150,7 @@ class VariantAnswer:
     statistic: Estimate
     """Of the statistic over seeds."""
     null: Estimate
-    """Of the null's mean over seeds (or of the untrained model, where that is nearer to yes)."""
+    """Of the null's mean over seeds (or of the untrained model or the reference, where that is nearer to yes)."""
     effect: Estimate
     """Of the effect over seeds, in the direction of yes."""
     beyond: int
@@ -227,6 +231,8 @@ class Problem:
     """What always holds against the answer: what this program does not measure."""
     sources: tuple[str, ...] = ()
     """Papers that the method comes from."""
+    reference: str = ""
+    """What counts as chance beside the null, such as a control model of the same seed; "" for none."""
     title: str = ""
     """Of a question that is not one of the 45."""
     question: str = ""

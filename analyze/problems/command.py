@@ -55,7 +55,8 @@ def ask(
     with one_thread(), workers(min(jobs, len(pieces))) as pool:
         waiting: dict[Future[Any], tuple[Problem, Checkpoint]] = {}
         for problem, checkpoint in pieces:
-            arguments = (problem.name, str(checkpoint.directory), str(out), tuple(map(str, data)))
+            others = [str(each.directory) for each in opened if each is not checkpoint] if problem.needs.others else []
+            arguments = (problem.name, str(checkpoint.directory), str(out), tuple(map(str, data)), tuple(others))
             if jobs == 1:
                 _said(say, problem, checkpoint, *measure(*arguments))
             else:
@@ -91,18 +92,23 @@ def numbers(names: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
-def measure(name: str, checkpoint: str, out: str, data: Sequence[str] = ()) -> tuple[bool, float, str]:
-    """Measure one checkpoint for one problem, unless that is done.
+def measure(
+    name: str, checkpoint: str, out: str, data: Sequence[str] = (), others: Sequence[str] = ()
+) -> tuple[bool, float, str]:
+    """Measure one checkpoint for one problem (which may read others too), unless that is done.
 
     Returns:
         Whether it was done, seconds, and why the checkpoint cannot answer ("" where it can).
     """
     started = time.perf_counter()
     problem, opened = PROBLEMS[name], load(checkpoint)
-    facts = {"problem": name, "checkpoint": opened.hash, "rule": problem.rule.says}
+    beside = [load(other) for other in others]
+    facts: dict[str, Any] = {"problem": name, "checkpoint": opened.hash, "rule": problem.rule.says}
+    if problem.needs.others:
+        facts["others"] = sorted(each.hash for each in beside)
 
     def make() -> Measured:
-        subject = of_checkpoint(opened, data)
+        subject = of_checkpoint(opened, data, others=beside)
         why_not = problem.needs.why_not(subject)
         measurement = Measurement.impossible(why_not) if why_not else problem.measure(subject)
         state = opened.state

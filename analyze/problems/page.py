@@ -1,6 +1,7 @@
 """Pages of findings: one a problem, and an index of all 45."""
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 from analyze.figures import Figure
@@ -93,6 +94,7 @@ def variant_table(finding: Finding) -> Table:
 def checkpoint_table(measured: Sequence[Measured]) -> Table:
     """Every checkpoint, with its further figures."""
     names = list(dict.fromkeys(name for each in measured for name in each.measurement.details))
+    has_reference = any(isfinite(each.measurement.reference) for each in measured)
     return Table.of(
         "By checkpoint",
         "",
@@ -102,6 +104,7 @@ def checkpoint_table(measured: Sequence[Measured]) -> Table:
                 ("statistic", number(each.measurement.statistic, 3)),
                 ("null (mean)", number(each.measurement.null.mean(), 3) if len(each.measurement.null) else "–"),
                 ("untrained", number(each.measurement.untrained, 3)),
+                *([("reference", number(each.measurement.reference, 3))] if has_reference else []),
                 *((name, number(each.measurement.details.get(name), 3)) for name in names),
                 ("why not", each.measurement.why_not),
             ]

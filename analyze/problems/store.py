@@ -41,6 +41,7 @@ def measured_or_found(directory: Path, facts: dict[str, Any], make: Callable[[],
             "null": [float(draw) for draw in measured.measurement.null],
             "statistic": finite(measured.measurement.statistic),
             "untrained": finite(measured.measurement.untrained),
+            "reference": finite(measured.measurement.reference),
             "details": {name: finite(value) for name, value in measured.measurement.details.items()},
         }
         (aside / "measurement.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
@@ -65,6 +66,7 @@ def read_measured(directory: Path) -> Measured:
             statistic=_number(inner["statistic"]),
             null=np.array(inner["null"], dtype=np.float64),
             untrained=_number(inner["untrained"]),
+            reference=_number(inner.get("reference")),
             why_not=str(inner["why_not"]),
             details={name: _number(value) for name, value in inner["details"].items()},
             tables={name: read_parquet(directory / f"{name}.parquet") for name in inner["tables"]},

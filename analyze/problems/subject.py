@@ -1,6 +1,6 @@
 """What a problem's program reads: one model, the same model untrained, and held-out rows of its own data."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from train.checkpoint import Checkpoint, open_step, steps
+from train.config import ModelConfig
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.locate import find_data
@@ -18,6 +19,19 @@ from train.model import Transformer
 
 ROWS = 512
 """Held-out rows that a program reads unless it asks for more: 131 k tokens at n_ctx = 256."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another of the checkpoints that were named, opened when a program wants it."""
+
+    name: str
+    variant: str
+    seed: int
+    config: ModelConfig
+    from_scratch: bool
+    """Whether it began at random weights, which are a function of its seed."""
+    model: Callable[[], Transformer] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,10 @@ class Subject:
     """The text of every token id of a made-up vocabulary."""
     step: int = 0
     hash: str = ""
+    from_scratch: bool = True
+    """Whether it began at random weights, which are a function of its seed."""
+    others: tuple[Other, ...] = ()
+    """The other checkpoints that were named, where the problem says that it needs them."""
 
     @cached_property
     def labels(self) -> dict[str, Bool[Tensor, "row pos"]]:
@@ -83,12 +101,15 @@ class Subject:
         return [tokenizer.decode([i], skip_special_tokens=False) for i in range(self.model.config.d_vocab)]
 
 
-def of_checkpoint(checkpoint: Checkpoint, data: Iterable[Path | str] = (), n_rows: int = ROWS) -> Subject:
+def of_checkpoint(
+    checkpoint: Checkpoint, data: Iterable[Path | str] = (), n_rows: int = ROWS, others: Sequence[Checkpoint] = ()
+) -> Subject:
     """The subject of a checkpoint: its model, the run's step 0 and held-out rows of the data it was trained on.
 
     Args:
         data: where to look for the data first (see `train.locate`); without any in reach there are no rows.
         n_rows: held-out rows at most, spread evenly over the text.
+        others: further checkpoints of the same data that the program may read.
     """
     facts, state = checkpoint.state["data"], checkpoint.state
     directory = find_data(facts["hash"], facts.get("directory") or "", beside=checkpoint.directory, given=data)
@@ -110,4 +131,16 @@ def of_checkpoint(checkpoint: Checkpoint, data: Iterable[Path | str] = (), n_row
         text_source=source,
         step=checkpoint.step,
         hash=checkpoint.hash,
+        from_scratch=state["start"] is None,
+        others=tuple(_other(each) for each in others),
     )
+
+
+def _other(checkpoint: Checkpoint) -> Other:
+    state = checkpoint.state
+
+    def model() -> Transformer:
+        return checkpoint.model().eval().requires_grad_(False)
+
+    name = f"{state['run']} at step {checkpoint.step:,}"
+    return Other(name, state["variant"], state["seed"], checkpoint.config, state["start"] is None, model)

@@ -90,10 +90,12 @@ def _verdict(rule: Rule, effect: Estimate, beyond: int, seeds: int) -> tuple[Ver
 
 
 def _chance(rule: Rule, measurement: Measurement) -> float:
-    """What chance or the untrained model reach, whichever is nearer to yes."""
+    """What chance, the untrained model or the reference reach, whichever is nearest to yes."""
     candidates = [float(np.mean(measurement.null))] if len(measurement.null) else []
     if rule.against_untrained and isfinite(measurement.untrained):
         candidates.append(measurement.untrained)
+    if isfinite(measurement.reference):
+        candidates.append(measurement.reference)
     if not candidates:
         return 0.0
     return max(candidates) if rule.higher else min(candidates)
