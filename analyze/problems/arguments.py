@@ -15,6 +15,8 @@ class ListProblems(Command):
 
     out: Path = Path("results/problems")
     """directory of findings; its index.html and problems.md are written anew"""
+    page: Path | None = None
+    """also writes all 45 with what was found to this Markdown file, as docs/problems.md"""
 
     def run(self, overrides: list[str]) -> None:
         """Print one line a problem."""
@@ -27,6 +29,10 @@ class ListProblems(Command):
             print(f"         {each.question}\n         {each.ask or 'cannot be asked yet'}")
         if self.out.is_dir():
             print(f"wrote {write_index(self.out)}")
+        if self.page is not None:
+            from analyze.problems.summary import write_summary
+
+            print(f"wrote {write_summary(self.out, self.page)}")
 
 
 @dataclass(frozen=True, kw_only=True)

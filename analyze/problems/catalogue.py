@@ -28,6 +28,8 @@ class Entry:
     """program, toy, study or command."""
     ask: str
     """What to type; "" where it cannot be asked yet."""
+    measures: str = ""
+    """What is measured by one that has no program and no toy; "" for others."""
 
     @property
     def has_program(self) -> bool:
@@ -54,7 +56,10 @@ def entries() -> dict[str, Entry]:
             ask = values.get("ask", "")
             if name in PROBLEMS:
                 ask = f"polysem problem {name} CHECKPOINT... --out DIR"
-            found[name] = Entry(name, values["title"], values["question"], values.get("level"), values["by"], ask)
+            measures = values.get("measures", "")
+            found[name] = Entry(
+                name, values["title"], values["question"], values.get("level"), values["by"], ask, measures
+            )
     for name, problem in PROBLEMS.items():
         if name not in found:
             ask = f"polysem problem {name} CHECKPOINT... --out DIR"

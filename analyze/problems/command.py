@@ -156,6 +156,7 @@ def _finding(problem: Problem, opened: Sequence[Checkpoint], out: Path) -> Findi
         "problem": problem.name,
         "title": entries()[problem.name].title,
         "rule": problem.rule.says,
+        "statistic_is": problem.statistic,
         "null_is": problem.null,
         "command": command,
         "checkpoints": {each.state["run"]: each.hash for each in opened},

@@ -97,6 +97,7 @@ def assemble(problem: str, out: Path = OUT) -> Finding:
         "title": entry(problem).title,
         "toys": {facts["toy"]: found.verdict for found, facts in toys},
         "rule": " ".join(f"{facts['toy']}: {facts['rule']}." for _, facts in toys),
+        "statistic_is": "; ".join(f"{facts['toy']}: {facts['statistic']}" for _, facts in toys),
         "null_is": "; ".join(f"{facts['toy']}: {facts['null_is']}" for _, facts in toys),
         "command": f"polysem toy {problem}",
         "figure_names": [

@@ -1,0 +1,77 @@
+"""The page of all 45 follows from the findings alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analyze.problems import PROBLEMS
+from analyze.problems.base import Measured, Measurement
+from analyze.problems.store import write_finding
+from analyze.problems.summary import summary
+from analyze.problems.verdict import judge
+from tests.commands import Command
+
+
+def found(out: Path, name: str, values: list[float]) -> None:
+    """A finding of a problem from made-up statistics, one a seed, whose null is 0."""
+    measured = [
+        Measured(f"gelu-s{i}", "gelu", i, 10, f"{i}", Measurement(value, np.linspace(-0.01, 0.01, 21)))
+        for i, value in enumerate(values)
+    ]
+    (out / name).mkdir(parents=True)
+    write_finding(out / name, judge(PROBLEMS[name], measured), {"problem": name})
+
+
+def row(page: str, name: str) -> list[str]:
+    """The cells of a problem's row."""
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_the_page_has_45_rows_with_verdict_statistic_null_n_power_and_command(tmp_path: Path) -> None:
+    found(tmp_path, "4.24", [0.80, 0.82, 0.81])
+    page = summary(tmp_path)
+    assert sum(line.startswith("| 4.") for line in page.splitlines()) == 45
+    cells = row(page, "4.24")
+    assert cells[3] == "yes"
+    assert cells[4].startswith("gelu 0.810 [")
+    assert [cells[5].strip("-"), cells[6]] == ["0.000", "3"]
+    assert float(cells[7]) == pytest.approx(0.025, abs=0.001)
+    assert "polysem problem 4.24" in cells[8]
+    assert PROBLEMS["4.24"].statistic in cells[2]
+    assert row(page, "4.31")[3] == "not asked yet"
+    assert "44 not asked yet, 1 yes" in page
+    assert "What is unclear" not in page
+
+
+def test_what_is_unclear_says_how_many_seeds_would_decide(tmp_path: Path) -> None:
+    found(tmp_path, "4.24", [0.7, 0.8, 0.3])
+    page = summary(tmp_path)
+    assert row(page, "4.24")[3] == "unclear"
+    (line,) = [line for line in page.splitlines() if line.startswith("- **4.24**")]
+    # Mean .6, deviation .265, threshold .5: t(.975, n - 1) * .265 / sqrt(n) < .1 from n = 30 on.
+    assert "some 30 seeds of this spread would" in line
+
+
+def test_one_seed_asks_for_three(tmp_path: Path) -> None:
+    found(tmp_path, "4.24", [0.9])
+    assert "3 seeds would" in summary(tmp_path)
+
+
+def test_the_same_findings_give_the_same_page(analyze_command: Command, tmp_path: Path) -> None:
+    found(tmp_path / "found", "4.24", [0.80, 0.82, 0.81])
+    pages = [tmp_path / "first.md", tmp_path / "second.md"]
+    for page in pages:
+        made = analyze_command("problems", "--out", tmp_path / "found", "--page", page)
+        assert made.code == 0, made.err
+        assert f"wrote {page}" in made.out
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    assert pages[0].read_text() == summary(tmp_path / "found")
+
+
+def test_a_page_where_none_can_be_written_is_one_line(analyze_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made = analyze_command("problems", "--out", tmp_path / "none", "--page", tmp_path / "file" / "page.md")
+    assert made.code == 3
+    assert made.err.count("\n") == 1
