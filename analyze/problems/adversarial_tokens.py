@@ -159,8 +159,8 @@ class Attack:
 
     @torch.no_grad()
     def _values(self, tokens: Int[Tensor, "n pos"]) -> Float[Tensor, " n"]:
-        read = self.model.mlp_input(tokens, self.layer)[:, -1]
-        return self.model.mlp(self.layer).neurons(read, "mid")[:, self.known.neuron]
+        read = self.model.mlp_input(tokens, self.layer)[:, -1:]
+        return self.model.mlp(self.layer).neurons(read, "mid")[:, 0, self.known.neuron]
 
     def _gradient(self, tokens: Int[Tensor, "n pos"]) -> Float[Tensor, "n flip d"]:
         """Of the neuron before its activation, by the embeddings at the last positions."""

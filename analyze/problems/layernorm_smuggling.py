@@ -113,7 +113,7 @@ def layer_of(model: Transformer, rows: Int[Tensor, "row pos_and_one"]) -> Layer:
     final = torch.cat(
         [read_site(model, chunk, last + 1, "resid_final").flatten(0, 1) for chunk in rows[:, :-1].split(16)]
     )
-    mid = mlp.neurons(x, "mid")
+    mid = mlp.neurons(x[None], "mid")[0]
     variance = mid.var(-1, unbiased=False)
     out_scale = (final.var(-1, unbiased=False) + model.ln_out.eps).rsqrt()
     unembed = model.head.weight - model.head.weight.mean(0)
