@@ -106,9 +106,17 @@ def figures(measured: Sequence[Measured]) -> list[Figure]:
         for each in measured:
             table, colour = each.measurement.tables["labels"], COLOURS[variants.index(each.variant) % len(COLOURS)]
             ks = [k for k in KS if f"k = {k}" in table.columns]
-            axes.plot(ks, [table[f"k = {k}"].median() for k in ks], "o-", ms=3, color=colour, lw=1, label=each.run)
-            axes.plot(1, table["best neuron"].median(), "_", ms=12, color=colour)  # pyright: ignore[reportArgumentType]
-            axes.axhline(table["dense"].median(), color=FAINT, lw=0.6)  # pyright: ignore[reportArgumentType]
+            axes.plot(
+                ks,
+                [np.median(table[f"k = {k}"].to_numpy()) for k in ks],
+                "o-",
+                ms=3,
+                color=colour,
+                lw=1,
+                label=each.run,
+            )
+            axes.plot(1, np.median(table["best neuron"].to_numpy()), "_", ms=12, color=colour)
+            axes.axhline(float(np.median(table["dense"].to_numpy())), color=FAINT, lw=0.6)
         axes.set_xscale("log", base=2)
         axes.set(xlabel="neurons of the probe", ylabel="average precision, median label", ylim=(0, 1))
         if measured:

@@ -36,7 +36,7 @@ def combined(findings: Sequence[Finding]) -> Finding:
     """
     answers = tuple(answer for each in findings for answer in each.variants)
     doubts = dict.fromkeys(doubt for each in findings for doubt in each.doubts)
-    words = {each.verdict for each in findings}
+    words: set[VerdictWord] = {each.verdict for each in findings}
     verdict = "mixed" if "mixed" in words else _of_all(words)
     return Finding(verdict, " ".join(each.sentence for each in findings), answers, tuple(doubts))
 
