@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from train import tl_files
+from train.cgroups import granted_bytes
 from train.config import ModelConfig
 from train.configfile import validate
 from train.errors import BadInput, EnvironmentProblem, one_line
@@ -281,9 +282,12 @@ def _check_sizes(directory: Path, config: ModelConfig, sizes: dict[str, int]) ->
     for name, limit in limits.items():
         if sizes.get(name, 0) > limit:
             raise BadInput(f"{directory / name}: {sizes[name]} bytes where at most {limit} can be")
-    memory = psutil.virtual_memory().total
+    granted = granted_bytes()
+    memory = psutil.virtual_memory().total if granted is None else min(psutil.virtual_memory().total, granted)
     if weights > memory:
-        raise EnvironmentProblem(f"{directory}: weights of {weights:,} bytes, this machine has {memory:,} of memory")
+        raise EnvironmentProblem(
+            f"{directory}: weights of {weights:,} bytes, this process may have {memory:,} of memory"
+        )
 
 
 def _check_state(directory: Path, config: ModelConfig, state: dict[str, Any], tokenizer_sha256: str) -> None:

@@ -191,7 +191,7 @@ def _sample_line(shape: ModelConfig) -> str:
     n = max(shape.widths)
     return (
         f"  samples         2 bytes a held-out token and neuron: {_gb(2 * n * 200_000)} GB of disk for 200,000 tokens "
-        f"of a layer and hook; `python -m analyze collect --dry-run` says the rest"
+        f"of a layer and hook; `polysem collect --dry-run` says the rest"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from analyze.activations.collect import check_data
+from analyze.activations.checks import check_data
 from analyze.activations.directory import ResultDirectory
 from analyze.activations.duplicates import DUPLICATE
 from analyze.activations.identity import run_hash_of

@@ -164,7 +164,7 @@ class LabelBank:
 
 def _nearest(name: str, names: Sequence[str]) -> str:
     suggestion = did_you_mean(name, list(names))
-    return suggestion if suggestion.startswith("; did") else "; `python -m analyze labels` lists it"
+    return suggestion if suggestion.startswith("; did") else "; `polysem labels` lists it"
 
 
 def _ratio(part: Float[ndarray, "l l"], whole: Float[ndarray, "l l"]) -> Float[ndarray, "l l"]:

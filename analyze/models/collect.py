@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analyze.activations.collect import collect_source, recorded_settings
+from analyze.activations.checks import recorded_settings
+from analyze.activations.collect import collect_source
 from analyze.activations.directory import GATE_HOOKS, ResultDirectory, beside
 from analyze.activations.settings import DEFAULT
 from analyze.activations.source import SourceFacts

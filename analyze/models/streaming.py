@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analyze.activations.collect import collect_source, recorded_settings
+from analyze.activations.checks import recorded_settings
+from analyze.activations.collect import collect_source
 from analyze.activations.directory import GATE_HOOKS, ResultDirectory
 from analyze.models.base import adapter_of
 from analyze.models.forward import start_token

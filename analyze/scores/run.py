@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from analyze.activations.collect import recorded_settings
+from analyze.activations.checks import recorded_settings
 from analyze.activations.directory import ResultDirectory, beside, find_directories
 from analyze.activations.provenance import located, origin_of, require_origin
 from analyze.activations.source import hooks_of

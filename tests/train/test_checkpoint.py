@@ -319,7 +319,7 @@ def test_a_sparse_file_of_the_size_that_a_hostile_config_claims_is_neither_read_
     (step / MANIFEST).write_text(json.dumps(manifest))
     monkeypatch.setattr("train.files.sha256_file", lambda path: pytest.fail("read"))
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"total": 2**37}))
-    with pytest.raises(EnvironmentProblem, match="bytes, this machine has"):
+    with pytest.raises(EnvironmentProblem, match="bytes, this process may have"):
         open_step(step)
 
 

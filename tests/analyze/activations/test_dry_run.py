@@ -79,7 +79,7 @@ def test_a_collection_that_memory_cannot_hold_is_refused_before_it_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
-    monkeypatch.setattr("analyze.activations.collect.free_memory", lambda: 10**6)
+    monkeypatch.setattr("analyze.activations.checks.free_memory", lambda: 10**6)
     with pytest.raises(EnvironmentProblem, match=r"collecting needs at most .* give --max-neurons"):
         collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=lambda line: None)
     assert not (tmp_path / "L0.mid").exists()
@@ -90,7 +90,7 @@ def test_a_disk_that_would_not_hold_every_pair_but_those_of_trained_layers_is_ta
 ) -> None:
     tokens = TokenFile.open(write_data(tmp_path / "data", LENGTHS), "eval")
     said: list[str] = []
-    monkeypatch.setattr("analyze.activations.collect.free_space", lambda path: 50_000)
+    monkeypatch.setattr("analyze.activations.checks.free_space", lambda path: 50_000)
     collect_source(FakeSource(), tokens, tmp_path / "L0.mid", say=said.append)
     assert any("enough where neurons fire on 20% of the token ids" in line for line in said)
 

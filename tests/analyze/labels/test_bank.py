@@ -96,7 +96,7 @@ def test_pairs_are_equal_nested_or_overlapping():
 def test_an_unknown_label_gets_the_nearest_as_a_suggestion(data: TokenFile):
     with pytest.raises(BadInput, match=r"label 'a coma' is not in the bank; did you mean 'a comma'\?"):
         bank_on(data).index("a coma")
-    with pytest.raises(BadInput, match="python -m analyze labels"):
+    with pytest.raises(BadInput, match="polysem labels"):
         bank_on(data).index("zzzzzz")
 
 
