@@ -264,9 +264,15 @@ class OptimConfig(Section):
 class TrainConfig(Grown):
     """How many tokens, how many a step, in which arithmetic, and which steps are kept."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"memory"})
+    later: ClassVar[frozenset[str]] = frozenset({"memory", "repeated_rows", "name_rows"})
 
     tokens: int = Field(gt=0, le=MAX_COUNT)
+    repeated_rows: float = Field(default=0.0, ge=0, le=1)
+    """Share of training rows that are made up: a few segments of the row's tokens, in random order, again and again
+    to its end, so that induction heads form on little text."""
+    name_rows: float = Field(default=0.0, ge=0, le=1)
+    """Share of training rows that are made up of sentences such as "When France and Spain were at the lake, France gave
+    a book to Spain.": the task of indirect objects."""
     rows_per_step: int = Field(default=16, gt=0, le=MAX_COUNT)
     """Rows of all processes and accumulation steps together: the global batch."""
     accumulate: int = Field(default=1, gt=0)
@@ -288,6 +294,14 @@ class TrainConfig(Grown):
     checkpoint_every: int = Field(default=0, ge=0)
     """Steps between resume points, besides the log-spaced permanent ones; 0: log-spaced and last only."""
     wandb: Literal["off", "offline", "online"] = "off"
+
+    @model_validator(mode="after")
+    def _no_more_than_all_rows(self) -> "TrainConfig":
+        if self.repeated_rows + self.name_rows > 1:
+            raise ValueError(
+                f"name_rows: {self.name_rows:g} and repeated_rows = {self.repeated_rows:g} are more than all rows"
+            )
+        return self
 
 
 Noise = Literal["none", "zero_sum", "w_in", "antithetic", "w_out"]

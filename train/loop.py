@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from train.config import ModelConfig, RunConfig
 from train.data.baselines import Baselines
+from train.data.made_rows import MadeRows
 from train.data.tokens import TokenFile
 from train.errors import Diverged, Stopped
 from train.files import write_atomic
@@ -69,6 +70,8 @@ class Training:
     """Rows that the start had read: the data's order goes on from there."""
     evaluation: dict[str, Any] | None = None
     """The last evaluation, with its step."""
+    made: MadeRows | None = None
+    """Rows that stand in for some of the text's; None: text alone."""
     metrics: Metrics | None = None
     """Of the process that writes; the others have none."""
     baseline_losses: tuple[float, float] | None = None
@@ -87,7 +90,10 @@ class Training:
     def micro_batches(self, step: int) -> Iterator[Int[Tensor, "rows pos_and_one"]]:
         """This process' share of the step's rows: one micro-batch for each accumulation pass."""
         n_rows = self.config.train.rows_per_step
-        rows = self.fit.rows_at(self.config.seed, self.first_row + step * n_rows, n_rows)
+        first = self.first_row + step * n_rows
+        rows = self.fit.rows_at(self.config.seed, first, n_rows)
+        if self.made is not None:
+            rows = self.made.put_into(rows, self.config.seed, first)
         pieces = rearrange(
             rows, "(a w r) p -> a w r p", a=self.config.train.accumulate, w=self.accelerator.num_processes
         )

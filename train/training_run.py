@@ -13,6 +13,8 @@ from train.checkpoint import Checkpoint, load, require_run_name, save_checkpoint
 from train.config import ModelConfig, RunConfig
 from train.configfile import differences, load_config, read_toml, to_toml, validate
 from train.data.baselines import fit_baselines
+from train.data.made_rows import MadeRows
+from train.data.name_sentences import NameSentences
 from train.data.resolve import ensure_data
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
@@ -150,6 +152,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         save=partial(_save, facts=facts, tokenizer_json=tokenizer, lineage=lineage, inexact=inexact),
         step=0 if resumed is None else resumed.step,
         first_row=facts["first_row"],
+        made=_made_rows(config, inputs.fit),
         evaluation=None if resumed is None else resumed.state["evaluation"],
     )
     mirror = Mirror(config, out) if is_main and config.train.wandb != "off" else None
@@ -167,6 +170,18 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         # Last: whatever wandb does, the checkpoints and the card are written.
         if mirror is not None:
             mirror.finish()
+
+
+def _made_rows(config: RunConfig, fit: TokenFile) -> MadeRows | None:
+    """What stands in for some of the training rows; None where text alone is read.
+
+    Raises:
+        BadInput: a vocabulary that has too few of the names.
+    """
+    repeated, names = config.train.repeated_rows, config.train.name_rows
+    if not repeated and not names:
+        return None
+    return MadeRows(repeated, names, NameSentences.of_data(fit.directory) if names else None)
 
 
 def _finish(outcome: Outcome, config: RunConfig, data: Path, is_main: bool) -> Outcome:

@@ -10,6 +10,7 @@ from analyze.study.stages import StudyDirectories, Training, n_stages, tasks_of
 from analyze.study.tasks import Task
 from tests.train.fixtures import small_data
 from train.errors import BadInput
+from train.shipped import here_or_shipped
 
 STUDY = """
 base = "{base}"
@@ -74,3 +75,14 @@ def test_a_study_without_scores_trains_only(tmp_path: Path, data: Path) -> None:
 def test_a_reference_without_neurons_is_refused(tmp_path: Path, data: Path) -> None:
     with pytest.raises(BadInput, match="reference: 'attention' is attention-only"):
         tasks(tmp_path, data, reference="attention")
+
+
+def test_the_study_of_the_open_problems_trains_and_measures_nothing() -> None:
+    study, base = load_study(here_or_shipped(Path("configs/study/problems.toml")), [])
+    planned = plan(study, base, Path("checkpoints"), "problems")
+    assert study.analysis.scores == ()
+    assert len(planned) == 3 * len(study.variants)
+    assert all(each.config.model is not None and each.config.model.n_layers == 2 for each in planned)
+    rows = {each.config.variant: each.config.train for each in planned}
+    assert 0 < rows["gelu_new"].repeated_rows < rows["none"].repeated_rows
+    assert rows["names"].name_rows > 0 == rows["gelu_new"].name_rows

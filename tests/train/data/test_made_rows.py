@@ -1,0 +1,125 @@
+"""Made-up training rows: repeated segments and sentences that give names."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from tests.train.fixtures import small_run
+from train.checkpoint import load
+from train.config import TrainConfig
+from train.data.made_rows import MOST_SEGMENT, MOST_SEGMENTS, MadeRows, repeated_row
+from train.data.name_sentences import COUNTRIES, LEAST_NAMES, PLACES, TEMPLATES, THINGS, NameSentences
+from train.data.tokens import TokenFile
+from train.errors import BadInput
+from train.provenance import config_hash
+from train.training_run import run
+
+TEXT = torch.cat([torch.zeros((200, 1), dtype=torch.int64), torch.randint(1, 90, (200, 32))], 1)
+
+
+def words_tokenizer(names: int = 12) -> Tokenizer:
+    """Every word one token."""
+    words = " ".join([*COUNTRIES[:names], *TEMPLATES, *PLACES, *THINGS]).replace("{", " ").replace("}", " ")
+    splitter = pre_tokenizers.Whitespace()
+    vocabulary = dict.fromkeys(word for word, _ in splitter.pre_tokenize_str(words))
+    tokenizer = Tokenizer(models.WordLevel({word: i + 1 for i, word in enumerate(vocabulary)}, unk_token="the"))
+    tokenizer.pre_tokenizer = splitter
+    return tokenizer
+
+
+def test_about_the_share_asked_for_is_made_up_and_the_rest_is_text() -> None:
+    rows = MadeRows(0.25, 0.0).put_into(TEXT, seed=3, first=0)
+    changed = (rows != TEXT).any(1)
+    assert 30 <= int(changed.sum()) <= 70
+    assert (rows[:, 0] == 0).all()
+    assert torch.equal(TEXT, MadeRows(0.0, 0.0).put_into(TEXT, 3, 0))
+
+
+def test_in_a_repeated_row_what_followed_a_token_follows_it_again_but_at_the_ends_of_segments() -> None:
+    predictable = []
+    for seed in range(40):
+        row = repeated_row(TEXT[seed], np.random.default_rng(seed))
+        assert set(row[1:].tolist()) <= set(TEXT[seed, 1:].tolist())
+        followers: dict[int, set[int]] = {}
+        for token, following in zip(row[1:-1].tolist(), row[2:].tolist()):
+            followers.setdefault(token, set()).add(following)
+        predictable.append(np.mean([len(each) == 1 for each in followers.values()]))
+        assert 3 <= len(followers) <= MOST_SEGMENT * MOST_SEGMENTS
+    assert np.mean(predictable) > 0.7
+
+
+def test_the_order_of_segments_is_random_so_that_no_distance_tells_the_next_token() -> None:
+    same = []
+    for seed in range(40):
+        row = repeated_row(TEXT[seed], np.random.default_rng(seed))[1:]
+        same += [float((row[distance:] == row[:-distance]).double().mean()) for distance in range(3, 16)]
+    assert np.mean(same) < 0.3
+
+
+def test_a_row_of_few_tokens_still_repeats() -> None:
+    row = repeated_row(torch.tensor([0, 5, 5, 7, 7, 5, 7]), np.random.default_rng(0))
+    assert set(row[1:].tolist()) == {5, 7}
+
+
+def test_rows_follow_from_seed_and_number_alone() -> None:
+    made = MadeRows(0.5, 0.0)
+    whole = made.put_into(TEXT, 1, 0)
+    assert torch.equal(whole[50:], made.put_into(TEXT[50:], 1, 50))
+    assert not torch.equal(whole, made.put_into(TEXT, 2, 0))
+
+
+def test_sentences_name_two_and_end_with_the_one_that_was_not_named_again() -> None:
+    tokenizer = words_tokenizer()
+    sentences = NameSentences.of(tokenizer)
+    prompts = sentences.prompts(40, np.random.default_rng(0))
+    rows = np.arange(40)
+    a, b = prompts.tokens[rows, prompts.first], prompts.tokens[rows, prompts.second]
+    assert (prompts.tokens[:, prompts.again] == prompts.subject).all()
+    assert ((a == prompts.subject) == prompts.subject_first).all()
+    assert (np.where(prompts.subject_first, b, a) == prompts.indirect).all()
+    assert 5 < int(prompts.subject_first.sum()) < 35
+    text = tokenizer.decode(sentences.fill(30, np.random.default_rng(1)).tolist())
+    named = [word for word in text.split() if word in COUNTRIES]
+    assert len(set(named[:4])) == 2
+    assert sorted(named[:2]) == sorted(named[2:4])
+
+
+def test_rows_of_sentences_fill_the_row() -> None:
+    sentences = NameSentences.of(words_tokenizer())
+    rows = MadeRows(0.0, 1.0, sentences).put_into(TEXT, 0, 0)
+    assert not (rows == TEXT).all(1).any()
+    assert (rows[:, 1:] > 0).all()
+
+
+def test_a_vocabulary_without_the_names_is_one_line() -> None:
+    with pytest.raises(BadInput, match=rf"train\.name_rows needs {LEAST_NAMES}"):
+        NameSentences.of(words_tokenizer(names=LEAST_NAMES - 1))
+
+
+def test_shares_above_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than all rows"):
+        TrainConfig(tokens=1, repeated_rows=0.6, name_rows=0.6)
+
+
+def test_a_run_reads_them_and_one_without_them_is_the_run_it_was(data: Path, tmp_path: Path) -> None:
+    plain, mixed = small_run(data), small_run(data, train__repeated_rows=0.5)
+    assert "repeated_rows" not in plain.model_dump(mode="json")["train"]
+    assert config_hash(plain) != config_hash(mixed)
+    run(plain, tmp_path / "plain")
+    run(mixed, tmp_path / "mixed")
+    first, second = load(tmp_path / "plain"), load(tmp_path / "mixed")
+    assert first.state["data"] == second.state["data"]
+    assert not torch.equal(first.model().head.weight, second.model().head.weight)
+    assert "repeated_rows" in (tmp_path / "mixed/README.md").read_text()
+    with pytest.raises(BadInput, match=r"train\.name_rows needs"):
+        run(small_run(data, train__name_rows=0.5), tmp_path / "names")
+
+
+def test_a_stopped_run_goes_on_with_the_same_rows(data: Path) -> None:
+    fit = TokenFile.open(data, n_ctx=16)
+    made = MadeRows(0.5, 0.0)
+    rows = fit.rows_at(0, 0, 12)
+    assert torch.equal(made.put_into(rows, 0, 0)[8:], made.put_into(fit.rows_at(0, 8, 4), 0, 8))
