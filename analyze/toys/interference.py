@@ -15,7 +15,7 @@ from torch import Tensor
 
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
-from train.toys.fit import EVAL_BLOCK, eval_blocks
+from train.toys.room import EVAL_BLOCK, eval_blocks
 from train.toys.runs import ToyRun
 from train.toys.targets import Target
 
@@ -30,7 +30,8 @@ class SplitLoss:
     """Loss by number of active features, of every replica of every instance."""
 
     loss: Float[ndarray, "inst rep active"]
-    """Mean over the samples with so many active features, and over outputs, of importance x squared error;
+    """Mean over the samples with so many active features, and over outputs, of importance x squared error (or to the
+    power that the loss takes);
     index = number of active features, from 0; NaN where fewer than `FEWEST` samples have that many."""
     samples: Int[ndarray, "inst active"]
     """How many samples have so many active features."""
@@ -56,13 +57,12 @@ def loss_by_active(run: ToyRun) -> SplitLoss:
     sums = torch.zeros(run.n_inst, n_rep, n_active, dtype=torch.float64)
     counts = torch.zeros(run.n_inst, n_active, dtype=torch.int64)
     widest = max(run.model.n_features, run.model.n_outputs, *run.config.network.hidden)
-    target = Target.of(run.config)
     for i, config in enumerate(run.config.instances()):
-        model = run.model.select(instance=i)
+        model, target = run.model.select(instance=i), Target.of(config)
         importances = torch.tensor(target.importances(config.features.importances()))
         for x in final_samples(config, max(1, _ACTIVATIONS // (n_rep * widest))):
             active = (x != 0).sum(-1)
-            losses = (importances * (model(x[None, None])[0] - target(x)).square()).mean(-1)
+            losses = (importances * (model(x[None, None])[0] - target(x)).abs().pow(config.fit.loss_power)).mean(-1)
             sums[i].index_add_(1, active, losses.double())
             counts[i] += torch.bincount(active, minlength=n_active)
     most = int(counts.sum(0).nonzero().max()) + 1

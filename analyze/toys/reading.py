@@ -13,6 +13,7 @@ from torch import Tensor
 from analyze.toys.geometry import Geometry, geometry
 from analyze.toys.interference import SplitLoss, final_samples, loss_by_active
 from analyze.toys.neurons import Motif, computed, count_motifs, dead, largest_share
+from train.toys.baseline import best_constant
 from train.toys.config import ToyConfig
 from train.toys.runs import ToyRun
 from train.toys.targets import Target
@@ -69,11 +70,12 @@ class Reading:
         return np.stack([self._constant_losses(config) for config in self.configs])
 
     def _constant_losses(self, config: ToyConfig) -> Float[ndarray, " out"]:
-        wanted = torch.cat([self.target(x) for x in final_samples(config)]).double()
-        constant = wanted.mean(0) if config.network.bias else torch.zeros(())
+        target, power = Target.of(config), config.fit.loss_power
+        wanted = torch.cat([target(x) for x in final_samples(config)]).double()
+        constant = best_constant(wanted.T, power)[:, 0] if config.network.bias else torch.zeros(())
         reached = constant.relu() if config.network.output == "relu" else constant
         importances = torch.tensor(self.target.importances(config.features.importances()), dtype=torch.float64)
-        return (importances * (wanted - reached).square().mean(0)).numpy()
+        return (importances * (wanted - reached).abs().pow(power).mean(0)).numpy()
 
     @cached_property
     def computed(self) -> Bool[ndarray, "inst rep out"]:

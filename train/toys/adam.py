@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from train.toys.config import FitConfig
+from train.toys.fit_config import FitConfig
 
 EPSILON = 1e-8
 
@@ -61,8 +61,9 @@ class Adam:
         )
         for name, value in parameters.items():
             self.parameters[name].copy_(value)
+        # A rate of 0 would move what is frozen by 0 x infinity, should its gradient overflow.
         self._moves = [
-            (each.flatten(1), name.startswith("W"), scales.rate.get(name, 1.0))
+            None if name in config.frozen else (each.flatten(1), name.startswith("W"), scales.rate.get(name, 1.0))
             for name, each in self.parameters.items()
         ]
         self._epsilons = [EPSILON * scales.epsilon.get(name, 1.0) for name in parameters]
@@ -82,7 +83,14 @@ class Adam:
         torch.div(first, work, out=work)
         factor = rate_factor(self._config, step)
         size = factor * correction / (1 - beta_1 ** (step + 1))
-        for (parameter, is_weight, scale), share in zip(self._moves, self._shares, strict=True):
+        self._move(factor, size)
+
+    def _move(self, factor: float, size: float) -> None:
+        """Decay weights at `factor` times the rate, and move everything against `_work` at `size` times the rate."""
+        for move, share in zip(self._moves, self._shares, strict=True):
+            if move is None:
+                continue
+            parameter, is_weight, scale = move
             if is_weight and self._config.weight_decay:
                 parameter.mul_(1 - factor * self._config.weight_decay * self._rates)
             parameter.addcmul_(share, self._rates, value=-size * scale)
@@ -90,3 +98,17 @@ class Adam:
     def is_finite(self) -> Bool[Tensor, "inst rep"]:
         """Whether every parameter of a network is a finite number."""
         return torch.stack([each.flatten(2).isfinite().all(-1) for each in self.parameters.values()]).all(0)
+
+
+class Sgd(Adam):
+    """Gradient descent with momentum and decoupled weight decay, as a control; `first` is what momentum keeps."""
+
+    def step(self, step: int) -> None:
+        """Move the parameters by the gradients of step `step` (from 0)."""
+        first = self._flat["first"].mul_(self._config.momentum).add_(self._flat["gradients"])
+        self._work.copy_(first)
+        factor = rate_factor(self._config, step)
+        self._move(factor, factor)
+
+
+OPTIMIZERS: dict[str, type[Adam]] = {"adam": Adam, "sgd": Sgd}

@@ -10,13 +10,16 @@ from torch import Tensor
 
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
-from train.toys.fit import EVAL_BLOCK, eval_blocks
+from train.toys.room import EVAL_BLOCK, eval_blocks
 from train.toys.targets import TRUE_ABOVE, Target
 
 _ELEMENTS = 2**18
 """Samples x groups of outputs that are computed together."""
 _ROUNDING = 1e-12
 """A loss below this times a constant's counts as 0."""
+
+_HALVINGS = 40
+"""Of the interval that holds a best constant."""
 
 NAIVE_NUMBERS = 2**26
 """Values of features that the naive baseline is measured on at most (256 MB)."""
@@ -60,7 +63,11 @@ def naive_loss(config: ToyConfig, samples: Float[Tensor, "*lead feat"]) -> Naive
     product or a threshold: there it is the least-squares fit of the output on its neurons, cut off at 0 by a ReLU
     output. Cross-entropy: a constant reaches the entropy of the classes' frequencies (without a bias, that of equal
     chances), neurons of its own reach 0 as weights grow; without a bias no neuron tells the levels of a feature apart,
-    and the sides of a pair only where they differ.
+    and the sides of a pair only where they differ; which of all features is largest takes a neuron each.
+
+    With another `loss_power` constants are the best for it, and fits remain those of least squares. Noise that is mixed
+    in (`target.mixing`) is left to constants: neurons of an output's own do not read other features. GELU and SoLU as
+    output count as a linear one, SoLU neurons as ReLUs.
 
     For |x| of 20 features in [-1, 1] by 20 neurons: (p / 3 - p^2 / 4) / 2.
 
@@ -91,13 +98,17 @@ def naive_loss(config: ToyConfig, samples: Float[Tensor, "*lead feat"]) -> Naive
 def _errors(config: ToyConfig, x: Float[Tensor, "batch feat"]) -> Iterator[Errors]:
     """The errors of some groups of outputs at a time."""
     of = _of_cross_entropy if config.fit.loss == "cross_entropy" else _of_squares
-    groups = torch.tensor(Target.of(config).groups)
+    target, first = Target.of(config), 0
+    groups = torch.tensor(target.groups)
     alone = Target(config.target.model_copy(update={"pairs": "adjacent"}), groups.shape[1])
     columns = x.T.contiguous()
     for some in groups.split(max(1, _ELEMENTS // len(x))):
         reads = columns[some]
         # The answers in the samples' own precision: levels are compared exactly, before the move to fp64.
         wanted = alone(reads.mT).mT.double()
+        if target.mixings:
+            wanted = wanted + target.mixed(x).T.double().view(len(groups), 1, -1)[first : first + len(some)]
+        first += len(some)
         yield of(config, wanted, reads.movedim(0, 1).double())
 
 
@@ -111,7 +122,7 @@ def _capacity(config: ToyConfig) -> int:
     low, _ = _bounds(config)
     negative = config.target.function in ("identity", "max", "product") and low < 0
     carried = 2 if config.network.output == "linear" and negative else 1
-    first, *rest = config.network.hidden
+    first, *rest = config.network.widths
     return min([first // neurons, *(width // carried for width in rest)])
 
 
@@ -136,6 +147,8 @@ def _own_neurons(config: ToyConfig, x: Float[Tensor, "reads group batch"]) -> tu
         both_signs = network.output == "linear" and low < 0 < high
         two = network.kind == "neuron" and (network.activation == "gelu" or both_signs)
         return 2 if two else 1, [a.relu() if network.output == "relu" else a]
+    if network.activation == "linear":
+        return len(x), [*x]
     either = [a.relu()] if low >= 0 else [(-a).relu()] if high <= 0 else [a.relu(), (-a).relu()]
     parabola = 1 if network.hidden_bias and network.bias else 2
     binary = values.kind == "choice" and len(set(values.choices)) == 1 and high > TRUE_ABOVE
@@ -144,6 +157,8 @@ def _own_neurons(config: ToyConfig, x: Float[Tensor, "reads group batch"]) -> tu
             own = [a.relu()]
         case "relu":
             own = [a.relu()]
+        case "which":
+            return config.features.n, [each.relu() for each in x]
         case "square" if network.activation == "gelu":
             return parabola, [a.square()]
         case "product" if network.activation == "gelu":
@@ -176,6 +191,8 @@ def _logit_neurons(config: ToyConfig) -> int | None:
 
     argmax: relu(y - x) against a bias, or against relu(x - y). one_hot: l x - l^2 / 2 is largest for the level l = x.
     """
+    if config.target.function == "which":
+        return config.features.n
     if config.target.function == "argmax":
         return 1 if config.network.bias else 2
     if not config.network.bias:
@@ -194,13 +211,32 @@ def _of_squares(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads grou
     # With a ReLU output neither aim is always the better one: the answer, or what the ReLU leaves of it.
     aims = [wanted, cut(wanted)] if network.output == "relu" and bool((wanted < 0).any()) else [wanted]
     fits = [inverse @ (own @ aim.mT) for aim in aims]
-    tries = [(cut(fit.mT @ own) - wanted).square().sum(-1) / n for fit in fits]
+    power = config.fit.loss_power
+    tries = [_to(cut(fit.mT @ own) - wanted, power).sum(-1) / n for fit in fits]
     of_own = torch.stack(tries).amin(0)
-    constant = cut(wanted.mean(-1, keepdim=True)) if network.bias else torch.zeros(())
-    of_constant = (constant - wanted).square().sum(-1) / n
+    constant = cut(best_constant(wanted, power)) if network.bias else torch.zeros(())
+    of_constant = _to(constant - wanted, power).sum(-1) / n
     # The rounding of an exact answer is no loss.
     exact = of_own.sum(1, keepdim=True) < _ROUNDING * of_constant.sum(1, keepdim=True)
     return of_own.masked_fill(exact, 0.0), of_constant
+
+
+def best_constant(wanted: Float[Tensor, "*lead batch"], power: float = 2.0) -> Float[Tensor, "*lead 1"]:
+    """The constant of the smallest mean |error|^power: the mean for squares, else by bisection of the slope."""
+    if power == 2:
+        return wanted.mean(-1, keepdim=True)
+    low, high = wanted.amin(-1, keepdim=True), wanted.amax(-1, keepdim=True)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        error = middle - wanted
+        too_high = error.abs().pow(power - 1).copysign(error).sum(-1, keepdim=True) > 0
+        low, high = torch.where(too_high, low, middle), torch.where(too_high, middle, high)
+    return (low + high) / 2
+
+
+def _to(errors: Tensor, power: float) -> Tensor:
+    """|errors|^power."""
+    return errors.square() if power == 2 else errors.abs().pow(power)
 
 
 def _of_cross_entropy(config: ToyConfig, wanted: Classes, x: Float[Tensor, "reads group batch"]) -> Errors:

@@ -19,10 +19,10 @@ from train.toys.arms.run import train_arms
 from train.toys.arms.store import ToyArm, arms_directory
 from train.toys.baseline import naive_on_final_samples
 from train.toys.config import ToyConfig
-from train.toys.fit import PACE, Pace, require_memory
 from train.toys.models import shapes
 from train.toys.programs.config import names_program
 from train.toys.programs.run import program_command
+from train.toys.room import PACE, Pace, require_memory
 from train.toys.runs import CONFIG, ToyRun, open_toy
 from train.toys.targets import Target
 from train.toys.training import publish_toy, train_with_bar
@@ -57,9 +57,15 @@ class ToyOutcome:
         lines.append(
             f"{'found' if self.found else 'wrote'} {run.directory}: "
             f"{run.n_inst} instance{'s' * (run.n_inst > 1)} x {run.n_rep} replica{'s' * (run.n_rep > 1)}, "
-            f"{settings.steps:,} steps of {settings.batch:,} samples, trained in {seconds}"
+            f"{self._steps()} of {settings.batch:,} samples, trained in {seconds}"
         )
         return "\n".join(lines)
+
+    def _steps(self) -> str:
+        done, limit = int(self.run.curves.steps[-1]), self.run.config.fit.steps
+        if self.run.config.fit.converged is None:
+            return f"{done:,} steps"
+        return f"{done:,} steps ({'converged' if done < limit else 'had not converged at the limit'})"
 
 
 def loss_table(run: ToyRun, limit: int = SHOWN_INSTANCES) -> str:

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.toys.config import ToyConfig, ValuesConfig
+from train.toys.config import ToyConfig
+from train.toys.features_config import ValuesConfig
 
 _JUMP = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """Draws between the streams of two replicas: numpy's own jump for PCG64, 2^128 over the golden ratio (a power

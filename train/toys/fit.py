@@ -6,31 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
-from train.memory import free_memory
-from train.toys.adam import Adam, Scales, rate_factor
+from train.errors import BadInput, Diverged, Stopped
+from train.toys.adam import OPTIMIZERS, Scales, rate_factor
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
 from train.toys.gradient import Objective, gradients
 from train.toys.models import Layer, ToyModel, forward, initial, layers_of, shapes
+from train.toys.room import PACE, Pace, eval_blocks, piece_sizes, require_memory
+from train.toys.settled import LEAST_POINTS, settled
 from train.toys.targets import Target
 
-EVAL_BLOCK = 1024
-"""Samples that are evaluated at a time."""
 CURVE_BLOCKS = 4
 """Blocks that the points of a curve are measured on, the first ones."""
 
 Progress = Callable[[int, Float64[Tensor, "inst rep"]], None]
 """Called at every point of the curve with the step and the losses there."""
-
-
-def eval_blocks(n: int) -> list[tuple[str, int]]:
-    """The blocks of the first `n` samples for evaluation: the sampler's stream of each, and its size."""
-    return [(f"eval-{block}", min(EVAL_BLOCK, n - first)) for block, first in enumerate(range(0, n, EVAL_BLOCK))]
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class Fit:
     best: Int64[Tensor, "inst"]
     """The replica of lowest loss."""
     curve_steps: Int64[Tensor, "points"]
-    """Steps done at each point; the first is 0, the last `steps`."""
+    """Steps done at each point; the first is 0, the last `steps`, or the step at which all had converged."""
     curve_losses: Float64[Tensor, "points inst rep"]
     """On the first 4,096 of the samples of `losses` (or all, where there are fewer)."""
     snapshot_steps: Int64[Tensor, "snap"]
@@ -74,19 +69,6 @@ class Start:
     steps_before: int = 0
     """Steps that their training took: step s reads samples (and dropout) as step `steps_before` + s would there."""
     scales: Scales = field(default_factory=Scales)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How training goes about its work; its results depend on it by no more than rounding."""
-
-    save_seconds: float = 60.0
-    """Least time between two states that `save` receives along the way."""
-    piece: int = 2**18
-    """Activations of one layer that are computed at a time, for each thread: 1 MB, which stays in a core's cache."""
-
-
-PACE = Pace()
 
 
 def fit(
@@ -106,6 +88,8 @@ def fit(
     carried from step to step but parameters and Adam's moments, so that a resumed run is bit-identical to one that
     was never stopped (same machine, torch and number of threads). A replica's result does not depend on how
     many others there are but for the rounding of fp32, which training may amplify.
+
+    With `converged` training ends earlier, at the first point of the curve where all networks have come to rest.
 
     Threads are torch's (`torch.set_num_threads`): work is cut into pieces that fit the caches of these cores.
 
@@ -129,45 +113,6 @@ def fit(
     return run.train(progress, save, stop)
 
 
-def piece_sizes(config: ToyConfig, n_outputs: int, piece: int = Pace.piece) -> tuple[int, int]:
-    """How many networks are computed at a time, and how many whole instances where those are enough for one."""
-    room = piece * torch.get_num_threads() // config.fit.batch
-    networks = max(1, room // max(*config.network.hidden, n_outputs))
-    return networks, max(1, min(networks // config.fit.replicas, room // config.features.n))
-
-
-def require_memory(config: ToyConfig, n_inst: int) -> None:
-    """Fail before training where a config needs more memory than is free.
-
-    Raises:
-        EnvironmentProblem: with what is needed, what is free, and which key to lower.
-    """
-    n_features, n_outputs, replicas = config.features.n, Target.of(config).n_outputs, config.fit.replicas
-    size = sum(math.prod(shape) for shape in shapes(config.network, n_features, n_outputs).values())
-    networks, instances = piece_sizes(config, n_outputs)
-    batch = max(config.fit.batch, EVAL_BLOCK)
-    own = config.fit.data == "own"
-    draws = (replicas if own else 1) * batch * (2 * n_features + sum(config.network.hidden))
-    at_a_time = instances * (min(replicas, networks) if own else 1)
-    samples = at_a_time * batch * (3 * n_features + 2 * n_outputs + 2 * sum(config.network.hidden))
-    activations = min(networks, instances * replicas) * batch * (2 * sum(config.network.hidden) + 4 * n_outputs)
-    trained = n_inst * replicas
-    needed = {
-        # Parameters, gradients, two moments, work space, the initial ones, a saved state, the final ones.
-        "fit.replicas": 4 * trained * 10 * size + 3 * 8 * trained * n_outputs,
-        "fit.batch": 4 * (draws + samples + activations),
-        "fit.snapshots": 2 * 4 * config.fit.snapshots * n_inst * size,
-        "fit.curve_points": 3 * 8 * min(config.fit.curve_points, config.fit.steps + 1) * trained,
-    }
-    total, free = sum(needed.values()), free_memory()
-    if total > free:
-        key = max(needed, key=lambda name: needed[name])
-        raise EnvironmentProblem(
-            f"{n_inst} instances of {replicas} replicas need {total / 1e9:.1f} GB of memory, "
-            f"{free / 1e9:.1f} GB are free; lower {key}"
-        )
-
-
 @dataclass(frozen=True)
 class _Piece:
     """Networks that are computed together: replicas of one instance, or all replicas of several."""
@@ -178,6 +123,7 @@ class _Piece:
     gradients: dict[str, Tensor]
     objective: Objective
     sampler: Sampler
+    target: Target
     dropout: Float[Tensor, "inst 1 1 1"]
 
     def mask(self, chance: Float[Tensor, "1 _ hidden batch"]) -> Float[Tensor, "inst _ hidden batch"]:
@@ -193,14 +139,14 @@ class _Run:
         self, config: ToyConfig, configs: Sequence[ToyConfig], resume: FitState | None, start: Start | None, pace: Pace
     ):
         self.config, self.configs, self.pace = config, configs, pace
-        self.sampler, self.target = Sampler.of(configs), Target.of(config)
+        self.sampler, self.target = Sampler.of(configs), Target.of_instances(configs)
         rates = [each.fit.lr for each in configs]
         if start is None:
             start = Start(initial(configs, self.target.n_outputs, config.fit.seed, config.fit.replicas))
         else:
             self._require_fitting(start.model)
         self.steps_before = start.steps_before
-        self.adam = Adam(start.model.parameters, config.fit, rates, start.scales)
+        self.adam = OPTIMIZERS[config.fit.optimizer](start.model.parameters, config.fit, rates, start.scales)
         self.pieces = self._cut()
         self.curve_steps = _spread(config.fit.steps, config.fit.curve_points)
         self.snapshot_steps = _spread(config.fit.steps, config.fit.snapshots)
@@ -240,6 +186,7 @@ class _Run:
             slopes,
             Objective.of(configs, self.target),
             Sampler.of(configs),
+            Target.of_instances(configs),
             torch.tensor([each.network.dropout for each in configs])[:, None, None, None],
         )
 
@@ -260,6 +207,8 @@ class _Run:
                 if save is not None and 0 < step < steps and time.perf_counter() - saved > self.pace.save_seconds:
                     save(self._state())
                     saved = time.perf_counter()
+                if self._has_converged():
+                    break
             if step == steps:
                 break
             if stop():
@@ -269,6 +218,13 @@ class _Run:
                 raise Stopped(f"stopped after step {step} of {steps}; the same command goes on from there")
             self._advance(step)
         return self._finished()
+
+    def _has_converged(self) -> bool:
+        """Whether training may stop before its last step, seen at a point of the curve."""
+        if (tolerance := self.config.fit.converged) is None or len(self.curve) < LEAST_POINTS:
+            return False
+        steps, losses = np.array(self.curve_steps[: len(self.curve)]), torch.stack(self.curve).numpy()
+        return bool(settled(steps, losses, losses[0], tolerance).all())
 
     def _is_next(self, steps: list[int], taken: int) -> bool:
         return taken < len(steps) and steps[taken] == self.step
@@ -295,7 +251,7 @@ class _Run:
             if own or piece.instances != instances:
                 instances = piece.instances
                 rows = piece.sampler.values_of(draws[:, piece.replicas] if own else draws)
-                x, target = rows.mT.contiguous(), self.target(rows).mT.contiguous()
+                x, target = rows.mT.contiguous(), piece.target(rows).mT.contiguous()
             yield piece, x, target
 
     def _chances(self, step: int, own: int | None) -> list[Tensor]:
@@ -378,9 +334,9 @@ class _Run:
             losses=losses,
             per_output=per_output,
             best=losses.argmin(1),
-            curve_steps=torch.tensor(self.curve_steps),
+            curve_steps=torch.tensor(self.curve_steps[: len(self.curve)]),
             curve_losses=torch.stack(self.curve),
-            snapshot_steps=torch.tensor(self.snapshot_steps, dtype=torch.int64),
+            snapshot_steps=torch.tensor(self.snapshot_steps[: len(self.snapshots)], dtype=torch.int64),
             snapshots=self._snapshots(),
             seconds=self.seconds + time.perf_counter() - self.started,
         )

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.toys.config import NetworkConfig, ToyConfig
+from train.toys.config import ToyConfig
 from train.toys.models import Layer, Trace, multiply
+from train.toys.network_config import NetworkConfig
 from train.toys.targets import Target
 
 
@@ -23,9 +24,10 @@ from train.toys.targets import Target
 class Objective:
     """The loss of every instance and replica, and its slope.
 
-    mse: importance x squared error, mean over samples and outputs. cross_entropy: the outputs come in groups (the
-    levels of a feature, the sides of a pair) whose softmax is compared with the target; importance x cross-entropy of
-    the output's group, mean over samples and outputs (which is that over groups), in nats.
+    mse: importance x squared error (or |error| to another power), mean over samples and outputs. cross_entropy: the
+    outputs come in groups (the levels of a feature, the sides of a pair) whose softmax is compared with the target;
+    importance x cross-entropy of the output's group, mean over samples and outputs (which is that over groups), in
+    nats.
     Apart from that loss, training adds `l1` x the mean over samples of the sum of |hidden activations| of all hidden
     layers, as the next layer reads them.
     """
@@ -35,6 +37,8 @@ class Objective:
     """Outputs that share a softmax; 1 for mse."""
     importances: Float[Tensor, "inst 1 out 1"]
     l1: Float[Tensor, "inst 1 1 1"] | None
+    power: Float[Tensor, "inst 1 1 1"] | None = None
+    """Of the error, where it is not 2."""
 
     @classmethod
     def of(cls, configs: Sequence[ToyConfig], target: Target) -> "Objective":
@@ -45,13 +49,22 @@ class Objective:
         )
         group = target.n_classes if first.fit.loss == "cross_entropy" else 1
         l1 = torch.tensor([c.fit.l1 for c in configs])
-        return cls(first.fit.loss, group, importances[:, None, :, None], l1[:, None, None, None] if l1.any() else None)
+        powers = torch.tensor([c.fit.loss_power for c in configs])[:, None, None, None]
+        return cls(
+            first.fit.loss,
+            group,
+            importances[:, None, :, None],
+            l1[:, None, None, None] if l1.any() else None,
+            powers if (powers != 2).any() else None,
+        )
 
     def per_output(
         self, output: Float[Tensor, "inst rep out batch"], target: Float[Tensor, "inst rep_or_1 out batch"]
     ) -> Float[Tensor, "inst rep out"]:
         """Importance x error of each output, mean over samples; its mean over outputs is the loss."""
-        if self.loss == "mse":
+        if self.loss == "mse" and self.power is not None:
+            error = (output - target).abs_().pow_(self.power).mean(-1)
+        elif self.loss == "mse":
             error = (output - target).square_().mean(-1)
         else:
             surprise = -(torch.log_softmax(self._grouped(output), 3) * self._grouped(target)).sum(3).mean(-1)
@@ -62,6 +75,9 @@ class Objective:
         self, output: Float[Tensor, "inst rep out batch"], target: Float[Tensor, "inst rep_or_1 out batch"]
     ) -> Float[Tensor, "inst rep out batch"]:
         """The derivative of the loss by the output, without the factor `scale`."""
+        if self.loss == "mse" and self.power is not None:
+            error = output - target
+            return error.abs().pow_(self.power - 1).copysign_(error)
         if self.loss == "mse":
             return output - target
         share, wanted = torch.softmax(self._grouped(output), 3), self._grouped(target)
@@ -71,7 +87,7 @@ class Objective:
         """The factor that `slope` leaves out, one an output, for a batch of this many samples."""
         n_outputs = self.importances.shape[2]
         if self.loss == "mse":
-            return self.importances * (2 / (batch * n_outputs))
+            return self.importances * ((2 if self.power is None else self.power) / (batch * n_outputs))
         weight = self.importances.unflatten(2, (-1, self.group)).sum(3).repeat_interleave(self.group, 2)
         return weight / (batch * n_outputs)
 
@@ -97,6 +113,9 @@ def gradients(
     weights: list[Tensor] = []
     biases: list[Tensor | None] = []
     slope = objective.slope(traces[last].after, target)
+    if layers[last].activation == "solu":
+        # It mixes outputs, so that their scales cannot wait until after it.
+        slope, scale = slope * scale, torch.ones_like(scale)
     for i in range(last, -1, -1):
         if i < last:
             if objective.l1 is not None:
@@ -123,6 +142,10 @@ def _through(layer: Layer, trace: Trace, slope: Tensor) -> Tensor:
             return torch.ops.aten.threshold_backward.grad_input(slope, trace.after, 0, grad_input=slope)
         case "gelu":
             return torch.ops.aten.gelu_backward(slope, trace.before)
+        case "solu":
+            share = torch.softmax(trace.before, 2)
+            value = trace.before * share
+            return slope.mul(1 + trace.before).sub_((slope * value).sum(2, keepdim=True)).mul_(share)
         case "linear":
             return slope
 

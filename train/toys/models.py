@@ -9,7 +9,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,9 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.toys.config import NetworkConfig, ToyConfig
-
-Activation = Literal["relu", "gelu", "linear"]
+from train.toys.config import ToyConfig
+from train.toys.network_config import Activation, NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ def forward(
                 before = after = before.relu_()
             case "gelu":
                 after = F.gelu(before)
+            case "solu":
+                after = torch.softmax(before, 2) * before
             case "linear":
                 after = before
         x = after * masks[i] if masks and i < len(layers) - 1 else after
@@ -163,7 +163,8 @@ def initial(configs: Sequence[ToyConfig], n_outputs: int, seed: int, replicas: i
     """Networks before training, for instances that differ at most in what a sweep may change.
 
     Replica r's draw of parameter "W" is seeded by the words (seed, "W", r) alone: it is the same however many
-    replicas or instances there are, and every instance starts from it, times its own `init_scale`. Biases are 0.
+    replicas or instances there are, and every instance starts from it, times its own `init_scale`. Biases are 0, and
+    so are all weights of hidden neurons that take no part (`network.neurons`): no gradient reaches them.
     """
     network, n_features = configs[0].network, configs[0].features.n
     scales = torch.tensor([config.network.init_scale for config in configs])
@@ -176,7 +177,23 @@ def initial(configs: Sequence[ToyConfig], n_outputs: int, seed: int, replicas: i
         for replica in range(replicas):
             drawn[replica] = _draw(network, shape, seed, name, replica)
         parameters[name] = scales[:, None, None, None] * torch.from_numpy(drawn)
+    for i, config in enumerate(configs):
+        if (neurons := config.network.neurons) is not None:
+            _leave_out(network, {name: each[i] for name, each in parameters.items()}, neurons)
     return ToyModel(network, parameters)
+
+
+def _leave_out(network: NetworkConfig, weights: dict[str, Tensor], neurons: int) -> None:
+    """Weights of 0 for all hidden neurons but the first ones, whose scale is that of a network of their number."""
+    hidden = network.hidden[0]
+    for name, side in (("W", -2),) if network.is_tied else (("W1", -2), ("W2", -1)):
+        weight = weights[name]
+        weight.narrow(side, neurons, hidden - neurons).zero_()
+        other = weight.shape[-1] if side == -2 else weight.shape[-2]
+        if network.init == "xavier":
+            weight.mul_(math.sqrt((hidden + other) / (neurons + other)))
+        elif side == -1:
+            weight.mul_(math.sqrt(hidden / neurons))
 
 
 def _draw(network: NetworkConfig, shape: tuple[int, ...], seed: int, name: str, replica: int) -> np.ndarray:

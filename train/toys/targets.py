@@ -1,14 +1,17 @@
 """The functions that a toy network computes, of one feature or of two."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
-from train.toys.config import PAIRED, TargetConfig, TargetFunction, ToyConfig
+from train.toys.config import ToyConfig
+from train.toys.network_config import PAIRED, TargetConfig, TargetFunction
 
 TRUE_ABOVE = 0.5
 """A feature above this counts as true (and, or, xor)."""
@@ -30,6 +33,7 @@ _FUNCTIONS: dict[TargetFunction, tuple[Callable[..., Tensor], tuple[str, ...]]] 
     "max_abs": (lambda a, b: torch.maximum(a.abs(), b.abs()), ("max(|{0}|, |{1}|)",)),
     "product": (torch.mul, ("{0} {1}",)),
     "argmax": (lambda a, b: torch.stack([a >= b, b > a], dim=-1).flatten(-2), ("{0} >= {1}", "{1} > {0}")),
+    "which": (lambda x: F.one_hot(x.argmax(-1), x.shape[-1]), ()),
 }
 """What each function computes, and the names of its outputs."""
 
@@ -39,20 +43,31 @@ class Target:
     """A function of `n_features` features, applied to each of them or to pairs.
 
     argmax has two outputs a pair, one-hot (of equal features the first is the larger); one_hot has an output for
-    each level of each feature, 1 where the feature has that value exactly.
+    each level of each feature, 1 where the feature has that value exactly; which has one a feature, 1 for the largest
+    (of equal ones the first).
     """
 
     config: TargetConfig
     n_features: int
+    mixings: tuple[float, ...] = ()
+    """Of each instance (the first of the leading axes), where noise is mixed in; else empty."""
 
     @classmethod
     def of(cls, config: ToyConfig) -> "Target":
-        """The target of a toy (the same one for each of its instances)."""
-        return cls(config.target, config.features.n)
+        """The target of a toy of one instance; of several, which share all but `mixing`, see `of_instances`."""
+        return cls.of_instances([config])
+
+    @classmethod
+    def of_instances(cls, configs: Sequence[ToyConfig]) -> "Target":
+        """The target of several instances, whose answers are [inst ...]."""
+        mixings = tuple(each.target.mixing for each in configs)
+        return cls(configs[0].target, configs[0].features.n, mixings if any(mixings) else ())
 
     @property
     def groups(self) -> list[tuple[int, ...]]:
         """The features that the function is applied to, once each: (i,) or (i, j)."""
+        if self.config.function == "which":
+            return [tuple(range(self.n_features))]
         if self.config.function not in PAIRED:
             return [(i,) for i in range(self.n_features)]
         if self.config.pairs == "all":
@@ -62,7 +77,8 @@ class Target:
     @property
     def n_classes(self) -> int:
         """Outputs of each group: the classes that cross-entropy chooses among (one_hot, argmax); else 1."""
-        return {"one_hot": len(self.config.levels), "argmax": 2}.get(self.config.function, 1)
+        classes = {"one_hot": len(self.config.levels), "argmax": 2, "which": self.n_features}
+        return classes.get(self.config.function, 1)
 
     @property
     def n_outputs(self) -> int:
@@ -81,6 +97,8 @@ class Target:
         """Of each output, such as `|x3|` or `max(x0, x1)`."""
         if self.config.function == "one_hot":
             return [f"x{i} = {level:g}" for (i,) in self.groups for level in self.config.levels]
+        if self.config.function == "which":
+            return [f"x{i} is largest" for i in range(self.n_features)]
         _, forms = _FUNCTIONS[self.config.function]
         return [form.format(*(f"x{i}" for i in group)) for group in self.groups for form in forms]
 
@@ -90,7 +108,15 @@ class Target:
         if function == "one_hot":
             return (x[..., None] == torch.tensor(self.config.levels, dtype=x.dtype)).to(x.dtype).flatten(-2)
         read = self._pairs_of(x) if function in PAIRED else (x,)
-        return _FUNCTIONS[function][0](*read).to(x.dtype)
+        wanted = _FUNCTIONS[function][0](*read).to(x.dtype)
+        return wanted + self.mixed(x) if self.mixings else wanted
+
+    def mixed(self, x: Float[Tensor, "*lead feat"]) -> Float[Tensor, "*lead out"]:
+        """mixing x M x, what is added to the answers; of several instances the first axis tells them apart."""
+        generator = np.random.default_rng([self.config.mixing_seed, 0x6D69])
+        matrix = torch.from_numpy(generator.standard_normal((self.n_outputs, self.n_features))).to(x.dtype)
+        strength = torch.tensor(self.mixings, dtype=x.dtype)
+        return x @ matrix.T * strength.view(-1, *[1] * (x.ndim - 1 if len(strength) > 1 else 0))
 
     def _pairs_of(
         self, x: Float[Tensor, "*lead feat"]

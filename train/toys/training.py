@@ -14,7 +14,8 @@ from train.files import publishing
 from train.interrupt import Interruptible
 from train.toys.baseline import Naive
 from train.toys.config import ToyConfig
-from train.toys.fit import PACE, Fit, FitState, Pace, Start, fit
+from train.toys.fit import Fit, FitState, Start, fit
+from train.toys.room import PACE, Pace
 from train.toys.runs import ARM, write_toy
 
 

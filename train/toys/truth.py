@@ -9,8 +9,9 @@ from einops import reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from train.toys.config import ToyConfig, ValuesConfig
+from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
+from train.toys.features_config import ValuesConfig
 from train.toys.models import ToyModel
 
 MONO = 0.9

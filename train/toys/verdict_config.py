@@ -52,7 +52,9 @@ class VerdictConfig(Section):
     @field_validator("where", "minus", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
-        return {key: float(v) for key, v in value.items()} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        return {key: float(v) if type(v) is int else v for key, v in value.items()}
 
     @field_validator("doubts", mode="before")
     @classmethod

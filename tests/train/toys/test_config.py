@@ -188,7 +188,7 @@ def test_an_unknown_key_gets_the_nearest_as_a_suggestion(toy_file: Path, words: 
         (["--network.dropout", "1.0"], "network.dropout: Input should be less than 1"),
         (["--network.init_scale", "0.0"], "network.init_scale: Input should be greater than 0"),
         (["--target.function", "abs"], "target.function: a bottleneck model ties its output to its input"),
-        (["--fit.loss", "cross_entropy"], "fit.loss: cross_entropy needs function = 'one_hot' or 'argmax'"),
+        (["--fit.loss", "cross_entropy"], "fit.loss: cross_entropy needs function = one of one_hot, argmax, which"),
         (
             [*COMPUTATION, "--target.function", "argmax", "--fit.loss", "cross_entropy"],
             "network.output: cross_entropy reads logits; write output = 'linear'",
@@ -329,11 +329,14 @@ def test_every_swept_key_is_put_in_its_place():
         "init_scale": "network",
         "lr": "fit",
         "l1": "fit",
+        "loss_power": "fit",
+        "neurons": "network",
+        "mixing": "target",
     }
     assert set(places) == set(SweepConfig.model_fields)
     for key, table in places.items():
-        value = 1 if key == "active" else 0.25
-        (each,) = toy(sweep={key: [value]}).instances()
+        value = {"active": 1, "neurons": 1, "loss_power": 4.0}.get(key, 0.25)
+        (each,) = toy(network={"kind": "computation"}, sweep={key: [value]}).instances()
         assert getattr(getattr(each, table), key) == value
 
 
@@ -475,3 +478,27 @@ def test_a_verdict_is_kept_and_belongs_to_no_single_instance(toy_file: Path, tmp
     path.write_text(to_toml(config))
     assert load_config(ToyConfig, path) == config
     assert [each.verdict for each in config.instances()] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--network.output", "golu"], "network.output: Input should be 'relu', 'gelu', 'solu' or 'linear'"),
+        (["--network.activaton", "gelu"], "unknown key 'network.activaton'; did you mean 'activation'"),
+        (["--network.neurons", "1"], "network: neurons: for one layer of hidden neurons"),
+        ([*COMPUTATION, "--network.neurons", "3"], "network: neurons: 3 of hidden = 2"),
+        ([*COMPUTATION, "--sweep.neurons", "[1, 3]"], "network: neurons: 3 of hidden = 2"),
+        (["--fit.optimiser", "sgd"], "unknown key 'fit.optimiser'; did you mean 'optimizer'"),
+        (["--fit.momentum", "0.9"], "fit: momentum: is sgd's; Adam has betas"),
+        (["--fit.loss_power", "0.5"], "fit.loss_power: Input should be greater than or equal to 1"),
+        ([*COMPUTATION, *CROSS_ENTROPY, "--fit.loss_power", "4"], "fit: loss_power: is of the errors"),
+        (["--fit.frozen", '["W1"]'], "fit.frozen: this network has no 'W1'"),
+        (["--fit.converged", "0.02", "--fit.schedule", "cosine"], "fit: converged: a cosine schedule ends at `steps`"),
+        (["--fit.converged", "0.02", "--fit.curve_points", "10"], "fit: converged: is seen at points of the curve"),
+        (["--target.mixng", "0.1"], "unknown key 'target.mixng'; did you mean 'mixing'"),
+        ([*COMPUTATION, "--target.function", "which", "--target.mixing", "0.1"], "target: mixing: function = 'which'"),
+        (["--target.function", "which"], "target.function: a bottleneck model ties its output to its input"),
+    ],
+)
+def test_new_options_that_cannot_be_meant_are_refused(toy_file: Path, words: list[str], said: str):
+    assert said in refusal(toy_file, words)

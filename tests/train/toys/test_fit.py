@@ -10,8 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped
+from train.toys.baseline import best_constant, naive_on_final_samples
 from train.toys.config import ToyConfig
-from train.toys.fit import Fit, FitState, Pace, fit
+from train.toys.distributions import Sampler
+from train.toys.fit import Fit, FitState, fit
+from train.toys.models import initial
+from train.toys.room import Pace
+from train.toys.settled import LEAST_POINTS, settled
+from train.toys.targets import Target
 
 
 def toy(
@@ -290,3 +296,99 @@ def test_a_fit_too_large_for_memory_is_refused_before_training(monkeypatch: pyte
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 1000}))
     with pytest.raises(EnvironmentProblem):
         fit(toy())
+
+
+def test_neurons_that_take_no_part_stay_at_zero_and_a_network_of_their_number_is_the_same():
+    network = COMPUTATION | {"init": "kaiming"}
+    found = fit(toy(network, SIGNED, ABS, sweep={"neurons": [8, 3]}, steps=50))
+    first, last = found.model.parameters["W1"], found.model.parameters["W2"]
+    assert first[0].abs().amax(-1).min() > 0
+    assert not first[1, :, 3:].any()
+    assert not last[1, :, :, 3:].any()
+    assert first[1, :, :3].abs().amax(-1).min() > 0
+    # The first neurons start as those of the whole network, W2 wider by the square root of 8 / 3.
+    start = initial(toy(network, SIGNED, ABS, sweep={"neurons": [8, 3]}).instances(), 6, 0, 3).parameters
+    assert torch.equal(start["W1"][0, :, :3], start["W1"][1, :, :3])
+    assert torch.allclose(start["W2"][1, :, :, :3], start["W2"][0, :, :, :3] * (8 / 3) ** 0.5)
+    bound = (6 / 3) ** 0.5
+    assert bound * 0.8 < start["W2"][1].abs().max() <= bound
+
+
+@pytest.mark.parametrize("kind", ["neuron", "computation"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "linear"])
+def test_neurons_are_left_out_under_every_activation_that_acts_alone(kind: str, activation: str):
+    network = {"kind": kind, "hidden": 6, "activation": activation, "neurons": 2, "init": "xavier", "dropout": 0.2}
+    options = {"l1": 0.01, "weight_decay": 0.01}
+    found = fit(toy(network | ({"hidden_bias": True} if kind == "computation" else {}), steps=30, **options))
+    assert not found.model.layers[0].weight[:, :, 2:].any()
+    assert not found.model.layers[1].weight[..., 2:].any()
+    if kind == "computation":
+        assert not found.model.parameters["b1"][..., 2:].any()
+
+
+def test_what_is_frozen_stays_as_it_began_and_the_rest_learns():
+    config = toy(COMPUTATION, SIGNED, ABS, frozen=["W1"], weight_decay=0.1, steps=50)
+    found = fit(config)
+    start = initial([config], 6, 0, 3).parameters
+    assert torch.equal(found.model.parameters["W1"], start["W1"])
+    assert not torch.allclose(found.model.parameters["W2"], start["W2"], atol=1e-2)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_is_torchs(momentum: float):
+    config = toy(COMPUTATION, SIGNED, ABS, optimizer="sgd", momentum=momentum, lr=0.05, steps=5, replicas=1)
+    found = fit(config)
+    start = {name: each[0, 0].clone().requires_grad_() for name, each in initial([config], 6, 0, 1).parameters.items()}
+    optimizer = torch.optim.SGD(start.values(), lr=0.05, momentum=momentum)
+    for step in range(5):
+        x = Sampler.of([config]).sample(64, 0, step)[0, 0]
+        answer = ((x @ start["W1"].T).relu() @ start["W2"].T + start["b"]).relu()
+        optimizer.zero_grad()
+        (answer - x.abs()).square().mean().backward()
+        optimizer.step()
+    for name, each in start.items():
+        assert torch.allclose(found.model.parameters[name][0, 0], each, atol=1e-6), name
+
+
+def test_sgd_resumes_bit_for_bit():
+    config = toy(COMPUTATION, SIGNED, ABS, optimizer="sgd", momentum=0.9)
+    assert_same(fit(config), fit(config, resume=stopped_at(config, 7)))
+
+
+def test_training_stops_where_all_have_converged_and_says_at_which_step():
+    options = {"curve_points": 101, "schedule": "constant", "lr": 3e-3, "eval_samples": 4096}
+    config = toy(features={"n": 2, "probability": 1.0}, steps=4000, converged=0.02, **options)
+    found = fit(config)
+    last = int(found.curve_steps[-1])
+    assert last < 4000
+    assert len(found.curve_steps) == len(found.curve_losses) >= LEAST_POINTS
+    assert settled(found.curve_steps.numpy(), found.curve_losses.numpy(), found.curve_losses[0].numpy(), 0.02).all()
+    assert_same(found, fit(config, resume=stopped_at(config, last - 5)))
+    never = fit(toy(steps=60, converged=1e-9, **options))
+    assert int(never.curve_steps[-1]) == 60
+
+
+def test_swept_mixing_adds_the_same_noise_times_its_strength():
+    config = toy(COMPUTATION, SIGNED, {"function": "relu"}, sweep={"mixing": [0.0, 0.1, 0.2]})
+    instances = config.instances()
+    x = Sampler.of(instances).sample(32, 0, "test")
+    wanted = Target.of_instances(instances)(x)
+    noise = wanted - x.relu()
+    assert not noise[0].any()
+    assert torch.allclose(2 * noise[1], noise[2], atol=1e-6)
+    assert torch.allclose(Target.of(instances[2])(x[0]), wanted[2], atol=1e-6)
+    matrix = torch.linalg.lstsq(x[0, 0], noise[1, 0]).solution
+    assert 0.05 < matrix.std() < 0.15
+    found = fit(config)
+    assert found.losses.shape == (3, 3)
+    naive = [naive_on_final_samples(each).loss for each in instances]
+    assert naive[0] < naive[1] < naive[2]
+
+
+def test_constants_are_the_best_for_the_power_of_the_loss():
+    wanted = torch.tensor([[0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
+    assert best_constant(wanted).item() == 0.25
+    found = best_constant(wanted, 4.0).item()
+    grid = torch.linspace(0, 1, 10_001, dtype=torch.float64)[:, None]
+    assert found == pytest.approx(grid[(grid - wanted).pow(4).sum(1).argmin()].item(), abs=1e-4)
+    assert best_constant(wanted, 1.0).item() == pytest.approx(0.0, abs=1e-6)

@@ -106,9 +106,45 @@ def test_depth_and_hidden_biases_enter_the_gradient(activation: str, options: di
     assert_equal(by_hand_and_by_autograd([toy(network, l1=0.1)], False, options.get("dropout", 0.0)))
 
 
+@pytest.mark.parametrize("output", ["gelu", "solu", "linear"])
+@pytest.mark.parametrize("activation", ["solu", "gelu", "linear"])
+@pytest.mark.parametrize("kind", ["bottleneck", "neuron", "computation"])
+def test_every_activation_has_autograds_gradient_hidden_and_at_the_output(kind: str, activation: str, output: str):
+    network = {"kind": kind, "activation": activation, "output": output, "dropout": 0.3}
+    assert_equal(by_hand_and_by_autograd([toy(network)], False, dropout=0.3))
+
+
+def test_solu_is_x_times_softmax_over_the_layer():
+    config = toy({"kind": "computation", "activation": "solu"})
+    model = ToyModel(config.network, initial([config], 6, 0, 3).parameters)
+    x = Sampler.of([config]).sample(16, 0, "test")
+    before = torch.einsum("rhf,bf->rbh", model.parameters["W1"][0], x[0, 0])
+    assert torch.allclose(model.hidden(x)[0][0], before * before.softmax(-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["bottleneck", "computation"])
+@pytest.mark.parametrize("powers", [(4.0, 4.0), (2.0, 3.5), (1.5, 2.0)])
+def test_other_powers_of_the_error_have_autograds_gradient(kind: str, powers: tuple[float, float]):
+    assert_equal(by_hand_and_by_autograd([toy({"kind": kind}, loss_power=power) for power in powers], False))
+
+
+def test_a_power_of_two_is_the_square_whether_it_is_swept_or_not():
+    alone, swept = (by_hand_and_by_autograd([toy({"kind": "bottleneck"}, loss_power=p) for p in (2.0, q)], False)
+                    for q in (2.0, 4.0))  # fmt: skip
+    for name in alone:
+        assert torch.allclose(alone[name][0][0], swept[name][0][0])
+        assert not torch.allclose(alone[name][0][1], swept[name][0][1])
+
+
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
 @pytest.mark.parametrize(
-    "target", [{"function": "one_hot", "levels": [0.0, 1.0, 2.0]}, {"function": "argmax"}, {"function": "max"}]
+    "target",
+    [
+        {"function": "one_hot", "levels": [0.0, 1.0, 2.0]},
+        {"function": "argmax"},
+        {"function": "which"},
+        {"function": "max"},
+    ],
 )
 def test_cross_entropy_and_targets_of_other_sizes_have_autograds_gradient(target: dict[str, Any], own: bool):
     loss = "mse" if target["function"] == "max" else "cross_entropy"

@@ -20,7 +20,8 @@ from train.files import MANIFEST, locked, verify
 from train.toys.baseline import naive_on_final_samples
 from train.toys.command import loss_table, run_toy
 from train.toys.distributions import Sampler
-from train.toys.fit import Pace, _Run, fit
+from train.toys.fit import _Run, fit
+from train.toys.room import Pace
 from train.toys.runs import ToyRun
 from train.toys.tables import CURVES, LOSSES, OUTPUTS, write_table
 from train.toys.targets import Target

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.train.toys.test_distributions import toy
-from train.toys.config import TargetConfig, ToyConfig
+from train.toys.config import ToyConfig
+from train.toys.network_config import TargetConfig
 from train.toys.targets import Target
 
 

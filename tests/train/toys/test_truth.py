@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from train.configfile import validate
-from train.toys.config import ToyConfig, ValuesConfig
+from train.toys.config import ToyConfig
+from train.toys.features_config import ValuesConfig
 from train.toys.models import ToyModel
 from train.toys.truth import KnownNeurons, Truth, value_quadrature
 

@@ -22,10 +22,12 @@ from train.errors import BadInput, PolysemError
 from train.files import read_json, read_manifest
 from train.toys.adam import Scales
 from train.toys.arm_config import ArmConfig
-from train.toys.config import NetworkConfig, ToyConfig
+from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
-from train.toys.fit import EVAL_BLOCK, Start, eval_blocks
+from train.toys.fit import Start
 from train.toys.models import ToyModel, initial
+from train.toys.network_config import NetworkConfig
+from train.toys.room import EVAL_BLOCK, eval_blocks
 from train.toys.runs import ARM, ToyRun
 from train.toys.targets import Target
 from train.widening.schemes import MLPWeights, parents_of, widen_mlp
