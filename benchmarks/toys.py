@@ -1,4 +1,4 @@
-"""Speed of toy training against a plain loop over networks, and against tms-kit. `python benchmarks/toys.py`
+"""Speed of toy training against what torch offers, a plain loop and tms-kit. `python benchmarks/toys.py`
 
 arena     7 instances of the absolute-value model, 100 features, 40 hidden (the run of ARENA's chapter)
 replicas  1,000 replicas of a bottleneck, 10 features in 5 dimensions
@@ -6,6 +6,9 @@ sweep     100 instances of a bottleneck, 5 features in 2 dimensions, each with a
 
 10,000 steps of 1,024 samples each. Contestants do the same task with the same optimiser:
 polysem     `train.toys.fit.fit` itself: the time between its steps, and that of its evaluations beside it
+autograd, compiled, torch.func
+            all networks at once by what torch offers, with foreach Adam (benchmarks/toy_rivals.py): the gradient and
+            the optimiser written by hand are there because they are at least twice as fast
 plain loop  one network after the other: a torch.nn module, autograd, torch.optim.Adam, two uniform draws a feature
 tms-kit     from the package registry, where it is installed: replicas are instances to it; the absolute-value model
             is written with its base classes, since it has none
@@ -33,6 +36,7 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
+from benchmarks.toy_rivals import RIVALS, Step  # noqa: E402
 from train.toys.config import ToyConfig  # noqa: E402
 from train.toys.fit import fit  # noqa: E402
 
@@ -214,6 +218,22 @@ def plain_loop(task: Setting) -> Contestant:
     return Contestant(window)
 
 
+def rival(task: Setting, make: Callable[[ToyConfig], Step]) -> Contestant:
+    """One of `benchmarks.toy_rivals`."""
+    step, done = make(task.config), 0
+
+    def window() -> Times:
+        nonlocal done
+        start = now()
+        for _ in range(task.steps):
+            step(done)
+            done += 1
+        clock, processor = since(start)
+        return clock / task.steps, processor / task.steps
+
+    return Contestant(window)
+
+
 def tms_kit(task: Setting) -> Contestant:
     """tms-kit's own loop over its own stacked model, every network an instance."""
     from tms_kit.data import IIDFeatureGenerator  # pyright: ignore[reportMissingImports]
@@ -260,10 +280,12 @@ def tms_kit(task: Setting) -> Contestant:
     return Contestant(window)
 
 
-def race(name: str, task: Setting, windows: int) -> dict[str, object]:
+def race(name: str, task: Setting, windows: int, rivals: list[str], others: bool) -> dict[str, object]:
     """Let all contestants train one setting, print its table, return its figures."""
-    contestants = {OURS: polysem(task), PLAIN: plain_loop(task)}
-    if importlib.util.find_spec("tms_kit"):
+    contestants = {OURS: polysem(task), **{name: rival(task, RIVALS[name]) for name in rivals}}
+    if others:
+        contestants[PLAIN] = plain_loop(task)
+    if others and importlib.util.find_spec("tms_kit"):
         contestants[KIT] = tms_kit(task)
     for each in contestants.values():
         each.window()
@@ -294,7 +316,7 @@ def race(name: str, task: Setting, windows: int) -> dict[str, object]:
             f"| {label} | {1e3 * step:.2f} | {1e3 * used:.2f} | {whole:,.0f} "
             f"| {row['ratio']:.1f} | {row['processor_ratio']:.1f} |"
         )
-    if KIT not in contestants:
+    if others and KIT not in contestants:
         print(f"| {KIT} | not installed | | | | |")
     share = points * processor / (STEPS * statistics.median(contestants[OURS].processor))
     print(f"evaluations: {1e3 * processor:.1f} processor ms each, {share:.1%} on top of 10,000 steps", flush=True)
@@ -310,12 +332,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", nargs="+", choices=tuple(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--rivals", nargs="*", choices=tuple(RIVALS), default=list(RIVALS))
+    parser.add_argument("--rivals-only", action="store_true", help="leave out the plain loop and tms-kit")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    figures = {name: race(name, SETTINGS[name], args.windows) for name in args.settings}
+    figures = {
+        name: race(name, SETTINGS[name], args.windows, args.rivals, not args.rivals_only) for name in args.settings
+    }
     if args.json:
         facts = {"threads": args.threads, "windows": args.windows, "torch": torch.__version__, "settings": figures}
         args.json.write_text(json.dumps(facts, indent=2) + "\n")

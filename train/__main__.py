@@ -154,9 +154,10 @@ class Toy(Command):
 
     takes_overrides: ClassVar[bool] = True
     config: Positional[Path | None] = None
-    """TOY.toml, such as configs/toy/abs-100-40.toml, or the name of one that --list shows, such as abs-100-40"""
+    """TOY.toml, such as configs/toy/abs-100-40.toml, or the name of one that --list shows, such as abs-100-40, or the
+    number of a problem, such as 4.7: then every toy that answers it, and what it is compared with"""
     out: Path | None = None
-    """directory to write; default checkpoints/toy/<name of the file>"""
+    """directory to write; default checkpoints/toy/<name of the file>; of a problem: takes a directory a toy"""
     list_configs: Annotated[bool, arg(name="list")] = False
     """show the configs that come with polysem: what each asks, expects, takes, and what came of it"""
     names: Literal["problems", "all"] | None = None
@@ -180,8 +181,13 @@ class Toy(Command):
             return
         if self.config is None:
             raise BadInput("command line: toy needs a TOY.toml; --list shows those that come with polysem")
-        from train.toys.command import toy_command
+        from train.toys.command import toy_command, toys_command
+        from train.toys.listing import is_problem, toys_of_problem
 
+        number = str(self.config)
+        if is_problem(number) and not self.config.exists():
+            print(toys_command(toys_of_problem(number), self.out, overrides))
+            return
         print(toy_command(named_config("toy", self.config), self.out, overrides))
 
 

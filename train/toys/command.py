@@ -112,6 +112,21 @@ def toy_command(path: Path, out: Path | None, overrides: list[str]) -> str:
     return run_toy(config, out or Path("checkpoints") / "toy" / path.stem).text()
 
 
+def toys_command(paths: Sequence[Path], out: Path | None, overrides: list[str]) -> str:
+    """Run several TOY.tomls after each other, such as all that answer a problem, and report their results.
+
+    Args:
+        out: takes a directory a toy; default checkpoints/toy.
+
+    Raises:
+        BadInput, EnvironmentProblem, Diverged, Stopped: see `run_toy`; what was finished before stays.
+    """
+    out = out or Path("checkpoints") / "toy"
+    said = [toy_command(path, out / path.stem, overrides) for path in paths]
+    directories = " ".join(str(out / path.stem) for path in paths)
+    return "\n\n".join([*said, f"the verdict: polysem toy-pages {directories}"])
+
+
 def run_toy(config: ToyConfig, out: Path, pace: Pace = PACE) -> ToyOutcome:
     """Train every instance and replica of a config, then its arms, or go on where an earlier run stopped.
 

@@ -71,3 +71,9 @@ def _of_active(of: Reading, n: int) -> PerReplica:
 def n_jumps(of: Reading) -> PerReplica:
     """Abrupt falls of the loss between plateaus of the learning curve; a count (analyze.toys.dynamics.jumps)."""
     return np.apply_along_axis(jumps, 0, of.run.curves.losses)
+
+
+@register(ANY)
+def log_loss(of: Reading) -> PerReplica:
+    """log10 of the final loss: differences are orders of magnitude. NaN where the loss is 0."""
+    return np.log10(np.where(of.run.losses > 0, of.run.losses, nan))

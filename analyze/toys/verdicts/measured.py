@@ -1,7 +1,5 @@
 """From a finished toy to one measurement a replica: the statistic of its [verdict], and the null's draws."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -65,12 +63,12 @@ def null_in_words(rule: VerdictConfig) -> str:
             return f"{rule.draws} random orders of the features"
 
 
-def measure_run(name: str, run: ToyRun, others: Path | None = None) -> list[Measured]:
+def measure_run(name: str, run: ToyRun, other: ToyRun | None = None) -> list[Measured]:
     """Every replica of every instance that answers, with its null.
 
     Args:
         name: of the toy, before the swept values in the names of variants.
-        others: where the toy lies that the rule names as null; default: beside the run.
+        other: the toy that the rule names as null; default: the one that lies beside the run.
 
     Raises:
         BadInput: a measure that is not known or does not apply; a null that is not there or does not fit.
@@ -78,7 +76,9 @@ def measure_run(name: str, run: ToyRun, others: Path | None = None) -> list[Meas
     reading, rule = Reading(run), _rule(name, run.config)
     measure = _measure(name, run.config)
     table, rests = _statistic(reading, measure, rule), settled(run)
-    null = _null(reading, measure, rule, others or run.directory.parent)
+    if other is None and rule.null == "toy":
+        other = _other(rule.against, run)
+    null = _null(reading, measure, rule, other)
     answering = run.good if rule.replicas == "good" else np.ones_like(run.good)
     swept = run.config.sweep.rows()
     chosen = [i for i, row in enumerate(swept) if all(row[key] == value for key, value in rule.where.items())]
@@ -145,7 +145,9 @@ def _group(swept: list[dict[str, float | int]], i: int, over: str) -> list[int]:
     return [j for j, row in enumerate(swept) if row | {over: 0} == swept[i] | {over: 0}]
 
 
-def _null(reading: Reading, measure: Measure, rule: VerdictConfig, others: Path) -> Float[ndarray, "draw inst rep"]:
+def _null(
+    reading: Reading, measure: Measure, rule: VerdictConfig, other: ToyRun | None
+) -> Float[ndarray, "draw inst rep"]:
     run = reading.run
     match rule.null:
         case "number":
@@ -162,7 +164,7 @@ def _null(reading: Reading, measure: Measure, rule: VerdictConfig, others: Path)
                       for i, row in enumerate(rows)]  # fmt: skip
             return _same_replica(table[places], run.good[places], rule)[None]
         case "toy":
-            other = _other(rule.against, others, run)
+            assert other is not None
             table = _statistic(Reading(other), measure_in(rule, other.config), rule)
             return _same_replica(table, other.good, rule)[None]
 
@@ -187,12 +189,13 @@ def measure_in(rule: VerdictConfig, config: ToyConfig) -> Measure:
     return measure
 
 
-def _other(name: str, directory: Path, run: ToyRun) -> ToyRun:
+def _other(name: str, run: ToyRun) -> ToyRun:
     """The toy that the rule names as null.
 
     Raises:
         BadInput: it is not there, or has other instances or replicas.
     """
+    directory = run.directory.parent
     if not (directory / name).is_dir():
         raise BadInput(
             f"{run.directory}: verdict.against: the toy {name!r} is not in {directory}; train it first: "

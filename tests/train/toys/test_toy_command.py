@@ -16,7 +16,15 @@ from tests.train.toys.small import small_toy
 from train.configfile import load_config, to_toml
 from train.toys.command import run_toy
 from train.toys.config import ToyConfig
-from train.toys.listing import SHIPPED, about_of, list_toys, shipped_configs, shipped_programs, shipped_toys
+from train.toys.listing import (
+    SHIPPED,
+    about_of,
+    list_toys,
+    shipped_configs,
+    shipped_programs,
+    shipped_toys,
+    toys_of_problem,
+)
 from train.toys.programs.run import ProgramRun
 from train.toys.runs import ToyRun
 
@@ -45,7 +53,14 @@ def test_every_shipped_config_runs(command, tmp_path, path):
     run = ToyRun.load(tmp_path / "out")
     assert said.out.splitlines()[-1].startswith(f"wrote {tmp_path / 'out'}: ")
     assert (run.n_inst, run.n_rep) == (len(run.config.instances()), 2)
-    assert run.config.expect, "what is expected of it is written down"
+    asks = run.config.expect or run.config.verdict
+    assert asks or path.stem in compared_with(), "what is expected of it is written down"
+
+
+def compared_with() -> set[str]:
+    """The shipped toys that are the null of another one."""
+    verdicts = [load_config(ToyConfig, path).verdict for path in shipped_toys()]
+    return {each.against for each in verdicts if each is not None and each.against}
 
 
 @pytest.mark.parametrize(
@@ -66,11 +81,12 @@ def test_every_shipped_program_runs(command, tmp_path, path):
 def test_the_listing_names_every_shipped_config_and_what_it_asks(command):
     said = command("--list")
     assert (said.code, said.err) == (0, "")
-    entries = said.out.strip().split("\n\n")
-    assert len(entries) == len(shipped_configs())
-    for entry, path in zip(entries, shipped_configs(), strict=True):
+    blocks = said.out.strip().split("\n\n")
+    entries = {block.partition(".toml:")[0].rpartition("/")[2]: block for block in blocks if ".toml:" in block}
+    assert set(entries) == {path.stem for path in shipped_configs()}
+    for path in shipped_configs():
         about = about_of(path)
-        text = " ".join(entry.split())
+        text = " ".join(entries[path.stem].split())
         assert f"{path.name}: {about.title}" in text
         for label, part in (
             ("question", about.question),
@@ -81,11 +97,46 @@ def test_the_listing_names_every_shipped_config_and_what_it_asks(command):
         assert ("outcome" in text) == bool(about.outcome) or "outcome" in about.model_dump_json(exclude={"outcome"})
 
 
+def test_the_listing_goes_by_problem(command):
+    blocks = command("--list").out.strip().split("\n\n")
+    groups = [block for block in blocks if ".toml:" not in block]
+    numbers = [int(block.split()[1].partition(".")[2]) for block in groups[:-1]]
+    assert numbers == sorted(set(numbers))
+    assert groups[-1] == "Of no numbered problem"
+    place = blocks.index("Problem 4.7 (polysem toy 4.7)")
+    assert "configs/toy/values-one.toml" in blocks[place + 1]
+    assert "verdict" in blocks[place + 1]
+
+
+def test_a_problem_finds_its_toys_and_what_they_are_compared_with():
+    assert [path.stem for path in toys_of_problem("4.7")] == ["values-uniform", "values-one"]
+    assert [path.stem for path in toys_of_problem("4.4")] == ["two-classes"]
+    names = [path.stem for path in toys_of_problem("4.11")]
+    assert names.index("relu-square") < names.index("gelu-square")
+    for number in (*range(1, 15), 16):
+        assert all(path.is_file() for path in toys_of_problem(f"4.{number}"))
+
+
+def test_a_problem_is_trained_into_a_directory_a_toy(command, tmp_path):
+    said = command("4.7", "--out", tmp_path / "toys", *TINY.split())
+    assert (said.code, said.err) == (0, "")
+    assert ToyRun.load(tmp_path / "toys/values-one").config.about.problem == "4.7"
+    assert said.out.splitlines()[-1].startswith(f"the verdict: polysem toy-pages {tmp_path / 'toys/values-uniform'} ")
+
+
+def test_a_problem_without_a_toy_is_one_line(command):
+    said = command("4.44x")
+    assert said.is_refusal(2, "4.44x: no such file")
+    said = command("4.22")
+    assert said.is_refusal(2, "problem 4.22: no toy that comes with polysem asks it", "`polysem problems`")
+
+
 def test_the_listing_says_which_problem_and_what_came_of_it(tmp_path):
     about = small_toy().about.model_copy(update={"problem": "4.2", "outcome": "It did, " + "and how " * 30 + "indeed."})
     (tmp_path / "one.toml").write_text(to_toml(small_toy(about=about.model_dump())))
-    lines = list_toys(tmp_path, width=60).splitlines()
-    assert lines[0].endswith("one.toml: Small (problem 4.2)")
+    heading, _, *lines = list_toys(tmp_path, width=60).splitlines()
+    assert heading == "Problem 4.2 (polysem toy 4.2)"
+    assert lines[0].endswith("one.toml: Small")
     assert lines[1:4] == ["  question     Does it run?", "  expectation  Yes.", "  run time     no time"]
     assert lines[4].startswith("  outcome      It did,")
     assert max(map(len, lines[1:])) <= 60
