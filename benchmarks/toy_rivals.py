@@ -1,4 +1,4 @@
-"""Toy training by what torch offers, all networks at once: what the hand-written gradient and Adam are measured against.
+"""Toy training by what torch offers, all networks at once: what the gradient and Adam written by hand have to beat.
 
 All of them read the samples of `train.toys` and compute the same losses; they differ in gradient and optimiser.
 autograd     the forward pass of `train.toys.models` through autograd, torch.optim.Adam(foreach=True)

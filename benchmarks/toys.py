@@ -339,9 +339,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    figures = {
-        name: race(name, SETTINGS[name], args.windows, args.rivals, not args.rivals_only) for name in args.settings
-    }
+    others = not args.rivals_only
+    figures = {name: race(name, SETTINGS[name], args.windows, args.rivals, others) for name in args.settings}
     if args.json:
         facts = {"threads": args.threads, "windows": args.windows, "torch": torch.__version__, "settings": figures}
         args.json.write_text(json.dumps(facts, indent=2) + "\n")
