@@ -113,6 +113,7 @@ def test_a_problem_finds_its_toys_and_what_they_are_compared_with():
     assert [path.stem for path in toys_of_problem("4.4")] == ["two-classes"]
     names = [path.stem for path in toys_of_problem("4.11")]
     assert names.index("relu-square") < names.index("gelu-square")
+    assert [path.stem for path in toys_of_problem("4.44")] == ["widening-abs"]
     for number in (*range(1, 15), 16):
         assert all(path.is_file() for path in toys_of_problem(f"4.{number}"))
 
