@@ -91,8 +91,8 @@ class NetworkConfig(Section):
     def _neurons_fit(self, neurons: int) -> None:
         if self.kind == "bottleneck" or len(self.hidden) > 1 or self.activation == "solu":
             raise ValueError("neurons: for one layer of hidden neurons, each of which acts alone (not solu)")
-        if neurons > self.hidden[0]:
-            raise ValueError(f"neurons: {neurons} of hidden = {self.hidden[0]}")
+        if neurons > max(self.hidden):
+            raise ValueError(f"neurons: {neurons} of hidden = {max(self.hidden)}")
 
     @property
     def widths(self) -> tuple[int, ...]:

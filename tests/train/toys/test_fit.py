@@ -356,7 +356,7 @@ def test_sgd_resumes_bit_for_bit():
 
 
 def test_training_stops_where_all_have_converged_and_says_at_which_step():
-    options = {"curve_points": 101, "schedule": "constant", "lr": 3e-3, "eval_samples": 4096}
+    options: dict[str, Any] = {"curve_points": 101, "schedule": "constant", "lr": 3e-3, "eval_samples": 4096}
     config = toy(features={"n": 2, "probability": 1.0}, steps=4000, converged=0.02, **options)
     found = fit(config)
     last = int(found.curve_steps[-1])
