@@ -318,7 +318,7 @@ def test_neurons_that_take_no_part_stay_at_zero_and_a_network_of_their_number_is
 @pytest.mark.parametrize("activation", ["relu", "gelu", "linear"])
 def test_neurons_are_left_out_under_every_activation_that_acts_alone(kind: str, activation: str):
     network = {"kind": kind, "hidden": 6, "activation": activation, "neurons": 2, "init": "xavier", "dropout": 0.2}
-    options = {"l1": 0.01, "weight_decay": 0.01}
+    options: dict[str, Any] = {"l1": 0.01, "weight_decay": 0.01}
     found = fit(toy(network | ({"hidden_bias": True} if kind == "computation" else {}), steps=30, **options))
     assert not found.model.layers[0].weight[:, :, 2:].any()
     assert not found.model.layers[1].weight[..., 2:].any()
