@@ -74,7 +74,7 @@ def problems(sources: Sources) -> str:
 def _problem(sources: Sources, entry: Entry, abouts: dict[str, About]) -> str:
     found = answered(entry.name, sources.problems)
     verdict, _ = entry.finding(sources.problems)
-    title = f"### {entry.name} {entry.title}: {verdict.verdict}\n\n{entry.question}"
+    title = f"### {entry.name} {entry.title} ({verdict.verdict})\n\n{entry.question}"
     if not found:
         return f"{title} Not asked yet; `polysem toy {entry.name}` asks it."
     leading = next((each for each in found if each[0].verdict == verdict.verdict), found[0])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from analyze.figures import COLOURS, Figure, look, svg_of
@@ -18,7 +18,7 @@ from train.toys.programs.run import ProgramRun, VariantRun
 
 ROWS = 8_192
 SOLVED = 0.1
-"""Excess loss in nats from which a network counts as one that does the task; knowing nothing costs about 1."""
+"""Excess loss in nats from which a trigram counts as learned; knowing nothing costs about 1."""
 HALF = 0.5
 """A head is needed by a trigram if taking it away costs at least this part of what taking all away costs."""
 
@@ -27,8 +27,15 @@ HALF = 0.5
 class Ablations:
     """What taking heads away costs, in nats, for every replica and trigram."""
 
+    excess: Float[ndarray, "rep trigram"]
+    """Of the whole network: 0 where a trigram is done right."""
     each: Float[ndarray, "rep head trigram"]
     all: Float[ndarray, "rep trigram"]
+
+    @property
+    def learned(self) -> Bool[ndarray, "rep trigram"]:
+        """Trigrams that the network does; only they can be shared."""
+        return self.excess <= SOLVED
 
     @property
     def needed(self) -> Int[ndarray, "rep trigram"]:
@@ -37,14 +44,16 @@ class Ablations:
 
     @property
     def shared(self) -> Float[ndarray, " rep"]:
-        """Share of trigrams that need at least two heads."""
-        return (self.needed >= 2).mean(1)
+        """Share of the learned trigrams that need at least two heads; NaN where none is."""
+        with np.errstate(invalid="ignore"):
+            return ((self.needed >= 2) & self.learned).sum(1) / self.learned.sum(1)
 
     @property
     def interaction(self) -> Float[ndarray, " rep"]:
-        """D12 - D1 - D2 over D12, mean over trigrams: below 0 where heads need each other, above 0 where each can stand
-        in for the other."""
-        return ((self.all - self.each.sum(1)) / np.maximum(self.all, 1e-9)).mean(1)
+        """D12 - D1 - D2 over D12, of all learned trigrams together: below 0 where heads need each other, above 0 where
+        each can stand in for the other."""
+        alone, together = (np.where(self.learned, each, 0).sum(1) for each in (self.each.sum(1), self.all))
+        return (together - alone) / np.maximum(together, 1e-9)
 
 
 def ablate(settings: AttentionSettings, parameters: Parameters, seed: int = 0) -> Ablations:
@@ -55,26 +64,29 @@ def ablate(settings: AttentionSettings, parameters: Parameters, seed: int = 0) -
         mean = heads.mean(1, keepdim=True)
         whole = heads.sum(2)
 
-        def cost(logits: torch.Tensor) -> Float[ndarray, "rep trigram"]:
-            more = (excess(settings, logits, trigram, there) - base).double()
-            return torch.stack([more[:, trigram == t].mean(1) for t in range(settings.trigrams)], 1).numpy()
+        def by_trigram(logits: torch.Tensor) -> Float[ndarray, "rep trigram"]:
+            of_rows = excess(settings, logits, trigram, there).double()
+            return torch.stack([of_rows[:, trigram == t].mean(1) for t in range(settings.trigrams)], 1).numpy()
 
-        base = excess(settings, whole, trigram, there)
-        each = [cost(whole - heads[:, :, h] + mean[:, :, h]) for h in range(settings.heads)]
-        return Ablations(np.stack(each, 1), cost(mean.sum(2).expand_as(whole)))
+        base = by_trigram(whole)
+        each = [by_trigram(whole - heads[:, :, h] + mean[:, :, h]) - base for h in range(settings.heads)]
+        return Ablations(base, np.stack(each, 1), by_trigram(mean.sum(2).expand_as(whole)) - base)
 
 
 def of_ablations(shared: Ablations, own: Ablations, details: Sequence[dict[str, float]] = ()) -> list[Measurement]:
     """One measurement a replica, against the replicas whose trigrams have a source each."""
-    return [
-        Measurement(
-            float(shared.shared[r]),
-            own.shared,
-            details={"interaction (D12 - D1 - D2) / D12": float(shared.interaction[r])}
-            | (details[r] if details else {}),
-        )
-        for r in range(len(shared.shared))
-    ]
+    null = own.shared[np.isfinite(own.shared)]
+    found = []
+    for r, learned in enumerate(shared.learned):
+        told = {
+            "trigrams learned": float(learned.sum()),
+            "interaction (D12 - D1 - D2) / D12": float(shared.interaction[r]),
+        } | (details[r] if details else {})
+        if 2 * learned.sum() < len(learned) or not len(null):
+            found.append(Measurement.impossible(f"learned {learned.sum()} of {len(learned)} trigrams", **told))
+        else:
+            found.append(Measurement(float(shared.shared[r]), null, details=told))
+    return found
 
 
 def measure(run: ProgramRun) -> dict[str, list[Replica]]:
@@ -84,12 +96,7 @@ def measure(run: ProgramRun) -> dict[str, list[Replica]]:
     details = [{"loss": float(answering.losses[r]), "loss with one head": float(one[r])} for r in range(len(one))]
     found = of_ablations(_of(answering), _of(null), details)
     rests = settled(answering)
-    replicas = []
-    for r, each in enumerate(found):
-        if answering.losses[r] > SOLVED:
-            each = Measurement.impossible(f"did not learn the task (loss {answering.losses[r]:.2g})", **details[r])
-        replicas.append(Replica(r, replace(each, settled=bool(rests[r]))))
-    return {"shared source": replicas}
+    return {"shared source": [Replica(r, replace(each, settled=bool(rests[r]))) for r, each in enumerate(found)]}
 
 
 def _of(run: VariantRun) -> Ablations:
@@ -124,17 +131,21 @@ QUESTION = ProgramQuestion(
     program="attention",
     problem="4.15",
     rule=toy_rule(
-        "yes if the share of trigrams that need both heads lies at least .5 above that of trigrams with a source each, "
-        "above 95 % of these networks in every replica, with the whole interval there; no if it lies below .5",
+        "yes if the share of learned trigrams that need both heads lies at least .5 above that of trigrams with a "
+        "source each, above 95 % of these networks in every replica, with the whole interval there; no if it lies "
+        "below .5",
         0.5,
     ),
-    statistic="share of trigrams for which taking away either of two heads costs at least half of what both cost",
+    statistic="share of learned trigrams for which taking away either head costs at least half of what both cost",
     null="the same of networks of two heads whose trigrams have a source each",
     measure=measure,
     figures=figures,
     doubts=(
         "Needing both heads is not yet superposition in the sense of directions: one head may write an answer and the "
         "other take it back where the source is missing, a conditional made of two parts.",
+        "Two heads can do all trigrams, but training leaves some of them undone; a replica that learned fewer than "
+        "half does not answer. (The rule first asked for a network that had learned all; none had, and it was changed "
+        "before any statistic was computed.)",
         "Embeddings are one-hot and nothing bypasses the heads; a direct path would do one head's work.",
     ),
     sources=("Jermyn, Olah and Henighan 2023", "Conerly, Jermyn and Olah 2023 (July update)"),

@@ -15,7 +15,7 @@ from analyze.toys.programs import attention_heads, circle, onion, several_bases,
 from analyze.toys.programs.base import ProgramQuestion, Replica, measured
 from analyze.toys.verdicts.question import LEAST_REPLICAS, ToyQuestion
 from analyze.toys.verdicts.trial import ToyTrials
-from train.toys.programs.attention import AttentionSettings
+from train.toys.programs.attention import AttentionSettings, n_tokens, two_heads
 from train.toys.programs.base import Parameters
 from train.toys.programs.bumps import BumpsSettings, code
 from train.toys.programs.parity import inputs
@@ -98,26 +98,22 @@ def circle_case(continuous: bool, seed: int) -> list[Measured]:
 
 
 def heads(rng: np.random.Generator, both: bool, noise: float = 0.2) -> Parameters:
-    """Two heads that need each other (trigrams of one source), or that each do half of the trigrams alone.
-
-    Together: head 0 writes the destination's answer; head 1 attends to the source where it is there and writes nothing,
-    else to the destination, and takes the answer back. Alone: a head attends to the sources of its own half, else away.
-    """
-    n = 8
-    tokens = n + 1 if both else 2 * n
-    QK, OV = (noise * rng.standard_normal(shape) for shape in ((2, tokens, tokens), (2, tokens, n)))
-    for b in range(n):
-        QK[:, b, b] += 12
-        if both:
-            OV[0, b, b] += 8
-            OV[1, b, b] -= 8
-            QK[1, b, n] += 24
-        else:
-            head = b % 2
-            QK[head, b, n + b] += 24
-            OV[head, n + b, b] += 8
-    parameters = {"QK": torch.from_numpy(QK).float()[None], "OV": torch.from_numpy(OV).float()[None]}
-    return parameters
+    """Two heads that need each other (the published solution), or that each do half of the trigrams alone: a head
+    attends to the sources of its own half, else to the destination, which it does not answer."""
+    settings = AttentionSettings(sources="shared" if both else "own")
+    n, tokens = settings.trigrams, n_tokens(settings)
+    built = (
+        two_heads(settings) if both else {"QK": torch.zeros(1, 2, tokens, tokens), "OV": torch.zeros(1, 2, tokens, n)}
+    )
+    if not both:
+        for b in range(n):
+            built["QK"][0, :, b, b] = 12
+            built["QK"][0, b % 2, b, n + b] = 24
+            built["OV"][0, b % 2, n + b, b] = 8
+    return {
+        name: each + noise * torch.from_numpy(rng.standard_normal(tuple(each.shape))).float()
+        for name, each in built.items()
+    }
 
 
 def heads_case(both: bool, seed: int) -> list[Measured]:

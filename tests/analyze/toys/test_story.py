@@ -46,11 +46,11 @@ def test_a_problem_gets_its_verdict_its_number_and_its_figure(sources: Sources) 
     assert text.startswith("# Toys\n\nBefore.\n\n<!-- made: problems -->\n")
     assert text.endswith("<!-- end: problems -->\n\nAfter.\n")
     assert "old" not in text
-    assert "### 4.19 A representation that does not decompose: yes" in text
+    assert "### 4.19 A representation that does not decompose (yes)" in text
     assert "By its rule **yes**: joint share is 0.900 [" in text
     assert "![orders of it](toys/4.19.svg)" in text
     assert (sources.page.parent / "toys" / "4.19.svg").read_text() == "<svg>mine</svg>"
-    assert "### 4.7 Features that are 0 or 1: not asked yet" in text
+    assert "### 4.7 Features that are 0 or 1 (not asked yet)" in text
     assert "`polysem toy 4.7` asks it" in text
     assert tell(sources).read_text() == text, "made again it is the same"
 

@@ -75,6 +75,19 @@ def excess(
     return -(there * right + (1 - there) * even)
 
 
+def two_heads(settings: AttentionSettings, size: float = 8.0) -> Parameters:
+    """The published solution for a shared source, with a replica axis of 1: head 0 reads the destination and writes its
+    answer; head 1 reads the source where it is there and writes nothing, else the destination, and takes it back."""
+    n, tokens = settings.trigrams, n_tokens(settings)
+    QK, OV = torch.zeros(2, tokens, tokens), torch.zeros(2, tokens, n)
+    destinations = torch.arange(n)
+    QK[:, destinations, destinations] = 12.0
+    QK[1, destinations, n] = 24.0
+    OV[0, destinations, destinations] = size
+    OV[1, destinations, destinations] = -size
+    return {"QK": QK[None], "OV": OV[None]}
+
+
 def _initial(settings: AttentionSettings, generator: torch.Generator) -> Parameters:
     tokens = n_tokens(settings)
     return {
