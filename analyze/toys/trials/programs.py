@@ -21,7 +21,7 @@ from train.toys.programs.bumps import BumpsSettings, code
 from train.toys.programs.parity import inputs
 
 SIZES = (20, 40, 80, 160)
-EFFORT = onion.Effort(steps=300, batch=64)
+EFFORT = onion.Effort(steps=150, batch=32)
 
 
 def _case(found: Sequence[Measurement]) -> list[Measured]:

@@ -26,6 +26,12 @@ class OverlapSettings(Section):
     """Weight of the mean squared distance of norms from 1, beside the squared error summed over outputs."""
 
 
+def values(settings: OverlapSettings, n: int, generator: torch.Generator) -> Float[Tensor, "n feat"]:
+    """Samples."""
+    active = torch.rand(n, settings.features, generator=generator) < settings.probability
+    return active * 2 * torch.rand(n, settings.features, generator=generator)
+
+
 def _initial(settings: OverlapSettings, generator: torch.Generator) -> Parameters:
     shape = (settings.features, settings.dimensions)
     return {
@@ -36,8 +42,7 @@ def _initial(settings: OverlapSettings, generator: torch.Generator) -> Parameter
 
 def _losses(settings: Any, parameters: Parameters, batch: int, generator: torch.Generator) -> Float[Tensor, " rep"]:
     W = parameters["W"]
-    active = torch.rand(batch, settings.features, generator=generator) < settings.probability
-    x = active * 2 * torch.rand(batch, settings.features, generator=generator)
+    x = values(settings, batch, generator)
     answer = torch.relu((x @ W) @ W.mT + parameters["b"][:, None])
     error = (answer - x).square().sum(2).mean(1)
     return error + settings.pull * (W.norm(dim=2) - 1).square().mean(1)

@@ -1,5 +1,6 @@
 """Published results: how ours are counted, the table, and (slow) the cheap ones themselves."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from train.configfile import validate
 from train.errors import BadInput
 from train.shipped import CONFIGS
 from train.toys.programs.config import ProgramConfig, checked, load_program
-from train.toys.programs.run import run_program
+from train.toys.programs.overlap import OverlapSettings
+from train.toys.programs.run import ProgramRun, VariantRun, run_program
 
 
 def test_neurons_with_two_whole_weights_are_shared() -> None:
@@ -41,6 +43,30 @@ def test_overlaps_are_those_of_every_pair() -> None:
         unit = W[r] / W[r].norm(dim=1, keepdim=True)
         square = (unit @ unit.T).square()
         assert found == pytest.approx(float((square.sum() - 6) / 30), rel=1e-5)
+
+
+def test_psi_follows_the_features_that_bottlenecks_are_built_to_hold(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(known, "PSI_DICTIONARY", replace(known.PSI_DICTIONARY, steps=400))
+    monkeypatch.setattr(known, "PSI_SAMPLES", 4096)
+    config = shrunk("psi")
+    variants = {}
+    for held in (5, 10, 20, 40):
+        W = torch.randn(1, 40, 10, generator=torch.Generator().manual_seed(held))
+        W = W / W.norm(dim=2, keepdim=True) * (torch.arange(40) < held)[:, None]
+        settings = OverlapSettings(features=40, dimensions=10, probability=0.03)
+        variants[str(held)] = VariantRun(
+            name=str(held),
+            settings=settings,
+            parameters={"W": W, "b": torch.zeros(1, 40)},
+            losses=np.zeros(1),
+            curve_steps=np.zeros(1, dtype=np.int64),
+            curve=np.zeros((1, 1)),
+            hash="",
+            seconds=0.0,
+        )
+    (found,) = known.psi_against_truth(ProgramRun(tmp_path, config, variants))
+    assert found.ours.mean > 0.9
+    assert found.ours.low < found.ours.mean < found.ours.high
 
 
 @pytest.mark.parametrize("name", KNOWN)
