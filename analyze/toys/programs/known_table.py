@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from analyze.problems.store import finite
 from analyze.tables import Table, number
@@ -36,11 +37,11 @@ def reproduce(
             raise BadInput(f"{name}: there is no such published result{did_you_mean(name, list(KNOWN))}")
     out.mkdir(parents=True, exist_ok=True)
     path = out / "known.json"
-    records = read_json(path, MAX_BYTES) if path.is_file() else {}
     for name in [] if only_table else chosen:
         config, compare, source = KNOWN[name]
         run, _ = run_program(load_program(CONFIGS / "toy" / f"{config}.toml"), checkpoints / Path(config).name)
         compared = compare(run)
+        records = _records(path)  # read late: another process may have compared something meanwhile
         records[name] = {
             "source": source,
             "seconds": run.seconds,
@@ -50,12 +51,16 @@ def reproduce(
         write_atomic(path, json.dumps(records, indent=1, allow_nan=False).encode() + b"\n")
         for each in compared:
             say(f"{name}: {each.result}: {_estimate(_record(each))}, {each.published}: {_word(each.held)}")
-    write_atomic(out / "known.md", known_table(records).markdown().encode() + b"\n")
+    write_atomic(out / "known.md", known_table(_records(path)).markdown().encode() + b"\n")
     say(f"wrote {out / 'known.md'}")
     return out / "known.md"
 
 
-def known_table(records: dict[str, dict]) -> Table:
+def _records(path: Path) -> dict[str, Any]:
+    return read_json(path, MAX_BYTES) if path.is_file() else {}
+
+
+def known_table(records: dict[str, Any]) -> Table:
     """A row a published figure, in the order of `KNOWN`."""
     return Table.of(
         "Published results",
@@ -79,7 +84,7 @@ def known_table(records: dict[str, dict]) -> Table:
     )
 
 
-def _record(each: Compared) -> dict:
+def _record(each: Compared) -> dict[str, Any]:
     ours = each.ours
     return {
         "result": each.result,
@@ -94,7 +99,7 @@ def _record(each: Compared) -> dict:
     }
 
 
-def _estimate(each: dict) -> str:
+def _estimate(each: dict[str, Any]) -> str:
     interval = "" if each["low"] is None else f" [{number(each['low'], 3)}, {number(each['high'], 3)}]"
     return f"{number(each['mean'], 3)}{interval}"
 
