@@ -45,7 +45,7 @@ def test_a_problem_gets_its_verdict_its_number_and_its_figure(sources: Sources) 
     text = tell(sources).read_text()
     assert text.startswith("# Toys\n\nBefore.\n\n<!-- made: problems -->\n")
     assert text.endswith("<!-- end: problems -->\n\nAfter.\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert "### 4.19 A representation that does not decompose (yes)" in text
     assert "By its rule **yes**: joint share is 0.900 [" in text
     assert "![orders of it](toys/4.19.svg)" in text
