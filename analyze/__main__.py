@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
 from analyze.comparison.arguments import Compare
 from analyze.fission.arguments import Fission
+from analyze.interventions.arguments import Uses
 from analyze.labels.arguments import PrintLabels
 from analyze.models.arguments import Collect
 from analyze.probing.arguments import Probe
@@ -28,6 +29,7 @@ COMMANDS: dict[str, type[Command]] = {
     "truth": Truth,
     "bench-scores": BenchScores,
     "fit-headline": FitHeadline,
+    "uses": Uses,
     "fission": Fission,
     "compare": Compare,
     "report": Report,

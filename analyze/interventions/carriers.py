@@ -142,7 +142,7 @@ def rise_without(
 
 def _positions(
     where: Bool[Tensor, "row pos"], rng: np.random.Generator
-) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "n 2"]]:
+) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "m 2"]]:
     """Positions of the feature and as many others from the same rows."""
     of_rows = where.any(1).nonzero()[:, 0].numpy()
     if len(of_rows) > MOST_ROWS:

@@ -75,14 +75,11 @@ class Subject:
             return dict(self.planted_labels)
         if self.text_source is None or self.row_numbers is None:
             raise BadInput(f"{self.name}: has no text that labels could be read from")
+        from analyze.interventions.uses import marks_of
         from analyze.labels.bank import bank_on
 
         bank, n_ctx = bank_on(self.text_source), self.text_source.n_ctx
-        stream = (self.row_numbers[:, None] * n_ctx + np.arange(n_ctx - 1)).ravel()
-        there = bank.dense(stream).reshape(len(self.row_numbers), n_ctx - 1, len(bank))
-        marks = torch.zeros((len(bank), len(self.row_numbers), n_ctx), dtype=torch.bool)
-        marks[:, :, 1:] = torch.from_numpy(np.moveaxis(there, 2, 0))
-        return dict(zip(bank.names, marks))
+        return marks_of(bank, self.row_numbers, n_ctx)
 
     @cached_property
     def strings(self) -> list[str]:

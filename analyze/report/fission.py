@@ -6,11 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
+from analyze.activations.directory import beside
 from analyze.fission.families import MEDIAN, MOST, RANDOM, RULE, SHOWN, called, chosen_parents, shown_children, value
 from analyze.fission.merge_loss import n_noticeable
 from analyze.fission.store import Fission, find_fission, plan_line
 from analyze.fission.verdicts import FEW_TOKENS, THRESHOLDS, VERDICTS
 from analyze.html import render
+from analyze.interventions.uses_store import read_uses, use_in_words
 from analyze.report.base import Part, Section, Study
 from analyze.report.cards import Card, Example, Text, example_of
 from analyze.report.fission_figures import Arm, arms_of, divergence_figure, verdict_figure
@@ -153,10 +155,12 @@ def _family(end: Fission, title: str, parent: int, text: Text) -> Family:
     examples = _examples(end, parent, parent, True, text)
     cards = [Card(f"Parent: {where} neuron {parent}", "parent", "parent", tuple(fires), examples)]
     shown, rows = shown_children(end.children, parent), {child["neuron"]: child for child in children}
+    uses = read_uses(beside(end.directory, "activations"), by="of_layer")
     for neuron in shown:
         row = rows[neuron]
         fires = [("fires on", f"{100 * row['n_fires'] / n_tokens:.2g} % of tokens")]
         facts = (*fires, *((words, value(row[column])) for words, column in _FACTS.items()))
+        facts += use_in_words(uses.get(neuron))
         examples = _examples(end, parent, neuron, False, text)
         cards.append(Card(f"Child: {where} neuron {neuron}", called(row), row["verdict"], facts, examples))
     counts = ", ".join(f"{own[verdict]} {verdict}" for verdict in VERDICTS if own[verdict])

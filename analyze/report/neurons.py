@@ -12,6 +12,7 @@ from analyze.comparison.results import Cell, Place
 from analyze.comparison.summary import ComparedScore
 from analyze.comparison.variants import VariantResult
 from analyze.html import render
+from analyze.interventions.uses_store import read_uses, use_in_words
 from analyze.report.base import Paragraph, Part, Section, Study
 from analyze.report.cards import Card, Example, Rule, Text, example_of
 from analyze.scores import SCORES
@@ -47,7 +48,9 @@ def _section(study: Study) -> Section:
         f"Of the first seed of each variant you see {N_RANDOM} scored neurons drawn at random with a fixed seed, then "
         f"the {N_EXTREME} with the smallest and the {N_EXTREME} with the largest {title}. Only the random ones are "
         "typical. Each neuron has its rules, that is, what it answers to in words, with what each explains of its "
-        "variance on held-out documents; and its strongest examples in held-out text, at most one a document."
+        "variance on held-out documents; and its strongest examples in held-out text, at most one a document. Where "
+        "`polysem uses` was run, a card also says what the neuron is used for: the label at whose tokens the loss "
+        "rises most when the neuron is set to its mean."
     )
     variants = [_variant_cards(study, variant) for variant in study.comparison.results]
     return Section("neurons", "Neurons", "Neurons", (Paragraph(sampling), render("neurons.html.j2", variants=variants)))
@@ -85,6 +88,7 @@ class CellCards:
         self.rows = cell.neurons()
         self.activations = open_activations(cell.directory.path)
         self.troubles = [] if self.text.trouble is None else [self.text.trouble]
+        self.uses = read_uses(cell.directory.path)
         self.shown = shown_neurons(self.rows, cell.meta.layer, primary.verdict)
         self.sampled = self._read_sampled()
 
@@ -131,6 +135,7 @@ class CellCards:
         ]
         if row.get("single_token"):
             facts.append(("answers to", "a single token"))
+        facts += use_in_words(self.uses.get(neuron))
         members = self.rows.filter(pl.col("duplicate_cluster") == row["duplicate_cluster"]).height
         if members > 1:
             facts.append(("one of", f"{members} duplicates"))

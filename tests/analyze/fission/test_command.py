@@ -15,6 +15,7 @@ from analyze.fission.command import fission
 from analyze.fission.families import MEDIAN, MOST, RANDOM, chosen_parents, shown_children, tree
 from analyze.fission.store import Fission, find_fission, read_fission
 from analyze.fission.verdicts import VERDICTS
+from analyze.interventions.uses_store import find_uses
 from analyze.report.fission import arm_cards
 from analyze.report.fission_figures import arms_of
 from analyze.report.page import report
@@ -229,6 +230,21 @@ def test_a_report_without_widened_runs_says_nothing_of_them(place: Path, tmp_pat
     page = report(tmp_path / "results").read_text(encoding="utf-8")
     assert "Who became what" not in page
     assert not find_fission(tmp_path / "results")
+
+
+def test_children_say_what_they_are_used_for_once_that_was_found_out(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "results", tmp_path / "results")
+    assert "used for" not in arm_facts(tmp_path / "results")
+    find_uses([tmp_path / "results"], say=lambda _: None)
+    assert "used for" in arm_facts(tmp_path / "results")
+    assert "used for <b>" in report(tmp_path / "results").read_text(encoding="utf-8")
+
+
+def arm_facts(results: Path) -> str:
+    """The words of the facts on the cards of the widened run's children."""
+    (arm,) = arms_of(find_fission(results), ["wide"])
+    families = arm_cards(arm, "#000000").families
+    return " ".join(name for family in families for card in family.cards for name, _ in card.facts)
 
 
 def test_a_page_without_the_run_s_last_step_shows_no_examples_and_says_why(place: Path, tmp_path: Path) -> None:

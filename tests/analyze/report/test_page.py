@@ -15,6 +15,7 @@ import pytest
 from analyze.activations.store import drop_sample
 from analyze.comparison.command import compare
 from analyze.figures import styles_of
+from analyze.interventions.uses_store import uses_beside
 from analyze.report.cards import level, shown
 from analyze.report.page import report
 from analyze.report.plots import Curve, Dot, dot_plot, loss_curves
@@ -32,6 +33,8 @@ from tests.analyze.activations.synthetic import (
     write_study,
 )
 from train.errors import BadInput
+from train.files import publishing
+from train.parquet import write_parquet
 
 ELEMENTS = set(
     re.findall(
@@ -205,6 +208,18 @@ def test_names_of_runs_are_escaped_and_cannot_steer_the_text(one):
         tags = {element.tag.rsplit("}")[-1] for element in ElementTree.parse(svg).iter()}
         assert "script" not in tags
         assert not BIDI.search(svg.read_text(encoding="utf-8"))
+
+
+def test_a_card_says_what_its_neuron_is_used_for_where_that_was_found_out(one):
+    results = one()
+    assert "used for <b>" not in report(results).read_text(encoding="utf-8")
+    (activations,) = (path.parent for path in results.rglob("meta.json") if path.parent.name.endswith("mid"))
+    with publishing(uses_beside(activations), {"kind": "uses"}) as aside:
+        every = range(40)
+        table = {"neuron": every, "of_layer": every, "used_for": ["in <code>"] * 40, "rise": [0.125] * 40}
+        write_parquet(pl.DataFrame(table), aside / "uses.parquet")
+    page = report(results).read_text(encoding="utf-8")
+    assert "used for <b>in &lt;code&gt; (+0.12 nats without it)</b>" in page
 
 
 def test_without_metrics_the_report_says_so(one):
