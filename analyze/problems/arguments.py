@@ -42,7 +42,7 @@ class AskProblem(Command):
     problem: Positional[str]
     """its number, such as 4.24, or all"""
     checkpoints: Positional[tuple[Path, ...]] = ()
-    """runs or steps; three seeds of each variant for a verdict"""
+    """runs or steps; three seeds of each variant for a verdict. 4.23 also looks at hf:DIR and hf:FILE.gguf"""
     out: Path = Path("results/problems")
     """takes a directory and a page a problem, and index.html over all"""
     data: tuple[Path, ...] = ()
@@ -61,13 +61,25 @@ class AskProblem(Command):
 
             try_rules([self.problem], self.out, jobs=self.jobs, say=lambda line: print(line, flush=True))
             return
+        own = self._own()
+        if not own and self.checkpoints:
+            return
         from analyze.problems.command import ask
 
-        ask(
-            [self.problem],
-            self.checkpoints,
-            self.out,
-            data=self.data,
-            jobs=self.jobs,
-            say=lambda line: print(line, flush=True),
-        )
+        ask([self.problem], own, self.out, data=self.data, jobs=self.jobs, say=lambda line: print(line, flush=True))
+
+    def _own(self) -> list[Path]:
+        """The checkpoints of polysem, after a look at each model that others trained."""
+        foreign = [each for each in self.checkpoints if str(each).startswith("hf:") and self._is_foreign(each)]
+        for each in foreign:
+            if self.problem != "4.23":
+                raise BadInput(f"{each}: a model that others trained can be asked for 4.23 alone")
+            from analyze.problems.imported_names import look_at
+
+            look_at(str(each), self.out, say=lambda line: print(line, flush=True))
+        return [each for each in self.checkpoints if each not in foreign]
+
+    def _is_foreign(self, name: Path) -> bool:
+        from analyze.models.opened import is_foreign
+
+        return is_foreign(str(name))
