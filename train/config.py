@@ -268,8 +268,8 @@ class TrainConfig(Grown):
 
     tokens: int = Field(gt=0, le=MAX_COUNT)
     repeated_rows: float = Field(default=0.0, ge=0, le=1)
-    """Share of training rows that are made up: a few segments of the row's tokens, in random order, again and again
-    to its end, so that induction heads form on little text."""
+    """Share of training rows that are made up: tokens of the row in random order, repeated to its end, which teaches
+    induction where there is enough of it."""
     name_rows: float = Field(default=0.0, ge=0, le=1)
     """Share of training rows that are made up of sentences such as "When France and Spain were at the lake, France gave
     a book to Spain.": the task of indirect objects."""

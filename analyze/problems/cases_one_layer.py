@@ -45,7 +45,7 @@ PROBLEM = Problem(
     statistic="median over polysemantic neurons of log2 k90, the other neurons that make 90 % of what their layer "
     "tells of the two meanings",
     null="10 orders of neurons that changed places with others of like firing rates",
-    minutes=0.7,
+    minutes=0.3,
     needs=Needs(attention_only=False, labels=True),
     figures=figures,
     trials=Trials(planted, null, says="labels that two neurons each tell; the same circuit in a rotated basis"),

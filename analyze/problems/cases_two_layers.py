@@ -45,7 +45,7 @@ PROBLEM = Problem(
     statistic="median over polysemantic neurons of log2 k90, the neurons of the next layer that make 90 % of what that "
     "layer tells of the two meanings",
     null="10 orders of neurons that changed places with others of like firing rates",
-    minutes=0.7,
+    minutes=0.3,
     needs=Needs(layers=2, attention_only=False, labels=True),
     figures=figures,
     trials=Trials(planted, null, says="labels that two neurons each tell; the same circuit in a rotated basis"),

@@ -29,7 +29,7 @@ LEAST_SHARE, LEAST_LIFT = 0.15, 3.0
 """Of a neuron's firings that bear a case's label, and how much oftener than other tokens do."""
 LEAST_TOKENS, MOST_TOKENS = 40, 128
 """Of each case: half rank the neurons, half are measured."""
-LEAST_NEURONS, MOST_NEURONS = 4, 12
+LEAST_NEURONS, MOST_NEURONS = 4, 8
 LEAST_TOLD = 0.1
 """Share of the divergence between two cases that the MLP must make, or it is the direct path that tells."""
 ORDERS = 10
@@ -142,7 +142,7 @@ class Teller:
         ranking, testing = ([torch.from_numpy(each[half::2]) for each in chosen] for half in (0, 1))
         others = np.array([i for i in range(self.neurons.shape[1]) if i != without])
         order = others[np.argsort(-self._contributions(ranking, others), kind="stable")]
-        sizes = np.unique(np.geomspace(1, len(others), 24).astype(int))
+        sizes = np.unique(np.geomspace(1, len(others), 20).astype(int))
         whole = self._divergence(testing, [])
         most = whole - self._divergence(testing, others)
         if most < LEAST_TOLD * whole:

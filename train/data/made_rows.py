@@ -1,4 +1,4 @@
-"""Training rows that are made up: segments that repeat, or sentences with names. They teach what text teaches late.
+"""Training rows that are made up: a segment that repeats, or sentences with names. They teach what text teaches late.
 
 Which rows they are and what stands in them follows from the seed and the row's number alone, as with all rows. Only
 training mixes them in; held-out text stays as it is.
@@ -14,10 +14,8 @@ from torch import Tensor
 
 from train.data.name_sentences import NameSentences
 
-LEAST_SEGMENT, MOST_SEGMENT = 3, 8
-"""Tokens of a segment that repeats."""
-LEAST_SEGMENTS, MOST_SEGMENTS = 2, 6
-"""Segments of a row."""
+LEAST_SEGMENT = 4
+"""Tokens of the shortest segment that repeats."""
 
 _STREAM = 0x5EED
 """Keeps these draws apart from others of the same seed."""
@@ -28,7 +26,7 @@ class MadeRows:
     """How many of the training rows are made up, and of which kind."""
 
     repeated: float
-    """Share of rows in which random segments repeat."""
+    """Share of rows in which a random segment repeats to the end."""
     names: float
     """Share of rows of sentences in which two are named and one of them gives the other something."""
     sentences: NameSentences | None = None
@@ -54,21 +52,25 @@ class MadeRows:
         return rows
 
 
-def repeated_row(row: Int[Tensor, " pos_and_one"], rng: np.random.Generator) -> Int[Tensor, " pos_and_one"]:
-    """BOS, then a few short segments of the row's tokens, one after another in random order, again and again.
+def repeated_row(
+    row: Int[Tensor, " pos_and_one"], rng: np.random.Generator, length: int | None = None
+) -> Int[Tensor, " pos_and_one"]:
+    """BOS, then a segment again and again: distinct tokens of the row in random order.
 
-    A token stands in one segment alone, so that what followed it before says what follows it now, but for the last
-    tokens of segments. Their order is random, so that nothing else says it: of one segment that repeats, models learn
-    that the next token is one that has not been there for long.
+    Frequencies are those of text but for repetitions, and no token stands twice in a segment, so that what followed a
+    token before says what follows it now. A model can gain without that: the next token is one that has not been there
+    for long.
+
+    Args:
+        length: of the segment; default: anything from 4 to half of the row (less where the row has fewer tokens).
     """
-    n_ctx, pool = len(row) - 1, random_segment(row, rng)
-    lengths = rng.integers(LEAST_SEGMENT, MOST_SEGMENT + 1, int(rng.integers(LEAST_SEGMENTS, MOST_SEGMENTS + 1)))
-    segments = [each for each in np.split(pool, np.cumsum(lengths))[:-1] if len(each)] or [pool]
-    parts: list[Int[ndarray, " token"]] = []
-    while sum(map(len, parts)) < n_ctx:
-        parts.append(segments[int(rng.integers(len(segments)))])
+    n_ctx = len(row) - 1
+    segment = random_segment(row, rng)
+    if length is None:
+        length = int(rng.integers(LEAST_SEGMENT, max(LEAST_SEGMENT, n_ctx // 2) + 1))
+    segment = segment[: max(1, min(length, len(segment)))]
     made = row.clone()
-    made[1:] = torch.from_numpy(np.concatenate(parts)[:n_ctx])
+    made[1:] = torch.from_numpy(np.resize(segment, n_ctx))
     return made
 
 

@@ -85,7 +85,9 @@ class NameSentences:
         spelled = {name: _ids(tokenizer, f" {name}") for name in (*PEOPLE, *COUNTRIES)}
         # Where unknown words have a token of their own, that is no name's.
         names = [
-            ids[0] for name, ids in spelled.items() if len(ids) == 1 and tokenizer.id_to_token(ids[0]).endswith(name)
+            ids[0]
+            for name, ids in spelled.items()
+            if len(ids) == 1 and (tokenizer.id_to_token(ids[0]) or "").endswith(name)
         ]
         if len(names) < LEAST_NAMES:
             raise BadInput(

@@ -37,7 +37,7 @@ def test_a_neuron_has_two_cases_where_two_labels_share_its_firings() -> None:
     assert set(found.labels) == {"a", "b"}
     first, second = found.positions
     assert not set(first.tolist()) & set(second.tolist())
-    by_name = dict(zip(("a", "b", "c"), where))
+    by_name: dict[str, torch.Tensor] = {"a": where[0], "b": where[1], "c": where[2]}
     assert by_name[found.labels[0]][first].all()
     assert not by_name[found.labels[1]][first].any()
 

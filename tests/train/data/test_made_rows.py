@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tests.train.fixtures import small_run
 from train.checkpoint import load
 from train.config import TrainConfig
-from train.data.made_rows import MOST_SEGMENT, MOST_SEGMENTS, MadeRows, repeated_row
+from train.data.made_rows import MadeRows, repeated_row
 from train.data.name_sentences import COUNTRIES, LEAST_NAMES, PLACES, TEMPLATES, THINGS, NameSentences
 from train.data.tokens import TokenFile
 from train.errors import BadInput
@@ -38,30 +38,16 @@ def test_about_the_share_asked_for_is_made_up_and_the_rest_is_text() -> None:
     assert torch.equal(TEXT, MadeRows(0.0, 0.0).put_into(TEXT, 3, 0))
 
 
-def test_in_a_repeated_row_what_followed_a_token_follows_it_again_but_at_the_ends_of_segments() -> None:
-    predictable = []
-    for seed in range(40):
-        row = repeated_row(TEXT[seed], np.random.default_rng(seed))
-        assert set(row[1:].tolist()) <= set(TEXT[seed, 1:].tolist())
-        followers: dict[int, set[int]] = {}
-        for token, following in zip(row[1:-1].tolist(), row[2:].tolist()):
-            followers.setdefault(token, set()).add(following)
-        predictable.append(np.mean([len(each) == 1 for each in followers.values()]))
-        assert 3 <= len(followers) <= MOST_SEGMENT * MOST_SEGMENTS
-    assert np.mean(predictable) > 0.7
-
-
-def test_the_order_of_segments_is_random_so_that_no_distance_tells_the_next_token() -> None:
-    same = []
-    for seed in range(40):
-        row = repeated_row(TEXT[seed], np.random.default_rng(seed))[1:]
-        same += [float((row[distance:] == row[:-distance]).double().mean()) for distance in range(3, 16)]
-    assert np.mean(same) < 0.3
-
-
-def test_a_row_of_few_tokens_still_repeats() -> None:
-    row = repeated_row(torch.tensor([0, 5, 5, 7, 7, 5, 7]), np.random.default_rng(0))
-    assert set(row[1:].tolist()) == {5, 7}
+def test_a_repeated_row_is_one_segment_of_its_own_distinct_tokens_again_and_again() -> None:
+    row = repeated_row(TEXT[0], np.random.default_rng(0), length=5)
+    segment = row[1:6]
+    assert len(set(segment.tolist())) == 5
+    assert set(segment.tolist()) <= set(TEXT[0, 1:].tolist())
+    assert torch.equal(row[1:], segment.repeat(7)[:32])
+    lengths = {len(set(repeated_row(TEXT[0], np.random.default_rng(i)).tolist())) - 1 for i in range(60)}
+    assert min(lengths) >= 4
+    assert max(lengths) <= 16
+    assert len(lengths) > 8
 
 
 def test_rows_follow_from_seed_and_number_alone() -> None:
