@@ -9,6 +9,7 @@ from analyze.problems import PROBLEMS
 from analyze.problems.base import Finding, VariantAnswer
 from analyze.problems.catalogue import Entry, entries
 from analyze.problems.page import best_answer
+from analyze.problems.trial import trial_table, tried_rules
 from analyze.tables import Table, number
 from train.files import write_atomic
 
@@ -21,10 +22,19 @@ Each of the 45 problems of "200 Concrete Open Problems in Mechanistic Interpreta
 2023), in our words: what was measured; the verdict, by a rule that stood in the program before it ran; the statistic
 with its 95 % interval over seeds; what chance makes of it; how many checkpoints or replicas answered; and the power,
 that is, how far beyond its threshold an effect must lie for so many seeds with this spread to show it. Where variants
-were asked apart, their figures follow one another. The page is made from findings:
+were asked apart, their figures follow one another.
 
+    polysem problem 4.24 CHECKPOINT... --out RESULTS      # ask one of your own checkpoints; all: every one they allow
+    polysem problem 4.24 --trial --out RESULTS            # try its rule where the truth is known
     polysem problems --out RESULTS --page docs/problems.md
+
+How a toy answers one of 4.1 to 4.20 stands in [toys and open problems](toy-problems.md); a page of its own for every
+finding, with rule, null, figures and doubts, lies beside it in RESULTS.
 """
+
+TRIED = """Of each rule 20 cases in which something was planted by hand, without training, and 20 of its null. A rule
+holds if it finds at least 18 of the first and says yes of at most 3 of the second; unclear and not answerable do not
+count as found."""
 
 
 def write_summary(findings: Path, page: Path) -> Path:
@@ -59,15 +69,17 @@ def summary(findings: Path) -> str:
         unclear += [f"- **{each.name}** {each.title}: {line}" for line in undecided(each, finding)]
     counts = {word: sum(row[3][1] == word for row in rows) for word in dict.fromkeys(row[3][1] for row in rows)}
     counted = ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda item: -item[1]))
-    parts = [INTRO, f"Verdicts: {counted}.", _table(rows)]
+    parts = [INTRO, f"Verdicts: {counted}.", _table(Table.of("", "", rows))]
+    tried = tried_rules(findings)
+    if tried:
+        parts += ["## Rules on cases of known truth", TRIED, _table(trial_table(tried))]
     if unclear:
         parts += ["## What is unclear, and what would decide it", "\n".join(unclear)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def _table(rows: list[list[tuple[str, str]]]) -> str:
+def _table(table: Table) -> str:
     """Unpadded, and with code as code: the cells are our own words and numbers."""
-    table = Table.of("", "", rows)
     lines = [table.headers, tuple("---" for _ in table.headers), *table.rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 

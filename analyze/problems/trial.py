@@ -63,13 +63,20 @@ def try_rules(
             results[name] = {kind: dict(count) for kind, count in counts.items()}
             write_atomic(path, json.dumps(results, indent=1, sort_keys=True).encode() + b"\n")
             say(f"{name}: planted {dict(counts['planted'])}, null {dict(counts['null'])}")
-    tried = [
-        Tried(name, Counter(kinds["planted"]), Counter(kinds["null"]))
-        for name, kinds in sorted(results.items(), key=lambda item: int(item[0].split(".")[1]))
-    ]
+    tried = tried_rules(out)
     write_atomic(out / "trials.md", trial_table(tried).markdown().encode() + b"\n")
     say(f"wrote {out / 'trials.md'}")
     return tried
+
+
+def tried_rules(out: Path) -> list[Tried]:
+    """What was found of rules under a directory, in the order of the problems; empty where none was tried."""
+    results = _before(out / "trials.json")
+    return [
+        Tried(name, Counter(results[name]["planted"]), Counter(results[name]["null"]))
+        for name in PROBLEMS
+        if name in results
+    ]
 
 
 def try_one(name: str, kind: str, seed: int) -> VerdictWord:

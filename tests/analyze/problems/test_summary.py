@@ -1,5 +1,6 @@
 """The page of all 45 follows from the findings alone."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,22 @@ def test_what_is_unclear_says_how_many_seeds_would_decide(tmp_path: Path) -> Non
 def test_one_seed_asks_for_three(tmp_path: Path) -> None:
     found(tmp_path, "4.24", [0.9])
     assert "3 seeds would" in summary(tmp_path)
+
+
+def test_rules_that_were_tried_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
+    assert "known truth" not in summary(tmp_path)
+    tried = {
+        "4.31": {"planted": {"yes": 17, "unclear": 3}, "null": {"no": 20}},
+        "4.24": {"planted": {"yes": 20}, "null": {"no": 19, "yes": 1}},
+    }
+    (tmp_path / "trials.json").write_text(json.dumps(tried))
+    lines = summary(tmp_path).split("## Rules on cases of known truth")[1].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    heads, _, first, second = rows
+    assert (first[0], first[-1]) == ("4.24", "yes")
+    assert (second[0], second[-1]) == ("4.31", "no")
+    assert second[heads.index("planted: yes")] == "17"
+    assert first[heads.index("null: yes")] == "1"
 
 
 def test_the_same_findings_give_the_same_page(analyze_command: Command, tmp_path: Path) -> None:
