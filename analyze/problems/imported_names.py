@@ -22,8 +22,8 @@ from train.data.tokenizer import load_tokenizer
 from train.errors import BadInput
 from train.files import write_atomic
 
-SIZE = Size(wordings=2, prompts=48, draws=5, steps=10)
-LAYERS = 6
+SIZE = Size(wordings=2, prompts=32, draws=5, steps=8)
+LAYERS = 4
 """Before so many layers, spread evenly, the residual stream is looked at."""
 
 

@@ -158,7 +158,7 @@ def measure_names(model: NameModel, sentences: NameSentences, layers: Sequence[i
             f"{LEAST_RIGHT:.0%}: the circuit is lacking",
             **found,
         )
-    offsets = [Offsets.of(model, wordings, clean, layer, name, size) for name in PLACE for layer in layers]
+    offsets = [each for layer in layers for each in Offsets.before(model, wordings, clean, layer, size)]
     turned = {(each.name, each.layer): each.turned_by(None) for each in offsets}
     best = {name: max(turned[name, layer] for layer in layers) for name in PLACE}
     found |= {f"turned {PLACE[name]}": best[name] for name in PLACE}
@@ -204,23 +204,21 @@ class Offsets:
     values: Sequence[Float[Tensor, "prompt d"]]
     size: Size
 
-    @classmethod
+    @staticmethod
     @torch.no_grad()
-    def of(
-        cls,
-        model: NameModel,
-        wordings: Sequence[Pairs],
-        clean: Sequence[Float[Tensor, " prompt"]],
-        layer: int,
-        name: str,
-        size: Size,
-    ) -> "Offsets":
-        """Of both kinds of sentences, at the place of each wording."""
-        values = [
-            (model.residual(each.turned, layer) - model.residual(each.tokens, layer))[:, each.place(name)]
-            for each in wordings
-        ]
-        return cls(model, wordings, clean, layer, name, values, size)
+    def before(
+        model: NameModel, wordings: Sequence[Pairs], clean: Sequence[Float[Tensor, " prompt"]], layer: int, size: Size
+    ) -> "tuple[Offsets, Offsets]":
+        """Before one layer: where the subject is named again, and where the answer is predicted."""
+        whole = [model.residual(each.turned, layer) - model.residual(each.tokens, layer) for each in wordings]
+        again, end = (
+            [values[:, pairs.place(name)] for values, pairs in zip(whole, wordings, strict=True)]
+            for name in ("again", "end")
+        )
+        return (
+            Offsets(model, wordings, clean, layer, "again", again, size),
+            Offsets(model, wordings, clean, layer, "end", end, size),
+        )
 
     def turned_by(self, matrix: Float[Tensor, "d d"] | None) -> float:
         """Share of twice the logit difference that is lost, on the second half of the prompts: 1 where it changes sign.

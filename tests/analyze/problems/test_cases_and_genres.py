@@ -148,7 +148,7 @@ def test_the_other_sentence_turns_the_answer_where_the_head_brings_the_name() ->
     model, rng = OwnModel(planted_names(0).model), np.random.default_rng(0)
     wordings = [Pairs.of(sentences_of(planted_names(0)).prompts(64, rng)) for _ in range(2)]
     clean = [each.difference(model) for each in wordings]
-    end, again = (Offsets.of(model, wordings, clean, 1, name, Size()) for name in ("end", "again"))
+    again, end = Offsets.before(model, wordings, clean, 1, Size())
     assert end.turned_by(None) == pytest.approx(1, abs=0.05)
     assert again.turned_by(None) == pytest.approx(0, abs=0.05)
     assert end.turned_by(torch.zeros((64, 64), dtype=torch.float64)) == pytest.approx(0, abs=1e-6)
@@ -160,6 +160,6 @@ def test_before_the_name_was_moved_the_answer_is_turned_where_it_stands() -> Non
     model, rng = OwnModel(planted_names(0).model), np.random.default_rng(0)
     wordings = [Pairs.of(sentences_of(planted_names(0)).prompts(64, rng))]
     clean = [each.difference(model) for each in wordings]
-    end, again = (Offsets.of(model, wordings, clean, 0, name, Size()) for name in ("end", "again"))
+    again, end = Offsets.before(model, wordings, clean, 0, Size())
     assert again.turned_by(None) == pytest.approx(1, abs=0.05)
     assert end.turned_by(None) == pytest.approx(0, abs=0.05)
