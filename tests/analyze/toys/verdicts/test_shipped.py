@@ -46,10 +46,10 @@ def test_a_null_that_is_another_toy_has_the_same_instances_and_start(name: str) 
 
 
 def test_every_problem_of_a_config_can_be_asked_by_what_the_list_says() -> None:
-    for number in (*range(1, 15), 16):
+    for number in range(1, 21):
         asked = entries()[f"4.{number}"]
         assert asked.ask == f"polysem toy {asked.name}"
-    assert toys_of_problem("4.7")
+        assert toys_of_problem(asked.name)
 
 
 def test_every_rule_can_be_tried_or_says_why_not() -> None:
