@@ -10,22 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from analyze.figures import COLOURS, FAINT, look, name_lines, svg_of
 from analyze.problems.base import Finding
 from analyze.problems.catalogue import Entry, entries
 from analyze.problems.page import estimate
 from analyze.tables import Table, number, plain
+from analyze.toys.measures import MEASURES
 from analyze.toys.programs.known_table import MAX_BYTES, known_table
 from analyze.toys.verdicts.record import answered
 from train.errors import BadInput
 from train.files import read_json, write_atomic
+from train.parquet import read_parquet
 from train.textfiles import read_text
 from train.toys.experiment import About
 from train.toys.listing import about_of, shipped_configs
 
 TOYS = [f"4.{number}" for number in range(1, 21)]
 """The problems that toys answer."""
-LEADING = ("phases", "measures", "dimensionality", "active", "learning", "replicas")
-"""Figures of a toy's own page, the most telling first."""
+MOST_LINES = 12
+"""Variants in a figure of replicas."""
 MARKED = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 
 
@@ -97,11 +102,18 @@ def by_rule(finding: Finding, facts: dict[str, Any]) -> str:
     if not able:
         return f"By its rule not answerable: {finding.sentence}"
     first = next((each for each in able if each.verdict == finding.verdict), able[0])
-    more = f"; {len(able) - 1} other variants stand in the table" if len(able) > 1 else ""
+    others = len(able) - 1
+    more = f"; the table has {others} other variant{'s' if others > 1 else ''}" if others else ""
     return (
-        f"By its rule **{first.verdict}**: {facts['statistic']} is {estimate(first.statistic)}, "
+        f"By its rule **{first.verdict}**: {in_words(facts['statistic'])} is {estimate(first.statistic)}, "
         f"{number(first.null.mean, 3)} under the null ({first.n} replicas{more})."
     )
+
+
+def in_words(statistic: str) -> str:
+    """What a statistic is; a measure's own words for its name."""
+    name = statistic.split(",", maxsplit=1)[0]
+    return f"{MEASURES[name].says.rstrip('.')} (`{name}`)" if name in MEASURES else statistic
 
 
 def first_sentence(text: str) -> str:
@@ -110,21 +122,38 @@ def first_sentence(text: str) -> str:
 
 
 def _figure(sources: Sources, problem: str, toy: str, facts: dict[str, Any]) -> str:
-    """The figure of a problem, copied beside the page; "" where there is none."""
+    """The figure of a problem, beside the page: the toy's own, else its replicas beside their null."""
+    place = sources.problems / problem / "toys" / toy
     own = facts.get("figures", {})
-    candidates = [
-        *(
-            (sources.problems / problem / "toys" / toy / "figures" / f"{name}.svg", alt)
-            for name, (alt, _) in own.items()
-        ),
-        *((sources.toys / toy / "figures" / f"{name}.svg", f"{name} of {toy}") for name in LEADING),
-    ]
-    for path, alt in candidates:
-        if path.is_file():
-            sources.figures.mkdir(parents=True, exist_ok=True)
-            write_atomic(sources.figures / f"{problem}.svg", path.read_bytes())
-            return f"![{plain(alt)}]({sources.figures.name}/{problem}.svg)"
-    return ""
+    if own:
+        name, (alt, _) = next(iter(own.items()))
+        svg = (place / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+    else:
+        alt = f"{facts['statistic']} of every replica of {toy}, and under the null"
+        svg = replicas_drawn(read_parquet(place / "replicas.parquet"), str(facts["statistic"]))
+    sources.figures.mkdir(parents=True, exist_ok=True)
+    write_atomic(sources.figures / f"{problem}.svg", svg.encode())
+    return f"![{plain(alt)}]({sources.figures.name}/{problem}.svg)"
+
+
+def replicas_drawn(table: pl.DataFrame, statistic: str) -> str:
+    """A dot a replica and a tick for the mean of its null, a line a variant (at most 12); an SVG."""
+    from matplotlib.figure import Figure as Canvas
+
+    variants = table["variant"].unique(maintain_order=True).to_list()[:MOST_LINES]
+    with look():
+        canvas = Canvas(figsize=(6.5, 1.1 + 0.28 * len(variants)), layout="constrained")
+        axes = canvas.subplots()
+        for line, variant in enumerate(variants):
+            own = table.filter(pl.col("variant") == variant)
+            rows = [line] * own.height
+            labels = (None, None) if line else ("under the null", "replicas")
+            axes.plot(own["null"], rows, "|", color=FAINT, ms=12, label=labels[0])
+            axes.plot(own["statistic"], rows, "o", color=COLOURS[0], ms=3, alpha=0.7, label=labels[1])
+        name_lines(axes, [variant.partition(", ")[2][:60] or variant for variant in variants])
+        axes.set_xlabel(statistic if len(statistic) <= 60 else "statistic")
+        canvas.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+        return svg_of(canvas)
 
 
 def verdicts(sources: Sources) -> str:
