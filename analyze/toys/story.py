@@ -20,6 +20,7 @@ from analyze.tables import Table, number, plain
 from analyze.toys.measures import MEASURES
 from analyze.toys.programs.known_table import MAX_BYTES, known_table
 from analyze.toys.verdicts.record import answered
+from train.configfile import read_toml
 from train.errors import BadInput
 from train.files import read_json, write_atomic
 from train.parquet import read_parquet
@@ -180,23 +181,20 @@ def verdicts(sources: Sources) -> str:
 
 
 def experiments(sources: Sources) -> str:
-    """Shipped toys that reproduce what was published about them: question, outcome, figure, command."""
+    """Shipped toys without a rule, which reproduce what was published: question, outcome, figure, command."""
     lines = []
     for path in shipped_configs():
-        about = about_of(path)
-        if about.problem in TOYS:
+        values, name = read_toml(path), path.stem
+        if "verdict" in values or "program" in values:
             continue
-        name = path.stem
-        summary = sources.toys / f"{name}.json"
-        counted = ""
+        about, summary, counted = values["about"], sources.toys / f"{name}.json", ""
         if summary.is_file():
             words = [each["verdict"] for each in read_json(summary, MAX_BYTES)["verdicts"]]
-            counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+            counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) + "; "
         figure = sources.figures / f"{name}.svg"
-        title = f"[{about.title}]({sources.figures.name}/{name}.svg)" if figure.is_file() else about.title
-        lines.append(
-            f"- **{title}**: {about.question} {about.outcome} ({counted or 'not run yet'}; `polysem toy {name}`)"
-        )
+        title = f"[{about['title']}]({sources.figures.name}/{name}.svg)" if figure.is_file() else about["title"]
+        said = " ".join(f"{about['question']} {about.get('outcome', '')}".split())
+        lines.append(f"- **{title}**: {said} ({counted}`polysem toy {name}`)")
     return "\n".join(lines)
 
 

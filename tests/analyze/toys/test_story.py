@@ -74,12 +74,12 @@ def test_what_was_not_run_says_so(sources: Sources) -> None:
     assert PARTS["verdicts"](sources) == "Nothing has been run."
     assert "`polysem toy-known`" in PARTS["known"](sources)
     assert "`polysem toy-trial`" in PARTS["trials"](sources)
-    assert "not run yet; `polysem toy abs-20-10`" in PARTS["experiments"](sources)
+    assert "(`polysem toy abs-20-10`)" in PARTS["experiments"](sources)
     sources.toys.mkdir()
     (sources.toys / "abs-20-10.json").write_text(
         json.dumps({"verdicts": [{"verdict": "held"}, {"verdict": "unclear"}]})
     )
-    assert "1 held, 1 unclear; `polysem toy abs-20-10`" in PARTS["experiments"](sources)
+    assert "(1 held, 1 unclear; `polysem toy abs-20-10`)" in PARTS["experiments"](sources)
 
 
 def test_a_mark_that_names_no_part_is_refused_and_so_is_a_page_without_one(sources: Sources) -> None:
