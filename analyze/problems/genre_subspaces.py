@@ -245,7 +245,7 @@ PROBLEM = Problem(
     ),
     statistic="overlap of the main dimensions of a genre's two halves, less that of two genres",
     null="50 draws in which documents exchange their genres",
-    minutes=0.3,
+    minutes=0.1,
     needs=Needs(text=True),
     figures=figures,
     trials=Trials(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from train.data.tokenizer import load_tokenizer
 from train.errors import BadInput
 from train.files import write_atomic
 
-SIZE = Size(wordings=2, prompts=32, draws=5, steps=8)
+SIZE = Size(wordings=2, prompts=48, draws=5, steps=8)
+MOST_NAMES = 12
+"""A name takes dimensions of its own: half the sentences must hold every name."""
 LAYERS = 4
 """Before so many layers, spread evenly, the residual stream is looked at."""
 
@@ -124,6 +126,7 @@ def look_at(name: str, out: Path, size: Size = SIZE, say: Callable[[str], None] 
 
     files = model_files(name)
     sentences = NameSentences.of(load_tokenizer(files.tokenizer()), name)
+    sentences = replace(sentences, names=sentences.names[:MOST_NAMES])
     opened = open_model(files)
     opened.model.requires_grad_(False)
     model = ImportedModel.of(opened)

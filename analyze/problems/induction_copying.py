@@ -193,7 +193,7 @@ PROBLEM = Problem(
     ),
     statistic="share of an induction head's dimensions for 90 % of the accuracy with which its value tells the token",
     null="50 draws of random directions of what the same head gathers, made white first",
-    minutes=0.2,
+    minutes=0.1,
     needs=Needs(layers=2),
     figures=figures,
     trials=Trials(planted, null, says="hand-built heads that copy 4 of 16 dimensions of a code; ones that copy all"),

@@ -122,7 +122,7 @@ PROBLEM = Problem(
     ),
     statistic="share of the dimensions in which two sentences differ that turns 90 % of the logit difference of names",
     null="20 draws of random directions among those dimensions, made white first",
-    minutes=0.3,
+    minutes=0.1,
     needs=Needs(layers=2, text=False, strings=True),
     figures=figures,
     trials=Trials(

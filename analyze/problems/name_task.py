@@ -25,6 +25,8 @@ LEAST_RIGHT = 0.75
 """Share of prompts after which the indirect object must be likelier than the subject, or there is no circuit."""
 LEAST_TURNED = 0.5
 """Share of the logit difference that the whole residual stream of the other sentence must turn, at the one place."""
+LEAST_HELD = 0.8
+"""Share of that which the dimensions of half the sentences must turn in the other half, or there were too few."""
 VARIANCE = 0.99
 """Of the differences between two sentences, which defines the dimensions they lie in."""
 SHARE = 0.9
@@ -173,6 +175,13 @@ def measure_names(model: NameModel, sentences: NameSentences, layers: Sequence[i
     d = site.basis.shape[1]
     ks = np.unique(np.geomspace(1, d, size.steps).round().astype(int))
     curve = site.curve(ks, None)
+    whole = turned[site.offsets.name, site.offsets.layer]
+    if curve[-1] < LEAST_HELD * whole:
+        return Measurement.impossible(
+            f"the dimensions of half the sentences turn {curve[-1]:.0%} in the other half, the whole difference "
+            f"{whole:.0%}: too few sentences for {len(sentences.names)} names",
+            **found,
+        )
     random = np.array([site.curve(ks, turn) for turn in rotations(d, size.draws)])
     return Measurement(
         statistic=ks[first_with(curve, SHARE) - 1] / d,

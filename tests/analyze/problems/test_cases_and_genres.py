@@ -18,6 +18,7 @@ from analyze.problems.name_dimensions import measure as measure_names
 from analyze.problems.name_dimensions import planted as planted_names
 from analyze.problems.name_dimensions import sentences_of
 from analyze.problems.name_task import Offsets, OwnModel, Pairs, Site, Size
+from analyze.problems.name_task import measure_names as measure_names_of
 from analyze.problems.neuron_cases import Teller, cases_of, planted_cases
 from analyze.problems.subject import Subject, of_checkpoint
 from train.checkpoint import load
@@ -154,6 +155,12 @@ def test_the_other_sentence_turns_the_answer_where_the_head_brings_the_name() ->
     assert end.turned_by(torch.zeros((64, 64), dtype=torch.float64)) == pytest.approx(0, abs=1e-6)
     assert Site.of(end).curve(np.array([4]), None)[0] > 0.85
     assert end.turned_by_order() < 0.2
+
+
+def test_too_few_sentences_for_the_names_give_no_answer() -> None:
+    size = Size(wordings=1, prompts=8, draws=1)
+    measured = measure_names_of(OwnModel(planted_names(0).model), sentences_of(planted_names(0)), [1], size)
+    assert "too few sentences" in measured.why_not
 
 
 def test_before_the_name_was_moved_the_answer_is_turned_where_it_stands() -> None:
