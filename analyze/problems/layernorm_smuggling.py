@@ -21,7 +21,7 @@ LOW = 0.1
 """A neuron is low at a token where it is below this share of its own 99.9th percentile before the LayerNorm."""
 TOP = 0.999
 DRAWS = 20
-MOST_ROWS = 128
+MOST_ROWS = 64
 MOST_VALUES = 2**24
 KEPT = (1, 4, 16, 64)
 BAND = (0.1, 0.3)
