@@ -5,7 +5,7 @@ line wherever they show the score, and lead with none that is no `headline`.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isnan, nan
 from pathlib import Path
@@ -267,8 +267,16 @@ def validity_line(name: str) -> str:
 
 
 def publish(measured: list[Validity], path: Path = PUBLISHED) -> Path:
-    """Write validity.json: these scores anew, others as they stand."""
-    scores = published(path) | {validity.score: validity for validity in measured}
+    """Write validity.json: these scores anew, others as they stand.
+
+    A measurement without toys keeps what was published of toys for the same code: planted neurons play no part in it.
+    """
+    before = published(path)
+    scores = dict(before)
+    for validity in measured:
+        known = before.get(validity.score)
+        keeps = known is not None and validity.toys is None and known.code == validity.code
+        scores[validity.score] = replace(validity, toys=known.toys) if known is not None and keeps else validity
     body = {"format_version": FORMAT_VERSION, "scores": [as_json(scores[name]) for name in sorted(scores)]}
     write_atomic(path, (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
     published.cache_clear()

@@ -13,7 +13,8 @@ A first draft (hash 745e9932) drew rarer features for larger k instead, so that 
 are mostly of other kinds (places in a sentence, lengths of words) than rare ones (word lists), so k went with the kind
 of feature, which is the worse fault. We gave the draft up after two scores had been measured on features of part
 `tuning`, before any score was tuned and before anyone looked at `held`. It is one case now ("equal density"). A second
-draft (5142686e) lacked the case "word lists alone" and is the same otherwise.
+draft (5142686e) lacked the case "word lists alone" and is the same otherwise. Up to 197332ad two thirds of
+features.toml were held; they have been looked at since, so all of it is for tuning and families of pool.toml judge.
 """
 
 from dataclasses import asdict, dataclass
@@ -25,8 +26,8 @@ from numpy import ndarray
 
 from analyze.validation import admission
 from analyze.validation.admission import Admitted
-from analyze.validation.feature_kinds import FIRST_LISTS
-from analyze.validation.features import FEATURES
+from analyze.validation.feature_kinds import LISTS
+from analyze.validation.features import FEATURES, HELD
 from train.files import canonical_json
 
 SEED = 20260
@@ -254,8 +255,8 @@ def planted_hash() -> str:
         canonical_json(
             {
                 "features": [asdict(feature) for feature in FEATURES],
-                "lists": FIRST_LISTS,
-                "parts": "first byte of sha256(planted/<root>) < 85: tuning",
+                "lists": LISTS,
+                "held": sorted(HELD),
                 "admission": {name: getattr(admission, name) for name in thresholds},
                 "cases": [asdict(case) for case in CASES],
                 "controls": [CONTROLS, BROAD, N_CONTROLS, WORDS_OF_A_SET],
@@ -270,5 +271,5 @@ def planted_hash() -> str:
     ).hexdigest()
 
 
-PLANTED_HASH = "197332adaeab90996e74745cf5362ae846537faae2133175dfcd4db96c11db84"
+PLANTED_HASH = "e5342f6937ddf2afc2f4c1d3d9922609e7236c03fb086bdd16260c222345494e"
 """What was fixed before the first score was measured. After a change, no published validity holds any more."""

@@ -41,12 +41,7 @@ class Feature:
 
     @property
     def part(self) -> Part:
-        """`tuning` (a third of the roots) or `held`, as `polysem truth` splits features.toml."""
-        return "tuning" if sha256(f"planted/{self.root}".encode()).digest()[0] < 85 else "held"
-
-    @property
-    def half(self) -> Part:
-        """`tuning` (authors of scores may look at them: all of features.toml) or `held`, in truth of three layers."""
+        """`tuning` (authors of scores may look at them: all of features.toml) or `held`."""
         return "held" if self.root in HELD else "tuning"
 
     def tokens(self, text: ParsedText) -> Bool[ndarray, "s"]:
@@ -109,10 +104,12 @@ def _defined() -> tuple[Feature, ...]:
     return tuple(features)
 
 
-FEATURES: tuple[Feature, ...] = _defined()
-"""Every definition of features.toml, in order; `admission.admit` picks those that a corpus supports."""
+FIRST_FEATURES: tuple[Feature, ...] = _defined()
+"""Every definition of features.toml, in order."""
 POOL_FEATURES: tuple[Feature, ...] = tuple(Feature(*definition) for definition in pool_definitions())
 """Every definition of pool.toml, in order."""
+FEATURES: tuple[Feature, ...] = (*FIRST_FEATURES, *POOL_FEATURES)
+"""Both; `admission.admit` picks those that a corpus supports."""
 
 
 def drawn_families() -> tuple[str, ...]:

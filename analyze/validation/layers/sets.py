@@ -16,7 +16,6 @@ import numpy as np
 from analyze.validation.admission import FEWEST_TOKENS, Admitted
 from analyze.validation.admitting import admit_on
 from analyze.validation.design import TooFewFeatures
-from analyze.validation.features import FEATURES, POOL_FEATURES
 from analyze.validation.layers.annotated import Annotations, annotated_features
 from analyze.validation.layers.base import (
     DESIGNS,
@@ -78,7 +77,7 @@ class TruthCorpus:
     @cached_property
     def admitted(self) -> Admitted:
         """Our features that no score reads here."""
-        return admit_on(self.corpus, (*FEATURES, *POOL_FEATURES))
+        return admit_on(self.corpus)
 
     @cached_property
     def ours(self) -> Features:
@@ -92,7 +91,7 @@ class TruthCorpus:
             if mine:
                 self.say(f"{self.name}: {rare_line(kind, half, n_kept, mine, len(self.corpus.tokens), FEWEST_TOKENS)}")
         named = tuple(
-            PlantedFeature(feature.name, feature.root, feature.kind, feature.half) for feature in admitted.features
+            PlantedFeature(feature.name, feature.root, feature.kind, feature.part) for feature in admitted.features
         )
         return Features(named, admitted.tokens)
 

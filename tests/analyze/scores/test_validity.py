@@ -71,6 +71,16 @@ def test_failed_tests_are_named_and_keep_a_score_from_leading(changed: dict, fai
     assert failure in found.line()
 
 
+def test_a_measurement_without_toys_keeps_those_of_the_same_code(tmp_path: Path):
+    path = tmp_path / "validity.json"
+    publish([WHOLE], path)
+    publish([replace(WHOLE, toys=None, n_features=7)], path)
+    assert published(path)["one"].toys == WHOLE.toys
+    assert published(path)["one"].n_features == 7
+    publish([replace(WHOLE, toys=None, code="another")], path)
+    assert published(path)["one"].toys is None
+
+
 def test_published_validity_is_read_back_and_other_scores_stay(tmp_path: Path):
     path = tmp_path / "validity.json"
     assert published(path) == {}

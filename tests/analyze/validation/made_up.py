@@ -10,7 +10,7 @@ from numpy import ndarray
 from analyze.activations.store import SCORED, Activations
 from analyze.scores.base import About, NeuronScore, Verdict
 from analyze.validation.admission import Admitted
-from analyze.validation.features import Feature
+from analyze.validation.features import HELD, Feature
 from analyze.validation.plant import Corpus
 from tests.analyze.scores.scoring import made_up_data
 from train.data.tokens import TokenFile
@@ -27,11 +27,10 @@ def corpus_on(directory: Path) -> Corpus:
 def random_features(corpus: Corpus) -> Admitted:
     """Independent random sets of tokens, half of them in each part: 1.2 to 3 % of the tokens."""
     rng = np.random.default_rng(0)
-    names = [f"feature {index}" for index in range(6 * N_FEATURES)]
-    features = [Feature(name, name, "word" if index % 2 else "back", ()) for index, name in enumerate(names)]
+    half = N_FEATURES // 2
+    roots = [*(f"root {index}" for index in range(half)), *sorted(HELD)[:half]]
     chosen = [
-        *[feature for feature in features if feature.part == "tuning"][: N_FEATURES // 2],
-        *[feature for feature in features if feature.part == "held"][: N_FEATURES // 2],
+        Feature(f"feature {index}", root, "word" if index % 2 else "back", ()) for index, root in enumerate(roots)
     ]
     shares = np.exp(rng.uniform(np.log(0.012), np.log(0.03), len(chosen)))
     return Admitted(tuple(chosen), rng.random((len(corpus.tokens), len(chosen))) < shares, ())

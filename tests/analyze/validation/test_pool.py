@@ -9,7 +9,7 @@ import pytest
 
 from analyze.validation import features
 from analyze.validation.feature_kinds import FIRST_LISTS, LISTS, POOL
-from analyze.validation.features import FEATURES, HELD, POOL_FEATURES, drawn_families, families_hash
+from analyze.validation.features import FIRST_FEATURES, HELD, POOL_FEATURES, drawn_families, families_hash
 from tests.analyze.validation.fixed_text import TEXTS, read
 
 READING, _, _ = read()
@@ -31,23 +31,23 @@ def test_the_families_that_judge_are_those_that_the_hash_draws_and_the_file_says
 
 
 def test_everything_that_was_looked_at_is_for_tuning_and_held_kinds_are_new():
-    assert {one.half for one in FEATURES} == {"tuning"}
-    held = [one for one in POOL_FEATURES if one.half == "held"]
+    assert {one.part for one in FIRST_FEATURES} == {"tuning"}
+    held = [one for one in POOL_FEATURES if one.part == "held"]
     assert len(held) >= 120
-    assert {one.kind for one in held} - {one.kind for one in FEATURES} >= {"run", "repeat", "echo"}
-    assert any(one.half == "tuning" for one in POOL_FEATURES)
+    assert {one.kind for one in held} - {one.kind for one in FIRST_FEATURES} >= {"run", "repeat", "echo"}
+    assert any(one.part == "tuning" for one in POOL_FEATURES)
 
 
 def test_features_of_one_family_are_in_one_half():
     halves: dict[str, set[str]] = {}
     for one in POOL_FEATURES:
-        halves.setdefault(one.root, set()).add(one.half)
+        halves.setdefault(one.root, set()).add(one.part)
     assert all(len(found) == 1 for found in halves.values())
-    assert {one.root for one in POOL_FEATURES if one.half == "held"} == HELD
+    assert {one.root for one in POOL_FEATURES if one.part == "held"} == HELD
 
 
 def test_names_are_unique_over_both_pools_and_lists_have_no_word_twice():
-    names = [one.name for one in (*FEATURES, *POOL_FEATURES)]
+    names = [one.name for one in (*FIRST_FEATURES, *POOL_FEATURES)]
     assert len(names) == len(set(names))
     assert not set(FIRST_LISTS) & set(POOL["pool_lists"])
     for line in LISTS.values():
