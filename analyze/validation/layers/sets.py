@@ -86,7 +86,7 @@ class TruthCorpus:
         counts = {refusal.feature: refusal.n_tokens for refusal in admitted.refused}
         counts |= dict(zip(admitted.features, admitted.tokens.sum(axis=0).tolist()))
         for kind, half in product(sorted({feature.kind for feature in counts}), HALVES):
-            mine = {feature.name: n for feature, n in counts.items() if (feature.kind, feature.half) == (kind, half)}
+            mine = {feature.name: n for feature, n in counts.items() if (feature.kind, feature.part) == (kind, half)}
             n_kept = sum(feature.name in mine for feature in admitted.features)
             if mine:
                 self.say(f"{self.name}: {rare_line(kind, half, n_kept, mine, len(self.corpus.tokens), FEWEST_TOKENS)}")
