@@ -9,9 +9,10 @@ from polars.testing import assert_frame_equal
 from tokenizers import Tokenizer
 
 from analyze.activations.store import TokenSample
+from analyze.activations.strong_firings import rectified
 from analyze.metrics import auroc
 from analyze.rules.grammar import Grammar
-from analyze.scores import SCORES
+from analyze.scores import SCORES, k_eff
 from analyze.scores.k_eff import LEAST_REACH, MONO, Fitted, diversity, fit, fit_all, fit_block
 from analyze.scores.table import score_table, score_with_null
 from analyze.text.vocabulary import Vocabulary
@@ -40,6 +41,23 @@ def fits(values: np.ndarray, grammar: Grammar) -> list[Fitted]:
     held = torch.from_numpy(values).float()
     median = held.median(dim=0).values.double().numpy()
     return fit_block(held, median, grammar)
+
+
+def test_halves_are_those_of_the_rectified_activations_for_any_choice_of_neurons(
+    made_up: tuple, monkeypatch: pytest.MonkeyPatch
+):
+    grammar, tokens, _ = made_up
+    held = torch.randn(len(tokens), 9, generator=torch.Generator().manual_seed(0))
+    median = held.median(dim=0).values.double().numpy() - 0.01
+    expected = rectified(held.clone(), median).numpy()
+    monkeypatch.setattr(k_eff, "_TURNED", 2)
+    monkeypatch.setattr(k_eff, "_TILE", 7)
+    chosen = np.array([0, 3, 4, 5, 8])
+    found = list(k_eff.rectified_halves(held, median, grammar, chosen))
+    assert len(found) == len(chosen)
+    for neuron, (on_fit, on_eval) in zip(chosen, found, strict=True):
+        assert np.array_equal(on_fit, expected[grammar.fit, neuron])
+        assert np.array_equal(on_eval, expected[grammar.eval, neuron])
 
 
 def test_a_neuron_of_one_rule_is_found_and_called_mono(made_up: tuple):
