@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyze.figures import COLOURS, Figure, look, svg_of
@@ -52,36 +52,55 @@ def pairs_of(subject: Subject, model: Transformer) -> pl.DataFrame:
     features = features_of(subject)
     neurons = activations_at(model, subject.rows, layer, "post").double()
     written = activations_at(model, subject.rows, layer, "mlp_out").double()
-    half = (torch.arange(len(written)) // subject.rows.shape[1]) % 2 == 0  # whole rows: neighbours are alike
+    half = (torch.arange(len(written)) // (subject.rows.shape[1] - 1)) % 2 == 0  # whole rows: neighbours are alike
+    firing = Sums(neurons, features.where, torch.ones_like(half))
+    writing = [Sums(written, features.where, part) for part in (half, ~half)]
     found = []
     for i, j in combinations(range(len(features.names)), 2):
-        a, b = features.where[i], features.where[j]
-        cases = (a & b, a & ~b, ~a & b, ~a & ~b)
-        if min(int((case & part).sum()) for case in cases for part in (half, ~half)) < LEAST_JOINT // 2:
+        joint = torch.nonzero(features.where[i] & features.where[j])[:, 0]
+        cases = [sums.cases(i, j, joint) for sums in writing]
+        if min(float(n) for _, counts in cases for n in counts) < LEAST_JOINT // 2:
             continue
-        own = [_contrast(neurons, one, ~a & ~b) for one in (a & ~b, ~a & b)]
-        shared = float(torch.cosine_similarity(own[0].abs(), own[1].abs(), dim=0))
-        found.append((features.names[i], features.names[j], shared, _interaction(written, cases, half)))
+        _, first, second, none = (each / n for each, n in zip(*firing.cases(i, j, joint), strict=True))
+        shared = float(torch.cosine_similarity((first - none).abs(), (second - none).abs(), dim=0))
+        means = [tuple(each / n for each, n in zip(*case, strict=True)) for case in cases]
+        found.append((features.names[i], features.names[j], shared, _interaction(means)))
     schema = {"first": pl.String, "second": pl.String, "shared": pl.Float64, "interaction": pl.Float64}
     return pl.DataFrame(found, schema, orient="row")
 
 
-def _contrast(
-    values: Float[Tensor, "t d"], inside: Bool[Tensor, " t"], outside: Bool[Tensor, " t"]
-) -> Float[Tensor, " d"]:
-    return values[inside].mean(0) - values[outside].mean(0)
+class Sums:
+    """Sums of values over the tokens of a part where a feature stands; of two features, by those where both do.
+
+    Where both stand is few tokens. Sums over the rest follow from sums over one feature and over all, so that no pair
+    reads all tokens again.
+    """
+
+    def __init__(self, values: Float[Tensor, "t d"], where: Bool[Tensor, "f t"], part: Bool[Tensor, " t"]) -> None:
+        self.values, self.part = values, part
+        inside = (where & part).double()
+        self.total, self.n = values[part].sum(0), float(part.sum())
+        self.of_one, self.n_of_one = inside @ values, inside.sum(1)
+
+    def cases(
+        self, i: int, j: int, joint: Int[Tensor, " n"]
+    ) -> tuple[tuple[Float[Tensor, " d"], ...], tuple[float, ...]]:
+        """Sums and numbers of tokens with both, with i alone, with j alone and with neither."""
+        joint = joint[self.part[joint]]
+        both, n = self.values[joint].sum(0), float(len(joint))
+        one, other = self.of_one[i] - both, self.of_one[j] - both
+        n_one, n_other = float(self.n_of_one[i]) - n, float(self.n_of_one[j]) - n
+        none, n_none = self.total - both - one - other, self.n - n - n_one - n_other
+        return (both, one, other, none), (n, n_one, n_other, n_none)
 
 
-def _interaction(written: Float[Tensor, "t d"], cases: Sequence[Bool[Tensor, " t"]], half: Bool[Tensor, " t"]) -> float:
+def _interaction(halves: Sequence[tuple[Float[Tensor, " d"], ...]]) -> float:
     """|f(AB) - f(A) - f(B) + f(0)| over |f(A) - f(0)| + |f(B) - f(0)|, squares taken between halves of the rows.
 
     The product of two halves' estimates is free of the noise of each, which would look like an interaction where few
     tokens bear both; it may fall below 0 by chance.
     """
-    parts = []
-    for part in (half, ~half):
-        both, first, second, none = (written[case & part].mean(0) for case in cases)
-        parts.append((both - first - second + none, first - none, second - none))
+    parts = [(both - first - second + none, first - none, second - none) for both, first, second, none in halves]
     (i1, a1, b1), (i2, a2, b2) = parts
     size = _root(a1 @ a2) + _root(b1 @ b2)
     return float(_root(i1 @ i2) / size) if size > 0 else 0.0
