@@ -47,8 +47,8 @@ def measure(subject: Subject) -> Measurement:
     )
 
 
-def position_basis(model: Transformer) -> tuple[Float[Tensor, "d k"], Float[np.ndarray, " d"]]:
-    """An orthonormal basis of what holds 90 % of the variance of W_pos, and the share of every dimension.
+def position_basis(model: Transformer) -> tuple[Float[Tensor, "d k"], Float[np.ndarray, " s"]]:
+    """An orthonormal basis of what holds 90 % of the variance of W_pos, and the share of each of all s.
 
     Position 0 is left out, where only BOS stands, and so is the mean over d_model, which LayerNorm drops.
     """

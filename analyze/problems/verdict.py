@@ -111,7 +111,7 @@ def _is_beyond(rule: Rule, measurement: Measurement) -> bool:
     if not len(measurement.null):
         return True
     quantile = float(np.quantile(measurement.null, rule.beyond if rule.higher else 1 - rule.beyond))
-    return measurement.statistic > quantile if rule.higher else measurement.statistic < quantile
+    return bool(measurement.statistic > quantile if rule.higher else measurement.statistic < quantile)
 
 
 def _counted(n: int, rule: Rule) -> str:

@@ -62,7 +62,7 @@ class ToyKnown(Command):
 
     names: Positional[tuple[str, ...]] = ("all",)
     """collisions, compressed, fourth-power, overlap, psi, dropout, two-heads, or all"""
-    checkpoints: Path = Path("checkpoints/toy")
+    trained: Path = Path("checkpoints/toy")
     """where the programs lie or are trained"""
     out: Path = Path("results/toys")
     """takes known.md and known.json"""
@@ -74,7 +74,7 @@ class ToyKnown(Command):
         from analyze.toys.programs.known_table import reproduce
 
         reproduce(
-            self.names, self.checkpoints, self.out, only_table=self.only_table, say=lambda line: print(line, flush=True)
+            self.names, self.trained, self.out, only_table=self.only_table, say=lambda line: print(line, flush=True)
         )
 
 
