@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 from train.compressed import file_blocks, unpacked_name
 from train.data.brown import brown_document, brown_files
@@ -139,7 +140,9 @@ def content_of(document: Document, source: SourceConfig) -> Content:
             return classify(document.text) if said == "unknown" else said
 
 
-def _distribution(name: str) -> importlib.metadata.Distribution:
+def _distribution(name: str) -> Any:
+    """An installed package: an `importlib.metadata.Distribution`, or its like of the backport `importlib_metadata`,
+    whose finder answers first once a dependency has imported it."""
     try:
         return importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -149,7 +152,7 @@ def _distribution(name: str) -> importlib.metadata.Distribution:
         raise EnvironmentProblem(f"package {name!r} is not installed: {how}") from None
 
 
-def _licence(distribution: importlib.metadata.Distribution) -> str:
+def _licence(distribution: Any) -> str:
     for key in ("License-Expression", "License"):
         if key in distribution.metadata:
             return distribution.metadata[key].strip().partition("\n")[0]

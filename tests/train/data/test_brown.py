@@ -1,5 +1,6 @@
 """The Brown corpus without its tags, and files of installed packages."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,16 @@ def test_a_file_of_an_installed_package_has_a_name_without_the_machine(
             read(SourceConfig(kind="files", weight=1, paths=(f"package:some-films/{wrong}",)))
     with pytest.raises(EnvironmentProblem, match="package 'no-films' is not installed: pip install no-films"):
         read(SourceConfig(kind="files", weight=1, paths=("package:no-films/films.csv",)))
+
+
+def test_a_package_is_found_where_a_dependency_has_imported_the_backport_of_the_finder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backport = pytest.importorskip("importlib_metadata")
+    monkeypatch.setattr(sys, "meta_path", [backport.MetadataPathFinder(), *sys.meta_path])
+    (tmp_path / "some_films-1.0.dist-info").mkdir()
+    (tmp_path / "some_films-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: some-films\n")
+    (tmp_path / "films.csv").write_text("text\ngood\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    documents = read(SourceConfig(kind="files", weight=1, paths=("package:some-films/films.csv",)))
+    assert [each.text for each in documents] == ["good"]
