@@ -285,6 +285,7 @@ class TrainConfig(Grown):
     and computes them again: a third more products of the MLPs, gradients that differ by rounding. `auto`: `recompute`
     where the other would not fit into the machine's memory (the GPU's); settled when a run begins, and kept."""
     compile: bool = False
+    """By torch.compile. In fp32 on an AMD processor this is slower: its products are torch's (`train/products.py`)."""
     device: Literal["auto", "cpu"] = "auto"
     eval_tokens: int = Field(default=262_144, gt=0)
     """Held-out tokens of every evaluation, the same ones (all there are, where there are fewer)."""

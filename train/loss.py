@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from train.model import Transformer
+from train.products import add_product, product, zeros_for_gradient
 
 CHUNK_ELEMENTS = 2**21
 """Logits of a chunk on a CPU: 8 MB in fp32. Measured with 4096 words on 2 threads: the loss takes 50 ms a step of
@@ -25,8 +26,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     """Mean cross-entropy of x W^T against targets, with gradients taken chunk by chunk.
 
     The logits of a whole batch are the largest tensor of a small model (tokens x d_vocab). Here a chunk of them turns
-    in place into softmax minus one-hot (not yet divided by the softmax's sum), is multiplied into the gradients of x
-    and W, and is freed.
+    into softmax minus one-hot, in place in fp32, is multiplied into the gradients of x and W, and is freed.
     """
 
     @staticmethod
@@ -44,7 +44,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         chunk = max(MIN_CHUNK_TOKENS, elements // len(weight))
         needs_x, needs_weight, *_ = ctx.needs_input_grad  # type: ignore[attr-defined]
         grad_x = torch.empty_like(x) if needs_x else None
-        grad_weight = torch.zeros_like(weight) if needs_weight else None
+        grad_weight = zeros_for_gradient(weight) if needs_weight else None
         total = torch.zeros((), dtype=torch.float64 if x.dtype == torch.float64 else torch.float32, device=x.device)
         with torch.autocast(device, enabled=False):
             weight_low, rounded = weight.to(low), low in (torch.bfloat16, torch.float16)
@@ -52,26 +52,21 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             for start in range(0, n_tokens, chunk):
                 piece = slice(start, start + chunk)
                 x_low, target = x[piece].to(low), targets[piece, None]
-                logits = x_low @ weight_low.T
-                exp, z, losses = _rounded_softmax(logits, target) if rounded else _softmax_in_place(logits, target)
+                logits = product(x_low, weight_low.T)
+                softmax, losses = (_rounded_softmax if rounded else _softmax)(logits, target)
                 total += losses.sum()
                 if token_losses is not None:
                     token_losses[piece] = losses[:, 0]
                 if grad_x is None and grad_weight is None:
                     continue
-                # softmax - one_hot is (exp - z one_hot) / z: the division is left to the products' short sides.
-                # By an index: scatter_ and scatter_add_ copy 16-bit values to fp32 and back.
-                exp[index[: len(target)], target[:, 0]] = (exp.gather(1, target) - z).to(low)[:, 0]
-                delta, share = exp, 1 / (n_tokens * z)
+                # softmax - one_hot, by an index: scatter_ and scatter_add_ copy 16-bit values to fp32 and back.
+                softmax[index[: len(target)], target[:, 0]] = (softmax.gather(1, target) - 1)[:, 0]
                 if grad_x is not None:
-                    grad_x[piece] = (delta @ weight_low) * share
+                    grad_x[piece] = product(softmax, weight_low)
                 if grad_weight is not None:
-                    scaled_x = (x_low * share).to(low)
-                    if low == weight.dtype:
-                        grad_weight.addmm_(delta.T, scaled_x)
-                    else:
-                        grad_weight += delta.T @ scaled_x
+                    add_product(grad_weight, softmax.T, x_low)
         ctx.save_for_backward(grad_x, grad_weight)  # type: ignore[arg-type]
+        ctx.n_tokens = n_tokens  # type: ignore[attr-defined]
         return total / n_tokens
 
     @staticmethod
@@ -79,7 +74,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, *grads: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
         grad_x, grad_weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        (scale,) = grads
+        scale = grads[0] / ctx.n_tokens  # type: ignore[attr-defined]
         return (
             None if grad_x is None else grad_x * scale,
             None if grad_weight is None else grad_weight * scale,
@@ -88,28 +83,30 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         )
 
 
-def _softmax_in_place(
+def _softmax(
     logits: Float[Tensor, "token d_vocab"], target: Int[Tensor, "token 1"]
-) -> tuple[Float[Tensor, "token d_vocab"], Float[Tensor, "token 1"], Float[Tensor, "token 1"]]:
-    """exp(logits - top) in the logits' memory, its sum z, and the losses."""
-    top = logits.amax(1, keepdim=True)
-    right = logits.gather(1, target) - top
-    exp = logits.sub_(top).exp_()
-    z = exp.sum(1, keepdim=True)
-    return exp, z, z.log() - right
+) -> tuple[Float[Tensor, "token d_vocab"], Float[Tensor, "token 1"]]:
+    """The softmax, in the logits' memory, and the losses.
+
+    The library's kernel makes its passes over a word's logits while they are in the nearest cache. A loss comes from
+    the largest probability, not from the target's own, which may be too small for a float.
+    """
+    behind = logits.amax(1, keepdim=True) - logits.gather(1, target)
+    softmax = torch.ops.aten._softmax.out(logits, 1, False, out=logits)
+    return softmax, behind - softmax.amax(1, keepdim=True).log()
 
 
 def _rounded_softmax(
     logits: Float[Tensor, "token d_vocab"], target: Int[Tensor, "token 1"]
-) -> tuple[Float[Tensor, "token d_vocab"], Float[Tensor, "token 1"], Float[Tensor, "token 1"]]:
-    """The same of 16-bit logits: the softmax itself, so z = 1, and the losses in fp32.
+) -> tuple[Float[Tensor, "token d_vocab"], Float[Tensor, "token 1"]]:
+    """The same of 16-bit logits, and the losses in fp32.
 
     The library's kernel reads and writes 16 bits and computes in fp32, in one pass instead of five. A probability is
     rounded to 8 bits, as the logits were, so a token's loss is off by at most 0.004, either way.
     """
     softmax = logits.softmax(1)
     right = softmax.gather(1, target).float()
-    return softmax, torch.ones_like(right), -right.clamp_min(torch.finfo(torch.float32).tiny).log()
+    return softmax, -right.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 class NextTokenLoss(nn.Module):
@@ -140,13 +137,7 @@ class NextTokenLoss(nn.Module):
         token_losses: Float[Tensor, " token"] | None = None,
     ) -> Float[Tensor, ""]:
         """The same, from what the unembedding reads. `token_losses` takes the loss of each token."""
-        targets = rearrange(rows[:, 1:], "b p -> (b p)")
-        x, weight, bias = rearrange(x, "b p d -> (b p) d"), self.model.head.weight, self.model.head.bias
-        if bias is not None:  # as the weight of one more input that is always 1
-            x, weight = F.pad(x, (0, 1), value=1.0), torch.cat((weight, bias[:, None]), dim=1)
-        # A function of autograd does not know that nobody wants gradients: it would take the weight's all the same.
-        weight = weight if torch.is_grad_enabled() else weight.detach()
-        return self.cross_entropy(x, weight, targets, token_losses)
+        return self.cross_entropy(*_matrices(self.model, x, rows[:, 1:]), token_losses)
 
 
 class TrainingLoss(nn.Module):
@@ -175,3 +166,24 @@ class TrainingLoss(nn.Module):
         x, penalty = self.next_token.model.final_residual_with_l1(rows[:, :-1], self.layers)
         loss = self.next_token.of_residual(x, rows)
         return loss + self.l1 * penalty, loss.detach(), penalty.detach()
+
+
+@torch.no_grad()
+def losses_of_tokens(
+    model: Transformer, x: Float[Tensor, "batch pos d_model"], targets: Int[Tensor, "batch pos"]
+) -> Float[Tensor, "batch pos"]:
+    """Each token's cross-entropy, nats, from what the unembedding reads."""
+    losses = torch.empty(x.shape[:2], dtype=torch.promote_types(x.dtype, torch.float32), device=x.device)
+    ChunkedCrossEntropy.apply(*_matrices(model, x, targets), losses.view(-1))
+    return losses
+
+
+def _matrices(
+    model: Transformer, x: Float[Tensor, "batch pos d_model"], targets: Int[Tensor, "batch pos"]
+) -> tuple[Float[Tensor, "token inner"], Float[Tensor, "d_vocab inner"], Int[Tensor, " token"]]:
+    """What a cross-entropy multiplies, and what it looks up."""
+    flat, weight, bias = rearrange(x, "b p d -> (b p) d"), model.head.weight, model.head.bias
+    if bias is not None:  # as the weight of one more input that is always 1
+        flat, weight = F.pad(flat, (0, 1), value=1.0), torch.cat((weight, bias[:, None]), dim=1)
+    # A function of autograd does not know that nobody wants gradients: it would take the weight's all the same.
+    return flat, weight if torch.is_grad_enabled() else weight.detach(), rearrange(targets, "b p -> (b p)")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from train.attention import causal_attention
 from train.config import ModelConfig
 from train.errors import BadInput
+from train.products import Linear, linear
 from train.recompute import Recomputed, tokens_at_once
 
 Hook = Literal["pre", "mid", "post"]
@@ -38,17 +39,17 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.n_heads = config.n_heads
-        self.q = nn.Linear(config.d_model, config.d_model)
-        self.k = nn.Linear(config.d_model, config.d_model)
-        self.v = nn.Linear(config.d_model, config.d_model)
-        self.o = nn.Linear(config.d_model, config.d_model)
+        self.q = Linear(config.d_model, config.d_model)
+        self.k = Linear(config.d_model, config.d_model)
+        self.v = Linear(config.d_model, config.d_model)
+        self.o = Linear(config.d_model, config.d_model)
 
     def forward(self, x: Residual) -> Residual:
         """Mix positions. Shape in and out: [batch pos d_model]."""
         # One product instead of three: copying the small weights costs less than two more passes over x.
         weight = torch.cat((self.q.weight, self.k.weight, self.v.weight))
         bias = torch.cat((self.q.bias, self.k.bias, self.v.bias))
-        q, k, v = rearrange(F.linear(x, weight, bias), "b p (qkv h d) -> qkv b h p d", qkv=3, h=self.n_heads)
+        q, k, v = rearrange(linear(x, weight, bias), "b p (qkv h d) -> qkv b h p d", qkv=3, h=self.n_heads)
         z = causal_attention(q, k, v)
         return self.o(rearrange(z, "b h p d -> b p (h d)"))
 
@@ -64,9 +65,9 @@ class MLP(nn.Module):
         d_mlp = config.widths[layer]
         self._recomputing: Callable[..., tuple[Tensor, Tensor]] | None = None
         self.activation = config.activation
-        self.fc_in = nn.Linear(config.d_model, d_mlp)
+        self.fc_in = Linear(config.d_model, d_mlp)
         self.ln = nn.LayerNorm(d_mlp, eps=config.mlp_ln_eps[layer]) if config.has_mid_ln else None
-        self.fc_out = nn.Linear(d_mlp, config.d_model)
+        self.fc_out = Linear(d_mlp, config.d_model)
 
     def set_recompute(self, recompute: bool) -> None:
         """Recompute the neurons in the backward pass, a few tokens at a time, or keep them."""
@@ -113,9 +114,9 @@ class MLP(nn.Module):
             ln_weight: Tensor | None = None,
             ln_bias: Tensor | None = None,
         ) -> tuple[Tensor, Tensor]:
-            mid = activation(F.linear(x, w_in, b_in))
+            mid = activation(linear(x, w_in, b_in))
             post = mid if norm is None else F.layer_norm(mid, [mid.shape[-1]], ln_weight, ln_bias, norm.eps)
-            return F.linear(post, w_out, b_out), _l1(mid).sum() if with_l1 else x.new_zeros(())
+            return linear(post, w_out, b_out), _l1(mid).sum() if with_l1 else x.new_zeros(())
 
         parameters = (self.fc_in.weight, self.fc_in.bias, self.fc_out.weight, self.fc_out.bias)
         parameters += () if norm is None else (norm.weight, norm.bias)
@@ -172,7 +173,7 @@ class Transformer(nn.Module):
             self.pos = nn.Embedding.from_pretrained(torch.empty(config.n_ctx, config.d_model), freeze=False)
             self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
             self.ln_out = nn.LayerNorm(config.d_model)
-            self.head = nn.Linear(config.d_model, config.d_vocab, bias=config.unembed_bias)
+            self.head = Linear(config.d_model, config.d_vocab, bias=config.unembed_bias)
         if device != "meta":
             self.to_empty(device=device)
         if seed is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from train import products
 from train.checkpoint import Checkpoint
 from train.config import RunConfig
 from train.data.tokens import TokenFile
@@ -30,8 +31,9 @@ PATHS = frozenset({"data", "start"})
 """Keys that say where inputs lie. Their hashes are kept, so a resumed run may find the same ones at another path."""
 
 
-MEMORY = "memory"
-"""What an environment says of `train.memory` where it is not "save"."""
+MEMORY, PRODUCTS = "memory", "products"
+USUAL = {MEMORY: "save", PRODUCTS: "torch"}
+"""What an environment does not say: `train.memory`, and who multiplies its fp32 matrices."""
 
 
 def run_facts(
@@ -84,7 +86,10 @@ def config_hash(config: RunConfig) -> str:
 def environment_facts(config: RunConfig, accelerator: "Accelerator") -> dict[str, Any]:
     """The machine, the device, the number of processes that train, and what else decides the last bits."""
     facts = {**machine_facts(), "device": str(accelerator.device), "processes": accelerator.num_processes}
-    return facts | ({MEMORY: "recompute"} if config.train.memory == "recompute" else {})
+    in_fp32 = config.train.precision != "bf16" and accelerator.device.type == "cpu"
+    memory = "recompute" if config.train.memory == "recompute" else "save"
+    chosen = {MEMORY: memory, PRODUCTS: products.library() if in_fp32 else "torch"}
+    return facts | {key: value for key, value in chosen.items() if value != USUAL[key]}
 
 
 def inexact_because(
@@ -104,8 +109,8 @@ def inexact_because(
     if start is not None and _inherited(start):
         reasons.append(f"start: {start.state['run']} step {start.step} is not exact")
     if resumed is not None:
-        before = {MEMORY: "save"} | (resumed.state.get("environment") or {})
-        for key, now in ({MEMORY: "save"} | environment).items():
+        before = USUAL | (resumed.state.get("environment") or {})
+        for key, now in (USUAL | environment).items():
             was = before.get(key, now)
             if str(was).split(":")[0] != str(now).split(":")[0]:  # cuda:1 computes as cuda:0 does
                 reasons.append(f"{key}: {was} up to step {resumed.step}, then {now}")

@@ -25,14 +25,12 @@ from analyze.activations.directory import beside
 from train.checkpoint import Checkpoint
 from train.data.tokens import TokenFile
 from train.files import found_or_made, verify
+from train.loss import losses_of_tokens
 from train.model import MLP, Transformer
 from train.parquet import read_parquet, write_parquet
 
 ROWS = 16
 """Held-out rows, spread evenly, on which losses are measured: the unit of the standard errors."""
-PIECE_TOKENS = 256
-"""Tokens whose logits are computed at a time: 4 MB for 4,096 words take half the time of 64 MB."""
-
 NOTICEABLE = 1e-6
 """Nats a token below which a difference is the rounding of fp32."""
 
@@ -154,9 +152,4 @@ def row_losses(
     model: Transformer, x: Float[Tensor, "row pos d_model"], targets: Int[Tensor, "row pos"]
 ) -> Float[Tensor, "row"]:
     """Mean cross-entropy of every row, nats a token, summed in fp64."""
-    losses = []
-    for some, target in zip(*(each.split(max(1, PIECE_TOKENS // x.shape[1])) for each in (x, targets)), strict=True):
-        logits = model.head(some)
-        right = logits.gather(-1, target[..., None])[..., 0]
-        losses.append((logits.logsumexp(-1) - right).double().mean(1))
-    return torch.cat(losses)
+    return losses_of_tokens(model, x, targets).double().mean(1)

@@ -25,8 +25,9 @@ from typing import Any
 from analyze.study.tasks import Report, Task, in_order
 from train.errors import EnvironmentProblem, PolysemError, interrupt, message_and_code
 
-PRELOADED = ["accelerate", "pydantic", "safetensors.torch", "scipy.sparse", "scipy.stats", "tokenizers", "torch"]
-"""What the server imports: all of it leaves the server with one thread, which fork needs (polars does not)."""
+PRELOADED = ["accelerate", "pydantic", "safetensors.torch", "scipy.sparse", "scipy.stats", "tokenizers", "torch._dynamo"]
+"""What the server imports: all of it leaves the server with one thread, which fork needs (polars does not). Optimizers
+import torch._dynamo: a second of every training."""
 
 PROFILES = "POLYSEM_PROFILES"
 """A variable that names a directory, in which each task then leaves a profile: see benchmarks/study.py."""

@@ -1,0 +1,133 @@
+"""Products by either library: the same to rounding, with their gradients; which one is taken where."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.train.fixtures import small_run
+from tests.train.test_exact import cut
+from tests.train.test_several_processes import call
+from tests.train.test_training_run import command, write_config
+from train import products
+from train.checkpoint import load
+from train.products import add_product, linear, product, zeros_for_gradient
+from train.tracking import read_metrics
+from train.training_run import run
+
+EITHER = pytest.mark.parametrize("library", ["torch", "oneDNN"])
+
+
+@pytest.fixture
+def by(monkeypatch, library):
+    if library == "oneDNN" and not torch.backends.mkldnn.is_available():
+        pytest.skip("torch without oneDNN")
+    monkeypatch.setattr(products, "library", lambda: library)
+    return library
+
+
+def matrices(*shapes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def require_rounding(ours, exact, terms):
+    """Off by rounding of a sum of so many terms of size 1, and not by that of bf16, which is 2^16 times as much."""
+    assert ours.dtype == torch.float32
+    assert float((ours.double() - exact).detach().abs().max()) <= 5e-6 * terms**0.5
+
+
+@EITHER
+@pytest.mark.parametrize("shape", [(512, 128, 300), (7, 3, 5), (1, 4, 1), (300, 1, 40)])
+def test_products_are_those_of_doubles_in_any_layout(by, shape):
+    m, k, n = shape
+    a, b = matrices((m, k), (k, n))
+    exact = a.double() @ b.double()
+    for left in (a, a.T.contiguous().T, torch.cat((a, a), 1)[:, :k]):
+        for right in (b, b.T.contiguous().T, b.repeat_interleave(2, 1)[:, ::2]):
+            require_rounding(product(left, right), exact, k)
+
+
+@EITHER
+def test_a_linear_layer_and_its_gradients_are_those_of_doubles(by):
+    x, weight, bias, grad = matrices((3, 50, 16), (40, 16), (40,), (3, 50, 40))
+    for given in (bias, None):
+        ours = [each.clone().requires_grad_() for each in (x, weight, *([] if given is None else [given]))]
+        theirs = [each.double().detach().requires_grad_() for each in ours]
+        out, exact = linear(*ours), F.linear(*theirs)
+        require_rounding(out, exact, 16)
+        for mine, right in zip(torch.autograd.grad(out, ours, grad), torch.autograd.grad(exact, theirs, grad.double())):
+            require_rounding(mine, right, 1000)
+
+
+@EITHER
+def test_gradients_that_nobody_wants_are_not_taken(by):
+    x, weight = matrices((5, 4), (6, 4))
+    weight.requires_grad_()
+    (grad,) = torch.autograd.grad(linear(x, weight).sum(), weight)
+    assert torch.allclose(grad, x.sum(0).expand(6, 4), atol=1e-5)
+
+
+@EITHER
+def test_sums_of_products_add_up_in_their_own_precision(by):
+    a, b = matrices((6, 500), (500, 4))
+    total = zeros_for_gradient(torch.empty(6, 4))
+    for _ in range(3):
+        add_product(total, a, b)
+    require_rounding(total, 3 * (a.double() @ b.double()), 4500)
+
+    add_product(total, a.bfloat16(), b.bfloat16())
+    assert total.dtype == torch.float32
+
+
+@EITHER
+def test_an_empty_batch_autocast_and_doubles_work(by):
+    x, weight = matrices((0, 4), (6, 4))
+    assert linear(x, weight).shape == (0, 6)
+    x, weight = matrices((3, 4), (6, 4))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert linear(x, weight).dtype == torch.bfloat16
+    assert linear(x.double(), weight.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("AMD EPYC", "oneDNN"),
+        ("AMD Ryzen 9 7950X", "oneDNN"),
+        ("Intel(R) Xeon(R) Platinum 8481C", "torch"),
+        ("", "torch"),
+    ],
+)
+def test_the_library_goes_by_the_maker_of_the_processor(monkeypatch, name, chosen):
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
+        chosen = "torch"
+    can = {"architecture": "x86_64", "cpu_name": name, "avx512_f": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+    products.library.cache_clear()
+    assert products.library() == chosen
+    products.library.cache_clear()
+    can["avx512_f"] = False
+    assert products.library() == "torch"
+    products.library.cache_clear()
+
+
+def test_a_run_that_goes_on_by_another_library_is_not_called_exact(data, tmp_path, monkeypatch):
+    out = tmp_path / "gelu-s0"
+    monkeypatch.setattr(products, "library", lambda: "torch")
+    run(small_run(data), out)
+    assert "products" not in load(out).state["environment"]
+    cut(out, 5)
+    monkeypatch.setattr(products, "library", lambda: "oneDNN")
+    run(small_run(data), out)
+    assert load(out).inexact == ["products: torch up to step 4, then oneDNN"]
+
+
+@pytest.mark.slow
+def test_a_compiled_run_trains_as_a_plain_one(finished, data, tmp_path):
+    config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
+    done = call(
+        command(config, out, "--train.compile", "true")
+    )  # a process without checks of types, which do not compile
+    assert done.returncode == 0, done.stderr
+    logs = [list(read_metrics(directory / "metrics.jsonl")) for directory in (finished, out)]
+    assert [line["loss"] for line in logs[1]] == pytest.approx([line["loss"] for line in logs[0]], rel=1e-5)
