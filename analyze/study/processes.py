@@ -25,7 +25,15 @@ from typing import Any
 from analyze.study.tasks import Report, Task, in_order
 from train.errors import EnvironmentProblem, PolysemError, interrupt, message_and_code
 
-PRELOADED = ["accelerate", "pydantic", "safetensors.torch", "scipy.sparse", "scipy.stats", "tokenizers", "torch._dynamo"]
+PRELOADED = [
+    "accelerate",
+    "pydantic",
+    "safetensors.torch",
+    "scipy.sparse",
+    "scipy.stats",
+    "tokenizers",
+    "torch._dynamo",
+]
 """What the server imports: all of it leaves the server with one thread, which fork needs (polars does not). Optimizers
 import torch._dynamo: a second of every training."""
 
