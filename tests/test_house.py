@@ -15,7 +15,7 @@ FLOORS = {
         ("cgroups", "cores", "errors", "interrupt", "launch", "parent"),
         ("commandline", "compressed", "textfiles", "devices", "shipped", "workers"),
         ("filesystem", "hashes"),
-        ("activations", "attention", "files", "locate", "recompute"),
+        ("activations", "attention", "files", "locate", "products", "recompute"),
         ("study_progress",),
         ("config", "configfile"),
         ("precision",),
