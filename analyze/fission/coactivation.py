@@ -23,6 +23,7 @@ from analyze.activations.source import NeuronSource
 from analyze.activations.store import TokenSample
 from analyze.activations.token_sample import counted_tokens, document_halves
 from train.data.tokens import TokenFile
+from train.products import product
 from train.errors import BadInput
 
 MATCHED = 32
@@ -132,12 +133,12 @@ class CoactivationMeter:
         self._parent_squares += (centred * centred).sum(0).double()
         values = child.T.contiguous().index_select(0, members)
         own = values - self.child.mean.float()[members][:, None]
-        self._products += own @ centred
+        self._products += product(own, centred)
         rows = own.view(*self._families.shape, -1)
         self._siblings += rows @ rows.mT
         on = (values > self.child.threshold[members][:, None]).float()
         weight = values.clamp_(min=0).mul_(on)
-        self._weight_with += weight @ fires
+        self._weight_with += product(weight, fires)
         shape = (*self._families.shape, -1)
         self._weight += weight.view(shape).sum(-1).double()
         on = on.view(shape)
