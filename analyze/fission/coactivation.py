@@ -23,8 +23,8 @@ from analyze.activations.source import NeuronSource
 from analyze.activations.store import TokenSample
 from analyze.activations.token_sample import counted_tokens, document_halves
 from train.data.tokens import TokenFile
-from train.products import product
 from train.errors import BadInput
+from train.products import product
 
 MATCHED = 32
 """Other parents that a child's overlap with its own parent is compared with: those whose firing rates are nearest.
