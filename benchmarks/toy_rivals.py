@@ -4,6 +4,7 @@ All of them read the samples of `train.toys` and compute the same losses; they d
 autograd     the forward pass of `train.toys.models` through autograd, torch.optim.Adam(foreach=True)
 compiled     the same, with the loss compiled by torch.compile
 torch.func   vmap of grad over one network's loss, Adam as above
+foreach Adam the gradient written by hand, Adam as above: what the Adam written by hand is worth by itself
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from torch.func import grad, vmap
 
 from train.toys.config import ToyConfig
 from train.toys.distributions import Sampler
-from train.toys.gradient import Objective
+from train.toys.gradient import Objective, gradients
 from train.toys.models import forward, initial, layers_of
 from train.toys.targets import Target
 
@@ -98,4 +99,25 @@ def torch_func(config: ToyConfig) -> Step:
     return step
 
 
-RIVALS: dict[str, Callable[[ToyConfig], Step]] = {"autograd": autograd, "compiled": compiled, "torch.func": torch_func}
+def foreach_adam(config: ToyConfig) -> Step:
+    """The gradient written by hand with torch's Adam."""
+    rival = _Rival(config)
+    layers = layers_of(config.network, {name: each.detach() for name, each in rival.parameters.items()})
+
+    def step(number: int) -> None:
+        x, wanted = rival.samples(number)
+        with torch.no_grad():
+            slopes = gradients(config.network, layers, x, forward(layers, x), wanted, rival.objective)
+        for name, each in rival.parameters.items():
+            each.grad = slopes[name]
+        rival.optimizer.step()
+
+    return step
+
+
+RIVALS: dict[str, Callable[[ToyConfig], Step]] = {
+    "autograd": autograd,
+    "compiled": compiled,
+    "torch.func": torch_func,
+    "foreach Adam": foreach_adam,
+}

@@ -6,9 +6,10 @@ sweep     100 instances of a bottleneck, 5 features in 2 dimensions, each with a
 
 10,000 steps of 1,024 samples each. Contestants do the same task with the same optimiser:
 polysem     `train.toys.fit.fit` itself: the time between its steps, and that of its evaluations beside it
-autograd, compiled, torch.func
+autograd, compiled, torch.func, foreach Adam
             all networks at once by what torch offers, with foreach Adam (benchmarks/toy_rivals.py): the gradient and
-            the optimiser written by hand are there because they are at least twice as fast
+            the optimiser written by hand are there because they are at least twice as fast where networks are many;
+            the last has the gradient written by hand and shows what the optimiser adds
 plain loop  one network after the other: a torch.nn module, autograd, torch.optim.Adam, two uniform draws a feature
 tms-kit     from the package registry, where it is installed: replicas are instances to it; the absolute-value model
             is written with its base classes, since it has none

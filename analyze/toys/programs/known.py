@@ -6,7 +6,7 @@ configs and here before a run, and is not moved after it.
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,12 +41,21 @@ class Compared:
     """By the rule in `rule`."""
     rule: str
     note: str = ""
-    """What differs from the published set-up, and, where it did not hold, the likely reason."""
+    """What differs from the published set-up."""
+    why: str = "not looked into"
+    """The likely reason if it does not hold."""
 
 
 PSI_SAMPLES = 8_192
 PSI_DICTIONARY = Settings(latents=80, l1=0.15, steps=1000)
 """Of bottlenecks of 40 features, fixed before they were trained."""
+
+PSI_SPARSE = 0.1
+"""Probability up to which features count as sparse."""
+
+COLLISION_SIZES = "n 32 to 96 and m 96 to 256, where the paper has n = 256 and m = 256 to 4,096"
+
+ACTIVE = "features active by chance, ten on average; how many were in the published network is not known to us"
 
 Known = Callable[[ProgramRun], list[Compared]]
 
@@ -62,6 +71,7 @@ def collisions(run: ProgramRun) -> list[Compared]:
     for axis, names, published in ((0, by_n, 2.0), (1, by_m, -1.0)):
         x = np.log([sizes[name][axis] for name in names])
         ours = bootstrap_slope(x, np.stack([counts[name] for name in names]))
+        expected = poisson_slope(x, np.array([expected_shared(*sizes[name]) for name in names]))
         letter = "features n" if axis == 0 else "neurons m"
         found.append(
             Compared(
@@ -70,10 +80,37 @@ def collisions(run: ProgramRun) -> list[Compared]:
                 ours,
                 abs(ours.mean - published) <= NEAR,
                 f"slope within {NEAR} of {published:g}",
-                "n 32 to 96 and m 96 to 256, where the paper has n = 256 and m = 256 to 4,096",
+                COLLISION_SIZES,
+                f"too few shared neurons: the interval reaches {ours.high - ours.mean:.2f} above and "
+                f"{ours.mean - ours.low:.2f} below, and one of {NEAR} takes some 25 times the replicas; besides, the law is "
+                f"for n much below m, and at these sizes pairing by chance has a slope of {expected:.2f}",
             )
         )
+    ratio = counted_over_expected(sizes, counts)
+    found.append(
+        Compared(
+            "shared neurons over those that chance makes",
+            "1 (n^2 / 4m for n much below m)",
+            ratio,
+            ratio.low <= 1 <= ratio.high and ratio.high - ratio.low <= 0.4,
+            "an interval of at most .4 that holds 1",
+            "added after the run, since the slopes leave open whether the law is right: m (1 - exp(-n / 2m))^2 neurons "
+            "get a feature of either sign where each of n features picks one of m neurons and a sign",
+            "the networks share more or fewer neurons than features that pick theirs by chance would",
+        )
+    )
     return found
+
+
+def expected_shared(features: int, neurons: int) -> float:
+    """Neurons with a feature of either sign, where each feature picks a neuron and a sign by chance: n^2 / 4m for few."""
+    return neurons * (1 - np.exp(-features / (2 * neurons))) ** 2
+
+
+def counted_over_expected(sizes: Mapping[str, tuple[int, int]], counts: Mapping[str, ndarray]) -> Estimate:
+    """All shared neurons over all that are expected, replica by replica."""
+    whole = sum(expected_shared(*size) for size in sizes.values())
+    return mean_interval((np.stack([counts[name] for name in sizes]).sum(0) / whole).tolist())
 
 
 def shared_neurons(W: Float[torch.Tensor, "rep feat neuron"]) -> Float[ndarray, " rep"]:
@@ -117,6 +154,7 @@ def compressed(run: ProgramRun) -> list[Compared]:
             bool(curve[0.0].min() >= naive * 0.99),
             "no replica more than 1 % below the naive loss",
             "one active feature, all values at once",
+            "a network below the naive loss without mixing would compute more ReLUs than it has neurons",
         ),
         Compared(
             "lowest loss with mixing over the naive loss",
@@ -124,6 +162,7 @@ def compressed(run: ProgramRun) -> list[Compared]:
             mean_interval((replicas.min(0) / naive).tolist()),
             bool(replicas.min(0).max() < naive),
             "every replica below the naive loss",
+            why="mixing does not help, or training had not come to rest",
         ),
         Compared(
             "sigma of M at the lowest loss",
@@ -138,27 +177,40 @@ def compressed(run: ProgramRun) -> list[Compared]:
 
 def fourth_power(run: ProgramRun) -> list[Compared]:
     """How many features are answered with each exponent, and by how much."""
-    found = []
     answered = {name: answers(run, name) for name in ("square", "fourth")}
     square = mean_interval([float((each >= 0.5).sum()) for each in answered["square"]])
     fourth = mean_interval([float((each > 0.05).sum()) for each in answered["fourth"]])
     size = mean_interval([float(np.median(each)) for each in answered["fourth"]])
-    found.append(
+    return [
         Compared(
-            "features answered by half or more, squared error", "about 50", square, 40 <= square.mean <= 60, "40 to 60"
-        )
-    )
-    found.append(
+            "features answered by half or more, squared error",
+            "about 50",
+            square,
+            40 <= square.mean <= 60,
+            "40 to 60",
+            ACTIVE,
+            "the square wins features one by one, and slowly: a longer run has more of them",
+        ),
         Compared(
-            "features answered by more than .05, fourth power", "all 500", fourth, fourth.mean >= 450, "at least 450"
-        )
-    )
-    found.append(
+            "features answered by more than .05, fourth power",
+            "all 500",
+            fourth,
+            fourth.mean >= 450,
+            "at least 450",
+            ACTIVE,
+            "the fourth power gives features up as the square does",
+        ),
         Compared(
-            "median answer to a feature at 1, fourth power", "about .12", size, 0.08 <= size.mean <= 0.16, ".08 to .16"
-        )
-    )
-    return found
+            "median answer to a feature at 1, fourth power",
+            "about .12",
+            size,
+            0.08 <= size.mean <= 0.16,
+            ".08 to .16",
+            ACTIVE,
+            "no publication with this figure could be found, and so not which probability it is for or whether it is an "
+            "answer at all: answers fall as more features are active (here: .55 at p = .004, .44 at .02)",
+        ),
+    ]
 
 
 def answers(run: ProgramRun, name: str) -> Float[ndarray, "rep feat"]:
@@ -229,24 +281,45 @@ def effective_features(run: ProgramRun, name: str) -> Float[ndarray, " rep"]:
 
 def psi_against_truth(run: ProgramRun) -> list[Compared]:
     """Correlation, over bottlenecks, of psi by an autoencoder and of the features that are known to be held."""
-    found, true = [], []
+    found, true, p = [], [], []
     for each in run.variants.values():
         x = values(each.settings, PSI_SAMPLES, generator(0, "psi"))
         for r, W in enumerate(each.parameters["W"]):
             found.append(psi(x @ W, replace(PSI_DICTIONARY, seed=r)).psi)
             true.append(float(W.square().sum()) / each.settings.dimensions)
-    r, n = float(np.corrcoef(found, true)[0, 1]), len(found)
-    low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(n - 3))  # Fisher's z
+            p.append(each.settings.probability)
+    few = np.array(p) <= PSI_SPARSE
+    everywhere, sparse = correlation(found, true), correlation(np.array(found)[few], np.array(true)[few])
     return [
         Compared(
             "correlation of psi with the truth, over bottlenecks",
             "r > .94",
-            Estimate(r, float(low), float(high), float("nan"), n),
-            r > 0.94,
+            everywhere,
+            everywhere.mean > 0.94,
             "r above .94",
-            "truth: squared norm of W over its dimensions; an autoencoder of 80 latents with an L1 penalty of .15",
-        )
+            f"truth: squared norm of W over its dimensions; an autoencoder of {PSI_DICTIONARY.latents} latents with an L1 "
+            f"penalty of {PSI_DICTIONARY.l1:g}; the published settings for toys are not known to us",
+            "where many features are active at once (p = .5 and .2: twenty and eight in ten dimensions) there is nothing "
+            "sparse to find, and the autoencoder spreads over all its latents; other penalties and sizes, and the "
+            "autoencoder of the published code, do no better (r -.74 to .66: benchmarks/toy_psi.py)",
+        ),
+        Compared(
+            f"the same, where at most {PSI_SPARSE:g} of the features is active",
+            "r > .94",
+            sparse,
+            sparse.mean > 0.94,
+            "r above .94",
+            "added after the run, to see where psi fails",
+            "the range of the truth is narrow there (4.3 to 5.4), and psi still moves with how dense the inputs are",
+        ),
     ]
+
+
+def correlation(found: Sequence[float] | ndarray, true: Sequence[float] | ndarray) -> Estimate:
+    """Pearson's r, with the interval of Fisher's z."""
+    r, n = float(np.corrcoef(found, true)[0, 1]), len(found)
+    low, high = np.tanh(np.arctanh(r) + np.array([-1.96, 1.96]) / np.sqrt(n - 3))
+    return Estimate(r, float(low), float(high), float("nan"), n)
 
 
 def two_heads(run: ProgramRun) -> list[Compared]:
@@ -262,6 +335,7 @@ def two_heads(run: ProgramRun) -> list[Compared]:
             mean_interval([float(built)]),
             float(built) <= SOLVED,
             f"at most {SOLVED}",
+            why="the heads are not those that were published",
         ),
         Compared(
             "excess loss of two heads that were trained, nats",
@@ -269,8 +343,10 @@ def two_heads(run: ProgramRun) -> list[Compared]:
             mean_interval(two.tolist()),
             bool(np.median(two) <= SOLVED),
             f"at least half of the replicas at most {SOLVED}",
-            f"{int((two <= SOLVED).sum())} of {len(two)} replicas; the others rest in local minima with two to five "
-            "trigrams undone, which other rates and initial scales did not avoid",
+            f"{int((two <= SOLVED).sum())} of {len(two)} replicas; heads are tables of tokens by tokens here, one-hot and "
+            "without the embeddings and narrow heads of a transformer",
+            "the others rest in local minima with two to five trigrams undone, which other rates and initial scales did "
+            "not avoid; the solution is there, as the row above says, and training from these starts does not reach it",
         ),
         Compared(
             "excess loss of one head, nats",

@@ -74,6 +74,7 @@ def known_table(records: dict[str, Any]) -> Table:
                 ("rule", each["rule"]),
                 ("held", _word(each["held"])),
                 ("source", records[name]["source"]),
+                ("likely reason", "" if each["held"] else each.get("why", "")),
                 ("note", each["note"]),
                 ("command", records[name]["command"]),
             ]
@@ -96,6 +97,7 @@ def _record(each: Compared) -> dict[str, Any]:
         "rule": each.rule,
         "held": each.held,
         "note": each.note,
+        "why": "" if each.held else each.why,
     }
 
 

@@ -37,6 +37,18 @@ def test_the_slope_of_counts_is_found_with_its_interval() -> None:
     assert known.poisson_slope(x, 7 * np.exp(-1.0 * x)) == pytest.approx(-1, abs=1e-6)
 
 
+def test_chance_makes_a_quarter_of_n_squared_over_m_where_neurons_are_many() -> None:
+    assert known.expected_shared(16, 100_000) == pytest.approx(16**2 / 4e5, rel=1e-3)
+    rng = np.random.default_rng(0)
+    n, m, counts = 64, 96, []
+    for _ in range(2000):
+        places, signs = rng.integers(m, size=n), rng.integers(2, size=n)
+        counts.append(len(set(places[signs == 0]) & set(places[signs == 1])))
+    assert known.expected_shared(n, m) == pytest.approx(np.mean(counts), rel=0.05)
+    ratio = known.counted_over_expected({"a": (n, m)}, {"a": np.array(counts)})
+    assert ratio.mean == pytest.approx(1, abs=0.05)
+
+
 def test_overlaps_are_those_of_every_pair() -> None:
     W = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
     for r, found in enumerate(known.mean_overlaps(W)):
@@ -64,9 +76,10 @@ def test_psi_follows_the_features_that_bottlenecks_are_built_to_hold(monkeypatch
             hash="",
             seconds=0.0,
         )
-    (found,) = known.psi_against_truth(ProgramRun(tmp_path, config, variants))
+    found, sparse = known.psi_against_truth(ProgramRun(tmp_path, config, variants))
     assert found.ours.mean > 0.9
     assert found.ours.low < found.ours.mean < found.ours.high
+    assert sparse.ours.mean == found.ours.mean, "all of them are sparse"
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -78,11 +91,20 @@ def test_every_result_has_a_config_that_says_what_is_expected(name: str) -> None
 
 def test_the_table_keeps_what_was_compared_before(tmp_path, monkeypatch, analyze_command: Command) -> None:
     def one(run) -> list[Compared]:
-        return [Compared("a slope", "2", Estimate(1.95, 1.9, 2.0, 0.1, 8), True, "within .1", "smaller")]
+        return [
+            Compared("a slope", "2", Estimate(1.95, 1.9, 2.0, 0.1, 8), True, "within .1", "smaller", "not to be read")
+        ]
 
     def other(run) -> list[Compared]:
         return [
-            Compared("a loss", "0", Estimate(0.5, float("nan"), float("nan"), float("nan"), 1), False, "at most .1")
+            Compared(
+                "a loss",
+                "0",
+                Estimate(0.5, float("nan"), float("nan"), float("nan"), 1),
+                False,
+                "at most .1",
+                why="too short a run",
+            )
         ]
 
     few = {name: (config, one if name == "dropout" else other, source) for name, (config, _, source) in KNOWN.items()}
@@ -94,6 +116,8 @@ def test_the_table_keeps_what_was_compared_before(tmp_path, monkeypatch, analyze
     table = (tmp_path / "out" / "known.md").read_text()
     assert "1.950 [1.900, 2.000]" in table
     assert table.index("a loss") < table.index("a slope"), "the order of KNOWN"
+    assert "too short a run" in table
+    assert "not to be read" not in table, "reasons are for what did not hold"
     before = table
     (tmp_path / "out" / "known.md").unlink()
     reproduce([], tmp_path, tmp_path / "out", only_table=True, say=lambda line: None)

@@ -54,6 +54,20 @@ def test_where_chooses_and_minus_takes_the_same_replica_elsewhere(tmp_path: Path
     assert [float(each.measurement.null[0]) for each in measured] == pytest.approx(ratio[0])
 
 
+def test_a_run_that_reaches_its_limit_before_it_converges_is_unclear(tmp_path: Path) -> None:
+    fit = {"steps": 60, "curve_points": 61, "lr": 1e-4, "replicas": 8, "schedule": "constant"}
+    asked = asking(PENTAGON, where={"probability": 0.5}, least=-10.0)
+    without = run_of(tmp_path, asked | {"fit": fit}, "without")
+    assert all(each.measurement.settled for each in measure_run("toy", without))
+    run = run_of(tmp_path, asked | {"fit": fit | {"converged": 1e-9}}, "toy")
+    assert int(run.curves.steps[-1]) == 60, "the limit"
+    assert sum(not each.measurement.settled for each in measure_run("toy", run)) > 2
+    answer_toys([tmp_path / "toy"], tmp_path / "problems")
+    finding, _ = entries()["4.9"].finding(tmp_path / "problems")
+    assert finding.verdict == "unclear"
+    assert "training had not converged in" in finding.variants[0].why
+
+
 def test_good_replicas_alone_answer_where_asked(tmp_path: Path) -> None:
     run = run_of(tmp_path, asking(PENTAGON, replicas="good"))
     assert len(measure_run("toy", run)) == int(run.good.sum())

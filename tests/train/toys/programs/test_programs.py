@@ -157,6 +157,24 @@ def test_the_naive_network_has_the_naive_loss() -> None:
     assert compressed.naive_loss(compressed.CompressedSettings()) == pytest.approx(1 / 12)
 
 
+def test_one_feature_at_a_time_cannot_tell_shared_neurons_from_dedicated_ones_and_several_can() -> None:
+    dedicated = {"W1": torch.eye(3, 6), "W2": torch.eye(6, 3)}
+    pairs = torch.eye(3).repeat_interleave(2, 1) / 2**0.5
+    shared = {"W1": pairs, "W2": pairs.T}
+    stacked = {name: torch.stack([dedicated[name], shared[name]]) for name in dedicated} | {"M": torch.zeros(2, 6, 6)}
+    alone = compressed.CompressedSettings(features=6, neurons=3)
+    losses = compressed.PROGRAM.losses(alone, stacked, 0, generator(0))
+    assert losses.tolist() == pytest.approx([compressed.naive_loss(alone)] * 2)
+    often = compressed.CompressedSettings(features=6, neurons=3, probability=0.5)
+    found = compressed.PROGRAM.losses(often, stacked, 20_000, generator(0))
+    assert float(found[0]) == pytest.approx(3 * 0.5 / 6, rel=0.05), "the three that are given up"
+    assert abs(float(found[1] / found[0]) - 1) > 0.03
+    rarely = compressed.CompressedSettings(features=6, neurons=3, probability=0.01)
+    assert compressed.PROGRAM.losses(rarely, stacked, 200_000, generator(0)).tolist() == pytest.approx(
+        [6 * 0.01 * compressed.naive_loss(alone)] * 2, rel=0.1
+    )
+
+
 def test_a_replica_s_mixing_is_not_trained_and_is_its_own() -> None:
     settings = compressed.CompressedSettings(features=6, neurons=3, mixing=0.1)
     M = initial(compressed.PROGRAM, settings, 0, 2)["M"]
