@@ -1,13 +1,13 @@
 """What psi owes to its autoencoder, on bottlenecks whose features are known. `python benchmarks/toy_psi.py`
 
-The bottlenecks are those of configs/toy/known/psi.toml (`polysem toy-known psi` trains them): 40 features in 10 dimensions,
-at six probabilities. Printed is psi for each probability beside the truth (squared norm of W over its dimensions), and
-the correlation over all networks and over those in which at most a tenth of the features is active.
+The bottlenecks are those of configs/toy/known/psi.toml (`polysem toy-known psi` trains them): 40 features in 10
+dimensions, at six probabilities. Printed is psi for each probability beside the truth (squared norm of W over its
+dimensions), and the correlation over all networks and over those in which at most a tenth of the features is active.
 
 ours   analyze.dictionary, by its number of latents and penalty (that of `polysem toy-known psi` first)
-tied   the autoencoder of the code that Bereska et al. 2025 published (leonardbereska/superposition-measurement): encoder
-       and decoder share weights, no bias in the decoder, mean squared error and .1 x the mean latent, Adam at 1e-3 in
-       batches of 128, 4 x as many latents as dimensions. Its settings for toy models are not published with it.
+tied   the autoencoder of the code that Bereska et al. 2025 published (leonardbereska/superposition-measurement):
+       encoder and decoder share weights, no bias in the decoder, mean squared error and .1 x the mean latent, Adam at
+       1e-3 in batches of 128, 4 x as many latents as dimensions. Its settings for toy models are not published with it.
 """
 
 import argparse

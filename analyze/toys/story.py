@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from jaxtyping import Float
+from numpy import ndarray
 
 from analyze.figures import COLOURS, FAINT, look, name_lines, svg_of
 from analyze.problems.base import Finding
@@ -18,7 +21,7 @@ from analyze.problems.catalogue import Entry, entries
 from analyze.problems.page import estimate
 from analyze.tables import Table, number, plain
 from analyze.toys.measures import MEASURES
-from analyze.toys.programs.known_table import MAX_BYTES, known_table
+from analyze.toys.programs.known_table import MAX_BYTES, known_told
 from analyze.toys.verdicts.record import answered
 from train.configfile import read_toml
 from train.errors import BadInput
@@ -32,6 +35,8 @@ TOYS = [f"4.{number}" for number in range(1, 21)]
 """The problems that toys answer."""
 MOST_LINES = 12
 """Variants in a figure of replicas."""
+DOTS_APART = 60
+"""Dots that lie side by side over the width of a figure."""
 MARKED = re.compile(r"(<!-- made: (?P<name>[a-z-]+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 
 
@@ -112,9 +117,12 @@ def by_rule(finding: Finding, facts: dict[str, Any]) -> str:
 
 
 def in_words(statistic: str) -> str:
-    """What a statistic is; a measure's own words for its name."""
+    """What a statistic is; a measure's own words for its name, up to where they explain its range."""
     name = statistic.split(",", maxsplit=1)[0]
-    return f"{MEASURES[name].says.rstrip('.')} (`{name}`)" if name in MEASURES else statistic
+    if name not in MEASURES:
+        return statistic
+    says = re.split(r"[:;]\s|(?<=[a-z)\d])\.\s+(?=[A-Z])", MEASURES[name].says.rstrip("."), maxsplit=1)[0]
+    return f"{says} (`{name}`)"
 
 
 def first_sentence(text: str) -> str:
@@ -145,16 +153,29 @@ def replicas_drawn(table: pl.DataFrame, statistic: str) -> str:
     with look():
         canvas = Canvas(figsize=(6.5, 1.1 + 0.28 * len(variants)), layout="constrained")
         axes = canvas.subplots()
+        shown = table.filter(pl.col("variant").is_in(variants))
+        both = pl.concat([shown["null"], shown["statistic"]]).drop_nans().to_numpy()
+        near = float(np.ptp(both)) / DOTS_APART if len(both) else 0.0
         for line, variant in enumerate(variants):
-            own = table.filter(pl.col("variant") == variant)
-            rows = [line] * own.height
+            own = shown.filter(pl.col("variant") == variant)
             labels = (None, None) if line else ("under the null", "replicas")
-            axes.plot(own["null"], rows, "|", color=FAINT, ms=12, label=labels[0])
-            axes.plot(own["statistic"], rows, "o", color=COLOURS[0], ms=3, alpha=0.7, label=labels[1])
+            axes.plot(own["null"], [line] * own.height, "|", color=FAINT, ms=16, label=labels[0])
+            rows = line + side_by_side(own["statistic"].to_numpy(), near)
+            axes.plot(own["statistic"], rows, "o", color=COLOURS[0], ms=3, alpha=0.8, label=labels[1])
         name_lines(axes, [variant.partition(", ")[2][:60] or variant for variant in variants])
         axes.set_xlabel(statistic if len(statistic) <= 60 else "statistic")
         canvas.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
         return svg_of(canvas)
+
+
+def side_by_side(values: Float[ndarray, " replica"], near: float) -> Float[ndarray, " replica"]:
+    """How far from its line each dot lies, so that replicas of the same value are seen side by side: -.4 to .4."""
+    places = np.round(values / near) if near > 0 else np.zeros(len(values))
+    offsets = np.zeros(len(values))
+    for place in np.unique(places[~np.isnan(places)]):
+        (these,) = np.nonzero(places == place)
+        offsets[these] = (np.arange(len(these)) - (len(these) - 1) / 2) * min(0.1, 0.8 / len(these))
+    return offsets
 
 
 def verdicts(sources: Sources) -> str:
@@ -199,11 +220,11 @@ def experiments(sources: Sources) -> str:
 
 
 def known(sources: Sources) -> str:
-    """The table of published results."""
+    """The table of published results, and below it why some did not hold and what differs from what was published."""
     path = sources.toys / "known.json"
     if not path.is_file():
         return "Not compared yet: `polysem toy-known`."
-    return known_table(read_json(path, MAX_BYTES)).markdown().replace("\\`", "`")
+    return known_told(read_json(path, MAX_BYTES)).replace("\\`", "`")
 
 
 def trials(sources: Sources) -> str:

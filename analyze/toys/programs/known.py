@@ -82,8 +82,8 @@ def collisions(run: ProgramRun) -> list[Compared]:
                 f"slope within {NEAR} of {published:g}",
                 COLLISION_SIZES,
                 f"too few shared neurons: the interval reaches {ours.high - ours.mean:.2f} above and "
-                f"{ours.mean - ours.low:.2f} below, and one of {NEAR} takes some 25 times the replicas; besides, the law is "
-                f"for n much below m, and at these sizes pairing by chance has a slope of {expected:.2f}",
+                f"{ours.mean - ours.low:.2f} below, and {NEAR} takes some 25 times the replicas; besides, the law "
+                f"is for n much below m, and at these sizes pairing by chance has a slope of {expected:.2f}",
             )
         )
     ratio = counted_over_expected(sizes, counts)
@@ -103,7 +103,7 @@ def collisions(run: ProgramRun) -> list[Compared]:
 
 
 def expected_shared(features: int, neurons: int) -> float:
-    """Neurons with a feature of either sign, where each feature picks a neuron and a sign by chance: n^2 / 4m for few."""
+    """Neurons with a feature of either sign, where each feature picks a neuron and a sign by chance."""
     return neurons * (1 - np.exp(-features / (2 * neurons))) ** 2
 
 
@@ -207,8 +207,8 @@ def fourth_power(run: ProgramRun) -> list[Compared]:
             0.08 <= size.mean <= 0.16,
             ".08 to .16",
             ACTIVE,
-            "no publication with this figure could be found, and so not which probability it is for or whether it is an "
-            "answer at all: answers fall as more features are active (here: .55 at p = .004, .44 at .02)",
+            "no publication with this figure could be found, and so not which probability it is for or whether it is "
+            "an answer at all: answers fall as more features are active (here: .55 at p = .004, .44 at .02)",
         ),
     ]
 
@@ -297,11 +297,11 @@ def psi_against_truth(run: ProgramRun) -> list[Compared]:
             everywhere,
             everywhere.mean > 0.94,
             "r above .94",
-            f"truth: squared norm of W over its dimensions; an autoencoder of {PSI_DICTIONARY.latents} latents with an L1 "
-            f"penalty of {PSI_DICTIONARY.l1:g}; the published settings for toys are not known to us",
-            "where many features are active at once (p = .5 and .2: twenty and eight in ten dimensions) there is nothing "
-            "sparse to find, and the autoencoder spreads over all its latents; other penalties and sizes, and the "
-            "autoencoder of the published code, do no better (r -.74 to .66: benchmarks/toy_psi.py)",
+            f"truth: squared norm of W over its dimensions; an autoencoder of {PSI_DICTIONARY.latents} latents with an "
+            f"L1 penalty of {PSI_DICTIONARY.l1:g}; the published settings for toys are not known to us",
+            "where many features are active at once (p = .5 and .2: twenty and eight in ten dimensions) there is "
+            "nothing sparse to find, and the autoencoder spreads over all its latents; other penalties and sizes, and "
+            "the autoencoder of the published code, do no better (r -.74 to .66: benchmarks/toy_psi.py)",
         ),
         Compared(
             f"the same, where at most {PSI_SPARSE:g} of the features is active",
@@ -343,10 +343,10 @@ def two_heads(run: ProgramRun) -> list[Compared]:
             mean_interval(two.tolist()),
             bool(np.median(two) <= SOLVED),
             f"at least half of the replicas at most {SOLVED}",
-            f"{int((two <= SOLVED).sum())} of {len(two)} replicas; heads are tables of tokens by tokens here, one-hot and "
-            "without the embeddings and narrow heads of a transformer",
-            "the others rest in local minima with two to five trigrams undone, which other rates and initial scales did "
-            "not avoid; the solution is there, as the row above says, and training from these starts does not reach it",
+            f"{int((two <= SOLVED).sum())} of {len(two)} replicas; heads are tables of tokens by tokens here, one-hot "
+            "and without the embeddings and narrow heads of a transformer",
+            "the others rest in local minima with two to five trigrams undone, which other rates and initial scales "
+            "did not avoid; the solution is there, as the row above says, and training does not reach it",
         ),
         Compared(
             "excess loss of one head, nats",

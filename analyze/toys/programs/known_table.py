@@ -1,6 +1,7 @@
 """Train the set-ups of published results, compare, and write the table of them."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,38 @@ def known_table(records: dict[str, Any]) -> Table:
             for each in records[name]["compared"]
         ],
     )
+
+
+def known_told(records: dict[str, Any]) -> str:
+    """For a page: a narrow table, then a line for each figure that did not hold or was measured otherwise."""
+    rows, reasons, differences = [], [], defaultdict[str, list[str]](list)
+    for name in KNOWN:
+        for each in records[name]["compared"] if name in records else []:
+            source, result = records[name]["source"], each["result"]
+            rows.append(
+                [
+                    ("result", result),
+                    ("published", f"{each['published']}, {source}"),
+                    ("ours", f"{_estimate(each)}, n = {each['n']}"),
+                    ("held", f"{_word(each['held'])}: {each['rule']}"),
+                    ("command", f"`{records[name]['command']}`"),
+                ]
+            )
+            if not each["held"]:
+                reasons.append(f"- **{_sentence(result)}**: {each.get('why') or Compared.why}.")
+            if each["note"]:
+                differences[each["note"]].append(result)
+    parts = [Table.of("", "", rows).markdown()]
+    if reasons:
+        parts.append("What did not hold, and the likely reason:\n\n" + "\n".join(reasons))
+    if differences:
+        lines = [f"- {_sentence('; '.join(results))}: {note}." for note, results in differences.items()]
+        parts.append("What differs from the published set-ups:\n\n" + "\n".join(lines))
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _record(each: Compared) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 
 from analyze.figures import Figure
 from analyze.problems.base import Measured, Measurement
-from analyze.toys.story import PARTS, Sources, first_sentence, tell
+from analyze.toys.story import PARTS, Sources, first_sentence, in_words, side_by_side, tell
 from analyze.toys.verdicts.question import ToyQuestion, toy_rule
 from analyze.toys.verdicts.record import answer
 from train.errors import BadInput
@@ -53,6 +53,24 @@ def test_a_problem_gets_its_verdict_its_number_and_its_figure(sources: Sources) 
     assert "### 4.7 Features that are 0 or 1 (not asked yet)" in text
     assert "`polysem toy 4.7` asks it" in text
     assert tell(sources).read_text() == text, "made again it is the same"
+
+
+def test_dots_of_one_value_lie_side_by_side() -> None:
+    offsets = side_by_side(np.array([5.0, 5.0, 6.0, 5.001, np.nan]), near=0.1)
+    assert sorted(offsets[[0, 1, 3]]) == pytest.approx([-0.1, 0.0, 0.1])
+    assert offsets[2] == offsets[4] == 0
+    many = side_by_side(np.full(100, 0.3), near=0.0)
+    assert len(np.unique(many)) == 100
+    assert np.abs(many).max() <= 0.4
+
+
+def test_a_measure_says_what_it_is_and_leaves_its_range_to_the_table() -> None:
+    assert in_words("loss_over_simple, p = .1") == (
+        "Loss over the lower one of two that need no superposition (`loss_over_simple`)"
+    )
+    assert in_words("features_represented") == "Features with |W_i| > 0.5 (`features_represented`)"
+    assert in_words("interference_within_last_class").endswith("class, 0 to 1 (`interference_within_last_class`)")
+    assert in_words("joint share") == "joint share"
 
 
 def test_the_leading_toy_is_one_that_says_what_the_problem_says(sources: Sources) -> None:

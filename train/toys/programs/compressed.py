@@ -1,9 +1,9 @@
 """Compressed computation (Bhagat et al. 2026, 2606.14673): more ReLUs to compute than neurons, with and without mixing.
 
 The right answer is relu(x) + M x with a fixed symmetric M, active features are uniform in [-1, 1]. Where a sample has
-one active feature, the network W2 relu(W1 x) is positively homogeneous, so that its mean error over values follows from
-its answers to +1 and -1: training sees every sample that there is. Where features are active by chance, several at once,
-samples are drawn.
+one active feature, the network W2 relu(W1 x) is positively homogeneous, so that its mean error over values follows
+from its answers to +1 and -1: training sees every sample that there is. Where features are active by chance, several
+at once, samples are drawn.
 
 One active feature at a time leaves the squared error of the best network undecided: every 50-dimensional projection
 that W2 relu(W1 x) can be has the naive loss, whether it gives 50 features a neuron each or all of them a tenth of an
@@ -78,16 +78,16 @@ def _initial(settings: CompressedSettings, generator: torch.Generator) -> Parame
     }
 
 
-def drawn(settings: CompressedSettings, n: int, generator: torch.Generator) -> Float[Tensor, "n feat"]:
+def drawn(n: int, features: int, probability: float, generator: torch.Generator) -> Float[Tensor, "n feat"]:
     """Samples whose features are active by chance, each by itself."""
-    active = torch.rand(n, settings.features, generator=generator) < settings.probability
-    return active * (2 * torch.rand(n, settings.features, generator=generator) - 1)
+    active = torch.rand(n, features, generator=generator) < probability
+    return active * (2 * torch.rand(n, features, generator=generator) - 1)
 
 
 def _losses(settings: Any, parameters: Parameters, batch: int, generator: torch.Generator) -> Float[Tensor, " rep"]:
     if settings.probability is None:
         return loss_of(settings, errors(settings, parameters))
-    x = drawn(settings, batch, generator)
+    x = drawn(batch, settings.features, settings.probability, generator)
     off = torch.relu(x @ parameters["W1"].mT) @ parameters["W2"].mT - torch.relu(x) - x @ parameters["M"]
     return off.abs().pow(settings.power).sum(2).mean(1)
 
