@@ -13,6 +13,7 @@ from analyze.models.arguments import Collect
 from analyze.probing.arguments import Probe
 from analyze.problems.arguments import AskProblem, ListProblems
 from analyze.report.arguments import Report
+from analyze.rescore.arguments import Rescore
 from analyze.scores.arguments import ListScores, Score
 from analyze.study.arguments import Rates, Study
 from analyze.toys.arguments import ToyKnown, Toys, ToyStory, TryToys
@@ -24,6 +25,7 @@ COMMANDS: dict[str, type[Command]] = {
     "collect": Collect,
     "score": Score,
     "list-scores": ListScores,
+    "rescore": Rescore,
     "labels": PrintLabels,
     "probe": Probe,
     "truth": Truth,

@@ -5,7 +5,7 @@ from train.launch import with_process_settings
 GROUPS = {
     "Everything at once": ("study", "status"),
     "Train and widen": ("prepare", "documents", "run", "widen", "export"),
-    "Look at neurons": ("collect", "score", "list-scores", "labels", "probe", "uses", "fission"),
+    "Look at neurons": ("collect", "score", "list-scores", "labels", "rescore", "probe", "uses", "fission"),
     "Compare and report": ("compare", "report"),
     "Ask an open problem": ("problems", "problem"),
     "Toy models of superposition": ("toy", "toy-pages", "toy-trial", "toy-known", "toy-story"),

@@ -41,7 +41,7 @@ FLOORS = {
         ("nulls", "scores"),
         ("validation", "probing", "fission", "interventions", "dictionary"),
         ("comparison", "toys", "problems"),
-        ("report",),
+        ("report", "rescore"),
         ("study",),
         ("__main__",),
         ("console",),

@@ -193,6 +193,7 @@ def scored_step(
     max_neurons: int | None = None,
     names: Iterable[str] | None = None,
     nulls: Iterable[str] = DEFAULT_NULLS,
+    hooks: Iterable[str] | None = None,
 ) -> list[Path]:
     """The activations directories of a checkpoint, if all of them are collected with these settings and scored.
 
@@ -201,6 +202,7 @@ def scored_step(
     Args:
         names: as for `score_directory`; the seed of the nulls is 0.
         nulls: likewise.
+        hooks: only these; default: all that `collect` takes.
     """
     names, nulls = checked_names(names), checked_nulls(nulls)
     opened = load(checkpoint)
@@ -209,6 +211,7 @@ def scored_step(
         ResultDirectory(results, opened.state["run"], opened.step, layer, hook).path
         for layer in range(opened.config.n_layers)
         for hook in hooks_of(opened.config)
+        if hooks is None or hook in hooks
     ]
     for directory in wanted:
         if not (directory / "meta.json").is_file():
