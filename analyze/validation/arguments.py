@@ -73,6 +73,8 @@ class BenchScores(ReadsTruth):
     """layers of truth: 1 our features, 2 directions in a trained model, 3 what others annotated"""
     neurons: int = 300
     """neurons of one feature in each set, and as many of several"""
+    also: tuple[Path, ...] = ()
+    """--out of finished benchmarks, whose corpora are put on the same page: measured apart, or on another machine"""
     page: Path | None = None
     """also write the page to this file"""
 
@@ -94,6 +96,7 @@ class BenchScores(ReadsTruth):
             layers=tuple(dict.fromkeys(self.layers)),
             n_neurons=self.neurons,
             layer_of_model=self.model_layer,
+            also=self.also,
         )
         say = lambda line: print(line, flush=True)  # noqa: E731
         final = bench_scores(asked, self.out, self.page, sys.argv[2:], say)

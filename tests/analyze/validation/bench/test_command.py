@@ -1,12 +1,14 @@
 """The benchmark as a command: the leaderboard, a score of one's own, and what goes wrong in it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from analyze.validation.bench import command, contestants
+from analyze.validation.bench import command, contestants, store
 from analyze.validation.bench.command import Asked, bench_scores
+from analyze.validation.bench.page import leaderboard
 from analyze.validation.layers.annotated import Annotations
 from tests.analyze.validation.layers.truth import made_up_truth
 from train.errors import BadInput
@@ -85,6 +87,31 @@ def test_a_score_that_fails_is_told_once_in_one_line_and_the_rest_goes_on(made: 
         found = [line for line in lines if line.startswith(f"{name}: ") and told in line]
         assert len(found) == 1, (name, lines)
         assert f"{name} (own): " in text
+
+
+def between(text: str, ends: slice) -> str:
+    """What stands between two headings."""
+    return text[text.index(ends.start) : text.index(ends.stop)]
+
+
+def test_finished_parts_are_read_back_and_stand_on_one_page(made: tuple):
+    finished = store.read(made[4] / "out")
+    assert [len(one.facts.k) for one in finished.sets] == [len(one.facts.single) for one in finished.sets]
+    table = pl.read_parquet((made[0] / "neurons.parquet").read_bytes())
+    first = finished.sets[0].facts
+    assert first.members.sum(axis=1).tolist() == first.k.tolist()
+    assert {feature.half for feature in first.features} == {"tuning"}
+    assert store.long_table(finished).equals(table)
+    text, tables = made[1].read_text(), slice("## By layer", "## How it was made")
+    again = leaderboard(finished, "", "")
+    assert between(again, tables) == between(text, tables)
+    renamed = replace(finished.sets[0], facts=replace(first, name="another"))
+    both = finished.and_then(replace(finished, sets=[*finished.sets, renamed], minutes=1.0))
+    assert len(both.sets) == len(finished.sets) + 1
+    with pytest.raises(BadInput, match="half"):
+        finished.and_then(replace(finished, half="held"))
+    with pytest.raises(BadInput, match="no finished benchmark"):
+        store.read(made[4])
 
 
 def test_a_second_run_finds_its_result(made: tuple):
