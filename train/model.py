@@ -175,7 +175,8 @@ class Transformer(nn.Module):
             self.ln_out = nn.LayerNorm(config.d_model)
             self.head = Linear(config.d_model, config.d_vocab, bias=config.unembed_bias)
         if device != "meta":
-            self.to_empty(device=device)
+            # to_empty() would do the same, and import sympy, which takes longer than a small model does.
+            self._apply(lambda unset: torch.empty(unset.shape, dtype=unset.dtype, device=device))
         if seed is not None:
             initialise(self, seed)
 
