@@ -14,7 +14,7 @@ FLOORS = {
     "train": (
         ("cgroups", "cores", "errors", "interrupt", "launch", "parent"),
         ("commandline", "compressed", "textfiles", "devices", "shipped", "workers"),
-        ("filesystem", "hashes"),
+        ("filesystem", "hashes", "section"),
         ("activations", "attention", "files", "locate", "products", "recompute"),
         ("study_progress",),
         ("config", "configfile"),

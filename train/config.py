@@ -1,21 +1,12 @@
-"""What a TOML file may hold: frozen, typed tables that refuse unknown keys."""
+"""What the TOML file of a run may hold: its model, optimizer, training and widening."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, Strict, field_validator, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from train.errors import BadInput
-from train.textfiles import with_home
+from train.section import MAX_COUNT, Grown, Section, Several, UserPath
 
 if TYPE_CHECKING:
     from train.activations import Activation
@@ -38,73 +29,10 @@ def _known_activation(name: str) -> str:
 ActivationName = Annotated[str, AfterValidator(_known_activation)]
 """A key of `train.activations.ACTIVATIONS`, or `none` for a model of attention alone, without MLPs."""
 
-T = TypeVar("T")
-Several = Annotated[tuple[T, ...], Strict(False)]
-"""A tuple that a file may write as a list; what stands in it stays strict."""
-
 MAX_LAYERS = 64
 MAX_D_MODEL = 16384
 MAX_WIDTH = 2**24
 MAX_N_CTX = 65536
-MAX_COUNT = 2**53
-"""Of tokens, rows and steps: rates and times are floats, which count exactly up to here."""
-
-
-UserPath = Annotated[str, AfterValidator(with_home)]
-"""A path in a TOML file, in which `~` is the home directory unless a folder of this name is there."""
-
-
-class Section(BaseModel):
-    """A frozen table of a TOML file that refuses unknown keys and silent conversions."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _whole_floats_are_ints(cls, values: Any) -> Any:
-        """`tokens = 3e6` is TOML's float: a whole one is taken where only an integer fits."""
-        if not isinstance(values, dict):
-            return values
-        kinds = {name: _numbers_in(field.annotation) for name, field in cls.model_fields.items()}
-        return {key: _whole(value) if kinds.get(key) == {int} else value for key, value in values.items()}
-
-
-class Grown(Section):
-    """A table that got keys after data had been prepared or runs been trained from it.
-
-    Keys in `later` are left out of what is written where they have their defaults, so that the hashes of what was made
-    before stay what they are.
-    """
-
-    later: ClassVar[frozenset[str]] = frozenset()
-
-    @model_serializer(mode="wrap")
-    def _without_later_defaults(self, handler: Any) -> dict[str, Any]:
-        fields = type(self).model_fields
-        return {
-            key: value
-            for key, value in handler(self).items()
-            if (key not in self.later or getattr(self, key) != fields[key].default) and key not in self._unsaid()
-        }
-
-    def _unsaid(self) -> frozenset[str]:
-        """Further keys that say nothing here."""
-        return frozenset()
-
-
-def _numbers_in(annotation: Any) -> set[type]:
-    """Which of int and float a key may hold, alone or in a list."""
-    if annotation in (int, float):
-        return {annotation}
-    return set().union(*map(_numbers_in, getattr(annotation, "__args__", ())))
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)(map(_whole, value))
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_COUNT else value
 
 
 class ModelConfig(Section):

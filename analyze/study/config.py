@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from analyze.nulls import DEFAULT_NULLS
 from analyze.scores import PRIMARY
-from train.config import Section, Several, UserPath
 from train.errors import did_you_mean
+from train.section import Section, Several, UserPath
 
 
 class AnalysisConfig(Section):

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from train.config import MAX_COUNT, Grown, Several, UserPath
+from train.section import MAX_COUNT, Grown, Several, UserPath
 from train.textfiles import check_encoding
 
 

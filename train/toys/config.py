@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from train.config import Section, Several
 from train.errors import did_you_mean
+from train.section import Section, Several
 from train.toys.arm_config import ArmConfig
 from train.toys.experiment import About, Expectation
 from train.toys.features_config import FeaturesConfig, Importance, Probability

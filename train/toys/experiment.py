@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from train.config import Section
+from train.section import Section
 
 
 class About(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from train.config import Section, Several
+from train.section import Section, Several
 
 MAX_FEATURES = 10_000
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from train.config import Section, Several
+from train.section import Section, Several
 from train.toys.settled import LEAST_POINTS
 
 MAX_REPLICAS = 100_000

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from train.config import Section, Several
+from train.section import Section, Several
 
 TargetFunction = Literal[
     "identity", "abs", "square", "relu", "and", "or", "xor", "max", "max_abs", "product", "one_hot", "argmax", "which"

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from train.config import Section
+from train.section import Section
 
 NullKind = Literal["number", "instance", "toy", "untrained", "rotation", "permutation"]
 

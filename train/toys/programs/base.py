@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.config import Section
+from train.section import Section
 
 Parameters = dict[str, Tensor]
 """By name, [rep ...]: replicas never interact, so that the gradient of the sum of their losses is each one's own."""

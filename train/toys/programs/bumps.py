@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from train.config import Section
+from train.section import Section
 from train.toys.programs.base import Parameters, Program
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from train.config import Section
+from train.section import Section
 from train.toys.programs.base import Parameters, Program
 
 

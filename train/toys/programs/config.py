@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
-from train.config import Section
 from train.configfile import load_config, read_toml, validate
 from train.errors import BadInput, did_you_mean
+from train.section import Section
 from train.toys.experiment import About
 from train.toys.programs.base import Program
 from train.toys.programs.catalogue import PROGRAMS

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from train.config import Section
+from train.section import Section
 from train.toys.programs.base import Parameters, Program
 
 MAX_BITS = 12

@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from train.config import Section
 from train.configfile import differences, load_config, to_toml
 from train.errors import BadInput, Diverged, EnvironmentProblem, Stopped, one_line
 from train.files import (
@@ -33,6 +32,7 @@ from train.files import (
 )
 from train.interrupt import Interruptible
 from train.parquet import read_parquet, write_parquet
+from train.section import Section
 from train.tensors import read_tensors, write_tensors
 from train.toys.programs.base import Parameters, initial
 from train.toys.programs.config import ProgramConfig, checked, load_program
