@@ -54,7 +54,10 @@ class VerdictConfig(Section):
     def _numbers(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {key: float(v) if type(v) is int else v for key, v in value.items()}
+        try:
+            return {key: float(v) if type(v) is int else v for key, v in value.items()}
+        except OverflowError:
+            raise ValueError(f"{value}: holds a number that is too large") from None
 
     @field_validator("doubts", mode="before")
     @classmethod

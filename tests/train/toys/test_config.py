@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from train.configfile import keys_of, load_config, to_toml, validate
 from train.errors import BadInput
 from train.toys.config import SweepConfig, ToyConfig
+from train.toys.listing import SHIPPED
 
 TOY = """
 [about]
@@ -433,6 +434,14 @@ def test_any_value_of_a_key_gives_a_toy_or_bad_input(data: st.DataObject):
     except BadInput:
         return
     assert validate(ToyConfig, tomllib.loads(to_toml(config)), "read back") == config
+
+
+@pytest.mark.parametrize("key", ["where", "minus"])
+def test_a_whole_number_that_no_float_holds_is_bad_input(key: str):
+    values = tomllib.loads((SHIPPED / "abs-independent.toml").read_text())
+    values["verdict"][key] = {"probability": 10**400}
+    with pytest.raises(BadInput, match=f"verdict.{key}: .*too large"):
+        validate(ToyConfig, values, "large")
 
 
 def test_features_that_exclude_each_other_may_have_their_probability_swept_alone(toy_file: Path):
