@@ -1,5 +1,6 @@
 """What every table of a TOML file is: frozen, typed, without unknown keys; numbers and paths as a user writes them."""
 
+from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Strict, model_serializer, model_validator
@@ -31,8 +32,10 @@ class Section(BaseModel):
         """`tokens = 3e6` is TOML's float: a whole one is taken where only an integer fits."""
         if not isinstance(values, dict):
             return values
-        kinds = {name: _numbers_in(field.annotation) for name, field in cls.model_fields.items()}
-        return {key: _whole(value) if kinds.get(key) == {int} else value for key, value in values.items()}
+        keys = _whole_keys(cls)
+        return {
+            key: _whole(value) if key in keys and type(value) is not int else value for key, value in values.items()
+        }
 
 
 class Grown(Section):
@@ -56,6 +59,12 @@ class Grown(Section):
     def _unsaid(self) -> frozenset[str]:
         """Further keys that say nothing here."""
         return frozenset()
+
+
+@cache
+def _whole_keys(table: type[BaseModel]) -> frozenset[str]:
+    """Keys where only an integer fits, alone or in a list."""
+    return frozenset(name for name, field in table.model_fields.items() if _numbers_in(field.annotation) == {int})
 
 
 def _numbers_in(annotation: Any) -> set[type]:
