@@ -1,13 +1,12 @@
 """The rules of the shipped toys: every one can be asked, and is tried where the truth is known."""
 
-from itertools import product
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from analyze.problems.catalogue import entries
-from analyze.problems.verdict import judge
 from analyze.toys.measures import measure_named
 from analyze.toys.reading import Reading
 from analyze.toys.trials import places
@@ -58,17 +57,10 @@ def test_every_rule_can_be_tried_or_says_why_not() -> None:
     assert len({each.question.problem for each in TRIALS.values()}) >= 15
 
 
-@pytest.mark.parametrize(("name", "seed"), list(product(ASKING, (0, 19))))
-def test_a_rule_finds_what_was_built_and_not_what_was_not(name: str, seed: int) -> None:
-    tried = TRIALS[name]
-    assert judge(tried.question, tried.planted(seed)).verdict == "yes"
-    assert judge(tried.question, tried.null(seed)).verdict != "yes"
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("each", trials(), ids=lambda each: each.name)
-def test_a_rule_holds_on_twenty_cases_of_either_kind(each: ToyTrials) -> None:
-    assert try_one_toy(each).holds
+def test_a_rule_finds_what_was_built_and_not_what_was_not(each: ToyTrials) -> None:
+    """Five cases of either kind: every planted one, and no null one. `polysem toy-trial` tries twenty."""
+    assert try_one_toy(replace(each, n=5)).holds
 
 
 def test_the_basis_is_seen_where_features_lie_on_axes_and_only_there() -> None:
