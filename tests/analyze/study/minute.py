@@ -27,9 +27,7 @@ STUDY = """
 base = "{base}"
 seeds = [0]
 [variants.narrow]
-[arms.wide]
-start = "narrow"
-widen = {{ layers = [0], factor = 2, noise = "zero_sum", sigma = 0.1 }}
+{arm}
 [analysis]
 sample_tokens = 4000
 scores = ["k_eff"]
@@ -37,12 +35,19 @@ nulls = ["rotated"]
 """
 
 
-def minute_study(directory: Path, tokens: int = 20 * 64, checkpoint_every: int = 10) -> Path:
-    """Its TOML, beside its base run and its data."""
+ARM = """
+[arms.wide]
+start = "narrow"
+widen = { layers = [0], factor = 2, noise = "zero_sum", sigma = 0.1 }
+"""
+
+
+def minute_study(directory: Path, tokens: int = 20 * 64, checkpoint_every: int = 10, widens: bool = True) -> Path:
+    """Its TOML, beside its base run and its data: four tasks, and three more where it `widens`."""
     if not (directory / "data").exists():
         _prepare(directory)
     (directory / "run.toml").write_text(RUN.format(data=directory / "data", tokens=tokens, every=checkpoint_every))
-    (directory / "minute.toml").write_text(STUDY.format(base=directory / "run.toml"))
+    (directory / "minute.toml").write_text(STUDY.format(base=directory / "run.toml", arm=ARM if widens else ""))
     return directory / "minute.toml"
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +16,14 @@ import pytest
 
 from analyze.study.processes import Ended, Stage
 from analyze.study.records import Record, claimed, read_record, wait_for_claims, write_record
+from analyze.study.run import run_study
 from analyze.study.scheduler import StudyCommand
 from analyze.study.scheduler_dask import local_workers
 from analyze.study.scheduler_slurm import require_none_queued, script_of, stages_of
 from analyze.study.tasks import Task
 from tests.analyze.study import slurm
 from tests.analyze.study.minute import minute_study, numbers_of
-from tests.commands import Command
+from tests.commands import TRACEBACK, Command, Said
 from train.checkpoint import load, steps
 from train.errors import BadInput, EnvironmentProblem
 from train.parquet import read_parquet
@@ -32,25 +33,33 @@ SECONDS = 900
 """Of patience with a busy machine."""
 
 
-def study(toml: Path, out: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def study_elsewhere(toml: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own: dask keeps what it started in a process."""
     return subprocess.run(
-        [*study_words(toml, out), *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        cwd=ROOT,
-        env={**os.environ, **environ},
+        [*study_words(toml, out), *words], check=False, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT
     )
+
+
+@pytest.fixture
+def study(analyze_command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Said]:
+    """`polysem study TOML --out OUT WORDS` in this process, with variables of the environment by keyword."""
+
+    def call(toml: Path, out: Path, *words: str, **environ: str) -> Said:
+        with monkeypatch.context() as patch:
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            return analyze_command("study", toml, "--out", out, *words)
+
+    return call
 
 
 def study_words(toml: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "analyze", "study", str(toml), "--out", str(out)]
 
 
-def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
-    assert "Traceback" not in done.stderr, done.stderr
-    return [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+def errors(said: str) -> list[str]:
+    assert TRACEBACK not in said, said
+    return [line for line in said.splitlines() if line.startswith("error: ")]
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +75,7 @@ def toml(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def plain(toml: Path, root: Path) -> dict[str, object]:
     """The numbers of the study without a scheduler."""
-    done = study(toml, root / "plain")
-    assert done.returncode == 0, done.stderr
+    run_study(toml, root / "plain", [])
     numbers = numbers_of(root / "plain")
     assert len(numbers) == 2 * 7 + 3 + 1  # steps of two runs, scored steps, the comparison
     (path,) = (root / "plain/results/minute").glob("wide-s0/*/*/scores.parquet")
@@ -89,16 +97,16 @@ def wait_for_jobs(environ: dict[str, str], n: int) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_a_study_through_sbatch_has_the_numbers_of_a_plain_one(toml, root, plain):
+def test_a_study_through_sbatch_has_the_numbers_of_a_plain_one(toml, root, plain, study):
     environ, out = slurm.install(root / "slurm"), root / "by-slurm"
     done = study(toml, out, "--scheduler", "slurm", "--sbatch=--partition cpu", **environ)
-    assert done.returncode == 0, done.stderr
-    ids = [line.split()[2].rstrip(":") for line in done.stdout.splitlines() if line.startswith("submitted job")]
+    assert done.code == 0, done.err
+    ids = [line.split()[2].rstrip(":") for line in done.out.splitlines() if line.startswith("submitted job")]
     assert ids == ["1001", "1002", "1003", "1004", "1005", "1006"]
-    assert "submitted job 1003: train wide-s0; after 1001" in done.stdout
+    assert "submitted job 1003: train wide-s0; after 1001" in done.out
     again = study(toml, out, **environ)  # while they run
-    assert again.returncode == 2
-    assert "of this study wait or run on Slurm" in errors(again)[0]
+    assert again.code == 2
+    assert "of this study wait or run on Slurm" in errors(again.err)[0]
     assert set(wait_for_jobs(environ, 6).values()) == {"COMPLETED"}, logs(out)
     assert numbers_of(out) == plain
     asked = json.loads((root / "slurm/spool/1004.json").read_text())["options"]
@@ -108,8 +116,8 @@ def test_a_study_through_sbatch_has_the_numbers_of_a_plain_one(toml, root, plain
     assert len(record["processes"]) == 7
     assert {line["stage"] for line in record["stages"]} == {"train", "collect", "score", "fission", "compare", "report"}
     found = study(toml, out, **environ)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.count("found, ") >= 8
+    assert found.code == 0, found.err
+    assert found.out.count("found, ") >= 8
     assert numbers_of(out) == plain
 
 
@@ -118,13 +126,13 @@ def logs(out: Path) -> str:
 
 
 @pytest.mark.slow
-def test_jobs_behind_a_failed_one_are_cancelled_and_a_plain_start_goes_on(toml, root, plain):
+def test_jobs_behind_a_failed_one_are_cancelled_and_a_plain_start_goes_on(toml, root, plain, study):
     environ, out = slurm.install(root / "failing"), root / "begun-by-slurm"
     broken = out / "checkpoints/minute/wide-s0"
     broken.mkdir(parents=True)
     (broken / "mine.txt").write_text("not a run")
     done = study(toml, out, "--scheduler", "slurm", "--jobs", "1", **environ)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     states = wait_for_jobs(environ, 6)
     assert states == {
         "1001": "COMPLETED",
@@ -138,19 +146,19 @@ def test_jobs_behind_a_failed_one_are_cancelled_and_a_plain_start_goes_on(toml, 
     before = {path: path.stat().st_mtime_ns for path in (out / "checkpoints/minute/narrow-s0").glob("step-*")}
     shutil.rmtree(broken)
     gone_on = study(toml, out, **environ)
-    assert gone_on.returncode == 0, gone_on.stderr
-    assert "found, held-out" in gone_on.stdout
+    assert gone_on.code == 0, gone_on.err
+    assert "found, held-out" in gone_on.out
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert numbers_of(out) == plain
 
 
 @pytest.mark.slow
-def test_an_sbatch_that_refuses_leaves_nothing_submitted(toml, root):
+def test_an_sbatch_that_refuses_leaves_nothing_submitted(toml, root, study):
     environ, out = slurm.install(root / "refusing"), root / "refused"
     (root / "refusing/spool/refused").write_text("fission")
     done = study(toml, out, "--scheduler", "slurm", **environ)
-    assert done.returncode == 3
-    assert "Invalid account" in errors(done)[0]
+    assert done.code == 3
+    assert "Invalid account" in errors(done.err)[0]
     states = wait_for_jobs(environ, 4)
     assert [states[number] for number in ("1002", "1003", "1004")] == ["CANCELLED"] * 3  # the first one ran already
     assert not (out / "results/minute/jobs/slurm.json").exists()
@@ -280,7 +288,7 @@ def test_a_task_is_run_by_one_process_at_a_time(tmp_path):
 
 @pytest.mark.slow
 def test_a_study_on_a_dask_cluster_of_this_machine_has_the_numbers_of_a_plain_one(toml, root, plain):
-    done = study(toml, root / "by-dask", "--scheduler", "dask", "--jobs", "2")
+    done = study_elsewhere(toml, root / "by-dask", "--scheduler", "dask", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert numbers_of(root / "by-dask") == plain
@@ -353,9 +361,8 @@ LONG = 2000 * 64
 def long_plain(root: Path) -> tuple[Path, dict[str, object]]:
     """A study that trains for seconds, and its numbers when run plainly."""
     (root / "long").mkdir()
-    toml = minute_study(root / "long", LONG, checkpoint_every=1000)
-    done = study(toml, root / "long/plain")
-    assert done.returncode == 0, done.stderr
+    toml = minute_study(root / "long", LONG, checkpoint_every=1000, widens=False)
+    run_study(toml, root / "long/plain", [])
     return toml, numbers_of(root / "long/plain")
 
 
@@ -372,7 +379,7 @@ def test_a_stage_of_a_killed_dask_worker_runs_again_on_another(long_plain, root,
 
 
 @pytest.mark.slow
-def test_a_lost_dask_scheduler_is_one_line_and_a_plain_start_goes_on(long_plain, root, tmp_path):
+def test_a_lost_dask_scheduler_is_one_line_and_a_plain_start_goes_on(long_plain, root, tmp_path, study):
     toml, expected = long_plain
     out = root / "long/lost"
     with cluster(tmp_path, 1) as (address, (scheduler, _)):
@@ -387,7 +394,7 @@ def test_a_lost_dask_scheduler_is_one_line_and_a_plain_start_goes_on(long_plain,
     assert not alive
     assert load(out / "checkpoints/minute/narrow-s0").step >= 4
     done = study(toml, out, "--jobs", "1")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert numbers_of(out) == expected
 
 
@@ -412,9 +419,9 @@ def test_a_stage_that_fails_on_dask_has_its_own_line_and_code(toml, root, tmp_pa
     broken.mkdir(parents=True)
     (broken / "mine.txt").write_text("not a run")
     with cluster(tmp_path, 1) as (address, _):
-        done = study(toml, out, "--scheduler", "dask", "--address", address)
+        done = study_elsewhere(toml, out, "--scheduler", "dask", "--address", address)
     assert done.returncode == 2
-    assert errors(done) == [f"error: {broken}: is taken by something that is not a run; choose another --out"]
+    assert errors(done.stderr) == [f"error: {broken}: is taken by something that is not a run; choose another --out"]
 
 
 @pytest.mark.slow
@@ -438,7 +445,7 @@ def test_a_cluster_of_this_machine_has_as_many_workers_as_cores_and_memory_allow
 
 
 @pytest.mark.slow
-def test_a_study_that_is_stopped_and_gone_on_with_by_other_jobs_has_the_same_numbers(long_plain, root):
+def test_a_study_that_is_stopped_and_gone_on_with_by_other_jobs_has_the_same_numbers(long_plain, root, study):
     toml, expected = long_plain
     out = root / "long/jobs"
     process = started(toml, out, "--jobs", "1")
@@ -447,5 +454,5 @@ def test_a_study_that_is_stopped_and_gone_on_with_by_other_jobs_has_the_same_num
     assert process.returncode == 75, said
     assert 4 <= load(out / "checkpoints/minute/narrow-s0").step < 2000
     done = study(toml, out, "--jobs", "2")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert numbers_of(out) == expected
