@@ -21,17 +21,14 @@ from train.errors import BadInput
 from train.files import read_manifest
 from train.parquet import read_parquet
 
-NEIGHBOURS = {"x[1]": "x1", "br*": "brother", "wh?t": "what"}
-"""Names that are patterns, and the name of a neighbour that each matches."""
-NAMES = (
-    *NEIGHBOURS,
-    "-x",
-    "--help",
-    "~",
-    "s3:two words\nand 'quotes\" $(touch pwned); %s {0} <b>&amp;#1%20?",
-    "m\u00fcn-u\u0308-\u6f22\u5b57-\U0001f986",
-    "x" * 200,
-)
+PATTERN = "-x[1]*wh?t"
+"""A pattern that begins like an option."""
+NEIGHBOURS = {PATTERN: ("-x1-what", "-x[1]other-what")}
+"""Names that are patterns, and the names of neighbours that they match, the second where brackets mean themselves."""
+ODD = "s3:two words\nand 'quotes\" $(touch pwned); %s {0} <b>&amp;#1%20? m\u00fcn-u\u0308-\u6f22\u5b57-\U0001f986"
+"""An address, markup, commands, and letters beyond ASCII, composed and not."""
+LONG = "x" * 200
+NAMES = (PATTERN, "--help", "~", ODD, LONG)
 
 
 def as_word(path: str) -> str:
@@ -101,8 +98,8 @@ def place(request: pytest.FixtureRequest, plain: Path, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     name = request.param
     write_inputs(Path(name))
-    if name in NEIGHBOURS:
-        shutil.copytree(plain, NEIGHBOURS[name])
+    for neighbour in NEIGHBOURS.get(name, ()):
+        shutil.copytree(plain, neighbour)
     return Path(name)
 
 
@@ -110,7 +107,7 @@ def check(place: Path, plain: Path, results: Path, run: Path) -> None:
     """The numbers of the plain names, and nothing outside of `place` but the neighbour."""
     assert weights(run) == weights(plain / "gelu-s0")
     assert numbers(results / "gelu-s0").equals(numbers(plain / "results"))
-    assert sorted(os.listdir()) == sorted({place.name, NEIGHBOURS.get(place.name, place.name)})
+    assert sorted(os.listdir()) == sorted({place.name, *NEIGHBOURS.get(place.name, ())})
 
 
 @pytest.mark.parametrize("place", NAMES, indirect=True)
@@ -127,7 +124,7 @@ def test_every_command_takes_paths_of_any_name(
     assert table["variant"].to_list() == ["gelu"]
 
 
-@pytest.mark.parametrize("place", ["br*", "-x", NAMES[-3], NAMES[-1]], indirect=True)
+@pytest.mark.parametrize("place", [PATTERN, ODD, LONG], indirect=True)
 def test_a_study_lies_under_any_name(place: Path, plain: Path, analyze_command: Command) -> None:
     (place / "study.toml").rename(place / f"{place}.toml")
     for turn in range(2):
@@ -139,7 +136,7 @@ def test_a_study_lies_under_any_name(place: Path, plain: Path, analyze_command: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["-x"], indirect=True)
+@pytest.mark.parametrize("place", [PATTERN], indirect=True)
 def test_a_launcher_is_given_words_that_are_no_options(place: Path, plain: Path, analyze_command: Command) -> None:
     launch = f"--launch={shlex.quote(sys.executable)}"
     said = analyze_command("study", f"./{place}/study.toml", f"--out={place}", launch)
@@ -150,7 +147,7 @@ def test_a_launcher_is_given_words_that_are_no_options(place: Path, plain: Path,
 TOY = Path(__file__).parents[1] / "configs" / "toy" / "abs-20-10.toml"
 
 
-@pytest.mark.parametrize("place", ["br*", "-x", NAMES[-3], NAMES[-2]], indirect=True)
+@pytest.mark.parametrize("place", [PATTERN, ODD], indirect=True)
 def test_a_toy_and_its_pages_lie_under_any_name(place: Path, train_command: Command, analyze_command: Command) -> None:
     word = as_word(str(place))
     (place / f"{place}.toml").write_text(TOY.read_text())
