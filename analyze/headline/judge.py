@@ -76,7 +76,7 @@ def worth(judged: Judged, one_from: float, several_to: float) -> Worth:
         at_equal_rate=pairs,
         n_pairs=len(a),
         by_rate=auroc(-judged.firing_rate, one),
-        with_rate=rank_correlation(judged.p[alone], judged.firing_rate[alone]),
+        with_rate=_rank_correlation(judged.p[alone], judged.firing_rate[alone]),
         wrongly=wrong / n_several if n_several else nan,
         wrongly_high=wilson(float(wrong), float(n_several))[1] if n_several else nan,
         rightly=float(called_one[one].mean()) if one.any() else nan,
@@ -84,7 +84,7 @@ def worth(judged: Judged, one_from: float, several_to: float) -> Worth:
     )
 
 
-def rank_correlation(a: Float[ndarray, " n"], b: Float[ndarray, " n"]) -> float:
+def _rank_correlation(a: Float[ndarray, " n"], b: Float[ndarray, " n"]) -> float:
     """Spearman's; NaN where either does not vary."""
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return nan

@@ -51,9 +51,9 @@ def by_variant(figures: Sequence[LayerFigures]) -> dict[str, list[LayerFigures]]
     return {name: groups[name] for name in first}
 
 
-def _over(values: Sequence[float], digits: int = 2) -> str:
-    """Mean [95 % t interval]: each seed."""
-    estimate = mean_interval(values)
+def _over(values: Sequence[float], least: float = 0.0, digits: int = 2) -> str:
+    """Mean [95 % t interval]: each seed; between `least` and 1."""
+    estimate = mean_interval(values).clipped(least, 1.0)
     inside = f" [{number(estimate.low, digits)}, {number(estimate.high, digits)}]" if estimate.has_interval else ""
     return f"{number(estimate.mean, digits)}{inside}: {', '.join(number(value, digits) for value in values)}"
 
@@ -124,7 +124,7 @@ def _beside_k_eff(groups: dict[str, list[LayerFigures]]) -> Table:
             for k_eff in K_EFF
             for verdict in VERDICTS
         ]
-        rows.append([("variant", name), *cells, ("rank correlation", _over([g.k_eff_correlation for g in own]))])
+        rows.append([("variant", name), *cells, ("rank correlation", _over([g.k_eff_correlation for g in own], -1.0))])
     caption = (
         "Neurons of all seeds by what K_eff says (one word rule, several, no figure) and what P(one feature) says (one "
         "feature, several, cannot tell); and the rank correlation of P with 1 / K_eff. disagreements.md shows some."
