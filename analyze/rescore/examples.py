@@ -73,7 +73,7 @@ def _card(number_of: int, cell: Cell, acts: Activations, text: Text, row: dict[s
     if acts.bands is not None:
         parts.append(acts.bands.filter(own & pl.col("band").is_in(HALF_BANDS)).sort("rank", "band").head(N_HALF))
     for part, label in zip(parts, ("", "(half) ")):
-        lines += [f"- {label}{number(each['activation'])}: {_passage(text, each)}" for each in part.to_dicts()]
+        lines += [f"- {label}{each['activation']:.3g}: {_passage(text, each)}" for each in part.to_dicts()]
     return [*lines, ""]
 
 

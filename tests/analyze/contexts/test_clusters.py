@@ -43,6 +43,14 @@ def test_the_share_of_random_tokens_below_is_the_auroc():
     assert chance_above(above, np.sort(below)[None]).mean() == pytest.approx(expected)
 
 
+def test_values_that_random_tokens_share_count_half_of_those():
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 6, (40, 3)).astype(np.float32)
+    below = np.sort(rng.integers(1, 5, (3, 90)).astype(np.float32), axis=1)
+    counted = (below[None] < values[:, :, None]).mean(axis=2) + (below[None] == values[:, :, None]).mean(axis=2) / 2
+    assert chance_above(values, below) == pytest.approx(counted, abs=1e-12)
+
+
 def test_a_probe_of_one_heap_does_not_find_another_but_its_own():
     """Two directions at right angles: one's probe leaves the other's firings among random tokens."""
     rng = np.random.default_rng(1)
