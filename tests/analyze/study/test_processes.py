@@ -120,7 +120,7 @@ def test_a_task_larger_than_all_memory_still_runs_alone(tmp_path):
 def test_a_failure_keeps_its_words_and_code_and_stops_the_others_in_order(tmp_path, error):
     said: list[tuple[str, str]] = []
     tasks = [
-        task("long", partial(sleep, tmp_path, "long", 60), seconds=9.0),
+        task("long", partial(sleep, tmp_path, "long", 600), seconds=9.0),
         task("bad", partial(fail, error)),
         task("never", partial(write, tmp_path, "never", 0.0), needs=("bad",)),
     ]
@@ -128,7 +128,7 @@ def test_a_failure_keeps_its_words_and_code_and_stops_the_others_in_order(tmp_pa
     with pytest.raises(TaskFailed) as failure:
         run(tasks, on_text=lambda stream, text: said.append((stream, text)))
     assert (str(failure.value), failure.value.exit_code) == (str(error), error.exit_code)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300
     assert ("stdout", "before it failed") in said
     assert (tmp_path / "long.stopped").exists() or not (tmp_path / "long.pid").exists()
     assert not (tmp_path / "never").exists()
@@ -143,7 +143,7 @@ def require_gone(directory: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda number: number.name)
 def test_a_process_that_the_system_kills_is_one_line(tmp_path, number):
     with pytest.raises(EnvironmentProblem, match=f"write bad: its process was killed .*{number.name}.*goes on"):
-        run([task("bad", partial(die, number)), task("long", partial(sleep, tmp_path, "long", 60))])
+        run([task("bad", partial(die, number)), task("long", partial(sleep, tmp_path, "long", 600))])
     require_gone(tmp_path)
 
 
@@ -158,7 +158,7 @@ def test_an_interrupt_stops_every_process_in_order(tmp_path):
     threading.Thread(target=interrupt, daemon=True).start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            run([task(name, partial(sleep, tmp_path, name, 60)) for name in "ab"])
+            run([task(name, partial(sleep, tmp_path, name, 600)) for name in "ab"])
     finally:
         signal.signal(signal.SIGINT, before)
     assert len(list(tmp_path.glob("*.stopped"))) == 2
@@ -174,7 +174,7 @@ from tests.analyze.study.test_processes import sleep, task
 
 if __name__ == "__main__":
     out = Path(sys.argv[1])
-    run_tasks([task(name, partial(sleep, out, name, 60)) for name in "ab"], 2, 10**12, lambda task, stage: None)
+    run_tasks([task(name, partial(sleep, out, name, 600)) for name in "ab"], 2, 10**12, lambda task, stage: None)
 """
 
 
@@ -182,7 +182,7 @@ def test_tasks_of_a_study_that_is_killed_stop_too(tmp_path):
     program = tmp_path / "study.py"
     program.write_text(STUDY)
     process = subprocess.Popen([sys.executable, program, tmp_path], cwd=ROOT, env={**os.environ, "PYTHONPATH": "."})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()
@@ -262,7 +262,7 @@ def test_processes_of_a_task_that_spreads_end_with_it(tmp_path, number):
             time.sleep(0.05)
         os.kill(int((tmp_path / "task.pid").read_text()), number)  # pyright: ignore
 
-    spreading = [task("a", partial(spread, tmp_path, 60 if number else 0.1), spreads=True)]
+    spreading = [task("a", partial(spread, tmp_path, 600 if number else 0.1), spreads=True)]
     if number is None:
         run(spreading)
     else:
@@ -270,7 +270,7 @@ def test_processes_of_a_task_that_spreads_end_with_it(tmp_path, number):
         with pytest.raises(EnvironmentProblem if number == signal.SIGKILL else TaskFailed):
             run(spreading)
     assert len(list(tmp_path.glob("worker-*.pid"))) == 2
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while any(alive(path) for path in tmp_path.glob("*.pid")) and time.monotonic() < deadline:
         time.sleep(0.1)
     require_gone(tmp_path)
