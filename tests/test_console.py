@@ -138,7 +138,7 @@ def test_bash_completes_commands_and_options(polysem: Command, tmp_path: Path):
             'function=$(complete -p polysem | sed -E "s/.*-F ([^ ]+).*/\\1/"); '
             f'$function polysem {words[-1]} {words[-2]}; echo "${{COMPREPLY[*]}}"'
         )
-        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=300)
         assert done.stdout.strip() == expected
 
 

@@ -1,5 +1,6 @@
 """Small data and small runs that tests train in a second."""
 
+import socket
 from pathlib import Path
 
 from train.config import RunConfig
@@ -62,3 +63,10 @@ def small_run(data: Path, **over: object) -> RunConfig:
     if "start" in values:
         values.pop("model")
     return validate(RunConfig, values, "test")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on: another worker's test asks for another one."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return asked.getsockname()[1]

@@ -411,7 +411,7 @@ def test_output_that_nobody_reads_any_more_is_no_error(words):
     os.close(reader)
     try:
         command = [sys.executable, "-m", *words]
-        done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+        done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=300)
     finally:
         os.close(writer)
     assert done.stderr == ""
@@ -425,5 +425,5 @@ def test_a_process_started_with_interrupts_ignored_still_stops_at_sigterm():
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "def main():\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(30)\nexit_with_one_line(main, False)"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr.count("\n")) == (Stopped.exit_code, 1)

@@ -107,7 +107,7 @@ def test_a_signal_leaves_no_process_and_one_line(number: int):
     _, err = running.communicate(timeout=120)
     assert running.returncode == 75
     assert len(err.strip().splitlines()) == 1, err
-    assert not psutil.wait_procs(below, timeout=60)[1]
+    assert not psutil.wait_procs(below, timeout=300)[1]
 
 
 def test_workers_end_when_the_process_that_started_them_is_killed():
@@ -119,7 +119,7 @@ def test_workers_end_when_the_process_that_started_them_is_killed():
         assert running.stdout.readline() == running.stdout.readline() == b"started\n"
         below = psutil.Process(running.pid).children(recursive=True)
         running.kill()
-        assert not psutil.wait_procs(below, timeout=60)[1]
+        assert not psutil.wait_procs(below, timeout=300)[1]
 
 
 def test_a_worker_that_begins_after_the_process_that_started_it_was_killed_ends():
