@@ -5,10 +5,12 @@ tokens; its last one is a destination. With probability 1/2 the source of that d
 earlier place: then the right answer is the trigram's, else every answer is equally likely.
 
 "shared": one token is the source of all trigrams (OV-incoherent: what a head moves from the source cannot say which
-destination asks). "own": every trigram has its own source. Embeddings are one-hot and nothing bypasses the heads, as in
-Jermyn, Olah and Henighan 2023 (Attention Head Superposition; its July update has the solution with two heads).
+destination asks). "own": every trigram has its own source. Nothing bypasses the heads, as in Jermyn, Olah
+and Henighan 2023 (Attention Head Superposition; its July update has the solution with two heads). Heads are tables of
+tokens by tokens, or of low rank on embeddings, as a transformer's, which find that solution more often.
 """
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -19,6 +21,9 @@ from torch import Tensor
 from train.section import Section
 from train.toys.programs.base import Parameters, Program
 
+EMBEDDING = 0.3
+"""Standard deviation of embeddings at the start."""
+
 
 class AttentionSettings(Section):
     """The trigrams, and a layer of attention heads without anything else."""
@@ -27,6 +32,11 @@ class AttentionSettings(Section):
     trigrams: int = Field(default=8, ge=2, le=512)
     heads: int = Field(default=2, ge=1, le=64)
     length: int = Field(default=6, ge=2, le=256)
+    embedding: int | None = Field(default=None, ge=1, le=4096)
+    """Dimensions of an embedding of tokens, that heads read and write through as in a transformer; left out: each head
+    is a table of tokens by tokens."""
+    rank: int = Field(default=8, ge=1, le=4096)
+    """Dimensions of a head, where there is an embedding."""
 
 
 def n_tokens(settings: AttentionSettings) -> int:
@@ -53,12 +63,24 @@ def rows(
     return tokens, trigram, there
 
 
+def circuits(parameters: Parameters) -> Parameters:
+    """QK [rep head token token] and OV [rep head token out] of heads, which tables are and others multiply to."""
+    if "E" not in parameters:
+        return parameters
+    E = parameters["E"][:, None]
+    return {
+        "QK": (E @ parameters["Q"]) @ (E @ parameters["K"]).mT,
+        "OV": (E @ parameters["V"]) @ parameters["O"] @ parameters["U"][:, None],
+    }
+
+
 def written(parameters: Parameters, tokens: Int[Tensor, "n length"]) -> Float[Tensor, "rep n head out"]:
     """What every head writes at the last position, as logits."""
-    scores = parameters["QK"][:, :, tokens[:, -1]]  # [rep head n token]
+    heads = circuits(parameters)
+    scores = heads["QK"][:, :, tokens[:, -1]]  # [rep head n token]
     scores = scores.gather(3, tokens.expand(*scores.shape[:2], *tokens.shape))
     pattern = scores.softmax(-1)
-    values = parameters["OV"][:, :, tokens]  # [rep head n length out]
+    values = heads["OV"][:, :, tokens]  # [rep head n length out]
     return torch.einsum("rhnl,rhnlo->rnho", pattern, values)
 
 
@@ -90,6 +112,15 @@ def two_heads(settings: AttentionSettings, size: float = 8.0) -> Parameters:
 
 def _initial(settings: AttentionSettings, generator: torch.Generator) -> Parameters:
     tokens = n_tokens(settings)
+    if settings.embedding is not None:
+        d, rank, heads, out = settings.embedding, settings.rank, settings.heads, settings.trigrams
+
+        def drawn(*shape: int, scale: float) -> Tensor:
+            return scale * torch.randn(*shape, generator=generator)
+
+        read = {name: drawn(heads, d, rank, scale=1 / math.sqrt(d)) for name in ("Q", "K", "V")}
+        own = {"E": drawn(tokens, d, scale=EMBEDDING), "O": drawn(heads, rank, d, scale=1 / math.sqrt(d))}
+        return {**own, **read, "U": drawn(d, out, scale=1 / math.sqrt(d))}
     return {
         "QK": 0.1 * torch.randn(settings.heads, tokens, tokens, generator=generator),
         "OV": 0.1 * torch.randn(settings.heads, tokens, settings.trigrams, generator=generator),

@@ -120,6 +120,19 @@ def test_the_gru_is_torch_s() -> None:
                 assert torch.allclose(cell(torch.zeros(1, 5), state[r, n][None])[0], after[r, n], atol=1e-6)
 
 
+def test_heads_on_embeddings_are_tables_of_low_rank_and_write_what_those_write() -> None:
+    settings = attention.AttentionSettings(sources="shared", trigrams=6, heads=2, embedding=5, rank=2)
+    parameters = initial(attention.PROGRAM, settings, 0, 3)
+    tables = attention.circuits(parameters)
+    assert tables["QK"].shape == (3, 2, 7, 7)
+    assert tables["OV"].shape == (3, 2, 7, 6)
+    assert torch.linalg.matrix_rank(tables["QK"]).max() == torch.linalg.matrix_rank(tables["OV"]).max() == 2
+    E, Q, K = (parameters[name][1] for name in ("E", "Q", "K"))
+    assert torch.allclose(tables["QK"][1, 0], E @ Q[0] @ K[0].T @ E.T, atol=1e-6)
+    tokens, _, _ = attention.rows(settings, 16, generator(0))
+    assert torch.equal(attention.written(parameters, tokens), attention.written(tables, tokens))
+
+
 def test_a_collision_is_free_where_two_features_oppose() -> None:
     settings = collisions.CollisionsSettings(features=2, neurons=3, l1=0.0)
     shared = torch.tensor([[[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]])
