@@ -61,7 +61,7 @@ class ToyKnown(Command):
     """Reproduce published results about toy models: train their set-ups, and write ours beside what was published."""
 
     names: Positional[tuple[str, ...]] = ("all",)
-    """collisions, compressed, fourth-power, overlap, psi, dropout, two-heads, or all"""
+    """collisions, compressed, fourth-power, overlap, psi, dropout, two-heads, embedded-heads, or all"""
     trained: Path = Path("checkpoints/toy")
     """where the programs lie or are trained"""
     out: Path = Path("results/toys")

@@ -153,6 +153,14 @@ def test_two_heads_do_trigrams_of_one_source_and_one_head_does_not(tmp_path) -> 
 
 
 @pytest.mark.slow
+def test_two_heads_on_embeddings_learn_what_one_does_not(tmp_path) -> None:
+    config = shrunk("embedded-heads", settings={"trigrams": 4}, steps=1500, replicas=8)
+    run, _ = run_program(config, tmp_path / "out")
+    two, one = KNOWN["embedded-heads"][1](run)
+    assert (two.held, one.held) == (True, True)
+
+
+@pytest.mark.slow
 def test_overlap_falls_as_one_over_the_dimension(tmp_path) -> None:
     run, _ = run_program(shrunk("overlap", ("d16", "d32", "d64"), {"features": 1024}, steps=150), tmp_path / "out")
     (slope,) = KNOWN["overlap"][1](run)
