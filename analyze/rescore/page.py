@@ -75,6 +75,7 @@ def _above_nulls(groups: dict[str, list[LayerFigures]]) -> Table:
                     ("AUROC of P [95 %]: each seed", _over([each.auroc for each in against])),
                     ("error in a seed", number(sqrt(_mean([each.error**2 for each in against])))),
                     ("at equal rate", number(_mean([each.at_equal_rate for each in against]))),
+                    ("pairs", count(sum(each.n_pairs for each in against))),
                     ("AUROC of 1 / K_eff", _over([each.by_k_eff for each in against])),
                     ("mean P", number(_mean([each.own.mean for each in seeds]))),
                     ("of the null", number(_mean([each.nulls[null].mean for each in seeds if null in each.nulls]))),
@@ -83,7 +84,8 @@ def _above_nulls(groups: dict[str, list[LayerFigures]]) -> Table:
     caption = (
         "The chance that a neuron of the layer has a larger P than one of the null (1/2: it does not tell them apart); "
         "intervals are t intervals over seeds. `error in a seed`: standard error with neurons for independent. "
-        "`at equal rate`: over pairs that fire as often. Of K_eff only neurons to which it gives a figure count."
+        "`at equal rate`: over pairs that fire as often, so many of all seeds. Of K_eff only neurons to "
+        "which it gives a figure count."
     )
     return Table.of("Above the nulls", caption, rows)
 

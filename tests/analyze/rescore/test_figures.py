@@ -99,7 +99,7 @@ def layer(seed: int, own: Group, null: Group, variant: str = "relu") -> LayerFig
 def test_the_page_has_a_row_a_variant_with_every_seed_in_order_and_the_csv_a_row_a_layer():
     rng = np.random.default_rng(1)
     groups = [group_of(rows(rng.random(50).tolist(), (1 + rng.random(50)).tolist())) for _ in range(6)]
-    figures = [layer(2, *groups[:2]), layer(0, *groups[2:4]), layer(0, *groups[4:], variant="gelu")]
+    figures = [layer(2, groups[0], groups[1]), layer(0, groups[2], groups[3]), layer(0, groups[4], groups[5], "gelu")]
     text = page_of(figures, "polysem rescore x")
     assert "    polysem rescore x" in text
     each = ", ".join(f"{figures[at].against['w_in_rotated'].auroc:.2f}" for at in (1, 0))
