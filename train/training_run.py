@@ -13,7 +13,7 @@ from train.checkpoint import Checkpoint, load, require_run_name, save_checkpoint
 from train.config import ModelConfig, RunConfig
 from train.configfile import differences, load_config, read_toml, to_toml, validate
 from train.data.baselines import fit_baselines
-from train.data.made_rows import MadeRows
+from train.data.made_rows import MadeRows, frequent_tokens
 from train.data.name_sentences import NameSentences
 from train.data.resolve import ensure_data
 from train.data.tokens import TokenFile
@@ -176,12 +176,13 @@ def _made_rows(config: RunConfig, fit: TokenFile) -> MadeRows | None:
     """What stands in for some of the training rows; None where text alone is read.
 
     Raises:
-        BadInput: a vocabulary that has too few of the names.
+        BadInput: a vocabulary that has too few of the names, or a text of fewer different tokens than asked for.
     """
-    repeated, names = config.train.repeated_rows, config.train.name_rows
+    repeated, names, words = config.train.repeated_rows, config.train.name_rows, config.train.repeated_alphabet
     if not repeated and not names:
         return None
-    return MadeRows(repeated, names, NameSentences.of_data(fit.directory) if names else None)
+    sentences = NameSentences.of_data(fit.directory) if names else None
+    return MadeRows(repeated, names, sentences, frequent_tokens(fit, words) if words else None)
 
 
 def _finish(outcome: Outcome, config: RunConfig, data: Path, is_main: bool) -> Outcome:

@@ -4,7 +4,7 @@ A probe says what can be read from neurons; this says what the model uses. The f
 that bear a label, or on which a rule holds. The loss is that of the next token, as predicted at those positions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +36,11 @@ class Carriers:
     """By how much each neuron alone raises the loss, in nats a token, by its number."""
     rise: Float[ndarray, " k"]
     """Rise of the mean loss at the feature's positions when the first 1, 2, ... of `order` are gone."""
-    elsewhere: Float[ndarray, " k"]
-    """The same at as many other positions."""
+    elsewhere: Float[ndarray, " k_or_0"]
+    """The same at as many other positions; empty where it was not asked for."""
     whole: float
     """Rise when every neuron is gone."""
-    random: Float[ndarray, "order k"]
+    random: Float[ndarray, "order most"]
     """`rise` of random orders: the null."""
     n_positions: int
 
@@ -83,6 +83,7 @@ def carriers(
     orders: int = ORDERS,
     seed: int = 0,
     rotation: Float[Tensor, "neuron direction"] | None = None,
+    until: float | None = None,
 ) -> Carriers:
     """Rank a layer's neurons by what the loss at a feature's positions loses without them, then remove them in turn.
 
@@ -96,6 +97,8 @@ def carriers(
         seed: of the positions that are taken where there are many, of the others, and of random orders.
         rotation: orthogonal; its columns are removed instead of neurons (a null that says whether the neurons are a
             better basis than another). Of the last layer only.
+        until: for what `needed` says up to this share alone: stops where the rise reaches that share of `whole`, and
+            leaves `elsewhere` empty, which spares most of the work.
 
     Raises:
         BadInput: a feature with fewer than 20 positions, or a model without MLPs.
@@ -105,7 +108,8 @@ def carriers(
     inside, outside = _positions(where, rng)
     means = _means(model, rows, layer)
     at, other = (_losses_at(model, rows, chosen, layer, means, rotation) for chosen in (inside, outside))
-    before, before_elsewhere = at([]).mean(), other([]).mean()
+    before = at([]).mean()
+    whole = float(at(list(range(n_neurons))).mean() - before)
     alone = np.array([float(at([neuron]).mean() - before) for neuron in range(n_neurons)])
     order = _greedy(at, np.argsort(-alone, kind="stable"), greedy)
     steps = range(1, min(most, n_neurons) + 1)
@@ -113,14 +117,24 @@ def carriers(
     return Carriers(
         order=order,
         alone=alone,
-        rise=np.array([float(at(order[:k].tolist()).mean() - before) for k in steps]),
-        elsewhere=np.array([float(other(order[:k].tolist()).mean() - before_elsewhere) for k in steps]),
-        whole=float(at(list(range(n_neurons))).mean() - before),
+        rise=np.array(list(_rises(at, order, len(steps), None if until is None else until * whole))),
+        elsewhere=np.array(list(_rises(other, order, len(steps), None)) if until is None else []),
+        whole=whole,
         random=np.array([[float(at(each[:k].tolist()).mean() - before) for k in steps] for each in shuffled]).reshape(
             orders, len(steps)
         ),
         n_positions=len(inside),
     )
+
+
+def _rises(at: _Ablated, order: Int[ndarray, " neuron"], most: int, enough: float | None) -> Iterator[float]:
+    """Rise of the mean loss with the first 1, 2, ... neurons gone; ends where it is enough."""
+    before = at([]).mean()
+    for k in range(1, most + 1):
+        rise = float(at(order[:k].tolist()).mean() - before)
+        yield rise
+        if enough is not None and rise >= enough:
+            return
 
 
 def rise_without(

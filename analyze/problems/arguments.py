@@ -42,7 +42,8 @@ class AskProblem(Command):
     problem: Positional[str]
     """its number, such as 4.24, or all"""
     checkpoints: Positional[tuple[Path, ...]] = ()
-    """runs or steps; three seeds of each variant for a verdict. 4.23 also looks at hf:DIR and hf:FILE.gguf"""
+    """runs or steps; three seeds of each variant for a verdict. 4.23 also looks at hf:DIR and hf:FILE.gguf. 4.37, 4.38
+    and 4.41 to 4.44 take results instead: what a study, bench-scores or collect wrote, such as results/quickstart"""
     out: Path = Path("results/problems")
     """takes a directory and a page a problem, and index.html over all"""
     data: tuple[Path, ...] = ()
@@ -60,6 +61,14 @@ class AskProblem(Command):
             from analyze.problems.trial import try_rules
 
             try_rules([self.problem], self.out, jobs=self.jobs, say=lambda line: print(line, flush=True))
+            return
+        from analyze.problems.from_tables import ask_table, table_problems
+
+        if self.problem in table_problems():
+            if not self.checkpoints:
+                asked = table_problems()[self.problem]
+                raise BadInput(f"problem {self.problem}: name the results that `{asked.written_by}` wrote")
+            ask_table(self.problem, self.checkpoints, self.out, say=lambda line: print(line, flush=True))
             return
         own = self._own()
         if not own and self.checkpoints:

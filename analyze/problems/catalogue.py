@@ -7,6 +7,7 @@ from typing import Any
 
 from analyze.problems import PROBLEMS
 from analyze.problems.base import Finding, Level
+from analyze.problems.from_tables import table_problems
 from analyze.problems.store import read_finding
 from train.errors import BadInput, did_you_mean
 
@@ -50,12 +51,15 @@ def entries() -> dict[str, Entry]:
     """All problems by number, in order; then questions of one's own that have a program."""
     text = Path(__file__).with_name("catalogue.toml").read_text(encoding="utf-8")
     found: dict[str, Entry] = {}
+    by_table = table_problems()
     for chapter, problems in tomllib.loads(text).items():
         for number, values in problems.items():
             name = f"{chapter}.{number}"
             ask = values.get("ask", "")
             if name in PROBLEMS:
                 ask = f"polysem problem {name} CHECKPOINT... --out DIR"
+            if name in by_table:
+                ask = f"{by_table[name].written_by}; polysem problem {name} RESULTS --out DIR"
             measures = values.get("measures", "")
             found[name] = Entry(
                 name, values["title"], values["question"], values.get("level"), values["by"], ask, measures

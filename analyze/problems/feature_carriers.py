@@ -74,7 +74,10 @@ def curves(
             continue
         marks = where.view(len(subject.rows), -1)
         layer = subject.model.config.n_layers - 1
-        result = carriers(subject.model, subject.rows, marks, layer, most=width // 2, orders=0, rotation=rotation)
+        until = 0.9 if rotation is None else 0.5
+        result = carriers(
+            subject.model, subject.rows, marks, layer, most=width // 2, orders=0, rotation=rotation, until=until
+        )
         if names is not None or result.whole >= LEAST_RISE:
             found[name] = result
     return found

@@ -141,7 +141,7 @@ def _simplest(
             break
         where = features.where[label].view(len(rows), -1)
         most = len(means) if best is None else len(best[1]) - 1
-        found = carriers(model, rows, where, layer, most=max(1, most), orders=0)
+        found = carriers(model, rows, where, layer, most=max(1, most), orders=0, until=SHARE)
         needed = found.needed(SHARE)
         if needed is not None and (best is None or needed < len(best[1])):
             best = label, torch.from_numpy(np.sort(found.order[:needed]))

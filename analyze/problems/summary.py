@@ -8,6 +8,7 @@ from scipy import stats
 from analyze.problems import PROBLEMS
 from analyze.problems.base import Finding, VariantAnswer
 from analyze.problems.catalogue import Entry, entries
+from analyze.problems.looks import HEAD, looks
 from analyze.problems.page import best_answer
 from analyze.problems.trial import trial_table, tried_rules
 from analyze.tables import Table, number
@@ -70,6 +71,9 @@ def summary(findings: Path) -> str:
     counts = {word: sum(row[3][1] == word for row in rows) for word in dict.fromkeys(row[3][1] for row in rows)}
     counted = ", ".join(f"{n} {word}" for word, n in sorted(counts.items(), key=lambda item: -item[1]))
     parts = [INTRO, f"Verdicts: {counted}.", _table(Table.of("", "", rows))]
+    looked = looks(findings)
+    if looked:
+        parts += ["## Models that others trained", HEAD, "\n".join(looked)]
     tried = tried_rules(findings)
     if tried:
         parts += ["## Rules on cases of known truth", TRIED, _table(trial_table(tried))]

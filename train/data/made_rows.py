@@ -13,9 +13,19 @@ from numpy import ndarray
 from torch import Tensor
 
 from train.data.name_sentences import NameSentences
+from train.data.tokens import TokenFile
+from train.errors import BadInput
 
 LEAST_SEGMENT = 4
-"""Tokens of the shortest segment that repeats."""
+"""Tokens of the shortest segment that repeats, where it is of the row's own tokens."""
+SHORT_SEGMENTS = (2, 24)
+"""Tokens of the shortest and longest segment of an alphabet. A segment of 2 is learned by looking one token back, which
+is the first half of an induction head."""
+OF_ALPHABET = 0.4
+"""Of the rows of short segments so many are of the alphabet, which is learned soon, the others of the row's own tokens:
+what is learned then holds for all."""
+COUNTED_TOKENS = 2**20
+"""Of the beginning of the text: what stands there most often is the alphabet."""
 
 _STREAM = 0x5EED
 """Keeps these draws apart from others of the same seed."""
@@ -31,6 +41,8 @@ class MadeRows:
     """Share of rows of sentences in which two are named and one of them gives the other something."""
     sentences: NameSentences | None = None
     """What those rows are made of; needed where `names` is above 0."""
+    alphabet: Int[ndarray, " token"] | None = None
+    """Repeated rows are short segments, two in five of these tokens; None: longer ones, all of the row's own."""
 
     def put_into(self, rows: Int[Tensor, "row pos_and_one"], seed: int, first: int) -> Int[Tensor, "row pos_and_one"]:
         """Some of the rows replaced.
@@ -45,7 +57,10 @@ class MadeRows:
             rng = np.random.default_rng([_STREAM, seed, first + index])
             draw = rng.random()
             if draw < self.repeated:
-                rows[index] = repeated_row(rows[index], rng)
+                row = rows[index]
+                rows[index] = (
+                    repeated_row(row, rng) if self.alphabet is None else short_repeated_row(row, self.alphabet, rng)
+                )
             elif draw < self.repeated + self.names:
                 assert self.sentences is not None
                 rows[index, 1:] = torch.from_numpy(self.sentences.fill(rows.shape[1] - 1, rng))
@@ -72,6 +87,38 @@ def repeated_row(
     made = row.clone()
     made[1:] = torch.from_numpy(np.resize(segment, n_ctx))
     return made
+
+
+def short_repeated_row(
+    row: Int[Tensor, " pos_and_one"], alphabet: Int[ndarray, " token"], rng: np.random.Generator
+) -> Int[Tensor, " pos_and_one"]:
+    """BOS, then a short segment again and again: distinct tokens of an alphabet, or of the row.
+
+    Lengths are from 2 to 24 (half a row, where that is less), each octave as often as another: no distance serves all.
+    """
+    least, most = SHORT_SEGMENTS
+    most = max(least, min(most, (len(row) - 1) // 2))
+    length = int(np.exp(rng.uniform(np.log(least), np.log(most + 1))))
+    if rng.random() >= OF_ALPHABET:
+        return repeated_row(row, rng, length)
+    made = row.clone()
+    made[1:] = torch.from_numpy(np.resize(rng.permutation(alphabet)[:length], len(row) - 1))
+    return made
+
+
+def frequent_tokens(fit: TokenFile, n: int) -> Int[ndarray, " n"]:
+    """The n most frequent tokens of the beginning of the text but for BOS, the most frequent first.
+
+    Raises:
+        BadInput: more than the text has.
+    """
+    rows = fit.plain_rows(0, min(fit.n_rows, max(1, COUNTED_TOKENS // fit.n_ctx)))
+    counts = np.bincount(rows[:, 1:].flatten().numpy(), minlength=fit.d_vocab)
+    counts[int(rows[0, 0])] = 0
+    there = int((counts > 0).sum())
+    if there < n:
+        raise BadInput(f"train.repeated_alphabet: {n} tokens where {fit.directory} has {there} different ones")
+    return np.argsort(-counts, kind="stable")[:n]
 
 
 def random_segment(row: Int[Tensor, " pos_and_one"], rng: np.random.Generator) -> Int[ndarray, " token"]:

@@ -38,6 +38,19 @@ def test_greedy_choice_finds_them_too_and_never_does_worse() -> None:
     assert sorted(chosen.order) == list(range(40))
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_stopping_at_a_share_needs_as_many_neurons(share: float) -> None:
+    whole = carriers(planted_circuit(), ROWS, where(ROWS), layer=0, most=40, orders=0)
+    found = carriers(planted_circuit(), ROWS, where(ROWS), layer=0, most=40, orders=0, until=share)
+    needed = whole.needed(share)
+    assert needed is not None
+    assert found.needed(share) == needed == len(found.rise) < len(whole.rise)
+    np.testing.assert_array_equal(found.rise, whole.rise[:needed])
+    np.testing.assert_array_equal(found.alone, whole.alone)
+    assert found.whole == whole.whole
+    assert not len(found.elsewhere)
+
+
 def test_only_computing_behind_the_last_mlp_gives_what_whole_passes_give() -> None:
     import analyze.interventions.carriers as module
 

@@ -56,7 +56,7 @@ def test_a_second_run_finds_what_was_measured_and_any_jobs_give_the_same(runs: l
     [
         (["4.42x"], "there are 4.1 to 4.45, did you mean '4.42'"),
         (["4.1"], "has no program for checkpoints"),
-        (["4.37"], "ask it by: polysem study quickstart"),
+        (["4.37"], "name the results that `polysem study quickstart` wrote"),
         (["4.24"], "no checkpoints given"),
     ],
 )

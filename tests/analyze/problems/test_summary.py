@@ -12,6 +12,7 @@ from analyze.problems.store import write_finding
 from analyze.problems.summary import summary
 from analyze.problems.verdict import judge
 from tests.commands import Command
+from train.errors import BadInput
 
 
 def found(out: Path, name: str, values: list[float]) -> None:
@@ -92,3 +93,34 @@ def test_a_page_where_none_can_be_written_is_one_line(analyze_command: Command, 
     made = analyze_command("problems", "--out", tmp_path / "none", "--page", tmp_path / "file" / "page.md")
     assert made.code == 3
     assert made.err.count("\n") == 1
+
+
+def test_a_look_at_a_model_that_others_trained_is_a_line_and_no_verdict(tmp_path: Path) -> None:
+    record = {
+        "model": "Small (4-bit weights)",
+        "by the rule, this model alone": "yes",
+        "why_not": "",
+        "statistic": 0.6875,
+        "null": [1.0, 1.0],
+        "details": {
+            "indirect object likelier, share": 0.95,
+            "layer": 15.0,
+            "d_model": 576.0,
+            "dimensions for 90 %": 11.0,
+            "dimensions of the differences": 16.0,
+        },
+    }
+    place = tmp_path / "4.23/looks"
+    place.mkdir(parents=True)
+    (place / "a.json").write_text(json.dumps(record))
+    (place / "b.json").write_text(json.dumps({**record, "model": "Other", "why_not": "has no names"}))
+    page = summary(tmp_path)
+    first, second = [line for line in page.splitlines() if line.startswith("- **4.23**")]
+    assert "Small (4-bit weights): after 95% of sentences" in first
+    assert "dimensions 11, of the 16 in which" in first
+    assert "0.688 against 1.000 of random ones. By the rule, this model alone: yes." in first
+    assert second == "- **4.23** Other: not answerable: has no names."
+    assert row(page, "4.23")[3] == "not asked yet"
+    (place / "a.json").write_text("{}")
+    with pytest.raises(BadInput, match="not a look at a model"):
+        summary(tmp_path)

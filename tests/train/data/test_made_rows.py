@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tests.train.fixtures import small_run
 from train.checkpoint import load
 from train.config import TrainConfig
-from train.data.made_rows import MadeRows, repeated_row
+from train.data.made_rows import MadeRows, frequent_tokens, repeated_row, short_repeated_row
 from train.data.name_sentences import COUNTRIES, LEAST_NAMES, PLACES, TEMPLATES, THINGS, NameSentences
 from train.data.tokens import TokenFile
 from train.errors import BadInput
@@ -48,6 +48,33 @@ def test_a_repeated_row_is_one_segment_of_its_own_distinct_tokens_again_and_agai
     assert min(lengths) >= 4
     assert max(lengths) <= 16
     assert len(lengths) > 8
+
+
+def test_short_segments_are_of_the_alphabet_or_of_the_row_and_short_ones_as_frequent_as_long_ones() -> None:
+    alphabet = np.arange(100, 164)
+    rows = [short_repeated_row(TEXT[0], alphabet, np.random.default_rng(i))[1:] for i in range(400)]
+    lengths = np.array([len(set(row.tolist())) for row in rows])
+    for row, length in zip(rows, lengths, strict=True):
+        assert torch.equal(row, row[:length].repeat(16)[:32])
+    assert (lengths.min(), lengths.max()) == (2, 16)  # half a row of 32
+    assert abs(float((lengths < 6).mean()) - np.log(6 / 2) / np.log(17 / 2)) < 0.1
+    of_alphabet = [row for row in rows if row[0] >= 100]
+    assert 0.3 < len(of_alphabet) / len(rows) < 0.5
+    assert set(torch.cat(of_alphabet).tolist()) == set(alphabet.tolist())
+    assert all(set(row.tolist()) <= set(TEXT[0, 1:].tolist()) for row in rows if row[0] < 100)
+
+
+def test_the_alphabet_is_what_stands_most_often_in_the_text_but_for_bos(data: Path) -> None:
+    fit = TokenFile.open(data, n_ctx=16)
+    rows = fit.plain_rows(0, fit.n_rows)
+    counts = np.bincount(rows[:, 1:].flatten().numpy(), minlength=fit.d_vocab)
+    found = frequent_tokens(fit, 30)
+    assert len(set(found.tolist())) == 30
+    assert int(rows[0, 0]) not in found
+    others = np.delete(counts, [*found, int(rows[0, 0])])
+    assert counts[found].min() >= others.max()
+    with pytest.raises(BadInput, match=r"train\.repeated_alphabet: 100000 tokens where"):
+        frequent_tokens(fit, 100_000)
 
 
 def test_rows_follow_from_seed_and_number_alone() -> None:
@@ -90,6 +117,13 @@ def test_shares_above_one_are_refused() -> None:
         TrainConfig(tokens=1, repeated_rows=0.6, name_rows=0.6)
 
 
+def test_an_alphabet_without_repeated_rows_or_of_a_few_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="repeated_alphabet: there are no such rows"):
+        TrainConfig(tokens=1, repeated_alphabet=64)
+    with pytest.raises(ValueError, match="repeated_alphabet: 8 must be 0 or at least 24"):
+        TrainConfig(tokens=1, repeated_rows=0.5, repeated_alphabet=8)
+
+
 def test_a_run_reads_them_and_one_without_them_is_the_run_it_was(data: Path, tmp_path: Path) -> None:
     plain, mixed = small_run(data), small_run(data, train__repeated_rows=0.5)
     assert "repeated_rows" not in plain.model_dump(mode="json")["train"]
@@ -100,6 +134,10 @@ def test_a_run_reads_them_and_one_without_them_is_the_run_it_was(data: Path, tmp
     assert first.state["data"] == second.state["data"]
     assert not torch.equal(first.model().head.weight, second.model().head.weight)
     assert "repeated_rows" in (tmp_path / "mixed/README.md").read_text()
+    short = small_run(data, train__repeated_rows=0.5, train__repeated_alphabet=24)
+    run(short, tmp_path / "short")
+    assert not torch.equal(second.model().head.weight, load(tmp_path / "short").model().head.weight)
+    assert config_hash(short) != config_hash(mixed)
     with pytest.raises(BadInput, match=r"train\.name_rows needs"):
         run(small_run(data, train__name_rows=0.5), tmp_path / "names")
 
