@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.figures import COLOURS, Figure, look, svg_of
+from analyze.figures import Figure
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
+from analyze.problems.drawing import dots
 from analyze.problems.feature_directions import activations_at, features_of, rank_correlation
 from analyze.problems.subject import Subject
 from train.config import ModelConfig
@@ -112,25 +113,18 @@ def _root(square: Tensor) -> float:
 
 def figures(measured: Sequence[Measured]) -> list[Figure]:
     """Interaction against shared neurons, a dot a pair."""
-    from matplotlib.figure import Figure as Canvas
-
-    with look():
-        canvas = Canvas(figsize=(5, 3.4), layout="constrained")
-        axes = canvas.subplots()
-        variants = list(dict.fromkeys(each.variant for each in measured))
-        for variant in variants:
-            table = pl.concat([each.measurement.tables["pairs"] for each in measured if each.variant == variant])
-            colour = COLOURS[variants.index(variant) % len(COLOURS)]
-            axes.plot(table["shared"], table["interaction"], ".", ms=2, color=colour, label=variant, rasterized=True)
-        axes.set(xlabel="neurons shared (cosine of |contrasts|)", ylabel="interaction, relative")
-        if variants:
-            axes.legend(frameon=False)
-        svg = svg_of(canvas)
     caption = (
         "A dot a pair of labels that stand together at 50 tokens or more. 0: what the last MLP writes where both stand "
         "is the sum of what it writes for each. Model corrections and plain saturation both lie above 0."
     )
-    return [Figure("interference", svg, "interaction against shared neurons", caption)]
+    return dots(
+        ("interference", "interaction against shared neurons", caption),
+        measured,
+        "shared",
+        "interaction",
+        xlabel="neurons shared (cosine of |contrasts|)",
+        ylabel="interaction, relative",
+    )
 
 
 def planted(seed: int) -> Subject:

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from analyze.figures import COLOURS, Figure, look, svg_of
+from analyze.figures import Figure
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
+from analyze.problems.drawing import dots
 from analyze.problems.feature_directions import (
     activations_at,
     cosines_of,
@@ -71,23 +72,15 @@ def _shuffled(
 
 def figures(measured: Sequence[Measured]) -> list[Figure]:
     """|cosine| against mutual information, a dot a pair."""
-    from matplotlib.figure import Figure as Canvas
-
-    with look():
-        canvas = Canvas(figsize=(5, 3.4), layout="constrained")
-        axes = canvas.subplots()
-        variants = list(dict.fromkeys(each.variant for each in measured))
-        for variant in variants:
-            own = [each.measurement.tables["pairs"] for each in measured if each.variant == variant]
-            table = pl.concat(own)
-            colour = COLOURS[variants.index(variant) % len(COLOURS)]
-            axes.plot(table["pmi"], table["cosine"], ".", ms=2, color=colour, label=variant, rasterized=True)
-        axes.set(xlabel="pointwise mutual information of two features", ylabel="|cosine| of their directions")
-        if variants:
-            axes.legend(frameon=False)
-        svg = svg_of(canvas)
     caption = "A dot a pair of labels. Were bases locally orthogonal, cosines would fall to the right."
-    return [Figure("pairs", svg, "cosines of feature directions against how often features stand together", caption)]
+    return dots(
+        ("pairs", "cosines of feature directions against how often features stand together", caption),
+        measured,
+        "pmi",
+        "cosine",
+        xlabel="pointwise mutual information of two features",
+        ylabel="|cosine| of their directions",
+    )
 
 
 def planted(seed: int) -> Subject:

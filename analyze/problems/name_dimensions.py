@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from analyze.figures import COLOURS, FAINT, Figure, look, svg_of
+from analyze.figures import Figure
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
+from analyze.problems.drawing import curves
 from analyze.problems.name_task import OwnModel, Size, measure_names
 from analyze.problems.subject import Subject
 from train.config import ModelConfig
@@ -42,27 +43,17 @@ def sentences_of(subject: Subject) -> NameSentences:
 
 def figures(measured: Sequence[Measured]) -> list[Figure]:
     """Share turned against dimensions, with random ones."""
-    from matplotlib.figure import Figure as Canvas
-
-    with look():
-        canvas = Canvas(figsize=(5.5, 3.4), layout="constrained")
-        axes = canvas.subplots()
-        variants = list(dict.fromkeys(each.variant for each in measured))
-        for each in measured:
-            curve = each.measurement.tables["curve"]
-            colour = COLOURS[variants.index(each.variant) % len(COLOURS)]
-            label = each.variant if each.variant not in axes.get_legend_handles_labels()[1] else None
-            axes.plot(curve["k"], curve["largest"], color=colour, lw=1.2, label=label)
-            axes.plot(curve["k"], curve["random"], color=FAINT, lw=0.8, ls=":")
-        axes.set(xlabel="dimensions taken from the other sentence", ylabel="share of the logit difference turned")
-        if variants:
-            axes.legend(frameon=False)
-        svg = svg_of(canvas)
     caption = (
         "How far the answer turns to the other name when the residual stream takes the largest components of its "
         "difference to the sentence that names the other one again (lines), or as many random directions (dotted)."
     )
-    return [Figure("names", svg, "share of the answer turned against dimensions", caption)]
+    return curves(
+        ("names", "share of the answer turned against dimensions", caption),
+        measured,
+        "largest",
+        xlabel="dimensions taken from the other sentence",
+        ylabel="share of the logit difference turned",
+    )
 
 
 def planted(seed: int) -> Subject:
