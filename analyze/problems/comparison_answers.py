@@ -132,7 +132,8 @@ def _trusted(finding: Finding, scores: Sequence[str]) -> Finding:
         replace(each, verdict="unclear", why=why) if each.verdict == "yes" else each for each in finding.variants
     )
     word = "no" if any(each.verdict == "no" for each in answers) else "unclear"
-    return Finding(word, f"{word.capitalize()}: {why}. {finding.sentence}", answers, doubts)
+    figures = finding.sentence.partition(". ")[2]
+    return Finding(word, f"{word.capitalize()}: {why}. By that score: {figures}", answers, doubts)
 
 
 _STATISTIC = "share of scored neurons that the study's first primary score calls monosemantic, seed by seed"

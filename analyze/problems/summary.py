@@ -27,6 +27,7 @@ were asked apart, their figures follow one another.
 
     polysem problem 4.24 CHECKPOINT... --out RESULTS      # ask one of your own checkpoints; all: every one they allow
     polysem problem 4.24 --trial --out RESULTS            # try its rule where the truth is known
+    polysem problem 4.41 results/quickstart --out RESULTS # read it off what a study or a benchmark wrote
     polysem problems --out RESULTS --page docs/problems.md
 
 How a toy answers one of 4.1 to 4.20 stands in [toys and open problems](toy-problems.md); a page of its own for every
