@@ -62,7 +62,8 @@ class AskProblem(Command):
 
             try_rules([self.problem], self.out, jobs=self.jobs, say=lambda line: print(line, flush=True))
             return
-        from analyze.problems.from_tables import ask_table, table_problems
+        from analyze.problems.ask_table import ask_table
+        from analyze.problems.from_tables import table_problems
 
         if self.problem in table_problems():
             if not self.checkpoints:

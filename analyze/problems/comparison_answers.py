@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analyze.problems.base import Finding, Measured, Measurement, Rule
-from analyze.problems.from_tables import TableProblem, file_in
+from analyze.problems.table_problem import TableProblem, file_in
 from analyze.problems.verdict import judge
 from train.errors import BadInput
 from train.parquet import read_parquet

@@ -6,7 +6,7 @@ from math import nan
 from pathlib import Path
 
 from analyze.problems.base import Finding, Rule, VariantAnswer, VerdictWord
-from analyze.problems.from_tables import TableProblem, file_in
+from analyze.problems.table_problem import TableProblem, file_in
 from analyze.statistics import Estimate
 from train.errors import BadInput
 from train.textfiles import read_text

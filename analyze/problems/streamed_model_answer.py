@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from analyze.problems.base import Finding, Measured, Measurement, Rule
-from analyze.problems.from_tables import TableProblem
+from analyze.problems.table_problem import TableProblem
 from analyze.problems.verdict import judge
 from train.errors import BadInput
 

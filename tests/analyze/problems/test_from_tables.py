@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from analyze.problems.ask_table import ask_table
 from analyze.problems.catalogue import entries
-from analyze.problems.from_tables import ask_table, table_problems
+from analyze.problems.from_tables import table_problems
 from analyze.problems.store import read_finding
 from tests.commands import Command
 from train.errors import BadInput
