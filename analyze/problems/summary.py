@@ -20,10 +20,11 @@ MOST_SEEDS = 100
 INTRO = """# The 45 open problems
 
 Each of the 45 problems of "200 Concrete Open Problems in Mechanistic Interpretability: Superposition" (Neel Nanda,
-2023), in our words: what was measured; the verdict, by a rule that stood in the program before it ran; the statistic
-with its 95 % interval over seeds; what chance makes of it; how many checkpoints or replicas answered; and the power,
-that is, how far beyond its threshold an effect must lie for so many seeds with this spread to show it. Where variants
-were asked apart, their figures follow one another.
+2023), in our words: what was measured; the verdict, by a rule that stood in the program before it ran (those of 4.37,
+4.38 and 4.41 to 4.44 were written when first tables had been seen); the statistic with its 95 % interval over seeds;
+what chance makes of it; how many checkpoints or replicas answered; and the power, that is, how far beyond its threshold
+an effect must lie for so many seeds with this spread to show it. Where variants were asked apart, their figures follow
+one another.
 
     polysem problem 4.24 CHECKPOINT... --out RESULTS      # ask one of your own checkpoints; all: every one they allow
     polysem problem 4.24 --trial --out RESULTS            # try its rule where the truth is known

@@ -21,7 +21,7 @@ class TableProblem:
     written_by: str
     """The command that writes it."""
     rule: Rule
-    """How the verdict follows; written before the table was read."""
+    """How the verdict follows. The shipped ones were written when the project's first tables had been seen."""
     statistic: str
     null: str
     answer: Callable[["TableProblem", Sequence[Path]], Finding]
