@@ -118,6 +118,6 @@ def more_seeds(entry: Entry, answer: VariantAnswer) -> str:
         return "a null with less spread, or more text, would"
     for n in range(answer.n + 1, MOST_SEEDS + 1):
         if stats.t.ppf(0.975, n - 1) * answer.effect.sd / np.sqrt(n) < away:
-            return f"some {n} seeds of this spread would"
+            return f"some {n} seeds of this spread would decide it"
     effect = number(answer.effect.mean, 3)
-    return f"not even {MOST_SEEDS} seeds of this spread would: the effect, {effect}, lies at its threshold"
+    return f"not even {MOST_SEEDS} seeds of this spread would decide it: the effect, {effect}, lies at its threshold"

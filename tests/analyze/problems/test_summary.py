@@ -53,7 +53,7 @@ def test_what_is_unclear_says_how_many_seeds_would_decide(tmp_path: Path) -> Non
     assert row(page, "4.24")[3] == "unclear"
     (line,) = [line for line in page.splitlines() if line.startswith("- **4.24**")]
     # Mean .6, deviation .265, threshold .5: t(.975, n - 1) * .265 / sqrt(n) < .1 from n = 30 on.
-    assert "some 30 seeds of this spread would" in line
+    assert "some 30 seeds of this spread would decide it" in line
 
 
 def test_one_seed_asks_for_three(tmp_path: Path) -> None:
