@@ -37,7 +37,7 @@ def ask_table(name: str, places: Sequence[Path], out: Path, say: Callable[[str],
     (out / name).mkdir(parents=True, exist_ok=True)
     write_finding(out / name, finding, facts)
     index = write_index(out)
-    say(f"{name} {entry(name).title} {finding.sentence}")
+    say(f"{name} {entry(name).title}: {finding.sentence}")
     say(f"wrote {index}")
     return finding
 

@@ -66,7 +66,7 @@ def ask(
     findings = {problem.name: _finding(problem, opened, out) for problem in problems}
     index = write_index(out)
     for name, finding in findings.items():
-        say(f"{name} {entry(name).title} {finding.sentence}")
+        say(f"{name} {entry(name).title}: {finding.sentence}")
     say(f"wrote {index}")
     return findings
 

@@ -55,7 +55,7 @@ def as_markdown(out: Path) -> str:
         finding, _ = each.finding(out)
         line = [("#", each.name), ("question", each.question), ("verdict", finding.verdict)]
         line += list(zip(("statistic", "null", "n", "power"), best_answer(finding), strict=True))
-        lines.append([*line, ("ask", f"`{each.ask}`" if each.ask else "cannot be asked yet")])
+        lines.append([*line, ("ask", each.ask or "cannot be asked yet")])
     return Table.of("The 45 problems", "", lines).markdown() + "\n"
 
 

@@ -139,7 +139,7 @@ def test_the_command_reads_results_and_says_where_they_come_from(analyze_command
     results = comparison(tmp_path / "study", GELU, row("relu", "relu", "0.1 0.3 0.2"))
     done = analyze_command("problem", "4.41", results, "--out", tmp_path / "out")
     assert done.code == 0, done.err
-    assert "4.41 GELU against ReLU No." in done.out
+    assert "4.41 GELU against ReLU: No." in done.out
     refused = analyze_command("problem", "4.41", "--out", tmp_path / "out")
     assert refused.is_refusal(2, "name the results that `polysem study quickstart` wrote")
     assert "polysem problem 4.41 RESULTS" in entries()["4.41"].ask
