@@ -10,6 +10,7 @@ from analyze.problems.from_tables import table_problems
 from analyze.problems.page import write_index
 from analyze.problems.store import write_finding
 from analyze.problems.table_problem import file_in
+from train.errors import BadInput
 from train.hashes import sha256_file
 
 
@@ -21,9 +22,13 @@ def ask_table(name: str, places: Sequence[Path], out: Path, say: Callable[[str],
         places: directories that the problem's command wrote, or the files themselves.
 
     Raises:
-        BadInput: a place without the file, or a file that is another.
+        BadInput: a place without the file, a file that is another, or one that is given twice.
     """
     problem = table_problems()[name]
+    files = [file_in(place, problem.reads).resolve() for place in places]
+    for place, file in zip(places, files, strict=True):
+        if files.count(file) > 1:
+            raise BadInput(f"{place}: given twice; its seeds would count twice")
     finding = problem.answer(problem, places)
     facts: dict[str, Any] = {
         "problem": name,

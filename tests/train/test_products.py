@@ -131,3 +131,11 @@ def test_a_compiled_run_trains_as_a_plain_one(finished, data, tmp_path):
     assert done.returncode == 0, done.stderr
     logs = [list(read_metrics(directory / "metrics.jsonl")) for directory in (finished, out)]
     assert [line["loss"] for line in logs[1]] == pytest.approx([line["loss"] for line in logs[0]], rel=1e-5)
+
+
+def test_a_second_derivative_is_refused_where_it_would_be_wrong(monkeypatch):
+    monkeypatch.setattr(products, "library", lambda: "oneDNN")
+    x, weight = (each.requires_grad_() for each in matrices((5, 4), (6, 4)))
+    (grad,) = torch.autograd.grad(linear(x, weight).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.square().sum().backward()

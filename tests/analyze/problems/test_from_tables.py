@@ -140,6 +140,8 @@ def test_the_command_reads_results_and_says_where_they_come_from(analyze_command
     done = analyze_command("problem", "4.41", results, "--out", tmp_path / "out")
     assert done.code == 0, done.err
     assert "4.41 GELU against ReLU: No." in done.out
+    twice = analyze_command("problem", "4.41", results, results / "comparison.parquet", "--out", tmp_path / "out")
+    assert twice.is_refusal(2, "given twice; its seeds would count twice")
     refused = analyze_command("problem", "4.41", "--out", tmp_path / "out")
     assert refused.is_refusal(2, "name the results that `polysem study quickstart` wrote")
     assert "polysem problem 4.41 RESULTS" in entries()["4.41"].ask
