@@ -174,3 +174,10 @@ def cliffs_delta(a: Num[ndarray, "n"], b: Num[ndarray, "m"]) -> float:
     ranks = stats.rankdata(np.concatenate([a, b]))
     u = float(ranks[: a.size].sum()) - a.size * (a.size + 1) / 2
     return 2 * u / (a.size * b.size) - 1
+
+
+def rank_correlation(a: Num[ndarray, "n"], b: Num[ndarray, "n"]) -> float:
+    """Spearman's; NaN where either does not vary."""
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return nan
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])

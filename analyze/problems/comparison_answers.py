@@ -70,14 +70,18 @@ def answer_by(find: Callable[[Sequence[Row]], Iterator[Pair]]) -> Callable[[Tabl
 
     def answer(problem: TableProblem, places: Sequence[Path]) -> Finding:
         measured, scores = [], set[str]()
+        names = [file_in(place, FILE).parent.name for place in places]
         for place in places:
             path = file_in(place, FILE)
             rows = _rows(path, problem)
             score = str(rows[0]["primaries"]).split()[0]
             scores.add(score)
-            beside = f", {path.parent.name}" if len(places) > 1 else ""
+            # Of two studies of one name the whole path: variants of one name would be taken for more seeds.
+            study = path.parent.name if names.count(path.parent.name) == 1 else str(path.parent)
+            beside = f", {study}" if len(places) > 1 else ""
             found = [each for pair in find(rows) for each in _measured(pair, score, beside)]
-            missing = Measurement.impossible(f"{path.parent.name} has no two variants to set against each other")
+            why = "has no two variants with judged neurons of one seed to set against each other"
+            missing = Measurement.impossible(f"{path.parent.name} {why}")
             measured += found or [Measured(str(path), path.parent.name, 0, 0, "", missing)]
         return _trusted(judge(problem, measured), sorted(scores))
 
@@ -90,10 +94,35 @@ def _rows(path: Path, problem: TableProblem) -> list[Row]:
     rows = read_parquet(path).to_dicts()
     needs = ("variant", "act", "hook", "factor", "start_runs", "n_neurons", "seeds", "primaries", "checkpoint_hashes")
     lacks = [name for name in needs if not rows or name not in rows[0]]
-    if lacks or f"{str(rows[0]['primaries']).split()[0]}_mono_share_by_seed" not in rows[0]:
+    score = next(iter(_words(rows[0]["primaries"])), "") if not lacks else ""
+    if lacks or f"{score}_mono_share_by_seed" not in rows[0]:
         what = f" (lacks {', '.join(lacks)})" if lacks else ""
         raise BadInput(f"{path}: not a comparison with a score that says monosemantic{what}")
+    for row in rows:
+        if broken := _broken(row, score):
+            raise BadInput(f"{path}: {row['variant']}: {broken}; `{problem.written_by}` writes it anew")
     return rows
+
+
+def _broken(row: Row, score: str) -> str:
+    """What is no figure in a row, or of another length than its seeds; empty where all is well."""
+    key, chance = f"{score}_mono_share_by_seed", f"{score}_w_in_rotated_share"
+    for name in ("factor", "n_neurons"):
+        if not isinstance(row[name], int):
+            return f"{name} = {row[name]!r} is no whole number"
+    seeds = _words(row["seeds"])
+    if not all(seed.isdecimal() for seed in seeds):
+        return f"seeds = {row['seeds']!r} are no whole numbers"
+    for name in (key, "checkpoint_hashes"):
+        if len(_words(row[name])) != len(seeds):
+            return f"{name} has {len(_words(row[name]))} entries for {len(seeds)} seeds"
+    try:
+        shares = [float(share) for share in _words(row[key])]
+        null = 0.0 if row.get(chance) is None else float(row[chance])
+    except (TypeError, ValueError):
+        return f"{key} or {chance} is no number"
+    # A seed without judged neurons has the share NaN.
+    return "" if all(not share < 0 and not share > 1 for share in (*shares, null)) else f"{key} or {chance} is no share"
 
 
 def _measured(pair: Pair, score: str, beside: str) -> Iterator[Measured]:

@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from numpy.typing import ArrayLike
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from analyze.interventions import Site, read_site
@@ -88,8 +86,3 @@ def cosines_of(vectors: Float[Tensor, "feature width"]) -> Float[ndarray, "featu
     cosines = (unit @ unit.T).numpy()
     np.fill_diagonal(cosines, np.nan)
     return cosines
-
-
-def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's."""
-    return float(spearmanr(a, b).statistic)  # pyright: ignore[reportAttributeAccessIssue]

@@ -12,8 +12,9 @@ from torch import Tensor
 from analyze.figures import Figure
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
 from analyze.problems.drawing import dots
-from analyze.problems.feature_directions import activations_at, features_of, rank_correlation
+from analyze.problems.feature_directions import activations_at, features_of
 from analyze.problems.subject import Subject
+from analyze.statistics import rank_correlation
 from train.config import ModelConfig
 from train.model import Transformer
 
@@ -36,7 +37,7 @@ def measure(subject: Subject) -> Measurement:
     untrained = np.nan
     if subject.untrained is not None:
         before = pairs_of(subject, subject.untrained)
-        untrained = rank_correlation(before["shared"], before["interaction"])
+        untrained = rank_correlation(before["shared"].to_numpy(), before["interaction"].to_numpy())
     return Measurement(
         statistic=rank_correlation(shared, interaction),
         null=np.array(null),

@@ -11,15 +11,9 @@ from numpy import ndarray
 from analyze.figures import Figure
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
 from analyze.problems.drawing import dots
-from analyze.problems.feature_directions import (
-    activations_at,
-    cosines_of,
-    directions,
-    features_of,
-    rank_correlation,
-    together,
-)
+from analyze.problems.feature_directions import activations_at, cosines_of, directions, features_of, together
 from analyze.problems.subject import Subject
+from analyze.statistics import rank_correlation
 from train.config import ModelConfig
 from train.model import Transformer
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from analyze.dictionary import Settings, effective_features, fit, gaussian_like, psi_of, shuffled
 from analyze.figures import COLOURS, FAINT, Figure, look, svg_of
 from analyze.problems.base import Measured, Measurement, Needs, Problem, Rule, Trials
-from analyze.problems.feature_directions import rank_correlation
 from analyze.problems.label_probes import neurons_at
 from analyze.problems.subject import Subject
+from analyze.statistics import rank_correlation
 from train.config import ModelConfig
 from train.model import Transformer
 

@@ -1,6 +1,7 @@
 """`polysem rescore`: collect and score trained runs, a layer at a time, and write what P(one feature) makes of them."""
 
 import shlex
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from train.errors import BadInput
 from train.files import write_atomic
 
 SCORED = ("k_eff", "one_feature")
+HOOKS = ("mid", "post")
 PAGE, TABLE, EXAMPLES = "one-feature.md", "one-feature.csv", "disagreements.md"
 
 
@@ -56,6 +58,9 @@ def rescore(
     """
     if lacks := SCORES["one_feature"].lacks():
         raise BadInput(f"P(one feature) needs {lacks}")
+    for hook in hooks or ():
+        if hook not in HOOKS:
+            raise BadInput(f"--hooks: {hook!r} is none of {', '.join(HOOKS)}")
     sources = sources_of(runs, variants, untrained)
     scored: list[Path] = []
     for source in sources:
@@ -65,7 +70,8 @@ def rescore(
     require_same_tokens(cells)
     untrained_cells = {(cell.meta.run_hash, cell.place): cell for cell in cells if cell.meta.step == 0}
     figures = [figures_of(cell, untrained_cells.get((cell.meta.run_hash, cell.place))) for cell in _trained(cells)]
-    made = "polysem rescore " + " \\\n        ".join(map(shlex.quote, command))
+    typed = shlex.join(("polysem", "rescore", *command))
+    made = " \\\n        ".join(textwrap.wrap(typed, 110, break_on_hyphens=False))
     pages = [out / PAGE, out / TABLE, out / EXAMPLES]
     write_atomic(pages[0], page_of(figures, made).encode())
     write_atomic(pages[1], table_of(figures).write_csv().encode())

@@ -7,22 +7,15 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats
 
 from analyze.activations.store import SCORED
 from analyze.comparison.results import Cell, Place
 from analyze.comparison.separation import superiority
 from analyze.comparison.summary import cluster_ids
 from analyze.headline.judge import equal_rate_pairs
+from analyze.statistics import rank_correlation
 
 VERDICTS = ("one", "several", "cannot tell")
-
-
-def rank_correlation(a: Float[ndarray, " n"], b: Float[ndarray, " n"]) -> float:
-    """Spearman's; NaN where either does not vary."""
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return nan
-    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Problems whose answer stands in a table: the verdict follows from it by the rule, and a wrong file is one line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def comparison(directory: Path, *rows: dict[str, Any], score: str = "k_eff") -> 
         "checkpoint_hashes": "a b c",
         f"{score}_w_in_rotated_share": 0.05,
     }
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     shares = f"{score}_mono_share_by_seed"
     filled = [{**usual, **{shares if key == "shares" else key: value for key, value in row.items()}} for row in rows]
     pl.DataFrame(filled, schema_overrides={"start_runs": pl.String}).write_parquet(directory / "comparison.parquet")
@@ -145,3 +146,30 @@ def test_the_command_reads_results_and_says_where_they_come_from(analyze_command
     refused = analyze_command("problem", "4.41", "--out", tmp_path / "out")
     assert refused.is_refusal(2, "name the results that `polysem study quickstart` wrote")
     assert "polysem problem 4.41 RESULTS" in entries()["4.41"].ask
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"primaries": ""}, "not a comparison with a score"),
+        ({"k_eff_mono_share_by_seed": "0.1 0.2"}, "k_eff_mono_share_by_seed has 2 entries for 3 seeds"),
+        ({"k_eff_mono_share_by_seed": "a b c"}, "is no number"),
+        ({"k_eff_mono_share_by_seed": "7 8 9"}, "is no share"),
+        ({"seeds": "x y z"}, "seeds = 'x y z' are no whole numbers"),
+        ({"factor": None}, "factor = None is no whole number"),
+        ({"n_neurons": None}, "n_neurons = None is no whole number"),
+        ({"checkpoint_hashes": ""}, "checkpoint_hashes has 0 entries"),
+    ],
+)
+def test_an_edited_comparison_is_refused_by_file_row_and_column(tmp_path: Path, changed: dict, said: str) -> None:
+    results = comparison(tmp_path / "study", GELU | changed, row("relu", "relu", "0.1 0.3 0.2"))
+    with pytest.raises(BadInput, match=re.escape(said)) as refused:
+        ask_table("4.41", [results], tmp_path / "out")
+    assert "comparison.parquet" in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_studies_of_one_name_are_not_taken_for_more_seeds_of_one(tmp_path: Path) -> None:
+    places = [comparison(tmp_path / each / "study", GELU, row("relu", "relu", "0.1 0.3 0.2")) for each in "ab"]
+    found = ask_table("4.41", places, tmp_path / "out")
+    assert [each.n for each in found.variants] == [3, 3]

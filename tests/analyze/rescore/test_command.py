@@ -55,6 +55,13 @@ def test_a_hook_that_a_variant_lacks_is_passed_over_unless_no_hook_is_left(train
         rescore([runs / "gelu_new-s0"], data, tmp_path, nulls=[], hooks=["post"], say=lambda line: None)
 
 
+@needs_tagger
+def test_a_hook_that_does_not_exist_is_refused(trained: tuple[Path, Path], tmp_path: Path):
+    data, runs = trained
+    with pytest.raises(BadInput, match="--hooks: 'mide' is none of mid, post"):
+        rescore([runs], data, tmp_path, hooks=["mid", "mide"], say=lambda line: None)
+
+
 def test_runs_steps_and_directories_of_runs_are_taken_and_variants_choose(trained: tuple[Path, Path]):
     runs = trained[1]
     last = [step_directory(runs / name, 20) for name in ("gelu_new-s0", "solu_ln-s0")]
