@@ -102,7 +102,8 @@ def _rounded_softmax(
     """The same of 16-bit logits, and the losses in fp32.
 
     The library's kernel reads and writes 16 bits and computes in fp32, in one pass instead of five. A probability is
-    rounded to 8 bits, as the logits were, so a token's loss is off by at most 0.004, either way.
+    rounded to 8 bits, as the logits were, which moves a token's loss by at most 0.004, either way. No loss is above
+    87.3 nats, where floats end.
     """
     softmax = logits.softmax(1)
     right = softmax.gather(1, target).float()

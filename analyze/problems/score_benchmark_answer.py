@@ -37,7 +37,8 @@ def answer(problem: TableProblem, places: Sequence[Path]) -> Finding:
 
 def _judged(score: str, figures: Sequence[Estimate]) -> VariantAnswer:
     worst = min(figures, key=lambda each: each.mean)
-    if all(each.low >= ENOUGH for each in figures):
+    # A layer without a figure is not passed: `n` counts the layers of the page.
+    if len(figures) == figures[0].n and all(each.low >= ENOUGH for each in figures):
         word: VerdictWord = "yes"
     else:
         word = "no" if any(each.high < ENOUGH for each in figures) else "unclear"

@@ -113,6 +113,7 @@ def test_the_published_benchmark_is_read(tmp_path: Path) -> None:
         (".95 [.92, .97] | .93 [.90, .96]", "yes"),
         (".95 [.92, .97] | .85 [.80, .89]", "no"),
         (".95 [.92, .97] | .88 [.80, .93]", "unclear"),
+        (".95 [.92, .97] | –", "unclear"),
     ],
 )
 def test_a_score_must_do_well_in_every_layer_of_truth(tmp_path: Path, cells: str, word: str) -> None:
