@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from train.products import transformed
+
 SHORT = 512
 """Positions up to which attention in bf16 on a CPU holds its weights whole, a layer's batch x heads x positions^2."""
 
@@ -16,7 +18,7 @@ Heads = Float[Tensor, "batch head pos d_head"]
 
 def causal_attention(q: Heads, k: Heads, v: Heads) -> Heads:
     """softmax(q k^T / sqrt(d_head)) v over the positions up to each query's own, [batch head pos d_head]."""
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] <= SHORT:
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] <= SHORT and not transformed():
         return ShortAttention.apply(q, k, v)  # type: ignore[no-any-return]
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from train.attention import causal_attention
 from train.config import ModelConfig
 from train.errors import BadInput
-from train.products import Linear, linear
+from train.products import Linear, linear, transformed
 from train.recompute import Recomputed, tokens_at_once
 
 Hook = Literal["pre", "mid", "post"]
@@ -86,13 +86,13 @@ class MLP(nn.Module):
         """What the layer writes to the residual stream, [batch pos d_model]."""
         return (
             self.fc_out(self.neurons(x))
-            if self._recomputing is None
+            if self._recomputing is None or transformed()
             else self._recomputed(x, self._recomputing, with_l1=False)[0]
         )
 
     def forward_with_l1(self, x: Residual) -> tuple[Residual, Float[Tensor, ""]]:
         """As `forward`, and the mean over tokens of the sum over neurons of |activation| before a mid LayerNorm."""
-        if self._recomputing is not None:
+        if self._recomputing is not None and not transformed():
             written, total = self._recomputed(x, self._recomputing, with_l1=True)
             return written, total / (x.shape[0] * x.shape[1])
         mid = self.neurons(x, "mid")

@@ -29,10 +29,17 @@ def library() -> Library:
     return "oneDNN" if slow and there and torch.backends.mkl.is_available() and can.get("avx512_f") else "torch"
 
 
+def transformed() -> bool:
+    """Whether this runs inside `torch.func` (vmap, grad, jacrev, jvp, ...), which knows only torch's own operators."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
 def by_onednn(*matrices: Tensor) -> bool:
-    """Whether these are multiplied by oneDNN: in fp32, on a processor, none of them empty."""
-    return library() == "oneDNN" and all(
-        each.dtype == torch.float32 and each.device.type == "cpu" and each.numel() > 0 for each in matrices
+    """Whether these are multiplied by oneDNN: in fp32, on a processor, none of them empty, outside `torch.func`."""
+    return (
+        library() == "oneDNN"
+        and not transformed()
+        and all(each.dtype == torch.float32 and each.device.type == "cpu" and each.numel() > 0 for each in matrices)
     )
 
 
@@ -92,7 +99,7 @@ class _Linear(torch.autograd.Function):
         (grad,) = grads
         flat = grad.reshape(-1, grad.shape[-1])
         return (
-            _onednn(grad, weight.mT) if needs_x else None,
+            _onednn(grad, weight.mT) if needs_x and not transformed() else grad @ weight if needs_x else None,
             product(flat.mT, x.reshape(-1, x.shape[-1])) if needs_weight else None,
             flat.sum(0) if needs_bias else None,
         )

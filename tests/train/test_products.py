@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 
 from tests.train.fixtures import small_run
 from tests.train.test_exact import cut
@@ -10,6 +11,9 @@ from tests.train.test_several_processes import call
 from tests.train.test_training_run import command, write_config
 from train import products
 from train.checkpoint import load
+from train.config import ModelConfig
+from train.loss import NextTokenLoss
+from train.model import Transformer
 from train.products import add_product, linear, product, zeros_for_gradient
 from train.tracking import read_metrics
 from train.training_run import run
@@ -139,3 +143,44 @@ def test_a_second_derivative_is_refused_where_it_would_be_wrong(monkeypatch):
     (grad,) = torch.autograd.grad(linear(x, weight).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         grad.square().sum().backward()
+
+
+@EITHER
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # of torch's own forward mode
+def test_the_transforms_of_torch_func_give_what_the_plain_product_gives(by):
+    x, weight, bias, weights = matrices((3, 8), (5, 8), (5,), (4, 5, 8))
+    per_row = (None, 0)
+    for transformed in (
+        lambda layer: vmap(lambda row: layer(row, weight, bias))(x),
+        lambda layer: vmap(lambda weight: layer(x, weight, None))(weights),
+        lambda layer: jacrev(lambda x: layer(x, weight, bias))(x),
+        lambda layer: jacfwd(lambda x: layer(x, weight, bias))(x),
+        lambda layer: vmap(jacrev(lambda weight, row: layer(row, weight, bias)), in_dims=per_row)(weight, x),
+        lambda layer: hessian(lambda x: layer(x, weight, bias).sin().sum())(x),
+        lambda layer: torch.autograd.functional.jacobian(lambda x: layer(x, weight, bias), x, vectorize=True),
+    ):
+        assert torch.allclose(transformed(linear), transformed(F.linear), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's attention takes a batch one by one
+def test_each_rows_own_gradient_by_torch_func_is_that_of_the_row_alone(monkeypatch, dtype, recompute):
+    monkeypatch.setattr(products, "library", lambda: "oneDNN")
+    shape = ModelConfig(n_layers=1, d_model=16, n_heads=2, n_ctx=8, d_vocab=32, act="gelu_new", widths=(24,))
+    model = Transformer(shape, seed=0).to(dtype)
+    model.set_recompute(recompute)
+    loss = NextTokenLoss(model)
+    rows = torch.randint(0, 32, (3, 9), generator=torch.Generator().manual_seed(0))
+    parameters = dict(loss.named_parameters())
+
+    def of_row(parameters, row):
+        return functional_call(loss, parameters, (row[None],))
+
+    by_row = vmap(grad(of_row), in_dims=(None, 0))({name: each.detach() for name, each in parameters.items()}, rows)
+    for row in range(3):
+        alone = torch.autograd.grad(loss(rows[row : row + 1]), list(parameters.values()))
+        largest = max(float(exact.abs().max()) for exact in alone)
+        for name, exact in zip(parameters, alone):
+            off = float((by_row[name][row] - exact).abs().max()) / largest
+            assert off < (1e-5 if dtype == torch.float32 else 0.02), name
