@@ -37,6 +37,7 @@ setup(
             "validation/*/*.toml",
             "validation/annotation/python_labels.parquet",
             "problems/*.toml",
+            "problems/published.json",
         ],
         "train": ["data/classify.json"],
         "train.configs": ["*/*.toml", "*/*/*.toml", "*/*.yaml"],

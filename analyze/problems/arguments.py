@@ -11,28 +11,27 @@ from train.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class ListProblems(Command):
-    """List the 45 open problems: question, level, what to type, and what came out so far."""
+    """List the 45 open problems: question, level, what to type, what came out so far, and the published verdict."""
 
     out: Path = Path("results/problems")
     """directory of findings; its index.html and problems.md are written anew"""
     page: Path | None = None
-    """also writes all 45 with what was found to this Markdown file, as docs/problems.md"""
+    """also writes all 45 with what was found to this Markdown file. docs/problems.md of a clone publishes them: the
+    program then shows those verdicts wherever nothing of its own was found"""
 
     def run(self, overrides: list[str]) -> None:
-        """Print one line a problem."""
-        from analyze.problems.catalogue import entries
+        """Print a few lines a problem."""
+        from analyze.problems.listing import listed
         from analyze.problems.page import write_index
 
-        for each in entries().values():
-            finding, _ = each.finding(self.out)
-            print(f"{each.name:<5} {each.level or '-'}  {each.title} [{finding.verdict}]")
-            print(f"         {each.question}\n         {each.ask or 'cannot be asked yet'}")
+        print(listed(self.out))
         if self.out.is_dir():
             print(f"wrote {write_index(self.out)}")
         if self.page is not None:
             from analyze.problems.summary import write_summary
 
-            print(f"wrote {write_summary(self.out, self.page)}")
+            for path in write_summary(self.out, self.page):
+                print(f"wrote {path}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,15 @@ class Entry:
     """What to type; "" where it cannot be asked yet."""
     measures: str = ""
     """What is measured by one that has no program and no toy; "" for others."""
+    yes: str = ""
+    """What a yes means, where the question is not one of yes or no."""
+    answer: str = ""
+    """A finding's figures in words; catalogue.toml says what stands in braces. "" for questions of one's own."""
+
+    @property
+    def asks(self) -> str:
+        """The question, and what a yes means where that is not plain."""
+        return f"{self.question} (Yes: {self.yes}.)" if self.yes else self.question
 
     @property
     def has_program(self) -> bool:
@@ -60,9 +69,16 @@ def entries() -> dict[str, Entry]:
                 ask = f"polysem problem {name} CHECKPOINT... --out DIR"
             if name in by_table:
                 ask = f"{by_table[name].written_by}; polysem problem {name} RESULTS --out DIR"
-            measures = values.get("measures", "")
             found[name] = Entry(
-                name, values["title"], values["question"], values.get("level"), values["by"], ask, measures
+                name,
+                values["title"],
+                values["question"],
+                values.get("level"),
+                values["by"],
+                ask,
+                values.get("measures", ""),
+                values.get("yes", ""),
+                values["answer"],
             )
     for name, problem in PROBLEMS.items():
         if name not in found:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from analyze.figures import Figure
 from analyze.html import render, versions
+from analyze.problems.answers import answer_of, estimate
 from analyze.problems.base import Finding, Measured, Problem
 from analyze.problems.catalogue import entries, entry
-from analyze.statistics import Estimate
+from analyze.problems.published import PAGE, published
 from analyze.tables import Table, number
 from train.files import write_atomic
 
@@ -34,40 +35,42 @@ def write_page(
 
 
 def write_index(out: Path) -> Path:
-    """Write OUT/index.html and OUT/problems.md: all 45 with what was found under `out`."""
+    """Write OUT/index.html and OUT/problems.md: all 45 with what was found under `out`, and what was published."""
     rows = []
+    known = published()
     for each in entries().values():
         finding, facts = each.finding(out)
         names = facts.get("figure_names", [])
         figure = f"{each.name}/figures/{names[0]}.svg" if names else ""
-        rows.append((each, finding, figure, best_answer(finding)))
+        rows.append((each, answer_of(each, finding, facts), known.get(each.name), figure))
     out.mkdir(parents=True, exist_ok=True)
-    html = render("problems.html.j2", rows=rows, versions=versions())
+    html = render("problems.html.j2", rows=rows, published_in=PAGE, versions=versions())
     write_atomic(out / "index.html", str(html).encode())
     write_atomic(out / "problems.md", as_markdown(out).encode())
     return out / "index.html"
 
 
 def as_markdown(out: Path) -> str:
-    """All 45 in a table: question, verdict, statistic, null, n, power, what to type."""
+    """All 45 in a table: question, verdict, what was published, figures, power, what to type."""
     lines = []
+    known = published()
     for each in entries().values():
-        finding, _ = each.finding(out)
-        line = [("#", each.name), ("question", each.question), ("verdict", finding.verdict)]
-        line += list(zip(("statistic", "null", "n", "power"), best_answer(finding), strict=True))
-        lines.append([*line, ("ask", each.ask or "cannot be asked yet")])
+        answer, of_project = answer_of(each, *each.finding(out)), known.get(each.name)
+        lines.append(
+            [
+                ("#", each.name),
+                ("question", each.asks),
+                ("verdict", answer.verdict),
+                (f"published ({PAGE})", of_project.verdict if of_project else "–"),
+                ("answer", answer.in_words or "–"),
+                ("statistic", answer.statistic),
+                ("null", answer.null),
+                ("n", answer.n),
+                ("power", answer.power),
+                ("ask", each.ask or "cannot be asked yet"),
+            ]
+        )
     return Table.of("The 45 problems", "", lines).markdown() + "\n"
-
-
-def best_answer(finding: Finding) -> tuple[str, str, str, str]:
-    """Statistic, null, checkpoints and power of every variant that answered, in a cell each."""
-    answered = [answer for answer in finding.variants if answer.n]
-    return (
-        "; ".join(f"{a.variant} {estimate(a.statistic)}" for a in answered) or "–",
-        "; ".join(number(a.null.mean, 3) for a in answered) or "–",
-        "; ".join(str(a.n) for a in answered) or "–",
-        "; ".join(number(a.power, 3) for a in answered) or "–",
-    )
 
 
 def variant_table(finding: Finding) -> Table:
@@ -111,11 +114,3 @@ def checkpoint_table(measured: Sequence[Measured]) -> Table:
             for each in measured
         ],
     )
-
-
-def estimate(value: Estimate) -> str:
-    """`.120 [.050, .190]`; a dash for nothing."""
-    if value.n == 0:
-        return "–"
-    interval = f" [{number(value.low, 3)}, {number(value.high, 3)}]" if value.has_interval else ""
-    return f"{number(value.mean, 3)}{interval}"

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from analyze.figures import COLOURS, FAINT, look, name_lines, svg_of
+from analyze.problems.answers import estimate
 from analyze.problems.base import Finding
 from analyze.problems.catalogue import Entry, entries
-from analyze.problems.page import estimate
 from analyze.tables import Table, number, plain
 from analyze.toys.measures import MEASURES
 from analyze.toys.programs.known_table import MAX_BYTES, known_told

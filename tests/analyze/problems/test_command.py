@@ -20,7 +20,7 @@ def test_all_45_are_listed_and_every_program_is_among_them(analyze_command: Comm
     assert all(entries()[name].by == "program" for name in PROBLEMS)
     listed = analyze_command("problems", "--out", tmp_path / "none")
     assert listed.code == 0
-    assert listed.out.count("[not asked yet]") == 45
+    assert listed.out.count("[not asked yet; published: ") == 45
 
 
 def test_a_problem_writes_finding_page_figures_and_index(
@@ -36,7 +36,9 @@ def test_a_problem_writes_finding_page_figures_and_index(
     assert (tmp_path / "4.24/figures/positions.svg").is_file()
     assert f"<b>{record['verdict']}</b>" in (tmp_path / "index.html").read_text()
     assert record["verdict"] in (tmp_path / "problems.md").read_text()
-    assert f"[{record['verdict']}]" in analyze_command("problems", "--out", tmp_path).out
+    listed = analyze_command("problems", "--out", tmp_path).out
+    assert f"{entries()['4.24'].title} [{record['verdict']}; published: " in listed
+    assert f"Of your own runs: 1 finding in {tmp_path}" in listed
 
 
 def test_a_second_run_finds_what_was_measured_and_any_jobs_give_the_same(runs: list[Path], tmp_path: Path) -> None:

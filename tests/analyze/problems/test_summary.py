@@ -22,7 +22,7 @@ def found(out: Path, name: str, values: list[float]) -> None:
         for i, value in enumerate(values)
     ]
     (out / name).mkdir(parents=True)
-    write_finding(out / name, judge(PROBLEMS[name], measured), {"problem": name})
+    write_finding(out / name, judge(PROBLEMS[name], measured), {"problem": name, "rule": PROBLEMS[name].rule.says})
 
 
 def row(page: str, name: str) -> list[str]:
@@ -36,13 +36,15 @@ def test_the_page_has_45_rows_with_verdict_statistic_null_n_power_and_command(tm
     page = summary(tmp_path)
     assert sum(line.startswith("| 4.") for line in page.splitlines()) == 45
     cells = row(page, "4.24")
-    assert cells[3] == "yes"
-    assert cells[4].startswith("gelu 0.810 [")
-    assert [cells[5].strip("-"), cells[6]] == ["0.000", "3"]
-    assert float(cells[7]) == pytest.approx(0.025, abs=0.001)
-    assert "polysem problem 4.24" in cells[8]
-    assert PROBLEMS["4.24"].statistic in cells[2]
-    assert row(page, "4.31")[3] == "not asked yet"
+    assert cells[2] == "**yes**"
+    assert "lack 0.81 of what as many random ones hold" in cells[3]
+    assert PROBLEMS["4.24"].statistic in cells[4]
+    assert cells[5].startswith("gelu 0.810 [")
+    assert [cells[6].strip("-"), cells[7]] == ["0.000", "3"]
+    assert float(cells[8]) == pytest.approx(0.025, abs=0.001)
+    assert "polysem problem 4.24" in cells[9]
+    assert f"- **4.24** {PROBLEMS['4.24'].rule.says}." in page
+    assert row(page, "4.31")[2] == "**not asked yet**"
     assert "44 not asked yet, 1 yes" in page
     assert "What is unclear" not in page
 
@@ -50,8 +52,9 @@ def test_the_page_has_45_rows_with_verdict_statistic_null_n_power_and_command(tm
 def test_what_is_unclear_says_how_many_seeds_would_decide(tmp_path: Path) -> None:
     found(tmp_path, "4.24", [0.7, 0.8, 0.3])
     page = summary(tmp_path)
-    assert row(page, "4.24")[3] == "unclear"
-    (line,) = [line for line in page.splitlines() if line.startswith("- **4.24**")]
+    assert row(page, "4.24")[2] == "**unclear**"
+    unclear = page.split("## What is unclear")[1]
+    (line,) = [line for line in unclear.splitlines() if line.startswith("- **4.24**")]
     # Mean .6, deviation .265, threshold .5: t(.975, n - 1) * .265 / sqrt(n) < .1 from n = 30 on.
     assert "some 30 seeds of this spread would decide it" in line
 
@@ -120,7 +123,7 @@ def test_a_look_at_a_model_that_others_trained_is_a_line_and_no_verdict(tmp_path
     assert "dimensions 11, of the 16 in which" in first
     assert "0.688 against 1.000 of random ones. By the rule, this model alone: yes." in first
     assert second == "- **4.23** Other: not answerable: has no names."
-    assert row(page, "4.23")[3] == "not asked yet"
+    assert row(page, "4.23")[2] == "**not asked yet**"
     (place / "a.json").write_text("{}")
     with pytest.raises(BadInput, match="not a look at a model"):
         summary(tmp_path)
