@@ -16,7 +16,7 @@ FLOORS = {
         ("commandline", "compressed", "textfiles", "devices", "shipped", "workers"),
         ("filesystem", "hashes", "section"),
         ("activations", "attention", "files", "locate", "products", "recompute"),
-        ("study_progress",),
+        ("study_progress", "study_slurm"),
         ("config", "configfile"),
         ("precision",),
         ("hub_errors",),

@@ -6,6 +6,7 @@ from train.checkpoint import open_step, step_directory, steps
 from train.errors import BadInput, PolysemError, one_line
 from train.files import is_locked
 from train.study_progress import studies_below
+from train.study_slurm import slurm_studies_below
 from train.tracking import METRICS, groups, read_metrics
 
 
@@ -13,7 +14,8 @@ def status(directory: Path) -> str:
     """One line for every run below `directory`: step, tokens, held-out loss, bigram, whether it is running; then the
     loss of each source and the dead neurons of the last evaluation.
 
-    Before them a line for each study that runs, whose results lie below `directory` or beside such checkpoints.
+    Before them a line for each study that runs here or was sent to Slurm, whose results lie below `directory` or
+    beside such checkpoints.
 
     Raises:
         BadInput: no such directory.
@@ -27,7 +29,7 @@ def status(directory: Path) -> str:
     )
     lines = [f"{'run':36} {'step':>8} {'tokens':>12} {'held-out':>9} {'bigram':>7}  state"]
     lines += [_line(run, directory) for run in runs]
-    studies = studies_below(directory)
+    studies = [*studies_below(directory), *slurm_studies_below(directory)]
     return "\n".join([*studies, *lines] if runs else studies or [f"{directory}: no runs"])
 
 

@@ -29,13 +29,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def study_roots(directory: Path) -> list[Path]:
+    """Where to look for results of studies: below `directory` and, where it holds checkpoints, beside it."""
+    whole = directory.resolve()
+    return [directory, whole.parent / "results"] if whole.name == "checkpoints" else [directory]
+
+
 def studies_below(directory: Path) -> list[str]:
     """A line for each study that runs, or was killed, with results below `directory` or, of checkpoints, beside it."""
-    roots = [directory]
-    if directory.resolve().name == "checkpoints":
-        roots.append(directory.resolve().parent / "results")
     lines = []
-    for path in sorted({path for root in roots for path in root.rglob(PROGRESS_FILE)}):
+    for path in sorted({path for root in study_roots(directory) for path in root.rglob(PROGRESS_FILE)}):
         name = one_line(path.parent.name)
         try:
             line = progress_line(read_json(path, 1_000_000))

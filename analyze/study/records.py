@@ -18,9 +18,7 @@ from analyze.study.processes import GRACE, Ended, Stage
 from analyze.study.tasks import Task
 from train.errors import BadInput, EnvironmentProblem
 from train.files import canonical_json, read_json, write_atomic
-
-JOBS_DIRECTORY = "jobs"
-"""In a study's results: records and locks of tasks, scripts and logs of a batch system."""
+from train.study_slurm import JOBS_DIRECTORY, record_name
 
 LARGEST = 10_000_000
 
@@ -39,7 +37,7 @@ class Record:
 
 def record_path(results: Path, task: Task, suffix: str = ".json") -> Path:
     """Where a task's record lies."""
-    return results / JOBS_DIRECTORY / f"{task.key.replace(' ', '.')}{suffix}"
+    return results / JOBS_DIRECTORY / record_name(task.key, suffix)
 
 
 def write_record(results: Path, task: Task, record: Record) -> None:

@@ -25,6 +25,7 @@ from train.cores import usable_cores
 from train.errors import BadInput
 from train.files import canonical_json, locked, read_json, write_atomic
 from train.precision import Precision, settled
+from train.study_slurm import forget_submitted
 from train.workers import checked_jobs
 
 SETTLED_FILE = "settled.json"
@@ -189,6 +190,7 @@ def close_study(progress: Progress, directories: StudyDirectories, planned: list
         "processes": {key: asdict(cost) for key, cost in progress.costs.items()},
     }
     write_atomic(results / "stages.json", json.dumps(record, indent=2).encode() + b"\n")
+    forget_submitted(results)
     if compared:
         print(f"table  {results / 'comparison.md'}\nreport {results / 'report.html'}")
     else:

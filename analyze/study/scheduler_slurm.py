@@ -5,24 +5,26 @@ stand-in for sbatch, squeue and scancel (tests/analyze/study/slurm.py), never on
 """
 
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
 from analyze.study.progress import Progress
-from analyze.study.records import JOBS_DIRECTORY
+from analyze.study.records import record_path
 from analyze.study.scheduler import Scheduler, StudyCommand
 from analyze.study.tasks import Task
 from train.errors import BadInput, EnvironmentProblem, one_line
-from train.files import canonical_json, read_json, write_atomic
-
-SUBMITTED = "slurm.json"
-"""Beside the scripts: ids of the jobs that were submitted last."""
-
-PATIENCE = 120
-"""Seconds that sbatch, squeue and scancel may take: a busy controller answers late."""
+from train.files import write_atomic
+from train.study_slurm import (
+    JOBS_DIRECTORY,
+    SubmittedJob,
+    call,
+    forget_submitted,
+    queue,
+    read_submitted,
+    write_submitted,
+)
 
 SCRIPT = """\
 #!/usr/bin/env bash
@@ -89,20 +91,24 @@ class SlurmScheduler(Scheduler):
         directory.mkdir(parents=True, exist_ok=True)
         for old in directory.glob("*.sh"):
             old.unlink()
+        for task in tasks:  # `status` takes a record for a task that these jobs have done
+            record_path(command.results, task).unlink(missing_ok=True)
         stages = stages_of(tasks)
         for stage in stages:
             path = directory / f"{stage.name}.sh"
             write_atomic(path, script_of(stage, command, self._at_once).encode())
             path.chmod(0o755)
         ids: dict[int, str] = {}
+        jobs: list[SubmittedJob] = []
         try:
             for stage in stages:
                 ids[stage.number] = self._submit(stage, directory, ids)
-                write_atomic(directory / SUBMITTED, canonical_json({"jobs": [*ids.values()]}))
+                jobs.append(SubmittedJob(ids[stage.number], stage.name, tuple(task.key for task in stage.tasks)))
+                write_submitted(command.results, jobs)
         except BaseException:
             if ids:
-                _call(["scancel", *ids.values()])
-                (directory / SUBMITTED).unlink(missing_ok=True)
+                call(["scancel", *ids.values()])
+                forget_submitted(command.results)
             raise
         for stage in stages:
             after = ", ".join(ids[number] for number in stage.needs)
@@ -128,7 +134,7 @@ class SlurmScheduler(Scheduler):
         log = f"--output={(directory / f'{stage.name}-%a.log').resolve()}"
         script = directory / f"{stage.name}.sh"
         words = ["sbatch", "--parsable", log, *after, *self._options, str(script)]
-        done = _call(words)
+        done = call(words)
         if done is None:
             raise EnvironmentProblem(
                 f"--scheduler slurm: sbatch does not answer on this machine; the scripts lie in {directory}, nothing "
@@ -195,28 +201,22 @@ def script_of(stage: ArrayJob, command: StudyCommand, at_once: int | None) -> st
 def require_none_queued(results: Path) -> None:
     """Refuse to go on with a study while Slurm has jobs of it; where Slurm cannot be asked, locks of results decide.
 
+    Jobs that have all ended are forgotten.
+
     Raises:
         BadInput: with their ids.
     """
-    path = results / JOBS_DIRECTORY / SUBMITTED
-    if not path.is_file():
+    jobs = read_submitted(results)
+    if not jobs:
         return
-    record = read_json(path, 1_000_000)
-    jobs = record.get("jobs") if isinstance(record, dict) else None
-    if not isinstance(jobs, list) or not all(isinstance(job, str) and job.isdecimal() for job in jobs):
-        raise BadInput(f"{path}: key 'jobs' must be a list of job ids; remove it")
-    done = _call(["squeue", "--me", "--noheader", "--format=%F"])
-    queued = [job for job in jobs if done is not None and job in done.stdout.split()]
+    try:
+        ids = {job for job, _ in queue()}
+    except EnvironmentProblem:
+        return
+    queued = [job.id for job in jobs if job.id in ids]
     if queued:
         raise BadInput(
             f"{results}: jobs {', '.join(queued)} of this study wait or run on Slurm; let them end, or stop them with "
             f"scancel {' '.join(queued)}"
         )
-
-
-def _call(words: list[str]) -> subprocess.CompletedProcess[str] | None:
-    """What a command of Slurm said; None where there is none, or it does not answer."""
-    try:
-        return subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    forget_submitted(results)

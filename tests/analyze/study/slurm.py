@@ -90,17 +90,19 @@ def run(number: str) -> None:
     if any(state(each) != "COMPLETED" for each in filter(None, needed.split(":"))):
         return ended(number, "CANCELLED" if asked.get("kill-on-invalid-dep") == "yes" else "")
     first, last, at_once = re.fullmatch(r"(\d+)-(\d+)(?:%(\d+))?", asked["array"]).groups()  # pyright: ignore
-    waiting, running, codes = list(range(int(first), int(last) + 1)), list[subprocess.Popen](), list[int]()
+    waiting, running, codes = list(range(int(first), int(last) + 1)), dict[int, subprocess.Popen](), list[int]()
     while waiting or running:
         cancelled = (spool() / f"{number}.cancelled").exists()
         if cancelled:
             waiting.clear()
-            for each in running:
+            for each in running.values():
                 each.send_signal(signal.SIGTERM)
         while waiting and len(running) < int(at_once or 2):
-            running.append(start(number, waiting.pop(0), job))
-        codes += [each.returncode for each in running if each.poll() is not None]
-        running = [each for each in running if each.returncode is None]
+            running[waiting[0]] = start(number, waiting[0], job)
+            (spool() / f"{number}-{waiting.pop(0)}.element").write_text("RUNNING")
+        for index in [index for index, each in running.items() if each.poll() is not None]:
+            (spool() / f"{number}-{index}.element").write_text("")
+            codes.append(running.pop(index).returncode)
         time.sleep(1 if cancelled else 0.05)
     ended(number, "COMPLETED" if not any(codes) else "FAILED")
 
@@ -132,10 +134,22 @@ def ended(number: str, how: str) -> None:
 
 
 def squeue(words: list[str]) -> None:
-    assert words == ["--me", "--noheader", "--format=%F"]
-    for script in sorted(spool().glob("*.sh")):
-        if not state(script.stem):
-            print(script.stem)
+    assert words == ["--me", "--noheader", "--array", "--format=%F|%K|%T|%r"]
+    broken = spool() / "broken"
+    if broken.exists():
+        sys.exit(broken.read_text())
+    for path in sorted(spool().glob("*.json")):
+        number, asked = path.stem, json.loads(path.read_text())["options"]
+        if state(number):
+            continue
+        needed = filter(None, asked.get("dependency", "afterok").partition(":")[2].split(":"))
+        reason = "Dependency" if any(state(each) != "COMPLETED" for each in needed) else "Resources"
+        first, last = map(int, asked["array"].partition("%")[0].split("-"))
+        for index in range(first, last + 1):
+            element = spool() / f"{number}-{index}.element"
+            now = element.read_text() if element.exists() else "PENDING"
+            if now:
+                print(number, index, now, reason if now == "PENDING" else "None", sep="|")
 
 
 def scancel(words: list[str]) -> None:

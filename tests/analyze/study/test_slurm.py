@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.analyze.study.minute import numbers_of
 from tests.analyze.study.schedulers import SECONDS, TASKS, errors
 from tests.commands import Command
 from train.errors import BadInput
+from train.status import status
 
 
 def wait_for_jobs(environ: dict[str, str], n: int) -> dict[str, str]:
@@ -39,6 +41,10 @@ def test_a_study_through_sbatch_has_the_numbers_of_a_plain_one(toml, root, plain
     again = study(toml, out, **environ)  # while they run
     assert again.code == 2
     assert "of this study wait or run on Slurm" in errors(again.err)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        assert re.match(r"study minute: on Slurm, \d/7 tasks done; .* \(Dependency\)", status(out))
     assert set(wait_for_jobs(environ, 6).values()) == {"COMPLETED"}, logs(out)
     assert numbers_of(out) == plain
     asked = json.loads((root / "slurm/spool/1004.json").read_text())["options"]
@@ -47,6 +53,7 @@ def test_a_study_through_sbatch_has_the_numbers_of_a_plain_one(toml, root, plain
     record = json.loads((out / "results/minute/stages.json").read_text())
     assert len(record["processes"]) == 7
     assert {line["stage"] for line in record["stages"]} == {"train", "collect", "score", "fission", "compare", "report"}
+    assert "Slurm" not in status(out)
     found = study(toml, out, **environ)
     assert found.code == 0, found.err
     assert found.out.count("found, ") >= 8
@@ -140,9 +147,11 @@ def test_a_script_asks_for_what_its_largest_task_needs_and_runs_any_words(tmp_pa
 def test_a_record_of_jobs_that_is_none_is_refused_and_without_squeue_nothing_is_known(tmp_path, monkeypatch):
     path = tmp_path / "jobs/slurm.json"
     path.parent.mkdir()
-    path.write_text('{"jobs": ["x"]}')
-    with pytest.raises(BadInput, match=r"slurm\.json: key 'jobs'"):
-        require_none_queued(tmp_path)
-    path.write_text('{"jobs": ["7"]}')
+    for wrong in ('{"jobs": ["7"]}', '{"jobs": []}', "[]", '{"jobs": [{"id": "-x", "name": "", "tasks": []}]}'):
+        path.write_text(wrong)
+        with pytest.raises(BadInput, match=r"slurm\.json: key 'jobs'"):
+            require_none_queued(tmp_path)
+    path.write_text('{"jobs": [{"id": "7", "name": "1-train", "tasks": ["train a"]}]}')
     monkeypatch.setenv("PATH", "/nonexistent")
     require_none_queued(tmp_path)
+    assert path.exists()  # they may wait all the same
