@@ -85,33 +85,43 @@ def problems(sources: Sources) -> str:
 def _problem(sources: Sources, entry: Entry, abouts: dict[str, About]) -> str:
     found = answered(entry.name, sources.problems)
     verdict, _ = entry.finding(sources.problems)
-    title = f"### {entry.name} {entry.title} ({verdict.verdict})\n\n{entry.question}"
+    title = f"### {entry.name} {entry.title} ({verdict.verdict})\n\n{entry.asks}"
     if not found:
         return f"{title} Not asked yet; `polysem toy {entry.name}` asks it."
     leading = next((each for each in found if each[0].verdict == verdict.verdict), found[0])
     name = str(leading[1]["toy"])
-    about = abouts.get(name)
-    sentences = [first_sentence(about.outcome)] if about and about.outcome else []
-    sentences.append(by_rule(leading[0], leading[1]))
-    others = [f"`{facts['toy']}`: {finding.verdict}" for finding, facts in found if facts["toy"] != name]
-    lines = [title, " ".join(sentences)]
-    if others:
-        lines.append(f"Asked by `{name}`; also by {', '.join(others)}.")
+    told = [(str(facts["toy"]), _of_toy(finding, facts, abouts)) for finding, facts in found]
+    if len(told) == 1:
+        lines = [title, told[0][1]]
+    else:
+        words = ", ".join(f"`{facts['toy']}` {finding.verdict}" for finding, facts in found)
+        lines = [title, f"**{verdict.verdict}**: {words}."]
+        lines.append("\n".join(f"- `{toy}`. {says}" for toy, says in told))
     if figure := _figure(sources, entry.name, name, leading[1]):
         lines.append(figure)
     return "\n\n".join(lines)
 
 
+def _of_toy(finding: Finding, facts: dict[str, Any], abouts: dict[str, About]) -> str:
+    """The first sentence of a toy's outcome, and what its rule made of it."""
+    about = abouts.get(str(facts["toy"]))
+    sentences = [first_sentence(about.outcome)] if about and about.outcome else []
+    return " ".join([*sentences, by_rule(finding, facts)])
+
+
 def by_rule(finding: Finding, facts: dict[str, Any]) -> str:
-    """What the rule made of the leading variant, with its numbers."""
+    """What the rule made of a toy, with the numbers of its leading variant and the verdicts of the others."""
     able = [each for each in finding.variants if each.n]
     if not able:
         return f"By its rule not answerable: {finding.sentence}"
     first = next((each for each in able if each.verdict == finding.verdict), able[0])
-    others = len(able) - 1
-    more = f"; the table has {others} other variant{'s' if others > 1 else ''}" if others else ""
+    others = [each.verdict for each in finding.variants if each is not first]
+    where = first.variant.partition(", ")[2]
+    of_first = f" at {where}: {first.verdict}" if others and where else ""
+    counted = ", ".join(f"{others.count(word)} {word}" for word in dict.fromkeys(others))
+    more = f"{of_first}; other variants: {counted}" if others else ""
     return (
-        f"By its rule **{first.verdict}**: {in_words(facts['statistic'])} is {estimate(first.statistic)}, "
+        f"By its rule **{finding.verdict}**: {in_words(facts['statistic'])} is {estimate(first.statistic)}, "
         f"{number(first.null.mean, 3)} under the null ({first.n} replicas{more})."
     )
 

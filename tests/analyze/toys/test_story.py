@@ -1,17 +1,21 @@
 """docs/toys.md from results: what is made, what stays, what is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from analyze.figures import Figure
-from analyze.problems.base import Measured, Measurement
-from analyze.toys.story import PARTS, Sources, first_sentence, in_words, side_by_side, tell
+from analyze.problems.base import VERDICTS, Finding, Measured, Measurement, VariantAnswer, VerdictWord
+from analyze.statistics import mean_interval
+from analyze.toys.story import PARTS, Sources, by_rule, first_sentence, in_words, side_by_side, tell
 from analyze.toys.verdicts.question import ToyQuestion, toy_rule
 from analyze.toys.verdicts.record import answer
+from train.configfile import read_toml
 from train.errors import BadInput
+from train.toys.listing import shipped_configs
 
 ROOT = Path(__file__).parents[3]
 
@@ -73,11 +77,52 @@ def test_a_measure_says_what_it_is_and_leaves_its_range_to_the_table() -> None:
     assert in_words("joint share") == "joint share"
 
 
-def test_the_leading_toy_is_one_that_says_what_the_problem_says(sources: Sources) -> None:
+def test_toys_that_say_unlike_things_stand_each_with_its_verdict_below_that_of_the_problem(sources: Sources) -> None:
     ask("aaa", 0.203, sources.problems)
     ask("zzz", 0.9, sources.problems)
     text = tell(sources).read_text()
-    assert "Asked by `zzz`; also by `aaa`: unclear." in text
+    assert "**yes**: `aaa` unclear, `zzz` yes." in text
+    assert "- `aaa`. By its rule **unclear**: " in text
+    assert "- `zzz`. By its rule **yes**: " in text
+
+
+def test_where_instances_answer_apart_the_toys_verdict_stands_beside_theirs() -> None:
+    def of(where: str, verdict: VerdictWord, value: float) -> VariantAnswer:
+        seen = mean_interval([value] * 3)
+        return VariantAnswer(f"toy, {where}", verdict, seen, seen, seen, beyond=3, power=0.0)
+
+    finding = Finding("mixed", "", (of("p = 1", "no", 0.5), of("p = .1", "yes", 0.9), of("p = .2", "unclear", 0.7)))
+    said = by_rule(finding, {"statistic": "share"})
+    assert said.startswith("By its rule **mixed**: share is 0.500")
+    assert "at p = 1: no; other variants: 1 yes, 1 unclear)" in said
+
+
+RULED = {
+    path.stem: values
+    for path in shipped_configs()
+    if "verdict" in (values := read_toml(path)) or ("program" in values and values["about"].get("problem"))
+}
+
+
+@pytest.mark.parametrize("name", RULED)
+def test_what_came_of_a_toy_with_a_rule_opens_with_a_verdict(name: str) -> None:
+    opening = re.split(r"\W", RULED[name]["about"]["outcome"])[0].lower()
+    assert opening in VERDICTS
+
+
+def test_on_the_shipped_page_what_a_toy_is_said_to_show_is_what_its_rule_says() -> None:
+    text = (ROOT / "docs" / "toys.md").read_text()
+    sections = re.split(r"^### (?=4\.)", text.split("<!-- end: problems -->")[0], flags=re.MULTILINE)[1:]
+    assert len(sections) == 20
+    for section in sections:
+        line = r"^(?:- `([^`]+)`\. )?([A-Z][a-z]+)\b.*By its rule \*\*([a-z ]+)\*\*"
+        told = re.findall(line, section, re.MULTILINE)
+        assert told
+        assert all(word.lower() == rule for _, word, rule in told)
+        verdict = section.splitlines()[0].rsplit("(", 1)[1].rstrip(")")
+        words = {rule for *_, rule in told}
+        assert verdict == ("mixed" if {"yes", "no"} <= words or "mixed" in words else verdict)
+        assert verdict in words or verdict == "mixed"
 
 
 def test_every_variant_stands_in_the_long_table(sources: Sources) -> None:
