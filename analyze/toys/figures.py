@@ -9,10 +9,11 @@ from analyze.toys import charts, progress
 from analyze.toys.expectations import limits
 from analyze.toys.geometry import PLATEAUS, dimensionality, dimensionality_star
 from analyze.toys.measures import MEASURES
-from analyze.toys.phase import STRATEGIES, boundary, has_phase_diagram, observed_strategy, predicted_strategies
+from analyze.toys.phase import STRATEGIES, boundary, observed_strategy, predicted_strategies
 from analyze.toys.reading import Reading
 from analyze.toys.view import View
 from analyze.toys.weight_figures import arrow_figure, gram_figure, kind_figure, neuron_figure
+from train.toys.measures import has_phase_diagram
 
 FRACTIONS = {"square_antiprism": "3/8", "pentagon": "2/5", "antipodal": "1/2", "triangle": "2/3", "tetrahedron": "3/4"}
 

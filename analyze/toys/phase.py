@@ -16,6 +16,7 @@ from torch import Tensor
 
 from analyze.toys.geometry import REPRESENTED, geometry
 from train.toys.config import ToyConfig
+from train.toys.measures import has_phase_diagram
 
 STRATEGIES = ("ignored", "dedicated", "antipodal", "dedicated, two others antipodal")
 """What becomes of the last feature; a strategy's number is its index. The last one needs three features."""
@@ -143,24 +144,6 @@ def observed_strategy(weight: Float[Tensor, "hidden feat"]) -> int | None:
         return 0
     dedicated = 3 if structures.count("antipodal pair") else 1
     return {"dedicated": dedicated, "antipodal pair": 2}.get(structure.name)
-
-
-def has_phase_diagram(config: ToyConfig) -> bool:
-    """Whether the theory above applies to an instance: n features in n - 1 dimensions, all alike but the last's
-    importance, as the module's docstring says."""
-    features, network = config.features, config.network
-    return (
-        network.kind == "bottleneck"
-        and network.hidden == (features.n - 1,)
-        and network.output == "relu"
-        and network.bias
-        and features.pairs == "independent"
-        and features.active is None
-        and features.values.kind == "uniform"
-        and (features.values.low, features.values.high) == (0.0, 1.0)
-        and len(set(features.probabilities())) == 1
-        and set(features.importances()[:-1]) == {1.0}
-    )
 
 
 def predicted_strategies(config: ToyConfig) -> tuple[int, ...]:

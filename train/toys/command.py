@@ -22,6 +22,7 @@ from train.toys.config import ToyConfig
 from train.toys.models import shapes
 from train.toys.programs.config import names_program
 from train.toys.programs.run import program_command
+from train.toys.question import require_answerable
 from train.toys.room import PACE, Pace, require_memory
 from train.toys.runs import CONFIG, ToyRun, open_toy
 from train.toys.targets import Target
@@ -104,11 +105,13 @@ def toy_command(path: Path, out: Path | None, overrides: list[str]) -> str:
     """Run a TOY.toml and report its result.
 
     Raises:
+        BadInput: see `require_answerable`.
         BadInput, EnvironmentProblem, Diverged, Stopped: see `run_toy`, and `run_program` where it names a program.
     """
     if names_program(path):
         return program_command(path, out, overrides)
     config = load_config(ToyConfig, path, overrides)
+    require_answerable(config, path, changed=bool(overrides))
     return run_toy(config, out or Path("checkpoints") / "toy" / path.stem).text()
 
 

@@ -158,6 +158,18 @@ class ToyConfig(Section):
             raise ValueError(f"verdict.where: {verdict.where} names 0 of {len(rows)} instances")
         if verdict.minus is not None and not all(row | verdict.minus in rows for row in chosen):
             raise ValueError(f"verdict.minus: {verdict.minus} names values that are not swept")
+        if verdict.minus is not None and any(row | verdict.minus == row for row in chosen):
+            raise ValueError(f"verdict.minus: {verdict.minus} is an instance that answers; its effect would be 0")
+        if verdict.over:
+            self._has_slope(verdict)
+
+    def _has_slope(self, verdict: VerdictConfig) -> None:
+        values = [row[verdict.over] for row in self.sweep.rows()]
+        if len(set(values)) < 2 or min(values) <= 0:
+            raise ValueError(f"verdict.over: {verdict.over!r} needs two values above 0, whose logarithms have a slope")
+        for side in ("where", "minus"):
+            if verdict.over in (getattr(verdict, side) or {}):
+                raise ValueError(f"verdict.{side}: {verdict.over!r} is what the slope runs over")
 
     def _is_swept(self, name: str, key: str) -> None:
         if name not in (swept := self.sweep.rows()[0]):

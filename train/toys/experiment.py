@@ -29,7 +29,7 @@ class Expectation(Section):
 
     says: str
     measure: str
-    """A name of `analyze.toys.measures.MEASURES`."""
+    """A name of `train.toys.measures.SCOPES`."""
     where: dict[str, float] = Field(default_factory=dict)
     """Swept values that name the instance; may be left out where there is one instance."""
     minus: dict[str, float] | None = None

@@ -20,7 +20,7 @@ class VerdictConfig(Section):
     says: str
     """The rule in words, with its threshold: "yes if ..., no if ..."."""
     measure: str
-    """A name of `analyze.toys.measures.MEASURES`."""
+    """A name of `train.toys.measures.SCOPES`."""
     where: dict[str, float] = Field(default_factory=dict)
     """Swept values of the instances that answer, each on its own; left out: all instances do."""
     over: str = ""

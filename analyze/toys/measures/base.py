@@ -9,47 +9,12 @@ import numpy as np
 from jaxtyping import Float, Num
 from numpy import ndarray
 
-from analyze.toys.phase import has_phase_diagram
 from analyze.toys.reading import Reading
 from train.errors import BadInput, did_you_mean
-from train.toys.config import ToyConfig
+from train.toys.measures import SCOPES, Scope
 from train.toys.runs import ToyRun
 
 PerReplica: TypeAlias = Num[ndarray, "inst rep"]
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The toys that a measure applies to."""
-
-    says: str
-    holds: Callable[[ToyConfig], bool]
-
-
-ANY = Scope("every toy", lambda config: True)
-TIED = Scope("bottleneck and neuron models", lambda config: config.network.is_tied)
-NEURONS = Scope("neuron and computation models", lambda config: config.network.kind != "bottleneck")
-SQUARED = Scope("toys with loss = 'mse'", lambda config: config.fit.loss == "mse")
-CLASSIFIES = Scope("toys with loss = 'cross_entropy'", lambda config: config.fit.loss == "cross_entropy")
-CLASSES = Scope(
-    "bottleneck and neuron models with features.classes", lambda c: c.network.is_tied and bool(c.features.classes)
-)
-PAIRS = Scope(
-    "bottleneck and neuron models of an even number of features", lambda c: c.network.is_tied and c.features.n % 2 == 0
-)
-PHASES = Scope(
-    "bottlenecks of n features in n - 1 dimensions with ReLU and bias, independent uniform features in [0, 1] of one "
-    "probability, all but the last of importance 1",
-    lambda config: all(has_phase_diagram(each) for each in config.instances()),
-)
-MOTIFS = Scope(
-    "computations with one hidden layer and one output a feature",
-    lambda c: (
-        not c.network.is_tied
-        and len(c.network.hidden) == 1
-        and c.target.function in ("identity", "abs", "square", "relu")
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -84,19 +49,15 @@ def measure_named(name: str) -> Measure:
     return MEASURES[name]
 
 
-def add(name: str, says: str, scope: Scope, function: Callable[[Reading], PerReplica]) -> None:
-    """Register a measure under a name."""
-    MEASURES[name] = Measure(name, " ".join(says.split()), scope, function)
+def add(name: str, says: str, function: Callable[[Reading], PerReplica]) -> None:
+    """Register a measure under a name of `train.toys.measures`, which says what toys it applies to."""
+    MEASURES[name] = Measure(name, " ".join(says.split()), SCOPES[name], function)
 
 
-def register(scope: Scope) -> Callable[[Callable[[Reading], PerReplica]], Callable[[Reading], PerReplica]]:
+def register(function: Callable[[Reading], PerReplica]) -> Callable[[Reading], PerReplica]:
     """Registers a function under its own name; its docstring says what it measures."""
-
-    def keep(function: Callable[[Reading], PerReplica]) -> Callable[[Reading], PerReplica]:
-        add(function.__name__, function.__doc__ or "", scope, function)
-        return function
-
-    return keep
+    add(function.__name__, function.__doc__ or "", function)
+    return function
 
 
 def mean_where(values: ndarray, where: ndarray) -> PerReplica:

@@ -6,14 +6,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyze.toys.geometry import cosines, represented
-from analyze.toys.measures.base import ANY, CLASSES, TIED, PerReplica, mean_where, register
+from analyze.toys.measures.base import PerReplica, mean_where, register
 from analyze.toys.reading import Reading
 
 OPPOSITE = -0.9
 """Cosine below which two features count as opposite."""
 
 
-@register(TIED)
+@register
 def basis_alignment(of: Reading) -> PerReplica:
     """Mean over features with |W_i| > 0.5 of max_j W_ji^2 / |W_i|^2: 1 where each lies on an axis of the hidden space,
     1 / hidden where it spreads evenly over all axes; NaN without such features."""
@@ -22,7 +22,7 @@ def basis_alignment(of: Reading) -> PerReplica:
     return mean_where(largest.numpy(), represented(of.weight).numpy())
 
 
-@register(CLASSES)
+@register
 def interference_within_last_class(of: Reading) -> PerReplica:
     """Of the interference that features of the last class get, sum over j != i of (W_i . W_j)^2, the share that comes
     from features of the last class, 0 to 1; NaN where there is none."""
@@ -34,13 +34,13 @@ def interference_within_last_class(of: Reading) -> PerReplica:
     return torch.where(total > 0, within / total, torch.nan).numpy()
 
 
-@register(ANY)
+@register
 def share_antipodal(of: Reading) -> PerReplica:
     """Share of the features, by columns of W or W1, that another feature is opposite to (cosine below -0.9), 0 to 1."""
     return (cosines(of.weight).amin(-1) < OPPOSITE).double().mean(-1).numpy()
 
 
-@register(ANY)
+@register
 def cosine_spread(of: Reading) -> PerReplica:
     """Standard deviation of the cosines between every two features, by columns of W or W1: 0 for a simplex."""
     return off_diagonal(cosines(of.weight)).std(-1, correction=0).numpy()

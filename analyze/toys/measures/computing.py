@@ -7,7 +7,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from analyze.toys.interference import final_samples
-from analyze.toys.measures.base import NEURONS, SQUARED, PerReplica, Scope, mean_where, register
+from analyze.toys.measures.base import PerReplica, mean_where, register
 from analyze.toys.reading import Reading
 from train.toys.config import ToyConfig
 from train.toys.targets import Target
@@ -15,13 +15,8 @@ from train.toys.targets import Target
 FITTED = 16_384
 """Samples that a linear fit is made on: the first of those of the final loss."""
 
-ABSOLUTES = Scope(
-    "computations with loss = 'mse' and features of both signs",
-    lambda c: not c.network.is_tied and c.fit.loss == "mse" and c.features.values.low < 0,
-)
 
-
-@register(SQUARED)
+@register
 def loss_over_simple(of: Reading) -> PerReplica:
     """Loss over the lower one of two that need no superposition: the naive baseline, and the best linear function of
     the features (least squares, with as many dimensions as it likes); below 1 only with computation in superposition.
@@ -63,7 +58,7 @@ def fit_linear(x: Tensor, wanted: Tensor, bias: bool) -> Tensor:
     return x @ (torch.linalg.pinv(x.T @ x, hermitian=True) @ (x.T @ wanted))
 
 
-@register(NEURONS)
+@register
 def pair_difference_alignment(of: Reading) -> PerReplica:
     """Mean over live neurons of the largest (w_i - w_j)^2 / 2 over |w|^2 among the pairs (0, 1), (2, 3), ... of input
     weights: 1 where every neuron reads the difference of one pair, 1 / n_features on average at random."""
@@ -73,7 +68,7 @@ def pair_difference_alignment(of: Reading) -> PerReplica:
     return mean_where(share.numpy(), ~of.dead.numpy()[..., : w.shape[-2]])
 
 
-@register(ABSOLUTES)
+@register
 @torch.no_grad()
 def absolutes_in_first_layer(of: Reading) -> PerReplica:
     """Mean over features of R^2 with which the first hidden layer's activations give |x_i| by a linear readout."""

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from analyze.toys.measures.base import PHASES, PerReplica, register
+from analyze.toys.measures.base import PerReplica, register
 from analyze.toys.phase import observed_strategy, predicted_strategies
 from analyze.toys.reading import Reading
 
 
-@register(PHASES)
+@register
 def strategy(of: Reading) -> PerReplica:
     """What became of the last feature: 0 ignored, 1 dedicated, 2 antipodal, 3 dedicated with two others
     antipodal; NaN for something else."""
     return np.array([[observed_strategy(weight) for weight in replicas] for replicas in of.weight], dtype=np.float64)
 
 
-@register(PHASES)
+@register
 def agrees_with_phase(of: Reading) -> PerReplica:
     """1 where the strategy is the one of lowest loss in theory (analyze.toys.phase), else 0."""
     predicted = [predicted_strategies(config) for config in of.configs]
@@ -22,7 +22,7 @@ def agrees_with_phase(of: Reading) -> PerReplica:
     return np.array(agrees, dtype=np.float64)
 
 
-@register(PHASES)
+@register
 def phase_agreement(of: Reading) -> PerReplica:
     """Share of all instances whose best replica has the strategy of lowest loss in theory; one number for the run."""
     agrees = agrees_with_phase(of)[np.arange(of.run.n_inst), of.run.best]

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from analyze.toys import geometry
 from analyze.toys.geometry import PLATEAUS, cosines, dimensionality, interference, plateau_of, represented
-from analyze.toys.measures.base import CLASSES, PAIRS, TIED, PerReplica, add, mean_where, register
+from analyze.toys.measures.base import PerReplica, add, mean_where, register
 from analyze.toys.reading import Reading
 
 
@@ -16,49 +16,49 @@ def _marked(of: Reading) -> ndarray:
     return represented(of.weight).numpy()
 
 
-@register(TIED)
+@register
 def features_represented(of: Reading) -> PerReplica:
     """Features with |W_i| > 0.5; a count."""
     return _marked(of).sum(-1)
 
 
-@register(CLASSES)
+@register
 def features_represented_first_class(of: Reading) -> PerReplica:
     """Features of the first class with |W_i| > 0.5; a count."""
     return _marked(of)[..., of.classes[0]].sum(-1)
 
 
-@register(CLASSES)
+@register
 def features_represented_last_class(of: Reading) -> PerReplica:
     """Features of the last class with |W_i| > 0.5; a count."""
     return _marked(of)[..., of.classes[-1]].sum(-1)
 
 
-@register(TIED)
+@register
 def sum_of_dimensionality(of: Reading) -> PerReplica:
     """Sum of D_i = |W_i|^2 / sum_j (W_i^ . W_j)^2 over features, in dimensions: at most the hidden size."""
     return dimensionality(of.weight).sum(-1).numpy()
 
 
-@register(TIED)
+@register
 def largest_dimensionality(of: Reading) -> PerReplica:
     """The largest D_i, in dimensions, 0 to 1."""
     return dimensionality(of.weight).amax(-1).numpy()
 
 
-@register(TIED)
+@register
 def mean_dimensionality(of: Reading) -> PerReplica:
     """Mean D_i of the features with |W_i| > 0.5, in dimensions; NaN where there are none."""
     return mean_where(dimensionality(of.weight).numpy(), _marked(of))
 
 
-@register(TIED)
+@register
 def dimensionality_star(of: Reading) -> PerReplica:
     """D* = m / |W|_F^2: hidden dimensions per feature represented."""
     return geometry.dimensionality_star(of.weight).numpy()
 
 
-@register(TIED)
+@register
 def mean_interference(of: Reading) -> PerReplica:
     """Mean over features with |W_i| > 0.5 of sum over j != i of (W_i^ . W_j)^2; 1 for an antipodal pair of norm 1."""
     return mean_where(interference(of.weight).numpy(), _marked(of))
@@ -79,7 +79,7 @@ for _name, _plateau, _value in (
 ):
     _says = f"""Share of the features with |W_i| > 0.5 whose D_i lies within 0.03 of {_value}, nearer than to another
     plateau ({_plateau.replace("_", " ")})."""
-    add(f"share_on_{_name}", _says, TIED, _share_on(_plateau))
+    add(f"share_on_{_name}", _says, _share_on(_plateau))
 
 
 def _count(structure: str) -> Callable[[Reading], PerReplica]:
@@ -96,7 +96,7 @@ for _name, _structure in (
     ("nameless", "none"),
 ):
     _says = f"""Groups of features named {_structure!r} by analyze.toys.geometry.geometry; a count of groups."""
-    add(f"count_{_name}", _says, TIED, _count(_structure))
+    add(f"count_{_name}", _says, _count(_structure))
 
 
 def _over_structures(of: Reading, take: Callable[[list[float]], float], name: str | None = None) -> PerReplica:
@@ -108,19 +108,19 @@ def _over_structures(of: Reading, take: Callable[[list[float]], float], name: st
     return np.array([[take(errors(network)) for network in replicas] for replicas in of.geometries])
 
 
-@register(TIED)
+@register
 def largest_geometry_error(of: Reading) -> PerReplica:
     """Largest error of a group's geometry: relative distance of its Gram matrix from the ideal, 0 to 1."""
     return _over_structures(of, lambda errors: max(errors, default=nan))
 
 
-@register(TIED)
+@register
 def pentagon_error(of: Reading) -> PerReplica:
     """Error of the most regular pentagon, 0 to 1 (relative distance of Gram matrices); 1 where there is none."""
     return _over_structures(of, lambda errors: min(errors, default=1.0), "pentagon")
 
 
-@register(PAIRS)
+@register
 def pair_cosine_within(of: Reading) -> PerReplica:
     """Mean cosine between W_2i and W_2i+1 over the pairs of which both have a norm above 0.5; NaN without such."""
     marked = _marked(of)
@@ -128,7 +128,7 @@ def pair_cosine_within(of: Reading) -> PerReplica:
     return mean_where(within, marked[..., ::2] & marked[..., 1::2])
 
 
-@register(PAIRS)
+@register
 def pair_cosine_between(of: Reading) -> PerReplica:
     """Mean |cosine| between features with |W_i| > 0.5 that are of different pairs; NaN without such."""
     marked, pair = _marked(of), np.arange(of.run.config.features.n) // 2

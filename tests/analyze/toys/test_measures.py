@@ -1,18 +1,25 @@
 """Measures: each on planted weights whose answer is known; scopes; unknown names."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from analyze.problems.catalogue import entries
 from analyze.toys.geometry import regular
 from analyze.toys.interference import final_samples, loss_by_active
 from analyze.toys.measures import MEASURES, measure_named
 from analyze.toys.reading import Reading
+from analyze.toys.verdicts.nulls import untrained
+from tests.analyze.toys import trained as toys
 from tests.analyze.toys.planted import planted, toy_config
 from train.errors import BadInput
 from train.toys.command import run_toy
+from train.toys.listing import is_problem
+from train.toys.measures import OF_TRAINING, SCOPES
+from train.toys.question import PROBLEMS
 from train.toys.runs import Curves, ToyRun
 
 
@@ -281,3 +288,25 @@ def test_measures_read_a_toy_from_its_directory(tmp_path):
 def test_an_unknown_measure_gets_the_nearest_name_as_a_suggestion():
     with pytest.raises(BadInput, match=r"'feature_represented' is not known; did you mean 'features_represented'"):
         measure_named("feature_represented")
+
+
+def test_every_name_that_a_toml_may_ask_is_measured() -> None:
+    assert MEASURES.keys() == SCOPES.keys()
+
+
+def test_measures_of_training_are_those_that_other_weights_leave_as_they_are(tmp_path: Path) -> None:
+    constant: set[str] = set()
+    changed: set[str] = set()
+    for name, values in (("bottleneck", toys.PENTAGON), ("computation", toys.ABSOLUTE)):
+        reading = Reading(toys.trained(tmp_path / name, values))
+        for measure in MEASURES.values():
+            if measure.scope.holds(reading.run.config):
+                same = np.array_equal(untrained(reading, measure)[0], measure(reading), equal_nan=True)
+                (constant if same else changed).add(measure.name)
+    assert constant - changed >= OF_TRAINING
+    assert not changed & OF_TRAINING
+
+
+def test_numbers_of_problems_that_a_toml_may_name_are_those_of_the_catalogue() -> None:
+    numbers = {name for name in entries() if is_problem(name)}
+    assert numbers == {f"4.{i}" for i in range(1, PROBLEMS + 1)}
