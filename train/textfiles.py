@@ -161,7 +161,7 @@ def _looks_like(head: bytes) -> str | None:
     n_units = len(head) // 4
     if n_units < 2:
         return None
-    is_nul = [sum(not byte for byte in head[at : 4 * n_units : 4]) / n_units for at in range(4)]
+    is_nul = [head[at : 4 * n_units : 4].count(0) / n_units for at in range(4)]
     if min(is_nul[1:]) > 0.9 and is_nul[0] < 0.1:
         return "utf-32-le"
     if min(is_nul[:3]) > 0.9 and is_nul[3] < 0.1:
