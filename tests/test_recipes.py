@@ -102,7 +102,7 @@ def test_a_score_a_null_and_a_part_of_the_report_are_one_file_each(follow: Follo
     markdown = (results / "comparison.md").read_text(encoding="utf-8")
     assert "kurtosis has not passed on planted neurons" in markdown
     assert "permuted %" in markdown
-    assert "mono where it is at least 10" in markdown
+    assert "called so where it is at least 10" in markdown
     page = report(results).read_text(encoding="utf-8")
     assert "How often neurons fire" in page
     assert "excess over permuted" in page

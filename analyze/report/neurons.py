@@ -11,6 +11,7 @@ from analyze.activations.store import SCORED, STATUS_NAMES, open_activations
 from analyze.comparison.results import Cell, Place
 from analyze.comparison.summary import ComparedScore
 from analyze.comparison.variants import VariantResult
+from analyze.comparison.wording import in_own_words
 from analyze.html import render
 from analyze.interventions.uses_store import read_uses, use_in_words
 from analyze.report.base import Paragraph, Part, Section, Study
@@ -139,15 +140,15 @@ class CellCards:
         members = self.rows.filter(pl.col("duplicate_cluster") == row["duplicate_cluster"]).height
         if members > 1:
             facts.append(("one of", f"{members} duplicates"))
-        mono = row[verdict.column]
+        says_yes = row[verdict.column]
         return Card(
             f"{self.cell.place} neuron {neuron}",
-            verdict.word(mono),
-            {None: "not-judged", True: "mono", False: "poly"}[mono],
+            verdict.word(says_yes),
+            {None: "not-judged", True: "yes", False: "no"}[says_yes],
             tuple(facts),
             self._examples(neuron),
             _rules(row),
-            tuple(score.sentence(row) for score in self.others),
+            tuple(in_own_words(score.sentence(row), score.verdict) for score in self.others if score.verdict),
         )
 
     def _examples(self, neuron: int) -> tuple[Example, ...]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +16,13 @@ from analyze.tables import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.lines import Line2D
+
+INK = "#444444"
+"""Of a legend's entry for what has the colour of its variant."""
+BASELINE = (0, (2, 2))
+NULL_MARK = {"markersize": 5, "mfc": "white", "mew": 1.2}
 
 
 @dataclass(frozen=True)
@@ -76,14 +84,34 @@ def loss_curves(curves: Sequence[Curve], styles: Styles, unigram: float, bigram:
     with look():
         figure = Figure(figsize=(5.2 * len(groups) + 1.2, 4.2), layout="constrained")
         grid = figure.subplots(1, len(groups), squeeze=False)[0]
+        drawn = False
         for axes, group in zip(grid, groups):
-            _loss_panel(axes, group, styles, {"unigram": unigram, "bigram": bigram})
+            drawn |= _loss_panel(axes, group, styles, {"unigram": unigram, "bigram": bigram})
             axes.set_title(titles[group[0].is_arm])
         grid[0].set_ylabel("loss, nats a token")
+        _legend(
+            figure,
+            _key("held-out text, a line a seed", linewidth=1.8),
+            *([_key("training batches, smoothed", linewidth=0.6)] if any(curve.train.size for curve in curves) else []),
+            *([_key("baseline", color=FAINT, linewidth=0.8, linestyle=BASELINE)] if drawn else []),
+        )
         return svg_of(figure)
 
 
-def _loss_panel(axes: "Axes", group: Sequence[Curve], styles: Styles, baselines: dict[str, float]) -> None:
+def _key(label: str, **look: Any) -> "Line2D":
+    """An entry of a legend; what has a variant's colour is grey in it."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **{"color": INK, **look})
+
+
+def _legend(figure: "Canvas", *keys: "Line2D") -> None:
+    """A legend above the panels; colours of variants are named in the panels."""
+    figure.legend(handles=keys, loc="outside upper left", ncols=len(keys), frameon=False, fontsize=8, handlelength=1.6)
+
+
+def _loss_panel(axes: "Axes", group: Sequence[Curve], styles: Styles, baselines: dict[str, float]) -> bool:
+    """Draws the curves of a panel; whether a baseline lay near enough to be drawn too."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     # From scratch the first steps matter most; a continued run's birth, at no tokens, must be on the axis.
@@ -107,6 +135,7 @@ def _loss_panel(axes: "Axes", group: Sequence[Curve], styles: Styles, baselines:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("tokens")
     losses = np.concatenate([evaluation[:, 1] for evaluation in evaluated])
+    drawn = False
     if losses.size:
         span = max(float(losses.max() - losses.min()), 0.05)
         low, high = float(losses.min()) - 0.08 * span, float(losses.max()) + 0.05 * span
@@ -114,12 +143,14 @@ def _loss_panel(axes: "Axes", group: Sequence[Curve], styles: Styles, baselines:
             # A baseline far from the curves would flatten them; it is named in the text instead.
             if low - span <= level <= high + span:
                 low, high = min(low, level - 0.05 * span), max(high, level + 0.12 * span)
-                axes.axhline(level, color=FAINT, linewidth=0.8, linestyle=(0, (2, 2)))
+                axes.axhline(level, color=FAINT, linewidth=0.8, linestyle=BASELINE)
+                drawn = True
                 label(axes, (0.01, level), f"{name} {level:.2f}", FAINT, va="bottom")
         axes.set_ylim(low, high)
     gap = 0.055 * (axes.get_ylim()[1] - axes.get_ylim()[0])
     for (variant, loss), height in zip(ends.items(), apart(list(ends.values()), gap)):
         label(axes, (1.02, height), f"{variant} {loss:.2f}", styles[variant].colour, va="center")
+    return drawn
 
 
 def score_distributions(
@@ -146,19 +177,17 @@ def score_distributions(
                 axes.set_visible(False)
                 continue
             each = distributions[index]
-            axes.axvline(threshold, color=FAINT, linewidth=0.7, linestyle=(0, (2, 2)))
+            axes.axvline(threshold, color=FAINT, linewidth=0.7, linestyle=BASELINE)
             nulls = [(NULLS[name], part) for name, part in each.nulls.items()]
-            for name, part, colour, dash, width in (
-                *((null.title, part, null.style.colour, null.style.dash, 1.2) for null, part in nulls),
-                ("trained", each.trained, styles[each.variant].colour, "solid", 2.0),
+            for part, colour, dash, width in (
+                *((part, null.style.colour, null.style.dash, 1.2) for null, part in nulls),
+                (each.trained, styles[each.variant].colour, "solid", 2.0),
             ):
                 if part.size:
                     x = np.concatenate([[left], np.sort(part), [right]])
                     y = np.concatenate([[0.0], np.arange(1, part.size + 1) / part.size, [1.0]])
-                    axes.step(x, 100 * y, where="post", color=colour, linestyle=dash, linewidth=width, label=name)
+                    axes.step(x, 100 * y, where="post", color=colour, linestyle=dash, linewidth=width)
             axes.set_title(visible(each.title), fontsize=9.5, parse_math=False)
-            if index == 0 and axes.get_legend_handles_labels()[1]:
-                axes.legend(frameon=False, fontsize=8, loc="lower right", handlelength=1.6)
             axes.set_ylim(0, 101)
             if logarithmic:
                 axes.set_xscale("log")
@@ -167,7 +196,17 @@ def score_distributions(
             axes.set_xlim(left, right)
             axes.xaxis.set_major_formatter("{x:g}")
         figure.supylabel("% of judged neurons", fontsize=10)
-        figure.supxlabel(f"{title} (at most; dotted: {threshold:g})", fontsize=10)
+        figure.supxlabel(f"{title} (at most)", fontsize=10)
+        shown = dict.fromkeys(name for each in distributions for name, part in each.nulls.items() if part.size)
+        _legend(
+            figure,
+            _key("trained", linewidth=2.0),
+            *(
+                _key(NULLS[name].title, color=NULLS[name].style.colour, linestyle=NULLS[name].style.dash, linewidth=1.2)
+                for name in shown
+            ),
+            _key(f"threshold of the verdict, {threshold:g}", color=FAINT, linewidth=0.7, linestyle=BASELINE),
+        )
         return svg_of(figure)
 
 
@@ -189,14 +228,30 @@ def dot_plot(panels: Sequence[tuple[str, Sequence[Dot]]], styles: Styles) -> str
                     axes.plot(dot.seeds, [line + 0.22] * len(dot.seeds), "|", color=colour, markersize=6, alpha=0.9)
                 for null, value in dot.nulls.items():
                     style = NULLS[null].style
-                    size = {"markersize": 5, "mfc": "white", "mew": 1.2}
-                    axes.plot([value], [line], style.mark, color=style.colour, clip_on=False, **size)
+                    axes.plot([value], [line], style.mark, color=style.colour, clip_on=False, **NULL_MARK)
                 axes.plot([mean.mean], [line], "o", color=colour, markersize=7, clip_on=False)
             axes.set_xlabel(measure)
             name_lines(axes, [dot.title for dot in dots])
             axes.set_xlim(left=0)
             axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
             axes.set_axisbelow(True)
+        every = [dot for _, dots in panels for dot in dots]
+        _legend(
+            figure,
+            _key("mean over seeds", marker="o", markersize=7, linestyle="none"),
+            *([_key("95 % t interval", linewidth=1.6)] if any(dot.estimate.has_interval for dot in every) else []),
+            *([_key("a seed", marker="|", markersize=6, linestyle="none")] if any(dot.seeds for dot in every) else []),
+            *(
+                _key(
+                    NULLS[name].title,
+                    color=NULLS[name].style.colour,
+                    marker=NULLS[name].style.mark,
+                    linestyle="none",
+                    **NULL_MARK,
+                )
+                for name in dict.fromkeys(name for dot in every for name, value in dot.nulls.items() if isfinite(value))
+            ),
+        )
         return svg_of(figure)
 
 

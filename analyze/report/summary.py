@@ -80,7 +80,7 @@ def share_figure(study: Study) -> Figure:
     listed = "; ".join(f"{dot.title}: {dot.estimate.mean:.1f} %" for dot in shares)
     marks = ", ".join(f"{null.style.called}: {null.phrase}" for null in nulls)
     return Figure(
-        "mono-share",
+        "share",
         dot_plot(panels, study.styles),
         visible(f"Share of judged neurons called {short} by {primary.title}. {listed}."),
         f"Left: share of judged neurons called {short}. Dot: mean over seeds. Line: 95 % t interval over seeds "

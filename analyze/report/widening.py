@@ -9,11 +9,11 @@ from analyze.tables import visible
 
 def _section(study: Study) -> Section | None:
     title = "The widened model beside parent and controls"
-    figures = (mono_figure(study), loss_figure(study)) if study.comparison.arms else ()
+    figures = (share_figure(study), loss_figure(study)) if study.comparison.arms else ()
     return Section("widened", title, "Widened", figures) if figures else None
 
 
-def mono_figure(study: Study) -> Figure:
+def share_figure(study: Study) -> Figure:
     """Shares and numbers of the neurons that the primary score says yes of: parents, and what starts from them."""
     primary, rows = study.comparison.primary, [arm.result for arm in study.comparison.arms]
     name, called = primary.name, neurons_called(primary.name, primary.verdict.called)
@@ -22,7 +22,7 @@ def mono_figure(study: Study) -> Figure:
     panels = [(f"% {called}, duplicates once", shares), ("neurons, duplicates once", numbers)]
     listed = "; ".join(f"{dot.title}: {dot.estimate.mean:.1f} %" for dot in shares)
     return Figure(
-        "widened-mono",
+        "widened-share",
         dot_plot(panels, study.styles),
         visible(f"Share of {called} with duplicates counted once. {listed}."),
         "The parent, and the variants that start from it. Duplicates count once: right after widening all copies of a "

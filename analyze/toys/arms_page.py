@@ -24,10 +24,10 @@ def _count(value: float) -> str:
 MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "alive": ("alive", _count),
     "distinct": ("different", _count),
-    "mono": ("different mono", _count),
-    "share": ("mono > 0.9", "{:.2f}".format),
-    "strict": ("mono > 0.999", "{:.2f}".format),
-    "once": ("mono > 0.9, once", "{:.2f}".format),
+    "mono": ("different, of one feature", _count),
+    "share": ("one feature > 0.9", "{:.2f}".format),
+    "strict": ("one feature > 0.999", "{:.2f}".format),
+    "once": ("one feature > 0.9, once", "{:.2f}".format),
     "computed": ("features", _count),
     "loss": ("loss", "{:.2g}".format),
 }
@@ -87,12 +87,13 @@ def caption(comparison: ArmComparison) -> str:
         f"Means over {comparison.n_seeds} seeds [95 % t interval]. Every arm took {steps:,} steps on the same samples "
         f"after the {before:,} of the start (from scratch: both), and trained W1, W2 and the biases. Alive: neurons "
         "through which more than 1 % of the strongest passes. Different: of these, each group of duplicates "
-        f"(|correlation| above {DUPLICATE:g} on {SAMPLES:,} samples, transitively) counted once. Mono: living neurons "
-        "of whose responses one feature makes up more than 0.9 (0.999); once: each group counted once. Features: "
-        "outputs whose squared error is below 0.25 of their best constant's. Reduced: the de-duplicated share lies "
-        "above that of the narrow networks trained on, of copies without noise and, with L1, of the narrow ones under "
-        "the same L1, and no fewer features are computed; every interval of the differences above 0, and the largest p "
-        f"of an arm's exact sign-flip tests at most {LEVEL:g} after Holm's correction over {comparison.n_claims} such "
+        f"(|correlation| above {DUPLICATE:g} on {SAMPLES:,} samples, transitively) counted once. One feature: living "
+        "neurons of whose responses one feature makes up more than 0.9 (0.999); once: each group counted once. "
+        "Features: outputs whose squared error is below 0.25 of their best constant's. Reduced: the de-duplicated "
+        "share lies above that of the narrow networks trained on, of copies without noise and, with L1, of the narrow "
+        "ones under the same L1, and no fewer features are computed; every interval of the differences above 0, and "
+        f"the largest p of an arm's exact sign-flip tests at most {LEVEL:g} after Holm's correction over "
+        f"{comparison.n_claims} such "
         "claims."
     )
 

@@ -127,8 +127,8 @@ def _verdicts(measured: list[Validity]) -> str:
         for validity in measured
         for case in validity.cases
     ]
-    head = ("score", "case", "NA of one", "NA of several", "mono of one", "mono of several")
-    return _section("Scores missing (NA), and called monosemantic", "", head, rows)
+    head = ("score", "case", "NA of one", "NA of several", "called so, of one", "called so, of several")
+    return _section("Scores missing (NA), and neurons that the score says yes of (called so)", "", head, rows)
 
 
 def _kinds(measured: list[Validity]) -> str:
@@ -138,7 +138,7 @@ def _kinds(measured: list[Validity]) -> str:
         for kind in validity.kinds
     ]
     caption = "The main case's neurons of one feature, by its kind, against all of several."
-    return _section("By kind of feature", caption, ("score", "kind", "neurons", "AUROC", "NA", "mono"), rows)
+    return _section("By kind of feature", caption, ("score", "kind", "neurons", "AUROC", "NA", "called so"), rows)
 
 
 def _controls(measured: list[Validity]) -> str:
@@ -148,8 +148,9 @@ def _controls(measured: list[Validity]) -> str:
         for validity in measured
     ]
     caption = (
-        "Share called monosemantic, by the score's own verdict or (scores without one) from the threshold that does "
-        "best on the main case; NA in brackets. Broad features and single tokens are one thing each; random ones none."
+        "Share called so, that is, of one feature, by the score's own verdict or (scores without one) from the "
+        "threshold that does best on the main case; NA in brackets. "
+        "Broad features and single tokens are one thing each; random ones none."
     )
     return _section("Controls", caption, ("score", *names), rows)
 

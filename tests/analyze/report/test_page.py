@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,11 +15,15 @@ import pytest
 
 from analyze.activations.store import drop_sample
 from analyze.comparison.command import compare
+from analyze.comparison.comparison import comparison_of
+from analyze.comparison.results import find_cells
+from analyze.comparison.wording import bigram_doubts, in_own_words
 from analyze.figures import styles_of
 from analyze.interventions.uses_store import uses_beside
 from analyze.report.cards import level, shown
 from analyze.report.page import report
 from analyze.report.plots import Curve, Dot, dot_plot, loss_curves
+from analyze.scores import SCORES
 from analyze.scores.passages import keep_passages
 from analyze.scores.store import write_scores
 from analyze.statistics import Estimate
@@ -121,6 +126,52 @@ def test_images_in_the_page_are_the_figures_of_its_directory(study, parsed):
     for svg in beside:
         ElementTree.fromstring(svg)
         assert b"<text" in svg
+
+
+def test_figures_say_in_a_legend_what_their_lines_and_marks_are(study):
+    def words(name: str) -> set[str]:
+        root = ElementTree.fromstring((study / "figures" / f"{name}.svg").read_bytes())
+        return {"".join(each.itertext()).strip() for each in root.iter("{http://www.w3.org/2000/svg}text")}
+
+    assert {"held-out text, a line a seed", "training batches, smoothed", "baseline"} <= words("loss")
+    nulls = {"untrained", "rotated"}  # of W_in rotated the made-up study has none
+    assert {"trained", "threshold of the verdict, 1.5", *nulls} <= words("k-eff")
+    assert {"mean over seeds", "95 % t interval", "a seed", *nulls} <= words("share")
+    assert "W_in rotated" not in words("k-eff") | words("share")
+    assert "a seed" not in words("widened-share")  # which shows none
+
+
+def test_nothing_is_called_by_the_short_form_of_the_headlines_word(study, page, parsed):
+    assert not re.search(r"\bmono\b", " ".join(parsed.text))
+    assert not re.search(r"class=\"[^\"]*\bmono\b", page)
+    assert not [path.name for path in (study / "figures").iterdir() if "mono" in path.name]
+    rules = [text for text in parsed.text if text.startswith("Rule share: ") and "strongest" in text]
+    assert any(text.endswith("(one rule).") for text in rules)
+
+
+def test_a_scores_words_are_replaced_and_those_of_a_rule_are_not():
+    verdict = SCORES["rule_share"].verdict
+    assert verdict is not None
+    row = {"rule_share": 0.95, "rule_share_rule": "the token (mono) where mono", "rule_share_base_rate": 0.01}
+    for says, word in ((True, "one rule"), (False, "not one rule")):
+        said = in_own_words(SCORES["rule_share"].sentence(row | {"rule_share_mono": says}), verdict)
+        assert said.endswith(f"1 % of all tokens ({word}).")
+        assert "the token (mono)" in said
+    k_eff = SCORES["k_eff"].verdict
+    assert k_eff is not None
+    assert in_own_words(k_eff.meaning, k_eff).endswith("one word rule where it is at most 1.5.")
+
+
+def test_a_model_worse_than_a_bigram_is_said_to_be_and_by_how_much(study):
+    rows = comparison_of(find_cells([study])).rows
+    near = replace(rows[0], variant="near", eval_loss=replace(rows[0].eval_loss, mean=4.70), bigram_loss=4.74)
+    worse = replace(rows[0], variant="worse", eval_loss=replace(rows[0].eval_loss, mean=5.24), bigram_loss=4.74)
+    unknown = replace(worse, variant="unknown", bigram_loss=float("nan"))
+    assert bigram_doubts([rows[0], unknown]) == []
+    assert bigram_doubts([near, worse, worse]) == [
+        "Predicts held-out text worse than a bigram, nats a token: worse by 0.50.",
+        "Predicts held-out text better than a bigram by less than 0.1 nats a token: near by 0.04.",
+    ]
 
 
 def test_making_the_report_twice_gives_the_same_bytes(study, page):
