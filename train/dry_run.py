@@ -12,6 +12,7 @@ from train.config import ModelConfig, RunConfig
 from train.configfile import load_config
 from train.cost import operations_of, training_seconds
 from train.data.config import DataConfig
+from train.data.made_rows import made_rows
 from train.data.readymade import ready_made
 from train.data.tokens import TokenFile
 from train.devices import best_device
@@ -62,7 +63,7 @@ def dry_run(config: RunConfig, out: Path, gpu: str | None = None) -> DryRun:
         gpu: a name of `train.gpus.GPUS`: reckon with that card instead of this machine.
 
     Raises:
-        BadInput: no such card, data or start; see `train.training_run.run`.
+        BadInput: no such card, data or start, or rows that cannot be made up; see `train.training_run.run`.
     """
     card = None if gpu is None else gpu_named(gpu)
     if card is None:
@@ -124,7 +125,9 @@ def _vocabulary(config: RunConfig, start: Checkpoint | None, n_ctx: int) -> tupl
         path = prepared
     if not path.is_dir():
         raise BadInput(f"data: {config.data!r} is neither a prepared directory nor a DATA.toml")
-    return TokenFile.open(path, split="fit", n_ctx=n_ctx).d_vocab, f"of {path}"
+    fit = TokenFile.open(path, split="fit", n_ctx=n_ctx)
+    made_rows(config.train, fit)  # a run would refuse it
+    return fit.d_vocab, f"of {path}"
 
 
 def _vocabulary_of(data: DataConfig) -> int:

@@ -13,8 +13,7 @@ from train.checkpoint import Checkpoint, load, require_run_name, save_checkpoint
 from train.config import ModelConfig, RunConfig
 from train.configfile import differences, load_config, read_toml, to_toml, validate
 from train.data.baselines import fit_baselines
-from train.data.made_rows import MadeRows, frequent_tokens
-from train.data.name_sentences import NameSentences
+from train.data.made_rows import made_rows
 from train.data.resolve import ensure_data
 from train.data.tokens import TokenFile
 from train.errors import BadInput, EnvironmentProblem
@@ -125,6 +124,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         return _finish(Outcome(out, found=True, checkpoint=resumed), config, data, is_main)
     inputs = _require_memory(inputs, out, accelerator)
     config = inputs.config
+    made = made_rows(config.train, inputs.fit)  # before anything is written: it may be refused
     model, lineage = _build_model(inputs)
     model.set_recompute(config.train.memory == "recompute")
     freeze(model, config)
@@ -152,7 +152,7 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         save=partial(_save, facts=facts, tokenizer_json=tokenizer, lineage=lineage, inexact=inexact),
         step=0 if resumed is None else resumed.step,
         first_row=facts["first_row"],
-        made=_made_rows(config, inputs.fit),
+        made=made,
         evaluation=None if resumed is None else resumed.state["evaluation"],
     )
     mirror = Mirror(config, out) if is_main and config.train.wandb != "off" else None
@@ -170,19 +170,6 @@ def _run(config: RunConfig, out: Path, data: Path, accelerator: "Accelerator") -
         # Last: whatever wandb does, the checkpoints and the card are written.
         if mirror is not None:
             mirror.finish()
-
-
-def _made_rows(config: RunConfig, fit: TokenFile) -> MadeRows | None:
-    """What stands in for some of the training rows; None where text alone is read.
-
-    Raises:
-        BadInput: a vocabulary that has too few of the names, or a text of fewer different tokens than asked for.
-    """
-    repeated, names, words = config.train.repeated_rows, config.train.name_rows, config.train.repeated_alphabet
-    if not repeated and not names:
-        return None
-    sentences = NameSentences.of_data(fit.directory) if names else None
-    return MadeRows(repeated, names, sentences, frequent_tokens(fit, words) if words else None)
 
 
 def _finish(outcome: Outcome, config: RunConfig, data: Path, is_main: bool) -> Outcome:

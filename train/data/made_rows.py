@@ -12,6 +12,7 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor
 
+from train.config import TrainConfig
 from train.data.name_sentences import NameSentences
 from train.data.tokens import TokenFile
 from train.errors import BadInput
@@ -67,6 +68,19 @@ class MadeRows:
         return rows
 
 
+def made_rows(train: TrainConfig, fit: TokenFile) -> MadeRows | None:
+    """What stands in for some of the training rows; None where text alone is read.
+
+    Raises:
+        BadInput: a vocabulary that has too few of the names, or a text of fewer different tokens than asked for.
+    """
+    if not train.repeated_rows and not train.name_rows:
+        return None
+    sentences = NameSentences.of_data(fit.directory) if train.name_rows else None
+    alphabet = frequent_tokens(fit, train.repeated_alphabet) if train.repeated_alphabet else None
+    return MadeRows(train.repeated_rows, train.name_rows, sentences, alphabet)
+
+
 def repeated_row(
     row: Int[Tensor, " pos_and_one"], rng: np.random.Generator, length: int | None = None
 ) -> Int[Tensor, " pos_and_one"]:
@@ -117,7 +131,10 @@ def frequent_tokens(fit: TokenFile, n: int) -> Int[ndarray, " n"]:
     counts[int(rows[0, 0])] = 0
     there = int((counts > 0).sum())
     if there < n:
-        raise BadInput(f"train.repeated_alphabet: {n} tokens where {fit.directory} has {there} different ones")
+        raise BadInput(
+            f"train.repeated_alphabet: {n} tokens where {fit.directory} has {there:,} different ones in its first "
+            f"{rows.numel():,}; give a smaller alphabet"
+        )
     return np.argsort(-counts, kind="stable")[:n]
 
 

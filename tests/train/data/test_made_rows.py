@@ -8,11 +8,13 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.train.fixtures import small_run
+from tests.train.test_exact import cut
 from train.checkpoint import load
 from train.config import TrainConfig
 from train.data.made_rows import MadeRows, frequent_tokens, repeated_row, short_repeated_row
 from train.data.name_sentences import COUNTRIES, LEAST_NAMES, PLACES, TEMPLATES, THINGS, NameSentences
 from train.data.tokens import TokenFile
+from train.dry_run import dry_run
 from train.errors import BadInput
 from train.provenance import config_hash
 from train.training_run import run
@@ -140,6 +142,35 @@ def test_a_run_reads_them_and_one_without_them_is_the_run_it_was(data: Path, tmp
     assert config_hash(short) != config_hash(mixed)
     with pytest.raises(BadInput, match=r"train\.name_rows needs"):
         run(small_run(data, train__name_rows=0.5), tmp_path / "names")
+
+
+def test_an_alphabet_that_the_text_has_not_leaves_nothing_that_a_smaller_one_would_meet(
+    data: Path, tmp_path: Path
+) -> None:
+    large = small_run(data, train__repeated_rows=0.5, train__repeated_alphabet=100_000)
+    for ask in (run, dry_run):
+        with pytest.raises(
+            BadInput, match=r"train\.repeated_alphabet: 100000 tokens where .*; give a smaller alphabet"
+        ):
+            ask(large, tmp_path / "run")
+    assert not (tmp_path / "run/run.toml").exists()
+    assert not run(small_run(data, train__repeated_rows=0.5, train__repeated_alphabet=24), tmp_path / "run").found
+
+
+def test_a_run_of_short_segments_and_sentences_that_was_cut_goes_on_to_the_same_bits(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NameSentences, "of_data", lambda directory: NameSentences.of(words_tokenizer()))
+    given = {"train__repeated_rows": 0.5, "train__repeated_alphabet": 24, "train__name_rows": 0.5}
+    config = small_run(data, **given)
+    run(config, tmp_path / "run")
+    whole = load(tmp_path / "run").model().state_dict()
+    cut(tmp_path / "run", 5)
+    with pytest.raises(BadInput, match=r"holds a run with train\.repeated_alphabet = 24, now 30"):
+        run(small_run(data, **{**given, "train__repeated_alphabet": 30}), tmp_path / "run")
+    run(config, tmp_path / "run")
+    again = load(tmp_path / "run").model().state_dict()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 def test_a_stopped_run_goes_on_with_the_same_rows(data: Path) -> None:
