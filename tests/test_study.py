@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from analyze.comparison.in_short import in_short
 from analyze.rules.decision_list import N_RULES
 from tests.commands import Command
 from train import load
@@ -44,6 +45,9 @@ def test_a_study_leaves_a_table_and_a_report_and_says_where(smoke):
     root, said = smoke
     results = root / "results/smoke"
     assert f"report {results / 'report.html'}" in said
+    assert f"table  {results / 'comparison.md'} (every table" in said
+    assert "## " not in said  # the tables themselves stand in the file
+    assert in_short(results) in said
     assert "receipt x4-zero-sum-s0: exact" in said
     table = pl.read_parquet(results / "comparison.parquet")
     variants = table["variant"].unique(maintain_order=True).to_list()

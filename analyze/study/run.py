@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from analyze.comparison.in_short import in_short
 from analyze.study.config import StudyConfig
 from analyze.study.plan import PlannedRun, load_study, plan
 from analyze.study.processes import run_tasks
@@ -165,13 +166,13 @@ def _free_memory(tasks: list[Task], jobs: int) -> int:
 
 
 def close_study(progress: Progress, directories: StudyDirectories, planned: list[PlannedRun], seconds: float) -> None:
-    """Print the table, receipts, seconds a stage, memory and where the report lies; keep them in stages.json."""
+    """Print the result in short, receipts, seconds a stage, memory, where table and report lie; kept in stages.json."""
     from train.checkpoint import load
 
     results = directories.results
     compared = (results / "comparison.md").is_file()
     if compared:
-        print(f"\n{(results / 'comparison.md').read_text()}")
+        print(f"\n{in_short(results)}\n")
     for run in planned:
         lineage = load(directories.checkpoints / run.name).lineage
         if lineage is not None:
@@ -192,6 +193,9 @@ def close_study(progress: Progress, directories: StudyDirectories, planned: list
     write_atomic(results / "stages.json", json.dumps(record, indent=2).encode() + b"\n")
     forget_submitted(results)
     if compared:
-        print(f"table  {results / 'comparison.md'}\nreport {results / 'report.html'}")
+        print(
+            f"table  {results / 'comparison.md'} (every table, reasons to doubt them, what words mean)\n"
+            f"report {results / 'report.html'}"
+        )
     else:
         print(f"checkpoints {directories.checkpoints}")
