@@ -74,7 +74,7 @@ class BenchScores(ReadsTruth):
     neurons: int = 300
     """neurons of one feature in each set, and as many of several"""
     also: tuple[Path, ...] = ()
-    """--out of finished benchmarks, whose corpora are put on the same page: measured apart, or on another machine"""
+    """--out of finished benchmarks of other corpora by the same version, which are put on the same page"""
     page: Path | None = None
     """also write the page to this file"""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from analyze.validation.bench.contestants import Contestant, own_score, rivals, scores_named
 from analyze.validation.bench.measured import MeasuredSet, code_key, measured_sets
 from analyze.validation.bench.page import failures, leaderboard
-from analyze.validation.bench.store import Finished, read, write
+from analyze.validation.bench.parts import parts_of
+from analyze.validation.bench.store import Finished, write
 from analyze.validation.layers.annotated import Annotations
 from analyze.validation.layers.base import Half, Layer
 from analyze.validation.layers.model import open_model
@@ -18,7 +19,7 @@ from analyze.validation.layers.sets import TruthCorpus, truth_sets
 from train.cores import usable_cores
 from train.data.tokens import TokenFile
 from train.errors import BadInput
-from train.files import found_or_made, manifest_hash, write_atomic
+from train.files import found_or_made, write_atomic
 
 PAGE = "score-benchmark.md"
 CACHE = "measured"
@@ -45,14 +46,21 @@ def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str],
     """Measure, and write OUT/bench/: score-benchmark.md and neurons.parquet; OUT/measured/ keeps every measurement.
 
     Raises:
-        BadInput: no data, a score or a checkpoint that cannot be read, a checkpoint that fits no corpus, or nothing
-            that could be planted.
+        BadInput: no data, a score or a checkpoint that cannot be read, a checkpoint that fits no corpus, nothing
+            that could be planted, or finished benchmarks that do not go together with it (`parts_of`).
     """
     contestants = [*rivals(), *scores_named(asked.scores), *map(own_score, asked.own)]
     twice = [c.name for c in contestants if sum(c.name == other.name for other in contestants) > 1]
     if twice:
         raise BadInput(f"two scores are called {twice[0]!r}; rename the file")
     held_out = [TokenFile.open(directory, split="eval") for directory in asked.data]
+    corpora = [directory.resolve().name for directory in asked.data]
+    twice = [name for name in corpora if corpora.count(name) > 1]
+    if twice:
+        raise BadInput(f"--data: two corpora are called {twice[0]!r}; name each once, and rename one of two")
+    final, hashes = out / "bench", _hashes(corpora, held_out)
+    keys = {contestant.name: contestant.key for contestant in contestants}
+    parts = parts_of(asked.also, final, asked.half, hashes, keys, corpora, asked.layers)
     places = _checkpoints_of(asked, held_out)
     facts = {
         "kind": "score benchmark",
@@ -64,16 +72,15 @@ def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str],
         "layers": list(asked.layers),
         "n_neurons": asked.n_neurons,
         "model_layer": asked.layer_of_model,
-        "contestants": {contestant.name: contestant.key for contestant in contestants},
-        "also": [manifest_hash(directory / "bench") for directory in asked.also],
-        "code": code_key(),
+        "contestants": keys,
+        "also": [part.hash for part in parts],
+        "code": hashes["code"],
     }
-    also = [read(directory) for directory in asked.also]
 
     def make(directory: Path) -> None:
-        finished = _measured(asked, held_out, places, contestants, out / CACHE, say)
-        for earlier in also:
-            finished = finished.and_then(earlier)
+        finished = _measured(asked, hashes, places, contestants, out / CACHE, say)
+        for part in parts:
+            finished = finished.and_then(part.finished, part.directory)
         machine = f"{usable_cores()} cores, {platform.machine()}, Python {platform.python_version()}"
         text = leaderboard(finished, "polysem bench-scores " + " \\\n        ".join(map(shlex.quote, command)), machine)
         (directory / PAGE).write_text(text, encoding="utf-8")
@@ -81,7 +88,6 @@ def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str],
         for line in failures(finished.sets, finished.titles):
             say(line)
 
-    final = out / "bench"
     if found_or_made(final, facts, make):
         say(f"found {final}")
     if page is not None:
@@ -91,7 +97,7 @@ def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str],
 
 def _measured(
     asked: Asked,
-    held_out: list[TokenFile],
+    hashes: dict[str, str],
     places: list[tuple[Path, ...]],
     contestants: list[Contestant],
     cache: Path,
@@ -113,9 +119,13 @@ def _measured(
     if not sets:
         raise BadInput(f"{asked.data[0]}: nothing could be planted; give a larger corpus (200,000 tokens do)")
     minutes = (time.process_time() - start) / 60
-    hashes = {"code": code_key()} | {f"data {d.name}": t.data_hash for d, t in zip(asked.data, held_out)}
     titles = {contestant.name: contestant.title for contestant in contestants}
     return Finished(sets, titles, asked.half, minutes, hashes, tuple(notes))
+
+
+def _hashes(corpora: list[str], held_out: list[TokenFile]) -> dict[str, str]:
+    """Of the code that measures and of the data, for the page."""
+    return {"code": code_key()} | {f"data {name}": tokens.data_hash for name, tokens in zip(corpora, held_out)}
 
 
 def _checkpoints_of(asked: Asked, held_out: list[TokenFile]) -> list[tuple[Path, ...]]:

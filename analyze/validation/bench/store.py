@@ -11,7 +11,7 @@ from numpy import ndarray
 from analyze.validation.bench.measured import MeasuredSet, Result, SetFacts
 from analyze.validation.layers.base import PlantedFeature
 from train.errors import BadInput
-from train.files import verify
+from train.files import read_json, verify
 from train.parquet import read_parquet, write_parquet
 
 NEURONS, ABOUT = "neurons.parquet", "about.json"
@@ -30,17 +30,20 @@ class Finished:
     notes: tuple[str, ...]
     """What was left out, a line each."""
 
-    def and_then(self, other: "Finished") -> "Finished":
-        """Both in one: sets of `other` that are here already are left out.
+    def and_then(self, other: "Finished", origin: object) -> "Finished":
+        """Both in one.
+
+        Args:
+            origin: of the other, for the message.
 
         Raises:
-            BadInput: of another half.
+            BadInput: a set that both have.
         """
-        if self.half != other.half:
-            raise BadInput(f"--also: features of half {other.half!r} beside those of {self.half!r}")
-        known = {measured.facts.name for measured in self.sets}
+        twice = {measured.facts.name for measured in self.sets} & {measured.facts.name for measured in other.sets}
+        if twice:
+            raise BadInput(f"--also: {origin}: its set {min(twice)!r} is measured elsewhere as well; leave one out")
         return Finished(
-            [*self.sets, *(measured for measured in other.sets if measured.facts.name not in known)],
+            [*self.sets, *other.sets],
             self.titles | {name: title for name, title in other.titles.items() if name not in self.titles},
             self.half,
             self.minutes + other.minutes,
@@ -72,20 +75,33 @@ def write(finished: Finished, directory: Path) -> None:
     (directory / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def read(directory: Path) -> Finished:
-    """Read what `write` wrote into a sealed directory, OUT or OUT/bench.
+def place_of(directory: Path) -> Path:
+    """Where a finished benchmark lies: OUT/bench, named so or by OUT.
 
     Raises:
-        BadInput: no finished benchmark there, or a damaged one.
+        BadInput: there is none.
     """
     place = directory if (directory / ABOUT).is_file() else directory / "bench"
     if not (place / ABOUT).is_file():
         raise BadInput(f"--also: {directory}: no finished benchmark of scores there")
+    return place
+
+
+def read(directory: Path) -> Finished:
+    """Read what `write` wrote into a sealed directory, OUT or OUT/bench.
+
+    Raises:
+        BadInput: no finished benchmark there, a damaged one, or one that another version wrote otherwise.
+    """
+    place = place_of(directory)
     verify(place)
-    about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+    about = read_json(place / ABOUT, 100_000_000)
     table = read_parquet(place / NEURONS)
-    sets = [_read_set(table.filter(pl.col("set") == one["name"]), one) for one in about["sets"]]
-    return Finished(sets, about["titles"], about["half"], about["minutes"], about["hashes"], tuple(about["notes"]))
+    try:
+        sets = [_read_set(table.filter(pl.col("set") == one["name"]), one) for one in about["sets"]]
+        return Finished(sets, about["titles"], about["half"], about["minutes"], about["hashes"], tuple(about["notes"]))
+    except (KeyError, TypeError, ValueError, pl.exceptions.PolarsError):
+        raise BadInput(f"--also: {directory}: was written by another version of the program; run it again") from None
 
 
 def _read_set(rows: pl.DataFrame, one: dict) -> MeasuredSet:

@@ -52,8 +52,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Asked, l
     final = bench_scores(asked, where / "out", page, ["--data", "x"], lines.append)
     again: list[str] = []
     bench_scores(asked, where / "out", page, ["--data", "x"], again.append)
+    with pytest.raises(BadInput, match="is measured elsewhere as well; leave one out") as refused:
+        bench_scores(replace(asked, own=tuple(own[:1]), also=(where / "out",)), where / "twice", None, [], again.append)
+    assert str(refused.value).startswith(f"--also: {where / 'out'}: its set '")
+    assert not (where / "twice/bench").exists()
     patch.undo()
-    return final, page, asked, [*lines, "---", *again], where
+    return final, page, asked, [*lines, "---", *again[:1]], where
 
 
 def test_the_page_has_every_score_in_every_table(made: tuple):
@@ -106,17 +110,19 @@ def test_finished_parts_are_read_back_and_stand_on_one_page(made: tuple):
     again = leaderboard(finished, "", "")
     assert between(again, tables) == between(text, tables)
     renamed = replace(finished.sets[0], facts=replace(first, name="another"))
-    both = finished.and_then(replace(finished, sets=[*finished.sets, renamed], minutes=1.0))
-    assert len(both.sets) == len(finished.sets) + 1
-    with pytest.raises(BadInput, match="half"):
-        finished.and_then(replace(finished, half="held"))
-    with pytest.raises(BadInput, match="no finished benchmark"):
-        store.read(made[4])
+    both = finished.and_then(replace(finished, sets=[renamed], minutes=1.0), "elsewhere")
+    assert [*both.sets] == [*finished.sets, renamed]
+    assert both.minutes == finished.minutes + 1
 
 
 def test_a_second_run_finds_its_result(made: tuple):
     lines = made[3]
     assert lines[lines.index("---") + 1 :] == [f"found {made[0]}"]
+
+
+def test_two_corpora_of_one_name_are_refused(made: tuple, tmp_path: Path):
+    with pytest.raises(BadInput, match=r"--data: two corpora are called 'data'"):
+        bench_scores(replace(made[2], data=made[2].data * 2), tmp_path, None, [], print)
 
 
 def test_two_scores_of_one_name_are_refused(made: tuple, tmp_path: Path):
