@@ -31,6 +31,14 @@ def test_the_page_and_the_programs_record_say_the_same() -> None:
     assert f"\n{rules_of(published())}\n" in page, again
 
 
+def test_the_page_of_toys_tells_the_same_verdicts() -> None:
+    text = (ROOT / "docs/toy-problems.md").read_text(encoding="utf-8")
+    table = text.split("| verdict | problems |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    told = {name: verdict for verdict, names in rows for name in names.split(", ")}
+    assert told == {f"4.{number}": published()[f"4.{number}"].verdict for number in range(1, 21)}
+
+
 def test_where_nothing_was_asked_every_published_verdict_is_shown_with_its_figures_and_how_to_ask_anew(
     analyze_command: Command, tmp_path: Path
 ) -> None:
