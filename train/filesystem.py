@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from train.errors import EnvironmentProblem
+from train.errors import BadInput, EnvironmentProblem
 
 _UNSUPPORTED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
 """What network and FAT file systems say of calls that they do not have."""
@@ -140,6 +140,18 @@ def require_features(directory: Path) -> None:
     finally:
         shutil.rmtree(place, ignore_errors=True)
     _tried.add(whole)
+
+
+def require_file_place(path: Path, option: str) -> None:
+    """Refuse, before long work, a place where no file could be written at its end.
+
+    Raises:
+        BadInput: a directory, or one in a directory that is not there.
+    """
+    if path.is_dir():
+        raise BadInput(f"{option}: {path} is a directory; name a file in it")
+    if not path.parent.is_dir():
+        raise BadInput(f"{option}: there is no directory {path.parent}")
 
 
 def free_space(path: Path) -> int:

@@ -72,6 +72,17 @@ def rows_of(tokens: TokenFile, max_tokens: int | None) -> int:
     return tokens.n_rows if max_tokens is None else min(tokens.n_rows, max(1, max_tokens // tokens.n_ctx))
 
 
+def check_counts(**counts: int | None) -> None:
+    """Refuse numbers below 1; None is a default.
+
+    Raises:
+        BadInput: names the first.
+    """
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise BadInput(f"{name}: {value} must be at least 1")
+
+
 def check_data(facts: SourceFacts, tokens: TokenFile) -> None:
     """Refuse data that a source cannot read.
 

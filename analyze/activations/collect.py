@@ -11,7 +11,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from analyze.activations.checks import check_data, check_same, check_space, recorded_settings, require_same_run, rows_of
+from analyze.activations.checks import (
+    check_counts,
+    check_data,
+    check_same,
+    check_space,
+    recorded_settings,
+    require_same_run,
+    rows_of,
+)
 from analyze.activations.directory import HOOKS, ResultDirectory, beside
 from analyze.activations.histograms import Histograms
 from analyze.activations.identity import RunIdentity, identity_of
@@ -81,9 +89,7 @@ def collect_source(
     out = Path(out)
     facts = source.facts
     check_data(facts, tokens)
-    for name, value in (("max_tokens", max_tokens), ("sample_tokens", sample_tokens), ("batch", batch)):
-        if value is not None and value < 1:
-            raise BadInput(f"{name}: {value} must be at least 1")
+    check_counts(max_tokens=max_tokens, sample_tokens=sample_tokens, batch=batch)
     recorded = recorded_settings(tokens, facts.n_neurons, max_tokens, sample_tokens, facts.max_neurons, settings)
     inputs = {
         "checkpoint_hash": facts.checkpoint_hash,
@@ -199,6 +205,7 @@ def collect(
             the same name.
         EnvironmentProblem: the system ended one of the processes.
     """
+    check_counts(max_tokens=max_tokens, sample_tokens=sample_tokens, max_neurons=max_neurons, batch=batch)
     opened, checkpoints = load(checkpoint), list(checkpoints)
     if not opened.config.has_mlp:
         raise BadInput(f"{opened.directory}: act = 'none': this model is attention-only, it has no MLP neurons")

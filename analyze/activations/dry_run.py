@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analyze.activations.checks import check_counts
 from analyze.activations.collect import collect_source
 from analyze.activations.memory import DENSITY, Requirement, Size, required, to_score
 from analyze.activations.settings import DEFAULT, CollectSettings
@@ -82,8 +83,9 @@ def dry_run(
         gpu: a name of `train.gpus.GPUS`: the forward pass by that card's data sheet; the rest is main memory's.
 
     Raises:
-        BadInput: no such checkpoint, config, layer, hook or card.
+        BadInput: no such checkpoint, config, layer, hook or card, or a number below 1.
     """
+    check_counts(max_tokens=max_tokens, sample_tokens=sample_tokens, max_neurons=max_neurons)
     card = None if gpu is None else gpu_named(gpu)
     inputs = _inputs(checkpoint, data)
     config, threads = inputs.config, torch.get_num_threads()

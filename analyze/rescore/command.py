@@ -5,7 +5,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from analyze.activations.checks import check_counts
 from analyze.activations.collect import collect
+from analyze.activations.identity import run_hash_of
 from analyze.activations.source import hooks_of
 from analyze.comparison.results import Cell, find_cells, require_same_tokens
 from analyze.rescore.examples import disagreements
@@ -14,8 +16,10 @@ from analyze.rescore.page import page_of, table_of
 from analyze.scores import SCORES
 from analyze.scores.run import score_directory, scored_step
 from train.checkpoint import STEP_NAME, load, step_directory, steps
+from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import write_atomic
+from train.filesystem import require_file_place
 
 SCORED = ("k_eff", "one_feature")
 HOOKS = ("mid", "post")
@@ -54,36 +58,70 @@ def rescore(
         command: the arguments as typed, for the page.
 
     Raises:
-        BadInput: no such run, variant or hook, or a package that the score needs is not installed.
+        BadInput: no such run, variant or hook, runs that cannot stand on one page, results of other data or of another
+            run at `out`, damaged ones, or a package that the score needs is not installed.
     """
     if lacks := SCORES["one_feature"].lacks():
         raise BadInput(f"P(one feature) needs {lacks}")
     for hook in hooks or ():
         if hook not in HOOKS:
             raise BadInput(f"--hooks: {hook!r} is none of {', '.join(HOOKS)}")
+    check_counts(sample_tokens=sample_tokens, max_neurons=max_neurons)
+    if page is not None:
+        require_file_place(page, "--page")
     sources = sources_of(runs, variants, untrained)
+    _require_comparable(sources, data)
     scored: list[Path] = []
     for source in sources:
         of_this = () if load(source).step == 0 else nulls  # an untrained network is a null itself
         scored += _scored(source, data, out, hooks, of_this, sample_tokens, max_neurons, jobs, say)
-    cells = [cell for cell in find_cells([out]) if cell.directory.path in set(scored)]
+    # Of other steps nothing is opened: what an earlier command left of them is not this page's.
+    below = find_cells(dict.fromkeys(path.parent for path in scored))
+    cells = [cell for cell in below if cell.directory.path in set(scored)]
+    cells.sort(key=lambda cell: (cell.meta.variant, cell.meta.seed, cell.meta.step, cell.place))
     require_same_tokens(cells)
     untrained_cells = {(cell.meta.run_hash, cell.place): cell for cell in cells if cell.meta.step == 0}
     figures = [figures_of(cell, untrained_cells.get((cell.meta.run_hash, cell.place))) for cell in _trained(cells)]
     typed = shlex.join(("polysem", "rescore", *command))
     made = " \\\n        ".join(textwrap.wrap(typed, 110, break_on_hyphens=False))
-    pages = [out / PAGE, out / TABLE, out / EXAMPLES]
-    write_atomic(pages[0], page_of(figures, made).encode())
-    write_atomic(pages[1], table_of(figures).write_csv().encode())
-    write_atomic(pages[2], disagreements(_trained(cells), data).encode())
-    if page is not None:
-        write_atomic(page, pages[0].read_bytes())
-        pages.append(page)
-    return pages
+    text = page_of(figures, made)
+    written = {
+        out / PAGE: text,
+        out / TABLE: table_of(figures).write_csv(),
+        out / EXAMPLES: disagreements(_trained(cells), data),
+        **({} if page is None else {page: text}),
+    }
+    for path, content in written.items():
+        write_atomic(path, content.encode())
+    return [*written]
 
 
 def _trained(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.meta.step > 0]
+
+
+def _require_comparable(sources: Sequence[Path], data: Path) -> None:
+    """Refuse runs that could not stand on one page, before any is scored.
+
+    Raises:
+        BadInput: a vocabulary that is not the data's, rows of other lengths, or two runs of one name.
+    """
+    opened = [load(source) for source in sources]
+    tokens = TokenFile.open(data, split="eval")
+    for each in opened:
+        if each.state["data"]["tokenizer_sha256"] != tokens.tokenizer_sha256:
+            raise BadInput(f"{data}: its tokenizer is not the one that {each.directory} was trained with")
+    first, run_of = opened[0], {each.state["run"]: each for each in reversed(opened)}
+    for each in opened:
+        if each.config.n_ctx != first.config.n_ctx:
+            raise BadInput(
+                f"{first.directory} reads rows of {first.config.n_ctx} tokens and {each.directory} of "
+                f"{each.config.n_ctx}: they cannot be scored on the same text; give each an --out of its own"
+            )
+        if run_hash_of(each) != run_hash_of(named := run_of[each.state["run"]]):
+            raise BadInput(
+                f"{named.directory} and {each.directory} are different runs of one name; give each an --out of its own"
+            )
 
 
 def sources_of(runs: Iterable[Path | str], variants: Sequence[str], untrained: bool) -> list[Path]:
@@ -93,6 +131,8 @@ def sources_of(runs: Iterable[Path | str], variants: Sequence[str], untrained: b
         BadInput: no such directory, none of a run in it, or a variant that none of them is of.
     """
     found: dict[Path, str] = {}
+    if not (runs := list(runs)):
+        raise BadInput("command line: rescore needs runs, or a directory of runs such as checkpoints/quickstart")
     for given in map(Path, runs):
         if not given.is_dir():
             raise BadInput(f"{given}: no such directory")

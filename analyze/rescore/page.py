@@ -39,7 +39,11 @@ def page_of(figures: Sequence[LayerFigures], command: str) -> str:
     )
     groups = by_variant(figures)
     tables = [_above_nulls(groups), _verdicts(groups), _beside_k_eff(groups)]
-    return "\n\n".join([head.rstrip(), *(f"## {t.title}\n\n{t.caption}\n\n{t.markdown()}" for t in tables)]) + "\n"
+    sections = [f"## {t.title}\n\n{t.caption}\n\n{t.markdown() if t.rows else _NO_NULL}" for t in tables]
+    return "\n\n".join([head.rstrip(), *sections]) + "\n"
+
+
+_NO_NULL = "No null was scored (`--nulls`, `--untrained`): nothing here says what chance gives."
 
 
 def by_variant(figures: Sequence[LayerFigures]) -> dict[str, list[LayerFigures]]:

@@ -21,8 +21,8 @@ def write_text(path: Path, n_documents: int = 400) -> Path:
     return path
 
 
-def small_data(directory: Path) -> Path:
-    """A prepared data directory of a few thousand tokens, rows of 16."""
+def small_data(directory: Path, **over: object) -> Path:
+    """A prepared data directory of a few thousand tokens, rows of 16; keywords change keys, None leaves one out."""
     source = directory / "texts"
     source.mkdir(parents=True)
     for index in range(60):
@@ -36,6 +36,7 @@ def small_data(directory: Path) -> Path:
         "eval_share": 0.3,
         "sources": [{"kind": "files", "weight": 1, "paths": [str(source / "*.txt")]}],
     }
+    values = {key: value for key, value in (values | over).items() if value is not None}
     return prepare(validate(DataConfig, values, "test"), directory / "data").directory
 
 

@@ -20,6 +20,7 @@ from train.cores import usable_cores
 from train.data.tokens import TokenFile
 from train.errors import BadInput
 from train.files import found_or_made, write_atomic
+from train.filesystem import require_file_place
 
 PAGE = "score-benchmark.md"
 CACHE = "measured"
@@ -49,6 +50,8 @@ def bench_scores(asked: Asked, out: Path, page: Path | None, command: list[str],
         BadInput: no data, a score or a checkpoint that cannot be read, a checkpoint that fits no corpus, nothing
             that could be planted, or finished benchmarks that do not go together with it (`parts_of`).
     """
+    if page is not None:
+        require_file_place(page, "--page")
     contestants = [*rivals(), *scores_named(asked.scores), *map(own_score, asked.own)]
     twice = [c.name for c in contestants if sum(c.name == other.name for other in contestants) > 1]
     if twice:

@@ -105,3 +105,13 @@ def test_a_layer_of_51_200_neurons_and_48_262_token_ids_stays_within_16_gb_of_me
     assert to_score(51_200, 200_000) < 4 * GB
     whole = required(Size(51_200, 156_900_000, 1024, 48_262, 197, 200_000, 200_000), DEFAULT, threads=16)
     assert whole.memory < 16 * GB
+
+
+@pytest.mark.parametrize("option", ["--max-neurons", "--sample-tokens", "--max-tokens"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_number_below_one_is_refused(
+    place: Path, analyze_command: Command, option: str, dry: tuple[str, ...]
+) -> None:
+    words = ("collect", place / "gelu-s0", "--data", place / "data", "--out", place / "none", option, 0, *dry)
+    assert analyze_command(*words).is_refusal(2, f"{option[2:].replace('-', '_')}: 0 must be at least 1")
+    assert not (place / "none").exists()
