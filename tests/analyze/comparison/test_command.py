@@ -1,7 +1,5 @@
 """Variants x seeds in one table, held against chance and against a reference."""
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -10,65 +8,13 @@ from scipy import stats
 import analyze.scores.validity
 from analyze.comparison.arguments import Compare
 from analyze.comparison.command import compare
-from analyze.comparison.comparison import Comparison
-from analyze.comparison.controls import ArmResult
 from analyze.comparison.flatten import flattened
-from analyze.comparison.results import Place
-from analyze.comparison.variants import ScoreSummary, VariantResult
 from analyze.scores import PRIMARY
 from analyze.scores.validity import Case, Validity
 from analyze.study.config import StudyConfig
-from tests.analyze.activations.synthetic import (
-    k_eff_of,
-    made_up_scores,
-    meta_of,
-    sampled_tokens,
-    write_cell,
-    write_data,
-    write_metrics,
-)
+from tests.analyze.activations.synthetic import k_eff_of, made_up_scores, meta_of, write_cell, write_metrics
+from tests.analyze.comparison.cells import k_eff, mono_scores, row_of
 from train.errors import BadInput
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return write_data(tmp_path_factory.mktemp("study") / "data", n_documents=12)
-
-
-@pytest.fixture(scope="module")
-def tokens(data):
-    return sampled_tokens(data)
-
-
-def mono_scores(n: int, n_mono: int, null: str = "none") -> pl.DataFrame:
-    """n neurons, all scored and judged, the last n_mono of them at K_eff 1 and the others at 3."""
-    k_eff = np.where(np.arange(n) >= n - n_mono, 1.0, 3.0)
-    rng = np.random.default_rng(0)
-    frame = made_up_scores(n, k_eff, rng, null)
-    everything = made_up_scores(20 * n, np.tile(k_eff, 20), rng, null).tail(n)
-    return everything.with_columns(neuron=frame["neuron"], duplicate_cluster=frame["neuron"])
-
-
-@pytest.fixture
-def put(tmp_path, data, tokens):
-    """put(variant, seed, n_mono, ...) writes one scored cell of 40 neurons under tmp_path / results."""
-
-    def write(variant, seed, n_mono, *, step=500, rotated=2, scores=None, **over):
-        table = mono_scores(40, n_mono) if scores is None else scores
-        if rotated is not None:
-            table = pl.concat([table, mono_scores(40, rotated, "rotated")])
-        meta = meta_of(data, over.pop("tokens", tokens), variant, seed, step, **over)
-        return write_cell(tmp_path / "results", tokens, meta, table)
-
-    return write
-
-
-def row_of(comparison: Comparison, variant: str, hook: str = "mid") -> VariantResult:
-    return comparison.results[variant][Place(0, hook)]
-
-
-def k_eff(comparison: Comparison, variant: str, hook: str = "mid") -> ScoreSummary:
-    return row_of(comparison, variant, hook).scores["k_eff"]
 
 
 def test_the_primary_is_the_same_from_the_command_line_a_study_and_python():
@@ -330,68 +276,6 @@ def test_names_cannot_break_the_markdown_table(put, tmp_path):
     for table in tables:
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
-
-
-def put_widened(put, tmp_path, narrow: list[int], unparted: list[int], parted: list[int]) -> None:
-    """Arms x2 of 40 neurons over some seeds: counts of monosemantic ones, no duplicates among them."""
-    for seed in range(len(narrow)):
-        put("gelu", seed, 10)
-        arm = {"start_run": f"checkpoints/s/gelu-s{seed}", "root_variant": "gelu"}
-        put("gelu-narrow", seed, narrow[seed], eval_loss=4.3, **arm)
-        put("gelu-x2-none", seed, unparted[seed], factor=2, scheme="none", eval_loss=4.3, **arm)
-        put("gelu-x2-w_in", seed, parted[seed], factor=2, scheme="w_in", eval_loss=4.2 + 0.01 * seed, **arm)
-
-
-def arm_of(comparison: Comparison, variant: str) -> ArmResult:
-    return next(arm for arm in comparison.arms if arm.result.variant == variant)
-
-
-def test_a_widened_arm_is_compared_with_both_controls_paired_by_seed(put, tmp_path):
-    put_widened(put, tmp_path, narrow=[8, 10, 12], unparted=[8, 12, 16], parted=[16, 20, 20])
-    comparison = compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
-    arm = arm_of(comparison, "gelu-x2-w_in")
-    over = arm.scores["k_eff"].over
-    assert over["narrow"].mean == pytest.approx((8 + 10 + 8) / 3 / 40)
-    assert over["unparted"].mean == pytest.approx((8 + 8 + 4) / 3 / 40)
-    half = 4.302653 * np.std([8, 8, 4], ddof=1) / np.sqrt(3) / 40
-    assert over["unparted"].low == pytest.approx(over["unparted"].mean - half, abs=1e-6)
-    assert arm.loss_over_narrow.mean == pytest.approx(-0.09)
-    assert arm.scores["k_eff"].beats_both == "yes"
-    unparted = arm_of(comparison, "gelu-x2-none").scores["k_eff"]
-    assert unparted.over["narrow"].mean == pytest.approx(2 / 40)
-    assert unparted.over["unparted"].n == 0
-    assert unparted.beats_both is None
-    assert arm_of(comparison, "gelu-narrow").scores["k_eff"].over["narrow"].n == 0
-    text = (tmp_path / "out" / "comparison.md").read_text()
-    assert "Widened models against their controls" in text
-    table = text.split("## Widened models against their controls")[1].split("##")[0]
-    assert [line.split()[1] for line in table.splitlines() if "x2-" in line] == ["gelu-x2-none", "gelu-x2-w_in"]
-
-
-@pytest.mark.parametrize(
-    ("parted", "verdict"),
-    [([16, 20, 20], "yes"), ([6, 8, 10], "no"), ([4, 12, 20], "not shown"), ([9, 13, 17], "not shown")],
-)
-def test_superposition_is_only_reduced_where_both_intervals_lie_above_zero(put, tmp_path, parted, verdict):
-    put_widened(put, tmp_path, narrow=[8, 10, 12], unparted=[8, 12, 16], parted=parted)
-    arm = arm_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "gelu-x2-w_in")
-    assert arm.scores["k_eff"].beats_both == verdict
-
-
-def test_one_seed_says_nothing_of_controls_but_the_estimate(put, tmp_path):
-    put_widened(put, tmp_path, narrow=[8], unparted=[8], parted=[20])
-    arm = arm_of(compare([tmp_path / "results"], tmp_path / "out", reference="gelu"), "gelu-x2-w_in")
-    over = arm.scores["k_eff"].over["narrow"]
-    assert over.mean == pytest.approx(12 / 40)
-    assert not over.has_interval
-    assert arm.scores["k_eff"].beats_both is None
-
-
-def test_without_controls_there_is_no_table_of_them(put, tmp_path):
-    put("gelu", 0, 3)
-    put("gelu-x10", 0, 9, factor=10, start_run="checkpoints/s/gelu-s0", root_variant="gelu", scheme="zero_sum")
-    compare([tmp_path / "results"], tmp_path / "out", reference="gelu")
-    assert "against their controls" not in (tmp_path / "out" / "comparison.md").read_text()
 
 
 def measured_validity(auroc: float) -> Validity:
