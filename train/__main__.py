@@ -193,7 +193,8 @@ class Toy(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Status(Command):
-    """List runs: step, tokens, held-out loss beside the bigram's, and what each is doing."""
+    """List runs: step, tokens, held-out loss beside the bigram's, and what each is doing. Before them studies that run
+    here or were sent to Slurm, with what waits and runs."""
 
     directory: Positional[Path] = Path("checkpoints")
     """a run, or a directory of runs at any depth"""
