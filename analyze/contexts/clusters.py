@@ -60,8 +60,10 @@ class Clusters:
     direction: Float[ndarray, "k d"]
     """Mean of each cluster's fit firings: the probe that tells them from other tokens."""
     n_fit: Int[ndarray, "k"]
-    eval: Int[ndarray, "m"]
-    """The cluster of each eval firing."""
+    fit: Int[ndarray, "m"]
+    """The cluster of each fit firing; -1 where that was too small,"""
+    eval: Int[ndarray, "n"]
+    """and of each eval firing."""
 
     @classmethod
     def of(
@@ -73,7 +75,9 @@ class Clusters:
         kept = np.flatnonzero(sizes >= FEWEST)
         member = (kept[:, None] == cluster).astype(np.float32)
         means = (member @ fit) / sizes[kept, None].astype(np.float32)
-        return cls(means, sizes[kept], nearest(eval_unit, centres[kept]))
+        number = np.full(k, -1)
+        number[kept] = np.arange(len(kept))
+        return cls(means, sizes[kept], number[cluster], nearest(eval_unit, centres[kept]))
 
 
 def chance_above(values: Float[ndarray, "m d"], below: Float[ndarray, "d b"]) -> Float[ndarray, "m d"]:

@@ -12,8 +12,9 @@ from analyze.activations.store import SCORED, Activations, sampled_neurons
 from analyze.activations.strong_firings import strong_firings
 from analyze.activations.token_sample import position_hash
 
-MOST = 1000
-"""Firings of each half that count, chosen by the hash of their positions: more move no figure by much."""
+MOST = 500
+"""Firings of each half that count, chosen by the hash of their positions. With 1,000 one feature is told from several
+by .005 of AUROC better (families and corpora left out), at twice the cost."""
 FEWEST = 30
 """A neuron with fewer strong firings in either half gets no figures of its contexts."""
 

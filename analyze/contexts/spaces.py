@@ -1,9 +1,15 @@
-"""Spaces of contexts: a vector for every token of a sample, from the tokens around it and nothing of the model.
+"""Spaces of contexts: a vector for every token of a sample, from the text and nothing of the model under study.
 
 | space | a token's vector |
 |---|---|
 | left | embeddings of the token and of the three before it, side by side |
 | around | embeddings of the token, two before and two after it, and the word classes of the same five |
+| sentence | what a small pretrained model of sentences makes of it (`analyze.text.sentence_model`) |
+| window | mean embedding of the eight tokens before it |
+| form | how it is spelled and written |
+| class | its word class |
+
+Scores have figures of the first three; the others only say whether parts of a neuron's firings are alike.
 
 Vectors are centred and whitened over the fit tokens: a mean of firings is then also the direction that tells them best
 from other tokens (linear discriminant analysis), and lengths say how far from chance they are. Embeddings are those of
@@ -23,16 +29,19 @@ from analyze.activations.token_sample import position_hash
 from analyze.contexts.word_classes import WordClasses, word_classes_on
 from analyze.labels.families import speech
 from analyze.rules.build import SampledPositions
+from analyze.text import sentence_model
+from analyze.text.context_vectors import contexts_on
 from analyze.text.embeddings import token_embeddings, unit_rows
 from analyze.text.stream import Stream, once_for_data, sampled_text, stream_of
 from train.data.tokens import TokenFile
 
 D_TOKEN = 64
 """Dimensions of a token's embedding that count here."""
-SPACES = ("left", "around")
+SPACES = ("left", "around", "sentence")
+VIEWS = (*SPACES, "window", "form", "class")
 LEFT = (0, -1, -2, -3)
 AROUND = (0, -1, -2, 1, 2)
-D_LEFT, D_AROUND = 128, 160
+D_LEFT, D_AROUND, D_SENTENCE, D_VIEW = 128, 160, 160, 64
 """Directions that whitening keeps: those of the largest variance."""
 FEWEST = 0.001
 """Share of the tokens below which a word class at some offset is left out."""
@@ -85,6 +94,8 @@ def white(x: Float[ndarray, "t c"], is_fit: Bool[ndarray, "t"], d: int) -> Float
 class _Text:
     """What a data directory's spaces are made from."""
 
+    data: TokenFile
+    """Its held-out split."""
     stream: Stream
     table: Float[ndarray, "v d"]
     """Embeddings, float32."""
@@ -94,7 +105,7 @@ class _Text:
 @once_for_data
 def _text_on(data: TokenFile) -> _Text:
     table = unit_rows(token_embeddings(data)[:, :D_TOKEN]).astype(np.float32)
-    return _Text(stream_of(data), table, word_classes_on(data))
+    return _Text(data, stream_of(data), table, word_classes_on(data))
 
 
 def _embedded(text: _Text, positions: Int[ndarray, "t"], offsets: Sequence[int]) -> Float[ndarray, "t c"]:
@@ -124,26 +135,47 @@ def _spaces(text: _Text, sampled: SampledPositions) -> tuple[Space, ...]:
     held_out = np.flatnonzero(~is_fit)
     by_hash = np.argsort(position_hash(positions[held_out]), kind="stable")
     background = np.sort(held_out[by_hash[:N_BACKGROUND]])
-    spaces = [Space("left", white(_embedded(text, positions, LEFT), is_fit, D_LEFT), background)]
-    if not lacks():
+    vectors = {"left": white(_embedded(text, positions, LEFT), is_fit, D_LEFT)}
+    if speech.lexicon_path() is not None:
         embedded, classes = _embedded(text, positions, AROUND), _classes(text, positions, AROUND)
         if classes.size and classes.any():  # the text may have no English prose
             embedded = np.hstack([embedded / embedded.std(), classes / classes.std()])
-        spaces.append(Space("around", white(embedded, is_fit, D_AROUND), background))
-    return tuple(spaces)
+        vectors["around"] = white(embedded, is_fit, D_AROUND)
+        own = _classes(text, positions, (0,))
+        vectors["class"] = white(np.hstack([own, 1 - own.sum(axis=1, keepdims=True)]), is_fit, D_VIEW)
+    if not sentence_model.lacks():
+        states = sentence_model.token_vectors(text.data, positions)
+        vectors["sentence"] = white(states.astype(np.float32), is_fit, D_SENTENCE)
+    for view in contexts_on(text.data).views:
+        if view.name in VIEWS:
+            vectors[view.name] = white(view.vectors(positions).astype(np.float32), is_fit, D_VIEW)
+    order = [name for name in VIEWS if name in vectors]
+    # Side by side, so that all vectors of a neuron's firings are read at once.
+    ends = np.cumsum([0, *(vectors[name].shape[1] for name in order)]).tolist()
+    together = np.hstack([vectors[name] for name in order])
+    return tuple(Space(name, together[:, first:stop], background) for name, first, stop in zip(order, ends, ends[1:]))
 
 
 def lacks() -> str:
-    """The package that `around` needs and that is not installed, and how to get it; empty where it is there."""
-    return "" if speech.lexicon_path() is not None else f"the package {speech.PACKAGE} ({speech.INSTALL})"
+    """The package that a space needs and that is not installed, and how to get it; empty where all are there."""
+    if speech.lexicon_path() is None:
+        return f"the package {speech.PACKAGE} ({speech.INSTALL})"
+    return sentence_model.lacks()
 
 
 def spaces_of(acts: Activations) -> tuple[Space, ...]:
-    """The spaces of the sample of `acts`: `around` is not there where the tagger's package is not installed.
+    """The spaces of the sample of `acts`, in the order of VIEWS, without those whose package is not installed.
 
-    The last sample's are kept (0.2 GB at 190 k tokens): a layer, its nulls and other runs on that sample share them.
+    The last sample's are kept (0.5 GB at 190 k tokens): a layer, its nulls and other runs on that sample share them.
 
     Raises:
         BadInput: the data directory has gone, changed, or does not hold the sampled tokens.
     """
     return _spaces(_text_on(sampled_text(acts)), SampledPositions.of(acts.tokens.stream_position, acts.tokens.is_fit))
+
+
+def prepare(acts: Activations) -> None:
+    """Make what `spaces_of` finds on disk: the vectors of the sentence model, where it is installed."""
+    if not sentence_model.lacks():
+        sampled = SampledPositions.of(acts.tokens.stream_position, acts.tokens.is_fit)
+        sentence_model.token_vectors(sampled_text(acts), sampled.positions)

@@ -1,17 +1,22 @@
-"""The headline's coefficients: a small logistic regression on figures of a neuron, in a file that people can read.
+"""The headline's coefficients: a logistic regression on figures of a neuron, in a file that people can read.
 
 `polysem fit-headline` writes coefficients.toml. It carries a hash of itself, so that a file edited by hand is refused,
 and the hash of the table of planted neurons that it was fitted on.
 
 A figure counts by its rank: where it stands among the neurons of the fit (knots, `N_KNOTS` quantiles), as a normal
 score. So no figure counts more for being long-tailed. A missing value has normal score 0 and a weight of its own.
+
+The log odds are a weighted sum of these normal scores, and of how much the neuron resembles each of some planted ones
+(examples): exp(-width x squared distance of normal scores). The first part says what speaks for one feature as a rule;
+the second lets a figure count otherwise for neurons of another sort (kernel logistic regression on a subset of the
+points: Zhu and Hastie, "Kernel Logistic Regression and the Import Vector Machine", 2005).
 """
 
 import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,7 +30,7 @@ from train.errors import BadInput
 from train.files import canonical_json, write_atomic
 
 FILE = Path(__file__).with_name("coefficients.toml")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 N_KNOTS = 41
 DIGITS = 9
 """Significant digits of the numbers in the file."""
@@ -62,16 +67,33 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Domain:
-    """Where planted neurons lie: a neuron farther out than nearly all of them is like none that was ever seen.
+class Examples:
+    """Planted neurons that others are held against."""
 
-    The distance is Mahalanobis', of normal scores, with a shrunk covariance (Ledoit and Wolf, 2004).
-    """
-
-    precision: tuple[tuple[float, ...], ...]
-    """Inverse of the covariance of the normal scores of planted neurons, figures in the order of the terms."""
+    width: float
+    """Of the resemblance exp(-width d^2), d the distance of normal scores."""
+    weights: tuple[float, ...]
+    """What the resemblance to each adds to the log odds."""
+    scores: tuple[tuple[float, ...], ...]
+    """Their normal scores, figures in the order of the terms."""
     farthest: float
-    """Squared distance that 95 % of planted neurons of families that were left out stay below."""
+    """Squared distance from the nearest example that 95 % of planted neurons of families that were left out stay below:
+    a neuron farther out is like none that was ever seen."""
+
+    @cached_property
+    def _points(self) -> Float[ndarray, "m terms"]:
+        return np.array(self.scores, np.float64).reshape(len(self.weights), -1)
+
+    def distances(self, z: Float[ndarray, "n terms"]) -> Float[ndarray, "n m"]:
+        """Squared distances of neurons from the examples."""
+        found = np.empty((len(z), len(self.weights)))
+        for index, row in enumerate(z):  # alone, so that it does not depend on how many neurons there are
+            found[index] = np.square(self._points - row).sum(axis=1)
+        return found
+
+    def add(self, z: Float[ndarray, "n terms"]) -> Float[ndarray, " n"]:
+        """What resemblance adds to the log odds."""
+        return (np.exp(-self.width * self.distances(z)) * np.array(self.weights)).sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -84,7 +106,7 @@ class Coefficients:
     """P from which a neuron is called one feature;"""
     several_to: float
     """and down to which several; between the two nobody can tell."""
-    domain: Domain
+    examples: Examples
     fitted_on: Mapping[str, Any]
     """The hash of the table of the fit, how many neurons of which corpora, and the settings."""
 
@@ -107,16 +129,15 @@ class Coefficients:
         # Not a BLAS product: its sums depend on how many neurons are scored at once.
         parts = self.scores(figures) * np.array([term.weight for term in self.terms])
         parts += missing * np.array([term.missing for term in self.terms])
-        return special.expit(self.intercept + parts.sum(axis=1))
+        return special.expit(self.intercept + parts.sum(axis=1) + self.examples.add(self.scores(figures)))
 
     def is_like_planted(self, figures: Mapping[str, Float[ndarray, " n"]]) -> Bool[ndarray, " n"]:
-        """Whether planted neurons like each were ever seen (`Domain`)."""
-        return self.distance(figures) <= self.domain.farthest
+        """Whether a planted neuron like each was ever seen (`Examples.farthest`)."""
+        return self.distance(figures) <= self.examples.farthest
 
     def distance(self, figures: Mapping[str, Float[ndarray, " n"]]) -> Float[ndarray, " n"]:
-        """Squared Mahalanobis distance from the planted neurons."""
-        z = self.scores(figures)
-        return np.einsum("nf,fg,ng->n", z, np.array(self.domain.precision), z)
+        """Squared distance of each neuron from the example that is nearest."""
+        return self.examples.distances(self.scores(figures)).min(axis=1)
 
 
 def _body(coefficients: Coefficients) -> dict[str, Any]:
@@ -134,7 +155,7 @@ def write(coefficients: Coefficients, path: Path = FILE) -> Path:
     lines = [f'sha256 = "{_hash(body)}"', *_entries(plain), "", "[fitted_on]", *_entries(body["fitted_on"])]
     for term in body["terms"]:
         lines += ["", "[[terms]]", *_entries(term)]
-    lines += ["", "[domain]", *_entries(body["domain"])]
+    lines += ["", "[examples]", *_entries(body["examples"])]
     write_atomic(path, ("\n".join(lines) + "\n").encode())
     read.cache_clear()
     return path
@@ -165,9 +186,10 @@ def read(path: Path = FILE) -> Coefficients:
         raise BadInput(f"{path}: format_version is not {FORMAT_VERSION}; `polysem fit-headline` writes it anew")
     if body.get("sha256") != _hash(body):
         raise BadInput(f"{path}: edited by hand: sha256 does not fit the rest; `polysem fit-headline` writes it anew")
-    domain = Domain(tuple(map(tuple, body["domain"]["precision"])), body["domain"]["farthest"])
+    of = body["examples"]
+    examples = Examples(of["width"], tuple(of["weights"]), tuple(map(tuple, of["scores"])), of["farthest"])
     terms = tuple(Term(term["column"], term["weight"], term["missing"], tuple(term["knots"])) for term in body["terms"])
-    return Coefficients(body["intercept"], terms, body["one_from"], body["several_to"], domain, body["fitted_on"])
+    return Coefficients(body["intercept"], terms, body["one_from"], body["several_to"], examples, body["fitted_on"])
 
 
 def rounded(value: float) -> float:

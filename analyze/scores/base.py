@@ -113,6 +113,10 @@ class NeuronScore(Protocol):
         """Every column this score adds to scores.parquet, one row a neuron."""
         ...
 
+    def prepare(self, acts: Activations) -> None:
+        """Do once what each process that makes part of the table would do again: work whose outcome stays on disk."""
+        return
+
     def lacks(self) -> str:
         """The package that is not installed and without which there are no figures, and how to get it; mostly none."""
         return ""

@@ -22,7 +22,7 @@ class Coherence(ContextScore):
         null=CHANCE,
         fails="narrow features lie farther out than broad ones",
     )
-    figures = (("", "coherence"), ("_by_length", "coherence_by_length"))
+    figures = (("", "coherence"), ("_by_length", "coherence_by_length"), ("_auroc", "linear"))
 
 
 SCORE = Coherence()

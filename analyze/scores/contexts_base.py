@@ -7,7 +7,8 @@ import polars as pl
 
 from analyze.activations.store import Activations
 from analyze.contexts.figures import figures_of
-from analyze.contexts.spaces import SPACES
+from analyze.contexts.part import part_of
+from analyze.contexts.spaces import SPACES, prepare
 from analyze.scores.base import NeuronScore
 
 CHANCE = "random tokens: what is seen in the fit half is measured in the eval half, so that nothing is left of noise"
@@ -31,9 +32,13 @@ class ContextScore(NeuronScore):
         """The names of the columns, by space."""
         return [f"{self.name}{suffix}_{space}" for space in SPACES for suffix, _ in self.figures]
 
+    def prepare(self, acts: Activations) -> None:
+        """The vectors of the sentence model."""
+        prepare(part_of(acts))
+
     def table(self, acts: Activations) -> pl.DataFrame:
         """A column for each figure and space; missing for neurons with few strong firings."""
-        found = figures_of(acts)
+        found = figures_of(acts).of_space
         columns = {}
         for space in SPACES:
             for suffix, field in self.figures:

@@ -17,7 +17,8 @@ from numpy import ndarray
 
 from analyze.activations.store import Activations
 from analyze.contexts.firings import Firings, firings_of
-from analyze.contexts.spaces import SPACES, Space, spaces_of
+from analyze.contexts.part import part_of
+from analyze.contexts.spaces import SPACES, Space, prepare, spaces_of
 from analyze.metrics import effective_number
 from analyze.rules.build import grammar_of
 from analyze.rules.decision_list import DecisionList
@@ -93,13 +94,18 @@ class Likeness(NeuronScore):
     shares = "decision lists"
     by_neuron = True
 
+    def prepare(self, acts: Activations) -> None:
+        """The vectors of the sentence model."""
+        prepare(part_of(acts))
+
     def table(self, acts: Activations) -> pl.DataFrame:
         """likeness_left, likeness_around, and both with a stricter measure of what is alike (likeness_strict_...)."""
-        grammar, spaces = grammar_of(acts), spaces_of(acts)
-        positions = np.asarray(acts.tokens.stream_position, np.int64)
+        grammar, part = grammar_of(acts), part_of(acts)
+        spaces = tuple(space for space in spaces_of(part) if space.name in SPACES)
+        positions = np.asarray(part.tokens.stream_position, np.int64)
         found = [
             {} if firings is None else effective_rules(fitted.list, grammar, positions, spaces, firings)
-            for fitted, firings in zip(fit_all(acts, grammar), firings_of(acts))
+            for fitted, firings in zip(fit_all(acts, grammar), firings_of(part))
         ]
         columns = [f"{suffix}_{space}" for space in SPACES for suffix in FULL]
         values = {f"{self.name}{column}": [1 / each.get(column, nan) for each in found] for column in columns}

@@ -55,11 +55,9 @@ class OneFeature(NeuronScore):
         "token_structure",
         "likeness",
         "transfer",
-        "unity",
         "coherence",
-        "spectrum",
-        "mixture",
         "own_part",
+        "part_likeness",
     )
 
     @cached_property
@@ -92,7 +90,7 @@ class OneFeature(NeuronScore):
         )
 
     def lacks(self) -> str:
-        """The package of the word classes."""
+        """The package of the word classes, or that of the sentence model."""
         return lacks()
 
     def table(self, acts: Activations) -> pl.DataFrame:

@@ -136,6 +136,8 @@ def score_in_workers(
         layer: where the processes find `acts`.
     """
     acts.block(0, 1)  # a sample that is damaged or has gone is told before the work; workers need not hash it again
+    for name in first_hand(names):
+        SCORES[name].prepare(acts)
     with TemporaryDirectory(prefix="polysem-nulls-", ignore_cleanup_errors=True) as aside:
         making = {pool.submit(_write_null, layer, null, seed, Path(aside) / null): null for null in nulls}
         parts: Parts = {}

@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 
 from analyze.activations.store import Activations
+from analyze.contexts.parts import N_PARTS, SIDES, SPLITS
+from analyze.contexts.spaces import SPACES
 from analyze.headline.coefficients import FILE, Coefficients, read, write
 from analyze.headline.fit import Planted, fit
 from analyze.scores import SCORES
@@ -33,13 +35,11 @@ from train.files import canonical_json, write_atomic
 from train.hashes import sha256_file
 from train.parquet import read_parquet, write_parquet
 
-SPACES = ("left", "around")
 FIGURES: tuple[str, ...] = (
     "k_eff",
     "reach",
     "rule_share",
     "fidelity",
-    "fidelity_f1",
     "ms",
     "token_structure",
     "token_entropy_unity",
@@ -47,13 +47,12 @@ FIGURES: tuple[str, ...] = (
     "bigram_eta2",
     *(f"likeness{suffix}_{space}" for suffix in ("", "_strict") for space in SPACES),
     *(f"transfer{suffix}_{space}" for suffix in ("", "_least", "_four") for space in SPACES),
-    *(f"unity{suffix}_{space}" for suffix in ("", "_spread") for space in SPACES),
-    *(f"coherence{suffix}_{space}" for suffix in ("", "_by_length") for space in SPACES),
-    *(f"spectrum{suffix}_{space}" for suffix in ("", "_largest", "_total") for space in SPACES),
-    *(f"mixture{suffix}_{space}" for suffix in ("", "_linear") for space in SPACES),
+    *(f"coherence{suffix}_{space}" for suffix in ("", "_by_length", "_auroc") for space in SPACES),
     *(f"own_part_{space}" for space in SPACES),
+    *(f"part_likeness_{k}_{split}_{side}" for k in N_PARTS for split in SPLITS for side in SIDES),
 )
-"""Columns that the headline reads. Firing rate and moments are not among them, nor counts of firings or documents."""
+"""Columns that the headline reads. Firing rate and moments are not among them, nor counts of firings or documents, nor
+what counts tokens above a firing threshold: an offset of the activations moves that."""
 TABLE = Path(__file__).parents[1] / "headline" / "fitted_on.parquet"
 """The table that the coefficients in the repository were fitted on."""
 N_RANDOM = 40

@@ -33,6 +33,8 @@ def test_clusters_of_few_firings_are_left_out():
     clusters = Clusters.of(3, points, unit(points), unit(points))
     assert len(clusters.n_fit) == 2
     assert sum(clusters.n_fit) == 120
+    assert clusters.fit[-1] == -1, "a firing of a cluster that was left out"
+    assert np.bincount(clusters.fit[:-1]).tolist() == clusters.n_fit.tolist()
 
 
 def test_the_share_of_random_tokens_below_is_the_auroc():

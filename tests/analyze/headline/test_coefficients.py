@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analyze.headline.coefficients import Coefficients, Domain, Term, read, write
+from analyze.headline.coefficients import Coefficients, Examples, Term, read, write
 from train.errors import BadInput
 
 TERM = Term("transfer_left", 1.5, -0.25, (0.0, 1.0, 2.0, 3.0))
@@ -15,7 +15,7 @@ SMALL = Coefficients(
     (TERM, Term("unity_left", -1.0, 0.0, (0.0, 0.0, 0.0, 10.0))),
     0.9,
     0.2,
-    Domain(((1.0, 0.0), (0.0, 1.0)), 4.0),
+    Examples(0.5, (0.75, -1.25), ((0.0, 0.0), (1.5, -1.5)), 4.0),
     {"table_sha256": "abc", "neurons": 7, "corpora": ["a", "b"]},
 )
 
@@ -41,7 +41,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path):
         with pytest.raises(BadInput, match=f"{name}: cannot be read"):
             read(tmp_path / name)
     (tmp_path / "old.toml").write_text("format_version = 0\n")
-    with pytest.raises(BadInput, match="format_version is not 1"):
+    with pytest.raises(BadInput, match="format_version is not 2"):
         read(tmp_path / "old.toml")
 
 
@@ -77,7 +77,18 @@ def test_p_does_not_depend_on_how_many_neurons_are_scored_at_once():
     assert np.array_equal(whole[1], np.concatenate([SMALL.distance(part) for part in parts]))
 
 
+def test_resemblance_to_an_example_adds_its_weight_to_the_log_odds():
+    figures = {name: np.array([1.5]) for name in SMALL.columns}
+    z = SMALL.scores(figures)
+    squares = [((z[0] - np.array(point)) ** 2).sum() for point in SMALL.examples.scores]
+    linear = SMALL.intercept + sum(term.weight * value for term, value in zip(SMALL.terms, z[0]))
+    expected = linear + 0.75 * np.exp(-0.5 * squares[0]) - 1.25 * np.exp(-0.5 * squares[1])
+    p = SMALL.probability(figures)[0]
+    assert np.log(p / (1 - p)) == pytest.approx(expected)
+    assert SMALL.distance(figures)[0] == pytest.approx(min(squares))
+
+
 def test_a_neuron_far_from_all_planted_ones_is_outside():
-    near = replace(SMALL, domain=Domain(SMALL.domain.precision, 1.0))
+    near = replace(SMALL, examples=replace(SMALL.examples, farthest=1.0))
     figures = {"transfer_left": np.array([1.5, 99.0]), "unity_left": np.array([5.0, 99.0])}
     assert near.is_like_planted(figures).tolist() == [True, False]

@@ -7,8 +7,10 @@ import pytest
 from analyze.headline.coefficients import read
 from analyze.headline.fit import MOST_WRONG, LeftOut, Planted, fit, groups, left_out, thresholds
 from analyze.headline.judge import Judged, equal_rate_pairs, reliability, worth
+from analyze.metrics import auroc
 from analyze.validation.headline import FIGURES, TABLE, fit_table
 from train.hashes import sha256_file
+from train.parquet import read_parquet
 
 
 def table_of(n: int = 800, seed: int = 0) -> pl.DataFrame:
@@ -53,9 +55,24 @@ def test_what_is_left_out_judges_and_is_not_fitted_on():
 
 def test_the_fit_finds_the_figure_that_tells_and_leaves_out_one_that_does_not_vary():
     found = fit(planted(), {"table_sha256": "x"})
-    weights = {term.column: term.weight for term in found.terms}
-    assert set(weights) == {"good", "bad"}
-    assert weights["good"] > 5 * abs(weights["bad"])
+    assert found.columns == ["good", "bad"]
+    slopes = []
+    for name in found.columns:
+        low, high = (
+            {each: np.array([value if each == name else 0.5]) for each in found.columns} for value in (-1.0, 3.0)
+        )
+        odds = [p / (1 - p) for p in (found.probability(low)[0], found.probability(high)[0])]
+        slopes.append(np.log(odds[1] / odds[0]))
+    assert slopes[0] > 5 * abs(slopes[1])
+
+
+def test_what_counts_otherwise_for_other_neurons_is_found_by_resemblance():
+    """`good` speaks for one feature where `bad` is high and against it where that is low: no sum can say so."""
+    table = table_of(1600)
+    flipped = pl.when(pl.col("bad") > 0).then(pl.col("good") - 1.25).otherwise(1.25 - pl.col("good"))
+    mine = Planted.of(table.with_columns(good=flipped), ["good", "bad"])
+    found = left_out(mine, "families")
+    assert auroc(found.p, found.one) > 0.85
 
 
 def test_both_kinds_of_neurons_and_all_layers_weigh_alike():
@@ -73,7 +90,7 @@ def test_thresholds_keep_what_they_promise_in_the_worst_group():
     p = np.clip(0.5 + 0.25 * one - 0.25 * ~one + 0.2 * rng.standard_normal(2000), 0, 1)
     names = ["easy" if index < 1000 else "hard" for index in range(2000)]
     p[1000:] = np.where(one[1000:], p[1000:], np.clip(p[1000:] + 0.2, 0, 1))
-    one_from, several_to = thresholds([LeftOut(names, np.arange(2000), p, one)])
+    one_from, several_to = thresholds([LeftOut(names, np.arange(2000), p, one, np.zeros(2000))])
     for name in ("easy", "hard"):
         several = p[(np.array(names) == name) & ~one]
         assert (several >= one_from).mean() <= MOST_WRONG + 0.002
@@ -126,4 +143,6 @@ def test_published_coefficients_are_those_of_their_table():
         assert mine.weight == pytest.approx(theirs.weight, abs=2e-3)
         assert mine.missing == pytest.approx(theirs.missing, abs=2e-3)
     assert published.one_from == pytest.approx(again.one_from, abs=2e-3)
-    assert published.domain.farthest == pytest.approx(again.domain.farthest, rel=1e-3)
+    table = Planted.of(read_parquet(TABLE), FIGURES)
+    assert published.probability(table.figures) == pytest.approx(again.probability(table.figures), abs=2e-3)
+    assert published.examples.farthest == pytest.approx(again.examples.farthest, rel=1e-3)

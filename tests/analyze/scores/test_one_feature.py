@@ -2,23 +2,30 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from analyze.activations.store import MOST_NEURONS, sample_of
-from analyze.headline.coefficients import Coefficients, Domain, Term
+from analyze.headline.coefficients import Coefficients, Examples, Term
 from analyze.labels.families import speech
 from analyze.scores import SCORES, default_names, validity
 from analyze.scores.made import first_hand, with_second_hand
 from analyze.scores.one_feature import OneFeature
 from analyze.scores.validity import neurons_called, says_monosemantic
+from analyze.text import sentence_model
 from tests.analyze.scores.test_validity import GOOD, WHOLE
 
 KNOTS = tuple(float(knot) for knot in range(11))
 SMALL = Coefficients(
-    0.0, (Term("transfer_left", 2.0, -3.0, KNOTS),), 0.8, 0.2, Domain(((1.0,),), 3.0), {"table_sha256": "made up"}
+    0.0,
+    (Term("transfer_left", 2.0, -3.0, KNOTS),),
+    0.8,
+    0.2,
+    Examples(0.5, (0.0,), ((0.0,),), 3.0),
+    {"table_sha256": "made up"},
 )
 
 
@@ -56,8 +63,11 @@ def test_it_says_them_in_words():
     assert said[2].endswith("no figure.")
 
 
-def test_without_the_package_there_is_no_p_and_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(speech, "lexicon_path", lambda: None)
+@pytest.mark.parametrize("package", [(speech, "lexicon_path"), (sentence_model, "weights_path")])
+def test_without_a_package_there_is_no_p_and_it_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, package: tuple[Any, str]
+):
+    monkeypatch.setattr(*package, lambda: None)
     assert "pip install" in Small().lacks()
     assert table([9.0])["one_feature_mono"].to_list() == [None]
     assert np.isnan(table([9.0])["one_feature"][0])
