@@ -38,7 +38,11 @@ _KEPT: deque[tuple[ref[Activations], Activations]] = deque(maxlen=1)
 
 
 def part_of(acts: Activations, most: int = MOST_TOKENS) -> Activations:
-    """The same neurons on about `most` of the sampled tokens: whole documents, by a hash; all if no more."""
+    """The same neurons on about `most` of the sampled tokens: whole documents, by a hash; all if no more.
+
+    Single tokens, by the hash of their positions, where documents are so few and large that whole ones would leave a
+    half of the sample empty.
+    """
     if len(acts.tokens) <= most:
         return acts
     for kept_acts, kept in _KEPT:
@@ -48,7 +52,10 @@ def part_of(acts: Activations, most: int = MOST_TOKENS) -> Activations:
     order = np.argsort(position_hash(documents), kind="stable")
     chosen = np.zeros(len(documents), bool)
     chosen[order[np.cumsum(counts[order]) <= most]] = True
-    rows = np.flatnonzero(chosen[number])
+    rows, is_fit = np.flatnonzero(chosen[number]), np.asarray(acts.tokens.is_fit)
+    if len(np.unique(is_fit[rows])) < len(np.unique(is_fit)):
+        order = np.argsort(position_hash(np.asarray(acts.tokens.stream_position)), kind="stable")
+        rows = np.sort(order[:most])
     part = replace(acts, tokens=select(acts.tokens, rows), sample=SomeTokens(acts.sample, rows))
     _KEPT.append((ref(acts), part))
     return part

@@ -78,10 +78,17 @@ def neighbours(
 
 
 def white(x: Float[ndarray, "t c"], is_fit: Bool[ndarray, "t"], d: int) -> Float[ndarray, "t d"]:
-    """Centred and white over the fit tokens: at most `d` directions, those of the largest variance; clipped."""
+    """Centred and white over the fit tokens: at most `d` directions, those of the largest variance; clipped.
+
+    Without any direction ([t 0]) where nothing varies, or no token is in the fit half.
+    """
+    if not is_fit.any():
+        return x[:, :0]
     x = x - x[is_fit].mean(axis=0, dtype=np.float64).astype(np.float32)
     fit = x[is_fit]
     values, vectors = np.linalg.eigh((fit.T @ fit).astype(np.float64) / max(len(fit), 1))
+    if not len(values) or values.max() <= 0:
+        return x[:, :0]
     largest = np.argsort(-values, kind="stable")[:d]
     # The sign of an eigenvector is any: the largest entry is made positive, so that it does not hang on the library.
     vectors = vectors[:, largest]
@@ -99,13 +106,17 @@ class _Text:
     stream: Stream
     table: Float[ndarray, "v d"]
     """Embeddings, float32."""
-    classes: WordClasses
+
+    @cached_property
+    def classes(self) -> WordClasses:
+        """Of every position; asked for once the package is there, which may be installed while the process runs."""
+        return word_classes_on(self.data)
 
 
 @once_for_data
 def _text_on(data: TokenFile) -> _Text:
     table = unit_rows(token_embeddings(data)[:, :D_TOKEN]).astype(np.float32)
-    return _Text(data, stream_of(data), table, word_classes_on(data))
+    return _Text(data, stream_of(data), table)
 
 
 def _embedded(text: _Text, positions: Int[ndarray, "t"], offsets: Sequence[int]) -> Float[ndarray, "t c"]:
@@ -130,7 +141,8 @@ def _classes(text: _Text, positions: Int[ndarray, "t"], offsets: Sequence[int]) 
 
 
 @lru_cache(maxsize=1)
-def _spaces(text: _Text, sampled: SampledPositions) -> tuple[Space, ...]:
+def _spaces(text: _Text, sampled: SampledPositions, without: str) -> tuple[Space, ...]:
+    """The spaces of a sample; `without`, what `lacks` says, has them made again once a package is installed."""
     positions, is_fit = sampled.positions, sampled.is_fit
     held_out = np.flatnonzero(~is_fit)
     by_hash = np.argsort(position_hash(positions[held_out]), kind="stable")
@@ -149,10 +161,11 @@ def _spaces(text: _Text, sampled: SampledPositions) -> tuple[Space, ...]:
     for view in contexts_on(text.data).views:
         if view.name in VIEWS:
             vectors[view.name] = white(view.vectors(positions).astype(np.float32), is_fit, D_VIEW)
-    order = [name for name in VIEWS if name in vectors]
+    # A space in which nothing varies says nothing: in text without English prose no token has a word class.
+    order = [name for name in VIEWS if name in vectors and vectors[name].shape[1]]
     # Side by side, so that all vectors of a neuron's firings are read at once.
     ends = np.cumsum([0, *(vectors[name].shape[1] for name in order)]).tolist()
-    together = np.hstack([vectors[name] for name in order])
+    together = np.hstack([np.zeros((len(positions), 0), np.float32), *(vectors[name] for name in order)])
     return tuple(Space(name, together[:, first:stop], background) for name, first, stop in zip(order, ends, ends[1:]))
 
 
@@ -164,14 +177,16 @@ def lacks() -> str:
 
 
 def spaces_of(acts: Activations) -> tuple[Space, ...]:
-    """The spaces of the sample of `acts`, in the order of VIEWS, without those whose package is not installed.
+    """The spaces of the sample of `acts`, in the order of VIEWS, without those whose package is not installed, and
+    without those in which nothing varies.
 
     The last sample's are kept (0.5 GB at 190 k tokens): a layer, its nulls and other runs on that sample share them.
 
     Raises:
         BadInput: the data directory has gone, changed, or does not hold the sampled tokens.
     """
-    return _spaces(_text_on(sampled_text(acts)), SampledPositions.of(acts.tokens.stream_position, acts.tokens.is_fit))
+    sampled = SampledPositions.of(acts.tokens.stream_position, acts.tokens.is_fit)
+    return _spaces(_text_on(sampled_text(acts)), sampled, lacks())
 
 
 def prepare(acts: Activations) -> None:

@@ -118,7 +118,7 @@ class NeuronScore(Protocol):
         return
 
     def lacks(self) -> str:
-        """The package that is not installed and without which there are no figures, and how to get it; mostly none."""
+        """The package that is not installed and without which figures are missing, and how to get it; mostly none."""
         return ""
 
     def sentence(self, row: Mapping[str, Any]) -> str:

@@ -8,10 +8,15 @@ import polars as pl
 from analyze.activations.store import Activations
 from analyze.contexts.figures import figures_of
 from analyze.contexts.part import part_of
-from analyze.contexts.spaces import SPACES, prepare
+from analyze.contexts.spaces import SPACES, lacks, prepare
 from analyze.scores.base import NeuronScore
 
 CHANCE = "random tokens: what is seen in the fit half is measured in the eval half, so that nothing is left of noise"
+
+
+def lacks_for_some() -> str:
+    """The package that is not installed and without which some figures are missing, and how to get it."""
+    return f"{needs} for some of its figures" if (needs := lacks()) else ""
 
 
 class ContextScore(NeuronScore):
@@ -35,6 +40,10 @@ class ContextScore(NeuronScore):
     def prepare(self, acts: Activations) -> None:
         """The vectors of the sentence model."""
         prepare(part_of(acts))
+
+    def lacks(self) -> str:
+        """The package without which figures of a space are missing."""
+        return lacks_for_some()
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """A column for each figure and space; missing for neurons with few strong firings."""

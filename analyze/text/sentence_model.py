@@ -38,6 +38,8 @@ LAYER = 4
 """Of the model's six: the one whose vectors told one feature from several best, on neurons that may be fitted on."""
 WINDOW, STRIDE = 254, 190
 """Word pieces that the model reads at once, and how far it moves on in a longer document."""
+WIDTH = 384
+"""Of a vector."""
 AT_ONCE = 32
 CLS, SEP = 101, 102
 TOLD_FROM = 20_000
@@ -161,10 +163,8 @@ def token_vectors(data: TokenFile, positions: Int[ndarray, "t"]) -> Float16[ndar
     version = importlib.metadata.version(PACKAGE)
     what = [data.data_hash, data.n_ctx, digest, version, LAYER, WINDOW, STRIDE]
     kept = cache_directory() / f"{hashlib.sha256(canonical_json(what)).hexdigest()[:32]}.npy"
-    try:
-        vectors = np.load(kept, allow_pickle=False)
-        os.utime(kept)
-    except (OSError, ValueError):  # not there, or broken off by another program
+    vectors = _kept(kept, len(positions))
+    if vectors is None:
         vectors = open_model(path).vectors(stream_of(data), positions)
         _keep(kept, vectors)
     return vectors
@@ -173,6 +173,25 @@ def token_vectors(data: TokenFile, positions: Int[ndarray, "t"]) -> Float16[ndar
 def cache_directory() -> Path:
     """Where vectors lie; default ~/.cache/polysem/sentence-vectors."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polysem" / "sentence-vectors"
+
+
+def _kept(path: Path, n: int) -> Float16[ndarray, "n d"] | None:
+    """The vectors of n tokens that lie at `path`; None where nothing does, or a file that is not exactly so large.
+
+    The header is compared, not read: whatever is wrong with a file, it is made again.
+    """
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": (n, WIDTH)})
+    start, size = len(header.getvalue()), n * WIDTH * 2
+    try:
+        with path.open("rb") as file:
+            if file.read(start) != header.getvalue() or os.fstat(file.fileno()).st_size != start + size:
+                return None
+            vectors = np.fromfile(file, "<f2", n * WIDTH)
+        os.utime(path)
+    except OSError:
+        return None
+    return vectors.reshape(n, WIDTH) if vectors.size == n * WIDTH else None
 
 
 def _keep(path: Path, vectors: Float16[ndarray, "t d"]) -> None:

@@ -1,8 +1,10 @@
 """Of a large sample whole documents count, the same for every layer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from analyze.contexts.part import part_of
 from analyze.validation.plant import Corpus
@@ -22,3 +24,16 @@ def test_part_of_a_sample_has_whole_documents_and_their_activations(real_text: P
     assert np.array_equal(part.block(0, 3).numpy(), acts.block(0, 3).numpy()[chosen])
     assert np.array_equal(part.sample.read_tokens(5, 40).numpy(), part.block(0, 3).numpy()[5:40])
     assert part_of(acts, n // 2) is part
+
+
+def test_of_few_large_documents_single_tokens_count_so_that_no_half_is_empty(real_text: Path):
+    corpus = Corpus.of(TokenFile.open(real_text, split="eval"))
+    n = len(corpus.tokens)
+    acts = corpus.activations(np.ones((n, 1), np.float32), "random")
+    is_fit = np.asarray(acts.tokens.is_fit)
+    for document in (np.zeros(n, np.int64), np.where(is_fit, 1, 2)):
+        few = replace(acts, tokens=replace(acts.tokens, document=document))
+        part = part_of(few, n // 10)
+        assert len(part.tokens) == n // 10
+        assert np.mean(part.tokens.is_fit) == pytest.approx(is_fit.mean(), abs=0.05)
+        assert np.all(np.diff(part.tokens.stream_position) > 0)

@@ -9,6 +9,8 @@ from analyze.contexts import spaces
 from analyze.contexts.spaces import LEFT, neighbours, white
 from analyze.contexts.word_classes import NO_CLASS, word_classes_on
 from analyze.labels.families import speech
+from analyze.text import sentence_model
+from tests.analyze.scores.scoring import activations_of
 from train.data.tokens import TokenFile
 
 
@@ -43,3 +45,25 @@ def test_a_package_that_is_not_installed_is_named_with_how_to_get_it(monkeypatch
     assert spaces.lacks() == ""
     monkeypatch.setattr(speech, "lexicon_path", lambda: None)
     assert spaces.lacks().startswith("the package textblob (pip install")
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_nothing_varies_there_is_no_direction():
+    x = np.ones((20, 3), np.float32)
+    assert white(x, np.arange(20) < 10, 2).shape == (20, 0)
+    assert white(np.eye(20, 3, dtype=np.float32), np.zeros(20, bool), 2).shape == (20, 0)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_text_without_word_classes_has_no_space_of_them(made_up: tuple, monkeypatch: pytest.MonkeyPatch):
+    _, sample, data = made_up
+    acts = activations_of(np.zeros((len(sample), 1)), data, sample)
+    monkeypatch.setattr(spaces, "_classes", lambda text, positions, offsets: np.zeros((len(positions), 0), np.float32))
+    monkeypatch.setattr(sentence_model, "weights_path", lambda: None)
+    spaces._spaces.cache_clear()
+    try:
+        found = {space.name: space.z for space in spaces.spaces_of(acts)}
+    finally:
+        spaces._spaces.cache_clear()
+    assert list(found) == ["left", "around", "window", "form"]
+    assert all(np.isfinite(z).all() for z in found.values())

@@ -1,5 +1,6 @@
 """Vectors of tokens within their sentences, by the pretrained model that comes in a package."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,31 @@ def test_the_package_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch
 def test_bytes_that_are_no_text_keep_their_place():
     text = "caf\udce9 now"
     assert sentence_model._valid(text) == "caf? now"
+
+
+def saved(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"PK\x03\x04 no archive",
+        saved(np.zeros((4, 384), np.float16)),
+        saved(np.zeros((50, 3), np.float16)),
+        saved(np.zeros((50, 384))),
+        saved(np.zeros((50, 384), np.float16))[:-2],
+    ],
+    ids=["empty", "archive", "rows", "width", "type", "short"],
+)
+def test_a_file_that_is_not_these_vectors_is_made_again(real_text: Path, cache: Path, damage: bytes):
+    data, positions = tokens(real_text)
+    first = token_vectors(data, positions[:50])
+    (file,) = cache.rglob("*.npy")
+    whole = file.read_bytes()
+    file.write_bytes(damage)
+    assert np.array_equal(token_vectors(data, positions[:50]), first)
+    assert file.read_bytes() == whole
