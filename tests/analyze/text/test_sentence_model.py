@@ -10,6 +10,7 @@ from analyze.text import sentence_model
 from analyze.text.sentence_model import open_model, token_vectors, weights_path
 from analyze.text.stream import stream_of
 from train.data.tokens import TokenFile
+from train.errors import EnvironmentProblem
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +139,16 @@ def test_a_file_that_is_not_these_vectors_is_made_again(real_text: Path, cache: 
     file.write_bytes(damage)
     assert np.array_equal(token_vectors(data, positions[:50]), first)
     assert file.read_bytes() == whole
+
+
+def test_a_damaged_archive_is_one_line_that_says_how_to_get_it_again(tmp_path: Path):
+    path = weights_path()
+    assert path is not None
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for damage in (b"", whole[:100_000], whole[:middle] + b"damaged" + whole[middle + 7 :]):
+        archive = tmp_path / "model.zip"
+        archive.write_bytes(damage)
+        with pytest.raises(EnvironmentProblem, match=r"model\.zip: cannot be read .* pip install --force-reinstall"):
+            open_model(archive)
+        open_model.cache_clear()
