@@ -24,6 +24,7 @@ from analyze.scores.fingerprint import fingerprint
 from analyze.scores.made import table_of
 from analyze.scores.one_feature import OneFeature
 from analyze.validation.design import MAIN, Neuron, planted_activations, random_tokens, random_words
+from analyze.validation.headline_figure import reliability_curve
 from analyze.validation.headline_page import fit_page, held_page
 from analyze.validation.layers.annotated import Annotations
 from analyze.validation.layers.base import DESIGNS, LAYERS, Design, Half, Layer, TruthSet
@@ -217,7 +218,12 @@ def fit_headline(sources: Sources, out: Path, to_publish: bool) -> Path:
 
 
 def measure_headline(sources: Sources, out: Path) -> Path:
-    """Measure the coefficients as they stand on the held half, and write OUT/held.md."""
-    page = out / "held.md"
-    write_atomic(page, held_page(Planted.of(sources.table("held"), FIGURES), read()).encode())
+    """Measure the coefficients as they stand on the held half, and write OUT/held.md and OUT/reliability.svg."""
+    page, found = out / "held.md", read()
+    planted = Planted.of(sources.table("held"), FIGURES)
+    write_atomic(page, held_page(planted, found).encode())
+    p, design = found.probability(planted.figures), planted.table["design"].to_numpy()
+    designs = {name: design == name for name in DESIGNS}
+    sets = {name: (p[mine], planted.one[mine], planted.weight[mine]) for name, mine in designs.items() if mine.any()}
+    write_atomic(out / "reliability.svg", reliability_curve(sets, found.one_from, found.several_to).encode())
     return page
