@@ -85,7 +85,7 @@ class Likeness(NeuronScore):
     rank = "likeness_around"
     about = About(
         definition="1 / K_eff, with rules counted as one where the firings that they cover stand in like contexts",
-        cost="0.6 (beside k_eff)",
+        cost="0.9 (AMD EPYC; beside k_eff)",
         null="that of K_eff",
         fails="features that no rule states or comes near; parts alike in contexts alone",
     )

@@ -18,7 +18,7 @@ class OwnPart(ContextScore):
     rank = "own_part_around"
     about = About(
         definition="1 - AUROC with which the probe of a cluster of strong firings finds it among random tokens",
-        cost="4.5 for all figures of contexts",
+        cost="3.0 (AMD EPYC) for all figures of contexts",
         null=CHANCE,
         fails="narrowness of clusters, not their number",
     )

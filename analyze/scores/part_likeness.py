@@ -31,7 +31,7 @@ class PartLikeness(NeuronScore):
     rank = "part_likeness_4_around_sentence"
     about = About(
         definition="cosine of the mean contexts of clusters of strong firings, split in one space, compared in another",
-        cost="in that of transfer",
+        cost="in those 3.0",
         null=CHANCE,
         fails="features of spelling that no space shows; two features that are two of a kind",
     )

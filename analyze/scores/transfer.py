@@ -19,7 +19,7 @@ class Transfer(ContextScore):
     rank = "transfer_around"
     about = About(
         definition="AUROC with which a probe of one cluster of strong firings finds the others among random tokens",
-        cost="4.5 for all figures of contexts",
+        cost="3.0 (AMD EPYC) for all figures of contexts",
         null=CHANCE,
         fails="broad features of unlike parts; features that share their contexts",
     )

@@ -36,6 +36,6 @@ def reliability_curve(
             axes.errorbar(
                 mean, share, np.abs(ends - share), color=colour, marker="o", markersize=4, linewidth=1.5, label=name
             )
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="P(one feature), mean of the bin", ylabel="share that has one feature")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="mean P(one feature)", ylabel="share that has one feature")
         axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0.06, 1.0))
         return svg_of(figure)
