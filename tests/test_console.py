@@ -198,7 +198,7 @@ def test_a_wheel_needs_nothing_that_only_tests_or_the_corpus_need(wheel: zipfile
     assert "torch" in always
     assert not {"beartype", "networkx", "sympy", "pytest", "pdoc"} & set(always)
     extras = set(re.findall(r"^Provides-Extra: (\S+)", metadata, re.MULTILINE))
-    assert extras == {"corpus", "labels", "dask", "gguf", "test", "docs", "dev"}
+    assert extras == {"corpus", "labels", "headline", "dask", "gguf", "test", "docs", "dev"}
 
 
 BEFORE_THE_CHECK = (

@@ -50,7 +50,7 @@ exit $(( first | $? ))
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_trains_the_run_that_it_is_given(path, finished, data, tmp_path):
     """One node or two, of one process each: on a GPU it would be one a GPU."""
-    for name, text in (("srun", SRUN), ("scontrol", "#!/bin/sh\necho localhost\necho localhost\n")):
+    for name, text in (("srun", SRUN), ("scontrol", "#!/bin/sh\necho localhost\nsleep 0.2\necho localhost\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
     config, out = write_config(data, tmp_path / "run.toml"), tmp_path / "gelu-s0"
