@@ -24,6 +24,7 @@ from analyze.rules.build import grammar_of
 from analyze.rules.decision_list import DecisionList
 from analyze.rules.grammar import Grammar
 from analyze.scores.base import About, NeuronScore
+from analyze.scores.contexts_base import lacks_for_some
 from analyze.scores.k_eff import LEAST_REACH, fit_all
 
 FULL = {"": 0.2, "_strict": 0.8}
@@ -97,6 +98,10 @@ class Likeness(NeuronScore):
     def prepare(self, acts: Activations) -> None:
         """The vectors of the sentence model."""
         prepare(part_of(acts))
+
+    def lacks(self) -> str:
+        """The package without which figures of a space are missing."""
+        return lacks_for_some()
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """likeness_left, likeness_around, and both with a stricter measure of what is alike (likeness_strict_...)."""

@@ -19,7 +19,7 @@ from analyze.contexts.part import part_of
 from analyze.contexts.parts import N_PARTS, SIDES, SPLITS
 from analyze.contexts.spaces import prepare
 from analyze.scores.base import About, NeuronScore
-from analyze.scores.contexts_base import CHANCE
+from analyze.scores.contexts_base import CHANCE, lacks_for_some
 
 
 class PartLikeness(NeuronScore):
@@ -43,6 +43,10 @@ class PartLikeness(NeuronScore):
     def prepare(self, acts: Activations) -> None:
         """The vectors of the sentence model."""
         prepare(part_of(acts))
+
+    def lacks(self) -> str:
+        """The package without which figures of a space are missing."""
+        return lacks_for_some()
 
     def table(self, acts: Activations) -> pl.DataFrame:
         """part_likeness_{parts}_{split}_{side}; missing for neurons with few strong firings, or without a package."""

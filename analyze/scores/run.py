@@ -16,7 +16,6 @@ from analyze.activations.store import Activations, drop_sample, open_activations
 from analyze.activations.threads import one_torch_thread
 from analyze.nulls import DEFAULT_NULLS, NULLS, checked_nulls
 from analyze.scores import SCORES, checked_names
-from analyze.scores.contexts_base import lacks_for_some
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.parts import Layer, affordable, score_in_workers
 from analyze.scores.passages import keep_passages
@@ -249,18 +248,13 @@ def _found_again(
         BadInput: one of them is asked for by its name, and the checkpoint is still nowhere.
     """
     without = _without_before(directory)
-    installed = {name for name in without if name in SCORES and _is_package(without[name]) and not _lacks(name)}
+    installed = {name for name in without if name in SCORES and _is_package(without[name]) and not SCORES[name].lacks()}
     lacking = {name for name, needs in without.items() if needs == CHECKPOINT}
     if not lacking:
         return installed
     acts = located(open_activations(directory), data, checkpoints)
     _require_weights(acts, [name for name in asked if name in lacking], [])
     return installed if origin_of(acts) is None else installed | lacking
-
-
-def _lacks(name: str) -> str:
-    """`NeuronScore.lacks`, also of scores whose published validity is bound to their modules as they stand."""
-    return lacks_for_some() if name in ("likeness", "part_likeness") else SCORES[name].lacks()
 
 
 def _is_package(needs: str) -> bool:
@@ -282,7 +276,7 @@ def _without(
     if acts.meta.checkpoint_dir and origin_of(acts) is None:
         fresh = [name for name in settings["scores"] if name not in kept]
         without |= {name: CHECKPOINT for name in fresh if "weights" in SCORES[name].needs}
-    without |= {name: lacks for name in settings["scores"] if name not in kept and (lacks := _lacks(name))}
+    without |= {name: lacks for name in settings["scores"] if name not in kept and (lacks := SCORES[name].lacks())}
     return without
 
 
