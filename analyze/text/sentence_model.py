@@ -162,6 +162,10 @@ def open_model(path: Path) -> SentenceModel:
     return SentenceModel(encoder.eval(), tokenizer, config.hidden_size)
 
 
+_UNKEPT: dict[Path, ndarray] = {}
+"""The last vectors that could not be written: five scores prepare for the same ones."""
+
+
 def token_vectors(data: TokenFile, positions: Int[ndarray, "t"]) -> Float16[ndarray, "t d"]:
     """The vectors of tokens of a data directory's held-out stream, in the order of `positions`; the package is there.
 
@@ -175,9 +179,12 @@ def token_vectors(data: TokenFile, positions: Int[ndarray, "t"]) -> Float16[ndar
     what = [data.data_hash, data.n_ctx, digest, version, LAYER, WINDOW, STRIDE]
     kept = cache_directory() / f"{hashlib.sha256(canonical_json(what)).hexdigest()[:32]}.npy"
     vectors = _kept(kept, len(positions))
+    vectors = _UNKEPT.get(kept) if vectors is None else vectors
     if vectors is None:
         vectors = open_model(path).vectors(stream_of(data), positions)
-        _keep(kept, vectors)
+        _UNKEPT.clear()
+        if not _keep(kept, vectors):
+            _UNKEPT[kept] = vectors
     return vectors
 
 
@@ -205,17 +212,19 @@ def _kept(path: Path, n: int) -> Float16[ndarray, "n d"] | None:
     return vectors.reshape(n, WIDTH) if vectors.size == n * WIDTH else None
 
 
-def _keep(path: Path, vectors: Float16[ndarray, "t d"]) -> None:
-    """Write the vectors where they can be written, and delete the oldest that are too many."""
-    buffer = io.BytesIO()
+def _keep(path: Path, vectors: Float16[ndarray, "t d"]) -> bool:
+    """Write the vectors where they can be written, and delete the oldest that are too many; whether they lie there."""
+    buffer, written = io.BytesIO(), False
     np.save(buffer, vectors, allow_pickle=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, buffer.getvalue())
+        written = True
         files = sorted(path.parent.glob("*.npy"), key=lambda each: each.stat().st_mtime, reverse=True)
         sizes = np.cumsum([each.stat().st_size for each in files])
         for old, size in zip(files, sizes.tolist()):
             if size > MOST_KEPT and old != path:
                 old.unlink()
-    except OSError:
-        return  # a full or read-only disk: they are made again next time
+    except OSError:  # a full or read-only disk: they are made again next time
+        pass
+    return written
