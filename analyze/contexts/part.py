@@ -14,7 +14,11 @@ from analyze.activations.store import Activations
 from analyze.activations.token_sample import position_hash, select
 
 MOST_TOKENS = 250_000
-"""Of a larger sample, whole documents of so many tokens count: 0.6 GB of vectors, a minute of a sentence model."""
+"""Of a larger sample so many tokens count: 0.6 GB of vectors,"""
+MOST_TEXT = 1_000_000
+"""and stand in text of at most so many, since a sentence model reads what lies between them: three minutes."""
+STRETCH = 1000
+"""Tokens of text that are taken together where documents are too large."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +41,33 @@ class SomeTokens:
 _KEPT: deque[tuple[ref[Activations], Activations]] = deque(maxlen=1)
 
 
-def part_of(acts: Activations, most: int = MOST_TOKENS) -> Activations:
-    """The same neurons on about `most` of the sampled tokens: whole documents, by a hash; all if no more.
+def part_of(acts: Activations, most: int = MOST_TOKENS, most_text: int = MOST_TEXT) -> Activations:
+    """The same neurons on at most `most` of the sampled tokens, in text of at most `most_text`; on all, if no more.
 
-    Single tokens, by the hash of their positions, where documents are so few and large that whole ones would leave a
-    half of the sample empty.
+    Whole documents count, by a hash; stretches of text, where documents are so few and large that whole ones would
+    leave a half of the sample empty.
     """
-    if len(acts.tokens) <= most:
+    tokens = acts.tokens
+    positions, is_fit = np.asarray(tokens.stream_position, np.int64), np.asarray(tokens.is_fit)
+    rows = _chosen(np.asarray(tokens.document, np.int64), positions, most, most_text)
+    if len(rows) == len(tokens):
         return acts
     for kept_acts, kept in _KEPT:
         if kept_acts() is acts:
             return kept
-    documents, number, counts = np.unique(acts.tokens.document, return_inverse=True, return_counts=True)
-    order = np.argsort(position_hash(documents), kind="stable")
-    chosen = np.zeros(len(documents), bool)
-    chosen[order[np.cumsum(counts[order]) <= most]] = True
-    rows, is_fit = np.flatnonzero(chosen[number]), np.asarray(acts.tokens.is_fit)
     if len(np.unique(is_fit[rows])) < len(np.unique(is_fit)):
-        order = np.argsort(position_hash(np.asarray(acts.tokens.stream_position)), kind="stable")
-        rows = np.sort(order[:most])
-    part = replace(acts, tokens=select(acts.tokens, rows), sample=SomeTokens(acts.sample, rows))
+        rows = _chosen(positions // STRETCH, positions, most, most_text)
+    part = replace(acts, tokens=select(tokens, rows), sample=SomeTokens(acts.sample, rows))
     _KEPT.append((ref(acts), part))
     return part
+
+
+def _chosen(unit: Int[ndarray, "t"], positions: Int[ndarray, "t"], most: int, most_text: int) -> Int[ndarray, "rows"]:
+    """The tokens of whole units, taken by a hash until there are too many of them or too much text; ascending."""
+    units, first, number, counts = np.unique(unit, return_index=True, return_inverse=True, return_counts=True)
+    text = positions[first + counts - 1] - positions[first] + 1  # tokens are in the order of the text
+    order = np.argsort(position_hash(units), kind="stable")
+    inside = (np.cumsum(counts[order]) <= most) & (np.cumsum(text[order]) <= most_text)
+    chosen = np.zeros(len(units), bool)
+    chosen[order[inside]] = True
+    return np.flatnonzero(chosen[number])

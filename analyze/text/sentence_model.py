@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from jaxtyping import Float16, Int
 from numpy import ndarray
+from tqdm import tqdm
 
 from analyze.text.stream import Passage, Stream, stream_of
 from train.data.tokens import TokenFile
@@ -87,7 +88,9 @@ class SentenceModel:
         if n_pieces >= TOLD_FROM:
             print(f"reading {n_pieces:,} word pieces by all-MiniLM-L6-v2, once for this text", file=sys.stderr)
         windows.sort(key=lambda window: len(window.pieces))
-        for first in range(0, len(windows), AT_ONCE):
+        firsts = range(0, len(windows), AT_ONCE)
+        # A bar on a terminal alone, and none for what is done at once.
+        for first in tqdm(firsts, unit="batch", leave=False, disable=None if n_pieces >= TOLD_FROM else True):
             self._read(windows[first : first + AT_ONCE], found)
         return found
 

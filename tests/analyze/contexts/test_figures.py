@@ -47,8 +47,8 @@ def test_random_tokens_have_no_coherence_and_no_transfer():
     rng = np.random.default_rng(3)
     space, _, _ = space_of(1)
     weights = np.full(300, 1 / 300, np.float32)
-    halves = (Firings(np.sort(rng.choice(np.arange(700, 2000), 300, replace=False)), weights) for _ in range(2))
-    found = figures(space, *halves)
+    fit, held_out = (Firings(np.sort(rng.choice(np.arange(700, 2000), 300, replace=False)), weights) for _ in range(2))
+    found = figures(space, fit, held_out)
     assert abs(found.coherence) < 0.1
     assert found.linear == pytest.approx(0.5, abs=0.07)
     assert found.transfer_2 < 0.6
