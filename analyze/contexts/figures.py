@@ -16,9 +16,11 @@ from numpy import ndarray
 from analyze.activations.store import Activations
 from analyze.contexts.clusters import Clusters, chance_above, transfer, unit
 from analyze.contexts.firings import Firings, firings_of
+from analyze.contexts.known_text import known_text_on
 from analyze.contexts.part import part_of
 from analyze.contexts.parts import N_PARTS, SIDES, SPLITS, likeness
 from analyze.contexts.spaces import SPACES, Space, spaces_of
+from analyze.text.stream import sampled_text
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Found:
     """By the name of the space."""
     parts: list[dict[tuple[int, str, str], float]]
     """Likeness of so many parts, split in one space, from the side of another; empty for a neuron without figures."""
+    known_text: list[float]
+    """The share of the strong firings that stands in text of a known sort (`analyze.contexts.known_text`)."""
 
 
 _KEPT: deque[tuple[ref[Activations], Found]] = deque(maxlen=1)
@@ -114,8 +118,12 @@ def figures_of(acts: Activations) -> Found:
             return kept
     part = part_of(acts)
     spaces = {space.name: space for space in spaces_of(part)}
-    found = Found({name: [] for name in spaces if name in SPACES}, [])
+    found = Found({name: [] for name in spaces if name in SPACES}, [], [])
+    known = known_text_on(sampled_text(part))[np.asarray(part.tokens.stream_position, np.int64)]
     for firings in firings_of(part):
+        halves = firings or ()
+        shares = [float(half.weights @ known[half.rows]) for half in halves]
+        found.known_text.append(sum(shares) / len(shares) if shares else nan)
         of_space, of_parts = _neuron(spaces, *firings) if firings else ({}, {})
         for name, each in found.of_space.items():
             each.append(of_space.get(name, NOTHING))

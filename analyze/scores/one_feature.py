@@ -30,6 +30,9 @@ from train.hashes import sha256_file
 SAID = {True: "one feature", False: "several features", None: "cannot tell"}
 REQUIRED = "transfer_left"
 """A neuron without this figure has none of contexts, and gets no P."""
+KNOWN_TEXT = "known_text"
+LEAST_KNOWN = 0.5
+"""A neuron with less of its strong firings in English or in code is like no planted one, whatever its figures."""
 
 
 class OneFeature(NeuronScore):
@@ -42,7 +45,7 @@ class OneFeature(NeuronScore):
     about = About(
         definition="P(one feature): logistic regression on figures of the scores below, fitted on planted neurons",
         cost="0 (beside the others)",
-        null="planted neurons of several features: at most 5 in 100 are called one feature",
+        null="planted neurons of several features: at most 5 in 100 of new families or corpora are called one feature",
         fails="two features that share their contexts; one feature of unlike contexts; see docs/headline.md",
     )
     needs = ("sample", "text")
@@ -110,6 +113,8 @@ class OneFeature(NeuronScore):
             known[:] = False
         p = np.where(known, fitted.probability(figures), np.nan)
         seen = fitted.is_like_planted(figures)
+        if KNOWN_TEXT in columns.columns:
+            seen &= columns[KNOWN_TEXT].fill_null(0).fill_nan(0).to_numpy() >= LEAST_KNOWN
         one, several = known & seen & (p >= fitted.one_from), known & seen & (p <= fitted.several_to)
         return pl.DataFrame(
             {

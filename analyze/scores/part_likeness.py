@@ -49,9 +49,13 @@ class PartLikeness(NeuronScore):
         return lacks_for_some()
 
     def table(self, acts: Activations) -> pl.DataFrame:
-        """part_likeness_{parts}_{split}_{side}; missing for neurons with few strong firings, or without a package."""
-        found = figures_of(acts).parts
-        columns = {}
+        """part_likeness_{parts}_{split}_{side}; missing for neurons with few strong firings, or without a package.
+
+        And known_text, the share of strong firings in English or in code.
+        """
+        figures = figures_of(acts)
+        found = figures.parts
+        columns = {"known_text": pl.Series(np.array(figures.known_text, np.float64), dtype=pl.Float64)}
         for key in ((k, split, side) for k in N_PARTS for split in SPLITS for side in SIDES):
             values = np.array([each.get(key, nan) for each in found], np.float64)
             columns["_".join([self.name, *map(str, key)])] = pl.Series(values, dtype=pl.Float64)

@@ -50,6 +50,14 @@ def test_there_are_three_verdicts_and_none_outside_of_the_domain():
     assert found["one_feature"][3] > 0.8, "P is given, and no verdict"
 
 
+def test_in_text_of_an_unknown_sort_it_cannot_tell():
+    figures = pl.DataFrame({"transfer_left": [9.0, 9.0, 9.0], "known_text": [0.9, 0.3, None]})
+    found = Small().from_columns(figures)
+    assert found["one_feature_mono"].to_list() == [True, None, None]
+    assert found["one_feature_seen"].to_list() == [True, False, False]
+    assert found["one_feature"].is_not_null().all()
+
+
 def test_it_says_them_in_words():
     verdict = Small().verdict
     assert [verdict.word(each) for each in (True, False, None)] == ["one feature", "several features", "cannot tell"]
