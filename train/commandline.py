@@ -88,8 +88,12 @@ def completion(name: str) -> str:
 def run_command(program: Program) -> None:
     """Parse the command line, run the command that it names, and leave the process with the command's exit code."""
     words = [_with_home(word) for word in sys.argv[1:]]
-    stop_with_parent()
-    exit_with_one_line(lambda: _run(program, words), debug="--debug" in words)
+
+    def command() -> None:
+        stop_with_parent()  # in here, since its signal may come at once and must find the handler
+        _run(program, words)
+
+    exit_with_one_line(command, debug="--debug" in words)
 
 
 def options_of(kind: type[Command]) -> list[str]:

@@ -75,10 +75,10 @@ def exit_with_one_line(main: Callable[[], None], debug: bool) -> NoReturn:
 
     A failure that nobody foresaw is one line too, with exit code 1; `debug` prints the traceback before the line.
     """
-    # SIGTERM unwinds like SIGINT, so that nothing half-written stays behind; training has its own handler.
-    if threading.current_thread() is threading.main_thread():  # no other may
-        signal.signal(signal.SIGTERM, interrupt)
     try:
+        # SIGTERM unwinds like SIGINT, so that nothing half-written stays behind; training has its own handler.
+        if threading.current_thread() is threading.main_thread():  # no other may
+            signal.signal(signal.SIGTERM, interrupt)
         main()
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as failure:

@@ -86,3 +86,18 @@ def test_a_process_started_with_interrupts_ignored_still_stops_at_sigterm():
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr.count("\n")) == (Stopped.exit_code, 1)
+
+
+def test_a_signal_that_comes_before_the_command_begins_is_one_line_too():
+    """So it is where the process for which this one works was gone already."""
+    code = """
+import os, signal
+from train import commandline
+from train.__main__ import main
+commandline.stop_with_parent = lambda: os.kill(os.getpid(), signal.SIGTERM)
+main()
+"""
+    words = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr == "error: stopped; the same command goes on from the last saved result\n"
