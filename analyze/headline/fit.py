@@ -7,7 +7,7 @@ The regression is scikit-learn's. Its ridge, and how wide and heavy the resembla
 families and corpora that were left out did well with; nothing else was tuned.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -187,12 +187,12 @@ class LeftOut:
     """Squared, from the nearest example of that fit."""
 
 
-def left_out(planted: Planted, by: str, ridge: float = RIDGE, n_examples: int = N_EXAMPLES) -> LeftOut:
-    """Fit without each group in turn."""
+def left_out(planted: Planted, by: str, ridge: float = RIDGE, n_examples: int = N_EXAMPLES, fewest: int = 0) -> LeftOut:
+    """Fit without each group in turn; without those that have fewer than `fewest` neurons of several features."""
     names: list[str] = []
     rows, p, distance = [], [], []
     for name, (judged, fitted) in groups(planted.table, by).items():
-        if len(np.unique(planted.one[fitted])) < 2:
+        if len(np.unique(planted.one[fitted])) < 2 or (judged & ~planted.one).sum() < fewest:
             continue
         found, there = regression(planted.where(fitted), ridge, n_examples), planted.where(judged)
         p.append(found.probability(there))
@@ -208,41 +208,46 @@ def left_out(planted: Planted, by: str, ridge: float = RIDGE, n_examples: int = 
 def thresholds(judged: Sequence[LeftOut]) -> tuple[float, float]:
     """P from which a neuron is called one feature, and to which several, by what was left out.
 
-    In every group of at least FEWEST_IN_GROUP neurons of several features, and among all, at most MOST_WRONG of these
-    lie above the first; at most MOST_WRONG of all neurons of one feature lie below the second.
+    Only groups of at least FEWEST_IN_GROUP neurons of several features count. In each of them, and among all of one
+    way of leaving out, at most MOST_WRONG of these neurons lie above the first; among all, at most MOST_WRONG of the
+    neurons of one feature lie below the second. Without such groups neither is ever said.
     """
     above, below = [], []
     for each in judged:
         names = np.array(each.group)
-        for chosen in (np.ones(len(names), bool), *(names == name for name in np.unique(names))):
-            several = each.p[chosen & ~each.one]
-            if len(several) >= FEWEST_IN_GROUP:
-                above.append(float(np.quantile(several, 1 - MOST_WRONG)))
-        if each.one.any():
-            below.append(float(np.quantile(each.p[each.one], MOST_WRONG)))
+        alone = [names == name for name in np.unique(names)]
+        large = [chosen for chosen in alone if (chosen & ~each.one).sum() >= FEWEST_IN_GROUP]
+        if large:
+            together = np.logical_or.reduce(large)
+            above += [float(np.quantile(each.p[chosen & ~each.one], 1 - MOST_WRONG)) for chosen in (together, *large)]
+            if (one := each.p[together & each.one]).size:
+                below.append(float(np.quantile(one, MOST_WRONG)))
     one_from = max(above, default=1.0)
-    return rounded(one_from), rounded(min([*below, one_from]))
+    return rounded(one_from), rounded(min(*below, one_from) if below else 0.0)
 
 
-def fit(planted: Planted, fitted_on: dict[str, Any], judged: Sequence[LeftOut] | None = None) -> Coefficients:
+def fit(planted: Planted, fitted_on: dict[str, Any], judged: Mapping[str, LeftOut] | None = None) -> Coefficients:
     """The whole headline: weights from all neurons, thresholds from those that were left out in turn, and the domain.
 
     Args:
         fitted_on: what to write into the file about the table.
-        judged: what `left_out` gave by families and by corpora, where that is known already.
+        judged: what `left_out` gave by each of THRESHOLDS_BY, where that is known already.
     """
-    judged = [left_out(planted, by) for by in LEFT_OUT_BY] if judged is None else judged
-    one_from, several_to = thresholds(judged)
+    if judged is None:
+        judged = {by: left_out(planted, by, fewest=FEWEST_IN_GROUP * (by == "kinds")) for by in THRESHOLDS_BY}
+    one_from, several_to = thresholds([judged[by] for by in THRESHOLDS_BY])
     found = regression(planted)
     n = len(found.ranks.terms)
     terms = tuple(
         Term(term.column, rounded(found.weights[index]), rounded(found.weights[n + index]), term.knots)
         for index, term in enumerate(found.ranks.terms)
     )
-    farthest = max(float(np.quantile(each.distance, WITHIN)) for each in judged)
+    farthest = max(float(np.quantile(each.distance, WITHIN)) for each in (judged[by] for by in DOMAIN_BY))
     examples = replace(found.examples, farthest=rounded(farthest))
     return Coefficients(rounded(found.intercept), terms, one_from, several_to, examples, fitted_on)
 
 
-LEFT_OUT_BY = ("families", "corpus")
-"""What thresholds go by: each family and each corpus has been left out."""
+THRESHOLDS_BY = ("families", "corpus", "kinds")
+"""What thresholds go by: each family, each corpus and each larger kind has been left out."""
+DOMAIN_BY = ("families", "corpus")
+"""What the domain goes by."""

@@ -5,7 +5,7 @@ Held features are never read here: `bench-scores` and `truth` measure on them, w
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,14 +18,14 @@ from analyze.activations.store import Activations
 from analyze.contexts.parts import N_PARTS, SIDES, SPLITS
 from analyze.contexts.spaces import SPACES
 from analyze.headline.coefficients import FILE, Coefficients, read, write
-from analyze.headline.fit import Planted, fit
+from analyze.headline.fit import LeftOut, Planted, fit, left_out
 from analyze.scores import SCORES
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.made import table_of
 from analyze.scores.one_feature import OneFeature
 from analyze.validation.design import MAIN, Neuron, planted_activations, random_tokens, random_words
 from analyze.validation.headline_figure import reliability_curve
-from analyze.validation.headline_page import fit_page, held_page
+from analyze.validation.headline_page import BY, fit_page, held_page
 from analyze.validation.layers.annotated import Annotations
 from analyze.validation.layers.base import DESIGNS, LAYERS, Design, Half, Layer, TruthSet
 from analyze.validation.layers.sets import TruthCorpus, truth_sets
@@ -188,10 +188,10 @@ def facts_of(table: pl.DataFrame, path: Path) -> dict[str, Any]:
     }
 
 
-def fit_table(path: Path = TABLE) -> Coefficients:
+def fit_table(path: Path = TABLE, judged: Mapping[str, LeftOut] | None = None) -> Coefficients:
     """The coefficients that a table of planted neurons gives."""
     table = read_parquet(path)
-    return fit(Planted.of(table, FIGURES), facts_of(table, path))
+    return fit(Planted.of(table, FIGURES), facts_of(table, path), judged)
 
 
 def fit_headline(sources: Sources, out: Path, to_publish: bool) -> Path:
@@ -203,14 +203,16 @@ def fit_headline(sources: Sources, out: Path, to_publish: bool) -> Path:
     table = sources.table("tuning")
     path = out / TABLE.name
     write_parquet(table, path)
-    found = fit_table(path)
+    planted = Planted.of(table, FIGURES)
+    judged = {by: left_out(planted, by) for by in BY}
+    found = fit_table(path, judged)
     write(found, out / FILE.name)
     page = out / "headline.md"
     random = sources.random_sets()
     inside = found.is_like_planted(
         {name: random[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in FIGURES}
     )
-    write_atomic(page, fit_page(Planted.of(table, FIGURES), found, float(inside.mean())).encode())
+    write_atomic(page, fit_page(planted, found, judged, float(inside.mean())).encode())
     if to_publish:
         write_atomic(TABLE, path.read_bytes())
         sources.say(f"wrote {write(found)}; what was published of one_feature's validity is of the coefficients before")

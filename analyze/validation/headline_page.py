@@ -1,5 +1,7 @@
 """What came of a fit of the headline, and of the held half, in Markdown."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -41,13 +43,13 @@ HEAD = (
 )
 
 
-def fit_page(planted: Planted, found: Coefficients, random_inside: float) -> str:
+def fit_page(planted: Planted, found: Coefficients, judged: Mapping[str, LeftOut], random_inside: float) -> str:
     """The page of a fit: what came of neurons that were left out of it, and what each figure brings.
 
     Args:
+        judged: what `left_out` gave by each of BY.
         random_inside: share of random sets of tokens within the domain.
     """
-    judged = {by: left_out(planted, by) for by in BY}
     rows = []
     for by, each in judged.items():
         rows.append(_row(f"{by}: all", _judged(planted, found, each), found))
