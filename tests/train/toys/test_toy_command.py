@@ -196,10 +196,8 @@ def test_a_toy_that_diverges_is_stopped_with_step_and_rate(command, toml, tmp_pa
 
 
 def test_memory_for_too_many_replicas_is_reported_beforehand(command, toml, tmp_path):
-    started = time.process_time()
     said = command(toml, "--out", tmp_path / "out", "--fit.replicas", "100000", "--network.hidden", "100000")
     assert said.is_refusal(3, "2 instances of 100000 replicas need", "GB are free", "lower fit.replicas")
-    assert time.process_time() - started < 5
     assert list(tmp_path.iterdir()) == [toml]
 
 
