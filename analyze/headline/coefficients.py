@@ -176,7 +176,7 @@ def read(path: Path = FILE) -> Coefficients:
     """The coefficients in a file.
 
     Raises:
-        BadInput: no such file, not of this format, or edited by hand since it was written.
+        BadInput: no such file, not of this format, not whole, or edited by hand since it was written.
     """
     try:
         body = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -186,10 +186,15 @@ def read(path: Path = FILE) -> Coefficients:
         raise BadInput(f"{path}: format_version is not {FORMAT_VERSION}; `polysem fit-headline` writes it anew")
     if body.get("sha256") != _hash(body):
         raise BadInput(f"{path}: edited by hand: sha256 does not fit the rest; `polysem fit-headline` writes it anew")
-    of = body["examples"]
-    examples = Examples(of["width"], tuple(of["weights"]), tuple(map(tuple, of["scores"])), of["farthest"])
-    terms = tuple(Term(term["column"], term["weight"], term["missing"], tuple(term["knots"])) for term in body["terms"])
-    return Coefficients(body["intercept"], terms, body["one_from"], body["several_to"], examples, body["fitted_on"])
+    try:
+        of = body["examples"]
+        examples = Examples(of["width"], tuple(of["weights"]), tuple(map(tuple, of["scores"])), of["farthest"])
+        terms = tuple(
+            Term(each["column"], each["weight"], each["missing"], tuple(each["knots"])) for each in body["terms"]
+        )
+        return Coefficients(body["intercept"], terms, body["one_from"], body["several_to"], examples, body["fitted_on"])
+    except (KeyError, TypeError) as failure:
+        raise BadInput(f"{path}: not whole ({failure}); `polysem fit-headline` writes it anew") from None
 
 
 def rounded(value: float) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analyze.headline import coefficients
 from analyze.headline.coefficients import Coefficients, Examples, Term, read, write
 from train.errors import BadInput
 
@@ -43,6 +44,14 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path):
     (tmp_path / "old.toml").write_text("format_version = 0\n")
     with pytest.raises(BadInput, match="format_version is not 2"):
         read(tmp_path / "old.toml")
+
+
+def test_a_file_that_lacks_a_part_is_refused_though_its_hash_fits(tmp_path: Path):
+    body = {"format_version": coefficients.FORMAT_VERSION, "intercept": 0.5}
+    path = tmp_path / "c.toml"
+    path.write_text(f'sha256 = "{coefficients._hash(body)}"\nformat_version = 2\nintercept = 0.5\n')
+    with pytest.raises(BadInput, match=r"c\.toml: not whole \('examples'\)"):
+        read(path)
 
 
 def test_normal_scores_go_by_ranks_and_missing_values_are_in_the_middle():
