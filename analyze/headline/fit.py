@@ -187,12 +187,12 @@ class LeftOut:
     """Squared, from the nearest example of that fit."""
 
 
-def left_out(planted: Planted, by: str, ridge: float = RIDGE, n_examples: int = N_EXAMPLES, fewest: int = 0) -> LeftOut:
-    """Fit without each group in turn; without those that have fewer than `fewest` neurons of several features."""
+def left_out(planted: Planted, by: str, ridge: float = RIDGE, n_examples: int = N_EXAMPLES) -> LeftOut:
+    """Fit without each group in turn."""
     names: list[str] = []
     rows, p, distance = [], [], []
     for name, (judged, fitted) in groups(planted.table, by).items():
-        if len(np.unique(planted.one[fitted])) < 2 or (judged & ~planted.one).sum() < fewest:
+        if len(np.unique(planted.one[fitted])) < 2:
             continue
         found, there = regression(planted.where(fitted), ridge, n_examples), planted.where(judged)
         p.append(found.probability(there))
@@ -226,15 +226,13 @@ def thresholds(judged: Sequence[LeftOut]) -> tuple[float, float]:
     return rounded(one_from), rounded(min(*below, one_from) if below else 0.0)
 
 
-def fit(planted: Planted, fitted_on: dict[str, Any], judged: Mapping[str, LeftOut] | None = None) -> Coefficients:
+def fit(planted: Planted, fitted_on: dict[str, Any], judged: Mapping[str, LeftOut]) -> Coefficients:
     """The whole headline: weights from all neurons, thresholds from those that were left out in turn, and the domain.
 
     Args:
         fitted_on: what to write into the file about the table.
-        judged: what `left_out` gave by each of THRESHOLDS_BY, where that is known already.
+        judged: what `left_out` gave by each of THRESHOLDS_BY.
     """
-    if judged is None:
-        judged = {by: left_out(planted, by, fewest=FEWEST_IN_GROUP * (by == "kinds")) for by in THRESHOLDS_BY}
     one_from, several_to = thresholds([judged[by] for by in THRESHOLDS_BY])
     found = regression(planted)
     n = len(found.ranks.terms)

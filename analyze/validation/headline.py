@@ -5,7 +5,7 @@ Held features are never read here: `bench-scores` and `truth` measure on them, w
 
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,8 +17,8 @@ import polars as pl
 from analyze.activations.store import Activations
 from analyze.contexts.parts import N_PARTS, SIDES, SPLITS
 from analyze.contexts.spaces import SPACES
-from analyze.headline.coefficients import FILE, Coefficients, read, write
-from analyze.headline.fit import LeftOut, Planted, fit, left_out
+from analyze.headline.coefficients import FILE, read, write
+from analyze.headline.fit import Planted, fit, left_out
 from analyze.scores import SCORES
 from analyze.scores.fingerprint import fingerprint
 from analyze.scores.made import table_of
@@ -188,12 +188,6 @@ def facts_of(table: pl.DataFrame, path: Path) -> dict[str, Any]:
     }
 
 
-def fit_table(path: Path = TABLE, judged: Mapping[str, LeftOut] | None = None) -> Coefficients:
-    """The coefficients that a table of planted neurons gives."""
-    table = read_parquet(path)
-    return fit(Planted.of(table, FIGURES), facts_of(table, path), judged)
-
-
 def fit_headline(sources: Sources, out: Path, to_publish: bool) -> Path:
     """Fit the headline to the tuning half, and write OUT/headline.md, OUT/coefficients.toml and OUT/fitted_on.parquet.
 
@@ -205,7 +199,7 @@ def fit_headline(sources: Sources, out: Path, to_publish: bool) -> Path:
     write_parquet(table, path)
     planted = Planted.of(table, FIGURES)
     judged = {by: left_out(planted, by) for by in BY}
-    found = fit_table(path, judged)
+    found = fit(planted, facts_of(table, path), judged)
     write(found, out / FILE.name)
     page = out / "headline.md"
     random = sources.random_sets()

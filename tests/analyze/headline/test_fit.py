@@ -53,7 +53,8 @@ def test_what_is_left_out_judges_and_is_not_fitted_on():
 
 
 def test_the_fit_finds_the_figure_that_tells_and_leaves_out_one_that_does_not_vary():
-    found = fit(planted(), {"table_sha256": "x"})
+    mine = planted()
+    found = fit(mine, {"table_sha256": "x"}, {by: left_out(mine, by) for by in THRESHOLDS_BY})
     assert found.columns == ["good", "bad"]
     slopes = []
     for name in found.columns:
@@ -136,7 +137,8 @@ def test_the_headline_reads_no_firing_rate_no_moment_and_no_count():
 def test_published_coefficients_are_those_of_their_table():
     """A refit gives the same numbers, up to what libraries and machines do in the last digits.
 
-    Of what thresholds and the domain go by, corpora alone are left out here; families and kinds take minutes.
+    Of what thresholds and the domain go by, corpora alone are left out here: families and kinds take minutes. They set
+    the domain; Brown is within .001 of the kind that sets the threshold of one feature, and near that of several.
     """
     published, table = read(), Planted.of(read_parquet(TABLE), FIGURES)
     corpora = left_out(table, "corpus")
@@ -147,9 +149,9 @@ def test_published_coefficients_are_those_of_their_table():
         assert mine.weight == pytest.approx(theirs.weight, abs=2e-3)
         assert mine.missing == pytest.approx(theirs.missing, abs=2e-3)
     assert published.probability(table.figures) == pytest.approx(again.probability(table.figures), abs=2e-3)
-    assert published.one_from >= again.one_from - 2e-3
-    assert published.several_to <= again.several_to + 2e-3
-    assert published.examples.farthest >= again.examples.farthest * (1 - 1e-3)
+    assert published.one_from == pytest.approx(again.one_from, abs=2e-3)
+    assert published.several_to == pytest.approx(again.several_to, abs=1e-2)
+    assert published.examples.farthest == pytest.approx(again.examples.farthest, rel=1e-3)
 
 
 def test_neither_verdict_is_given_where_too_few_neurons_were_left_out():
